@@ -1,0 +1,193 @@
+"""Everything that polybus raises.
+
+    PolybusError
+    ├── ConfigError             what was declared or configured is wrong; says file, place, found and allowed
+    │   ├── TopologyError       in polybus.toml
+    │   ├── FilterError         in a filter expression; has the position
+    │   ├── BindingError        in a binding, or none was found
+    │   └── MissingExtra        a package that this needs isn't installed; says what to install
+    ├── UnsupportedFeature      this cloud can't do what was asked; names the place in the topology
+    ├── PublishFailed           some messages of a publish were not accepted; has the outcome of each
+    ├── LeaseLost               the delivery is no longer this consumer's
+    ├── BackendError            an operation other than publishing failed; has the fault
+    ├── DecodeError             a body is not what the handler's annotation says
+    └── BusClosed               the bus or consumer was used after it was closed
+
+    Retry, DeadLetter           raised by handlers to settle a delivery; they are signals, not failures
+
+A `Fault` is a value, not an exception: why one message's operation failed. Whether it is worth trying again is a
+property of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from polybus.message import Sent
+
+__all__ = [
+    "BackendError",
+    "BindingError",
+    "BusClosed",
+    "ConfigError",
+    "DeadLetter",
+    "DecodeError",
+    "Fault",
+    "FaultKind",
+    "FilterError",
+    "LeaseLost",
+    "MissingExtra",
+    "PolybusError",
+    "PublishFailed",
+    "Retry",
+    "TopologyError",
+    "UnsupportedFeature",
+]
+
+
+class FaultKind(Enum):
+    """Why an operation failed; the value is its stable name in logs, metrics and JSON."""
+
+    THROTTLED = "throttled"  # the cloud asks to slow down
+    UNAVAILABLE = "unavailable"  # the cloud, or the way to it, is down; a connection was cut
+    TIMEOUT = "timeout"  # no answer in time; it may have been done
+    INTERNAL = "internal"  # the cloud failed without saying why
+    TOO_LARGE = "too_large"  # over a size limit
+    INVALID = "invalid"  # refused for what it is
+    NOT_FOUND = "not_found"  # the topic, subscription or queue is not there
+    DENIED = "denied"  # authenticated, but without the right
+    UNAUTHENTICATED = "unauthenticated"  # no credentials, or not accepted ones
+    LEASE_LOST = "lease_lost"  # the receipt is no longer good
+    STORAGE = "storage"  # the embedded store's file: full, locked, corrupt
+    KEY_BLOCKED = "key_blocked"  # an earlier message of its ordering key failed
+    DEADLINE = "deadline"  # retried until the publisher's deadline
+    CANCELLED = "cancelled"  # the bus was closed before it was sent
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later without anyone changing anything."""
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset({FaultKind.THROTTLED, FaultKind.UNAVAILABLE, FaultKind.TIMEOUT, FaultKind.INTERNAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why one message's operation failed.
+
+    `detail` says what, where and what to do next; it never holds a secret or a message's body. `code` is the cloud's
+    own error code, where it gave one. `retry_after`, in seconds, is the least wait that the cloud asked for.
+    """
+
+    kind: FaultKind
+    detail: str
+    code: str | None = None
+    retry_after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        return self.kind.retryable
+
+    def __str__(self) -> str:
+        code = f" ({self.code})" if self.code else ""
+        return f"{self.kind.value}{code}: {self.detail}"
+
+
+class PolybusError(Exception):
+    """The root of everything that polybus raises."""
+
+
+class ConfigError(PolybusError):
+    """What was declared or configured is wrong."""
+
+
+class TopologyError(ConfigError):
+    """A declaration is wrong; `problems` lists all that were found, one line each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class FilterError(ConfigError):
+    """A filter expression is wrong; `position` counts characters from 0."""
+
+    def __init__(self, message: str, *, text: str, position: int) -> None:
+        self.text = text
+        self.position = position
+        super().__init__(f"{message}\n  {text}\n  {' ' * position}^")
+
+
+class BindingError(ConfigError):
+    """A binding is missing, unreadable, or names a backend that isn't there."""
+
+
+class MissingExtra(ConfigError):
+    """A package that this needs is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} is not installed: pip install 'polybus[{extra}]'")
+
+
+class UnsupportedFeature(PolybusError):
+    """This cloud can't do what was asked; the message names the place in the topology and the cloud."""
+
+
+class PublishFailed(PolybusError):
+    """Messages were not accepted; `outcomes` has a Sent or a Fault for each, in the order they were given."""
+
+    def __init__(self, outcomes: Sequence[Sent | Fault]) -> None:
+        self.outcomes = tuple(outcomes)
+        faults = self.faults
+        shown = "; ".join(str(fault) for fault in faults[:3])
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        super().__init__(f"{len(faults)} of {len(self.outcomes)} not published: {shown}{more}")
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Fault))
+
+
+class LeaseLost(PolybusError):
+    """The delivery is no longer this consumer's: its lease ended before it was settled, and it will come again."""
+
+
+class BackendError(PolybusError):
+    """An operation failed; `fault` says why."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
+
+
+class DecodeError(PolybusError):
+    """A body is not what the handler's annotation says."""
+
+
+class BusClosed(PolybusError):
+    """The bus, publisher or consumer was used after it was closed."""
+
+
+class Retry(Exception):  # noqa: N818 - a signal that handlers raise, named for what it asks
+    """Raised by a handler to have the message again, after `after` seconds or the subscription's own backoff."""
+
+    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
+        if after is not None and not 0 <= after <= 600:
+            raise ValueError(f"after={after!r}: 0 to 600 seconds (contract, D4)")
+        self.after = after
+        super().__init__(reason)
+
+
+class DeadLetter(Exception):  # noqa: N818 - a signal that handlers raise, named for what it asks
+    """Raised by a handler to put the message among the dead letters at once."""
+
+    def __init__(self, reason: str, description: str = "") -> None:
+        self.reason = reason
+        self.description = description
+        super().__init__(f"{reason}: {description}" if description else reason)

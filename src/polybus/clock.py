@@ -103,10 +103,10 @@ async def _sleep(clock: Clock, delay: float) -> None:
     if delay <= 0:
         await asyncio.sleep(0)
         return
-    woken = asyncio.get_running_loop().create_future()
-    timer = clock.call_later(delay, lambda: woken.done() or woken.set_result(None))
+    woken = asyncio.Event()
+    timer = clock.call_later(delay, woken.set)
     try:
-        await woken
+        await woken.wait()
     finally:
         timer.cancel()
 
@@ -218,7 +218,7 @@ class SteppedClock:
             self._pending.discard(entry)
 
 
-async def wait_for(clock: Clock, awaitable: Awaitable[T], timeout: float) -> T:  # noqa: ASYNC109 - it is this function's purpose
+async def wait_for(clock: Clock, awaitable: Awaitable[T], timeout: float) -> T:
     """Return what `awaitable` gives, or raise TimeoutError once `timeout` seconds of `clock` are over.
 
     The awaitable is cancelled on a timeout, and when the caller is.

@@ -174,7 +174,7 @@ class BusClosed(PolybusError):
     """The bus, publisher or consumer was used after it was closed."""
 
 
-class Retry(Exception):  # noqa: N818 - a signal that handlers raise, named for what it asks
+class Retry(Exception):
     """Raised by a handler to have the message again, after `after` seconds or the subscription's own backoff."""
 
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
@@ -184,7 +184,7 @@ class Retry(Exception):  # noqa: N818 - a signal that handlers raise, named for 
         super().__init__(reason)
 
 
-class DeadLetter(Exception):  # noqa: N818 - a signal that handlers raise, named for what it asks
+class DeadLetter(Exception):
     """Raised by a handler to put the message among the dead letters at once."""
 
     def __init__(self, reason: str, description: str = "") -> None:

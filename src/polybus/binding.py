@@ -1,0 +1,168 @@
+"""Where a topology was realised, and what the run time must know of it.
+
+A stack exports a binding, services read it. It never holds a secret: credentials come from where the cloud's own SDK
+finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from polybus.errors import BindingError
+
+__all__ = ["VERSION", "Backoff", "Binding", "Entity", "Kind", "Rights"]
+
+VERSION = 1
+
+
+class Kind(StrEnum):
+    TOPIC = "topic"
+    SUBSCRIPTION = "subscription"
+    QUEUE = "queue"
+    DEAD_LETTERS = "dead letters"
+
+
+class Backoff(msgspec.Struct, frozen=True):
+    """Waits between attempts, in seconds: `initial`, doubling to `maximum`, with jitter."""
+
+    initial: float = 1.0
+    maximum: float = 600.0
+
+
+class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One topic, subscription or queue, as the run time sees it.
+
+    `name` is the topology's, `address` the cloud's own (an ARN, a queue URL, a resource path, an entity path).
+    `dead_letter` is the address of its dead letters (None for topics). `lease` and `max_delay` are in seconds,
+    `max_size` in bytes (None: the cloud's own limit). `filter` is the declared filter, for backends that evaluate it
+    themselves; `filter_attributes` are the attributes that any filter of the topic names: they must travel natively.
+    `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are a backend's own.
+    """
+
+    kind: Kind
+    name: str
+    address: str
+    topic: str | None = None
+    dead_letter: str | None = None
+    ordered: bool = False
+    lease: float = 60.0
+    max_attempts: int = 5
+    backoff: Backoff = Backoff()
+    retention: float = 604_800.0
+    dead_letter_retention: float = 1_209_600.0
+    max_size: int | None = None
+    max_delay: float = 0.0
+    filter: str | None = None
+    filter_attributes: tuple[str, ...] = ()
+    tag: str | None = None
+    push: bool = False
+    tap: bool = False
+    options: Mapping[str, Any] = {}
+
+    @property
+    def publishable(self) -> bool:
+        return self.kind in (Kind.TOPIC, Kind.QUEUE)
+
+    @property
+    def consumable(self) -> bool:
+        return self.kind in (Kind.SUBSCRIPTION, Kind.QUEUE, Kind.DEAD_LETTERS) and not self.push
+
+    @property
+    def dead_letters(self) -> Entity:
+        """The dead letters of this subscription or queue, to be consumed like any; raises BindingError without."""
+        if self.dead_letter is None:
+            raise BindingError(f"{self.kind.value} {self.name!r} has no dead letters in the binding")
+        return msgspec.structs.replace(
+            self,
+            kind=Kind.DEAD_LETTERS,
+            address=self.dead_letter,
+            dead_letter=None,
+            filter=None,
+            push=False,
+            retention=self.dead_letter_retention,
+        )
+
+
+class Rights(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one service may do: names of topics and queues, of subscriptions and queues, and of any of these."""
+
+    publishes: tuple[str, ...] = ()
+    consumes: tuple[str, ...] = ()
+    operates: tuple[str, ...] = ()
+
+
+class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole of it.
+
+    `backend` is a registered name (`memory`, `sqlite`, `aws`, `azure`, `gcp`, ...). `settings` are the backend's own:
+    a region, a project, a namespace's host name, a file's path. `digest` is the topology's, so that drift shows.
+    """
+
+    backend: str
+    bus: str
+    version: int = VERSION
+    digest: str = ""
+    settings: Mapping[str, Any] = {}
+    topics: Mapping[str, Entity] = {}
+    subscriptions: Mapping[str, Entity] = {}
+    queues: Mapping[str, Entity] = {}
+    services: Mapping[str, Rights] = {}
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, source: str = "binding") -> Binding:
+        """Read a binding; raise BindingError that names `source` and the place in it."""
+        try:
+            binding = msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError as error:
+            raise BindingError(
+                f"{source}: {error}; a binding is what `pulumi stack output polybus --json` prints"
+            ) from None
+        if binding.version != VERSION:
+            raise BindingError(
+                f"{source}: at $.version: found {binding.version}, this polybus reads {VERSION}; "
+                "deploy the stack with the same polybus version, or upgrade polybus here"
+            )
+        return binding
+
+    @classmethod
+    def from_file(cls, path: Path) -> Binding:
+        """Read a binding from a file; raise BindingError where it can't be read."""
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise BindingError(f"{path}: {error.strerror or error}") from None
+        return cls.from_json(text, source=str(path))
+
+    def to_json(self) -> str:
+        """Return the binding as indented JSON with a final line feed."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+    def target(self, name: str) -> Entity:
+        """Return what `name` publishes to: a topic or queue; raise BindingError naming the nearest."""
+        return self._find(name, "publish to", {**self.queues, **self.topics})
+
+    def source(self, name: str) -> Entity:
+        """Return what `name` consumes from: a subscription or queue; raise BindingError naming the nearest."""
+        entity = self._find(name, "consume from", {**self.queues, **self.subscriptions})
+        if entity.push:
+            raise BindingError(f"{name!r} is a push subscription: the cloud delivers it, nothing consumes it")
+        return entity
+
+    def entity(self, name: str) -> Entity:
+        """Return any entity; a subscription or queue before a topic of the same name."""
+        return self._find(name, "find", {**self.topics, **self.queues, **self.subscriptions})
+
+    def _find(self, name: str, purpose: str, entities: Mapping[str, Entity]) -> Entity:
+        try:
+            return entities[name]
+        except KeyError:
+            import difflib
+
+            near = difflib.get_close_matches(name, entities, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(entities)) or 'none'}"
+            raise BindingError(f"nothing named {name!r} to {purpose} in bus {self.bus!r}; {hint}") from None

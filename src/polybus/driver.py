@@ -1,0 +1,286 @@
+"""The interface that a backend implements.
+
+It is small, batch-shaped and asynchronous. A driver never retries, splits, sleeps or logs, and never raises for one
+item of a batch: it answers per item, in order, with as many answers as it was given items. Batching, retries,
+prefetch, leases and settling live once, in `polybus.bus`. Where a call as a whole fails, it raises the SDK's own
+exception, and `Driver.fault` says what that means for each item.
+
+Times called `lease_until` are readings of the `Clock.monotonic` that the driver was made with, counted from before the
+call that granted them was sent: never later than what the cloud keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from polybus.binding import Binding, Entity
+from polybus.clock import Clock
+from polybus.errors import Fault
+from polybus.feature import Feature
+from polybus.message import Message, Sent
+
+__all__ = [
+    "Ack",
+    "AdminDriver",
+    "BatchLimits",
+    "ConsumerDriver",
+    "DeadLetter",
+    "Driver",
+    "DriverFactory",
+    "LeaseUntil",
+    "Nack",
+    "Outgoing",
+    "Peeked",
+    "Prepared",
+    "PublisherDriver",
+    "Received",
+    "Settlement",
+    "Stats",
+]
+
+R = TypeVar("R")
+W = TypeVar("W")
+W_co = TypeVar("W_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What one batch call may hold.
+
+    `count` items and `total_bytes` bytes at most (the sum of `Prepared.size`). `mixes_keys`: one batch may hold
+    messages of different ordering keys (Google: no). `repeats_key`: it may hold several of one key; False where the
+    entries of a batch can fail one by one, so that a later one would overtake (SQS FIFO; contract, P6).
+    """
+
+    count: int
+    total_bytes: int
+    mixes_keys: bool = True
+    repeats_key: bool = True
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A message on its way out.
+
+    `delay` is in seconds. `moves` counts the message's moves to and from dead letters before this one: 0 at publish
+    (its dedup id is `dedup_id`, DESIGN, section 9).
+    """
+
+    message: Message
+    delay: float = 0.0
+    moves: int = 0
+
+    @property
+    def dedup_id(self) -> str:
+        """The cloud's deduplication key: `<id>` at publish, `<id>.<n>` at the n-th move."""
+        return f"{self.message.id}.{self.moves}" if self.moves else self.message.id
+
+
+class Prepared(msgspec.Struct, Generic[W], frozen=True):
+    """A message in its wire form: made once, sent as often as it takes. `size` is in bytes, as the cloud counts."""
+
+    outgoing: Outgoing
+    size: int
+    wire: W
+
+
+class Received(msgspec.Struct, Generic[R], frozen=True):
+    """One attempt at handing a message over.
+
+    `attempt` starts at 1. `group` is set where order is kept: deliveries that share it are handled one at a time, in
+    the order in which the driver returns them. `redelivered`: it may have been delivered before, or came out of its
+    order (a repeat, a redriven message). `moves` counts its moves to and from dead letters. From dead letters,
+    `reason` and `description` say why it is there.
+    """
+
+    message: Message
+    attempt: int
+    lease_until: float
+    receipt: R
+    group: str | None = None
+    redelivered: bool = False
+    moves: int = 0
+    reason: str | None = None
+    description: str | None = None
+
+
+class Ack(msgspec.Struct, Generic[R], frozen=True):
+    """Done with it."""
+
+    received: Received[R]
+
+
+class Nack(msgspec.Struct, Generic[R], frozen=True):
+    """Give it back, to be delivered again after `delay` seconds; over 0 only with Feature.NACK_DELAY."""
+
+    received: Received[R]
+    delay: float = 0.0
+
+
+class DeadLetter(msgspec.Struct, Generic[R], frozen=True):
+    """Put it among the dead letters, unchanged but for the reason and `moves` + 1.
+
+    Where a cloud has no such operation, the driver sends a copy and then acks: a crash in between leaves the letter
+    and a redelivery, never neither (contract, D7).
+    """
+
+    received: Received[R]
+    reason: str
+    description: str = ""
+
+
+Settlement = Ack[R] | Nack[R] | DeadLetter[R]
+
+
+class LeaseUntil(msgspec.Struct, frozen=True):
+    """The lease that was granted, as a reading of the clock's `monotonic`."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What is known of an entity now; None where the cloud doesn't tell.
+
+    Counts are of messages and approximate on the clouds; `oldest_age` is in seconds.
+    """
+
+    waiting: int | None = None
+    leased: int | None = None
+    delayed: int | None = None
+    dead: int | None = None
+    oldest_age: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Peeked:
+    """A message that was looked at and not received.
+
+    `position` is where to go on (`peek(after=...)`). `at` is when it came there, in seconds since the epoch, where the
+    cloud tells.
+    """
+
+    position: str
+    message: Message
+    attempt: int = 0
+    reason: str | None = None
+    description: str | None = None
+    at: float | None = None
+
+
+class PublisherDriver(Protocol[W]):
+    """Sends to one topic or queue."""
+
+    @property
+    def limits(self) -> BatchLimits: ...
+
+    def prepare(self, outgoing: Outgoing) -> Prepared[W] | Fault:
+        """Encode a message, or say why it can't be sent (contract, P4).
+
+        Pure: no input or output, no waiting. Room for dead-lettering is kept free: 2 KiB and one attribute.
+        """
+
+    async def publish_batch(self, batch: Sequence[Prepared[W]]) -> Sequence[Sent | Fault]:
+        """Send a batch that keeps to `limits`; return what became of each.
+
+        Returns once the cloud has durably accepted or refused each message. A cancelled call may have been done.
+        """
+
+    async def aclose(self) -> None:
+        """Free what it holds; no call is under way, and none follows."""
+
+
+class ConsumerDriver(Protocol[R]):
+    """Receives from one subscription, queue, or the dead letters of one."""
+
+    @property
+    def limits(self) -> BatchLimits:
+        """What one settle or extend call may hold; `total_bytes` doesn't apply."""
+
+    async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[R]]:
+        """Return up to `count` messages, as soon as there is one, or none after about `wait` seconds.
+
+        `wait` is at most 20 s. Never cancelled by the bus: on drain the call is awaited, and what it brings is given
+        back (contract, D12); `stop` makes it return early where the cloud allows that without losing messages.
+        """
+
+    async def settle_batch(self, settlements: Sequence[Settlement[R]]) -> Sequence[Fault | None]:
+        """Settle each; None is done, LEASE_LOST says that the receipt is no longer good."""
+
+    async def extend_batch(self, received: Sequence[Received[R]], seconds: float) -> Sequence[LeaseUntil | Fault]:
+        """Extend each lease to `seconds` from now, or as far as the cloud grants."""
+
+    async def stop(self) -> Sequence[Received[R]]:
+        """End intake and return all that is buffered and was never returned by `receive_batch`.
+
+        A `receive_batch` that is under way returns soon after; none follows. What was received can still be settled
+        and extended.
+        """
+
+    async def aclose(self) -> None:
+        """Free what it holds; everything was settled or its lease may end."""
+
+
+class AdminDriver(Protocol):
+    """What operators do."""
+
+    async def ping(self) -> None:
+        """Reach the backend with the credentials that are there; raise what it raises."""
+
+    async def describe(self, entity: Entity) -> Mapping[str, Any]:
+        """Return the cloud's own description of the entity, as plain values; raise where it is missing."""
+
+    async def stats(self, entity: Entity) -> Stats: ...
+
+    async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
+        """Return up to `count` messages after a position, oldest first, without changing anything that others see.
+
+        Without Feature.PEEK, a driver may lease them for the time of the call and give them back.
+        """
+
+    async def purge(self, entity: Entity) -> int | None:
+        """Delete every message that waits; return how many, where the cloud tells."""
+
+    async def open_return(self, source: Entity) -> PublisherDriver[Any]:
+        """Return a publisher that puts messages back to this one subscription or queue and no other (contract, D13)."""
+
+    async def aclose(self) -> None: ...
+
+
+class Driver(Protocol):
+    """One backend, connected by one binding."""
+
+    async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
+        """Return a publisher to a topic or queue; raise where it isn't there or can't be reached."""
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+        """Return a consumer of a subscription, a queue, or (`source.dead_letters`) their dead letters.
+
+        `prefetch` is how many messages the bus will hold at most, `concurrency` how many it handles at once.
+        """
+
+    async def open_admin(self) -> AdminDriver: ...
+
+    def features(self, entity: Entity) -> Feature: ...
+
+    def fault(self, error: Exception) -> Fault:
+        """Say what an exception of the SDK means, by its type or code, never by its text.
+
+        The only place of a backend that names SDK exceptions. What it doesn't know is INTERNAL, with the type's name.
+        """
+
+    def raw(self, entity: Entity) -> object:
+        """Return the SDK's own client and the entity's address, for what polybus doesn't do."""
+
+    async def aclose(self) -> None:
+        """Close all connections; publishers, consumers and admin are closed before."""
+
+
+class DriverFactory(Protocol):
+    """What a backend registers (entry point group `polybus.backends`)."""
+
+    def __call__(self, binding: Binding, clock: Clock) -> Driver:
+        """Return a driver without connecting yet; raise BindingError or MissingExtra for what can be known now."""

@@ -1,0 +1,1 @@
+"""What should exist: pure values, read from `polybus.toml`, and each cloud's limits as data."""

@@ -1,0 +1,219 @@
+"""The topology: what should exist, as pure values.
+
+Durations are seconds, sizes are bytes, mappings are by name and can't be changed. The defaults are those of the
+project (DESIGN, section 10), whatever the cloud's own are: a declaration means the same on each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from polybus.topology.filters import Filter
+
+__all__ = [
+    "CLOUDS",
+    "DEFAULT_DEAD_LETTER_RETENTION",
+    "DEFAULT_LEASE",
+    "DEFAULT_MAX_ATTEMPTS",
+    "DEFAULT_RETENTION",
+    "Alarms",
+    "Backoff",
+    "Notify",
+    "Options",
+    "Push",
+    "Queue",
+    "Service",
+    "Subscription",
+    "Topic",
+    "Topology",
+    "digest",
+]
+
+CLOUDS = ("aws", "azure", "gcp")
+
+DAY = 86_400.0
+DEFAULT_LEASE = 60.0
+DEFAULT_MAX_ATTEMPTS = 5
+DEFAULT_RETENTION = 7 * DAY
+DEFAULT_DEAD_LETTER_RETENTION = 14 * DAY
+
+Options = Mapping[str, Mapping[str, Any]]
+"""Provider arguments for one entry, by cloud: what `[topics.orders.aws]` holds."""
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a failed message waits: `initial` seconds, doubling to `maximum` seconds, with jitter."""
+
+    initial: float = 1.0
+    maximum: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Where the cloud itself delivers; exactly one of the four is set.
+
+    `function` names the function in the cloud's own words: a Lambda ARN, an Azure Functions resource id, a Cloud Run
+    URL. `raw` sends the body alone over HTTPS, without the cloud's envelope.
+    """
+
+    email: str | None = None
+    sms: str | None = None
+    https: str | None = None
+    function: str | None = None
+    raw: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Name the form: "email", "sms", "https" or "function"."""
+        return next(kind for kind in ("email", "sms", "https", "function") if getattr(self, kind) is not None)
+
+    @property
+    def endpoint(self) -> str:
+        """Give the address that is set."""
+        return str(getattr(self, self.kind))
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Where messages are published; every subscription gets its own copy.
+
+    `max_delay` of 0 means that no delay may be asked for. `max_message_size` of None means the cloud's own default.
+    `existing` is the ARN or id of a topic to adopt instead of creating one.
+    """
+
+    name: str
+    ordered: bool = False
+    max_delay: float = 0.0
+    max_message_size: int | None = None
+    existing: str | None = None
+    options: Options = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A named, durable view of one topic; `ordered` of None means as its topic is."""
+
+    name: str
+    topic: str
+    filter: Filter | None = None
+    lease: float = DEFAULT_LEASE
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    retention: float = DEFAULT_RETENTION
+    dead_letter_retention: float = DEFAULT_DEAD_LETTER_RETENTION
+    backoff: Backoff = Backoff()
+    ordered: bool | None = None
+    push: Push | None = None
+    tap: bool = False
+    options: Options = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Point to point: what is published to it goes to its consumers once; fields as those of topic and subscription."""
+
+    name: str
+    ordered: bool = False
+    max_delay: float = 0.0
+    lease: float = DEFAULT_LEASE
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    retention: float = DEFAULT_RETENTION
+    dead_letter_retention: float = DEFAULT_DEAD_LETTER_RETENTION
+    backoff: Backoff = Backoff()
+    max_message_size: int | None = None
+    existing: str | None = None
+    options: Options = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A named workload with rights: the topics and queues it publishes to, what it consumes and what it operates."""
+
+    name: str
+    publishes: tuple[str, ...] = ()
+    consumes: tuple[str, ...] = ()
+    operates: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Who hears of an alarm: an e-mail address, or a topic of the cloud's own kind by its ARN or id."""
+
+    email: str | None = None
+    topic: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """When to raise an alarm: at this many dead letters, this age in seconds, this backlog, this many failed pushes."""
+
+    dead_letters: int = 1
+    oldest_age: float = 900.0
+    backlog: int = 10_000
+    failed_pushes: int = 1
+    notify: Notify = Notify()
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that one bus declares; `source` names where it was read from, for errors alone."""
+
+    name: str
+    topics: Mapping[str, Topic] = field(default_factory=_nothing)
+    subscriptions: Mapping[str, Subscription] = field(default_factory=_nothing)
+    queues: Mapping[str, Queue] = field(default_factory=_nothing)
+    services: Mapping[str, Service] = field(default_factory=_nothing)
+    alarms: Alarms | None = None
+    source: str = "polybus.toml"
+
+    def subscriptions_of(self, topic: str) -> tuple[Subscription, ...]:
+        """List the subscriptions of a topic, as declared."""
+        return tuple(subscription for subscription in self.subscriptions.values() if subscription.topic == topic)
+
+    def is_ordered(self, name: str) -> bool:
+        """Tell whether a topic, subscription or queue is ordered; a subscription is as its topic unless it says so."""
+        if name in self.subscriptions:
+            subscription = self.subscriptions[name]
+            if subscription.ordered is not None:
+                return subscription.ordered
+            return self.topics[subscription.topic].ordered
+        return self.topics[name].ordered if name in self.topics else self.queues[name].ordered
+
+    def filter_attributes(self, topic: str) -> frozenset[str]:
+        """Collect the attributes that any filter on a topic names: what must travel where the cloud can see it."""
+        filters = (subscription.filter for subscription in self.subscriptions_of(topic))
+        return frozenset().union(*(filter_.attributes for filter_ in filters if filter_ is not None))
+
+
+def digest(topology: Topology) -> str:
+    """Hash what a topology declares, to 16 hexadecimal digits.
+
+    The order of the entries, spaces inside filters and the file it came from make no difference; any value does.
+    """
+    text = json.dumps(_plain(topology), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Filter):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        fields = (item.name for item in dataclasses.fields(value) if item.name != "source")
+        return {name: _plain(getattr(value, name)) for name in fields}
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)  # dates and times, which TOML has, inside pass-through tables

@@ -1,0 +1,1 @@
+"""What third-party backends and users' tests import: a service under test, the conformance kit, fault injection."""

@@ -1,0 +1,235 @@
+"""`polybus.toml` to a topology. Every error names the file, the path in it, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from polybus.errors import FilterError, TopologyError
+from polybus.topology import model
+from polybus.topology.filters import Filter, parse
+from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB
+from polybus.topology.references import check_references
+from polybus.topology.table import Problems, Table, shown
+
+__all__ = ["DEAD_LETTER_SUFFIX", "NAME_ALLOWED", "load", "loads"]
+
+DEAD_LETTER_SUFFIX = "-dead-letters"
+"""Ends the physical name of what holds dead letters, so no declared name may end so."""
+
+NAME_ALLOWED = (
+    "1 to 60 of A-Z a-z 0-9 _ -, a letter first, a letter or digit last, "
+    f"not ending in {DEAD_LETTER_SUFFIX} and not polybus"
+)
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
+
+# What a declaration may say on any cloud; a cloud's own range is narrower and is held by `polybus check`.
+_LEASE = (1.0, 12 * 3_600.0)  # the longest that any cloud grants: SQS
+_RETENTION = (60.0, 365 * DAY)
+_DELAY = (0.0, 365 * DAY)
+_MESSAGE = (KIB, 100 * MIB)  # the largest that any cloud carries: Service Bus Premium
+
+
+def load(path: Path) -> model.Topology:
+    """Read a file; raises TopologyError with all that is wrong in it."""
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise TopologyError([f"{path}: no such file; `polybus init` writes one to start from"]) from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise TopologyError([f"{path}: at line {line}: found bytes that are not UTF-8; allowed: UTF-8"]) from None
+    except OSError as error:
+        raise TopologyError([f"{path}: can't be read: {error.strerror}"]) from None
+    return loads(text, source=str(path))
+
+
+def loads(text: str, *, source: str) -> model.Topology:
+    """Read a text; `source` names it in errors. Raises TopologyError with all that is wrong in it."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TopologyError([f"{source}: not valid TOML: {error}"]) from None
+    problems = Problems(source)
+    topology = _topology(Table(values, "$", problems), source)
+    check_references(topology, problems)
+    if problems.lines:
+        raise TopologyError(problems.lines)
+    return topology
+
+
+def _topology(root: Table, source: str) -> model.Topology:
+    bus = root.table("bus")
+    name = bus.required("name", f"a name: {NAME_ALLOWED}")
+    if name and not _good_name(name):
+        bus.refuse("name", NAME_ALLOWED)
+    bus.close()
+    topology = model.Topology(
+        name=name,
+        topics=MappingProxyType({name: _topic(name, table) for name, table in _named(root, "topics")}),
+        subscriptions=MappingProxyType(
+            {name: _subscription(name, table) for name, table in _named(root, "subscriptions")}
+        ),
+        queues=MappingProxyType({name: _queue(name, table) for name, table in _named(root, "queues")}),
+        services=MappingProxyType({name: _service(name, table) for name, table in _named(root, "services")}),
+        alarms=_alarms(root.table("alarms")) if "alarms" in root else None,
+        source=source,
+    )
+    root.table("alarms")  # so that the key is known, declared or not
+    root.close()
+    return topology
+
+
+def _good_name(name: str) -> bool:
+    reserved = name.lower().endswith(DEAD_LETTER_SUFFIX) or name.lower() == "polybus"
+    return _NAME.fullmatch(name) is not None and not reserved
+
+
+def _named(root: Table, kind: str) -> Iterable[tuple[str, Table]]:
+    section = root.table(kind)
+    for name, table in section.tables():
+        if not _good_name(name):
+            section.problems.add(section.at(name), f"the name {shown(name)}", NAME_ALLOWED)
+        yield name, table
+
+
+def _topic(name: str, table: Table) -> model.Topic:
+    topic = model.Topic(
+        name=name,
+        ordered=table.flag("ordered"),
+        max_delay=table.duration("max_delay", 0.0, *_DELAY),
+        max_message_size=table.size("max_message_size", *_MESSAGE),
+        existing=table.text("existing", allowed="the ARN or id of a topic to adopt"),
+        options=_options(table),
+    )
+    table.close()
+    return topic
+
+
+def _subscription(name: str, table: Table) -> model.Subscription:
+    subscription = model.Subscription(
+        name=name,
+        topic=table.required("topic", "the name of a topic"),
+        filter=_filter(table),
+        ordered=table.optional_flag("ordered"),
+        push=_push(table),
+        tap=table.flag("tap"),
+        options=_options(table),
+        **_delivery(table),
+    )
+    table.close()
+    return subscription
+
+
+def _queue(name: str, table: Table) -> model.Queue:
+    queue = model.Queue(
+        name=name,
+        ordered=table.flag("ordered"),
+        max_delay=table.duration("max_delay", 0.0, *_DELAY),
+        max_message_size=table.size("max_message_size", *_MESSAGE),
+        existing=table.text("existing", allowed="the ARN or id of a queue to adopt"),
+        options=_options(table),
+        **_delivery(table),
+    )
+    table.close()
+    return queue
+
+
+def _delivery(table: Table) -> dict[str, Any]:
+    """Read what subscriptions and queues share."""
+    return {
+        "lease": table.duration("lease", model.DEFAULT_LEASE, *_LEASE),
+        "max_attempts": table.integer("max_attempts", model.DEFAULT_MAX_ATTEMPTS, 1, 1_000),
+        "retention": table.duration("retention", model.DEFAULT_RETENTION, *_RETENTION),
+        "dead_letter_retention": table.duration(
+            "dead_letter_retention", model.DEFAULT_DEAD_LETTER_RETENTION, *_RETENTION
+        ),
+        "backoff": _backoff(table.table("backoff")),
+    }
+
+
+def _backoff(table: Table) -> model.Backoff:
+    default = model.Backoff()
+    initial = table.duration("initial", default.initial, 0.0, MAX_NACK_DELAY)
+    maximum = table.duration("maximum", max(default.maximum, initial), 0.0, MAX_NACK_DELAY)
+    table.close()
+    if maximum < initial:
+        table.refuse("maximum", 'at least as long as "initial"')
+    return model.Backoff(initial, maximum)
+
+
+def _filter(table: Table) -> Filter | None:
+    allowed = """a filter such as 'region in ("eu", "uk") and not exists(test)'"""
+    text = table.text("filter", allowed=allowed)
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except FilterError as error:
+        problem = f"at character {error.position + 1}, {str(error).splitlines()[0]}"
+        table.problems.add(table.at("filter"), f"{shown(text)} ({problem})", allowed)
+        return None
+
+
+_PUSH_FORMS = {
+    "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
+    "sms": (r"\+[1-9][0-9]{6,14}", 'a telephone number such as "+447700900123"'),
+    "https": (r"https://[^\s/]+\S*", 'a URL that begins with "https://"'),
+    "function": (r"\S+", "a function: a Lambda ARN, an Azure Functions resource id or a Cloud Run URL"),
+}
+
+
+def _push(table: Table) -> model.Push | None:
+    inner = table.table("push")
+    if "push" not in table:
+        return None
+    found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in _PUSH_FORMS.items()}
+    raw = inner.flag("raw")
+    inner.close()
+    forms = {kind: value for kind, value in found.items() if value is not None}
+    for kind, value in forms.items():
+        pattern, allowed = _PUSH_FORMS[kind]
+        if not re.fullmatch(pattern, value):
+            inner.refuse(kind, allowed)
+    if len(forms) != 1:
+        several = " and ".join(forms) or "none of them"
+        table.problems.add(inner.path, several, "exactly one of email, sms, https, function")
+        return None
+    return model.Push(**forms, raw=raw)
+
+
+def _options(table: Table) -> model.Options:
+    clouds: dict[str, Mapping[str, Any]] = {}
+    for cloud in model.CLOUDS:
+        options = table.table(cloud)
+        if cloud in table:
+            clouds[cloud] = MappingProxyType(options.plain())
+    return MappingProxyType(clouds)
+
+
+def _service(name: str, table: Table) -> model.Service:
+    rights = {right: table.strings(right) for right in ("publishes", "consumes", "operates")}
+    table.close()
+    return model.Service(name=name, **rights)
+
+
+def _alarms(table: Table) -> model.Alarms:
+    default = model.Alarms()
+    notify = table.table("notify")
+    alarms = model.Alarms(
+        dead_letters=table.integer("dead_letters", default.dead_letters, 1, 1_000_000),
+        oldest_age=table.duration("oldest_age", default.oldest_age, 60.0, 14 * DAY),
+        backlog=table.integer("backlog", default.backlog, 1, 1_000_000_000),
+        failed_pushes=table.integer("failed_pushes", default.failed_pushes, 1, 1_000_000),
+        notify=model.Notify(
+            email=notify.text("email", allowed="an e-mail address"),
+            topic=notify.text("topic", allowed="the ARN or id of a topic of the cloud's own kind"),
+        ),
+    )
+    notify.close()
+    table.close()
+    return alarms

@@ -1,0 +1,69 @@
+"""What one entry of a topology may say about another: names that exist, names that differ, options that agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from polybus.topology import model
+from polybus.topology.table import Problems, nearest, shown
+
+__all__ = ["check_references"]
+
+
+def check_references(topology: model.Topology, problems: Problems) -> None:
+    """Note every reference to what isn't declared, every name used twice and every contradiction."""
+    _differ(problems, "publishers name either", {"topics": topology.topics, "queues": topology.queues})
+    _differ(problems, "consumers name either", {"subscriptions": topology.subscriptions, "queues": topology.queues})
+    _differ(problems, "they become one resource name", {"services": topology.services})
+    for subscription in topology.subscriptions.values():
+        _subscription(topology, subscription, problems)
+    for service in topology.services.values():
+        _service(topology, service, problems)
+
+
+def _differ(problems: Problems, reason: str, sections: Mapping[str, Iterable[str]]) -> None:
+    """Refuse names that are equal but for case, which Service Bus and SQL collations don't tell apart."""
+    seen: dict[str, str] = {}
+    for section, names in sections.items():
+        for name in names:
+            path = f"$.{section}.{name}"
+            first = seen.setdefault(name.lower(), path)
+            if first != path:
+                problems.add(path, f"the name {shown(name)}", f"a name other than that of {first}, as {reason}")
+
+
+def _known(problems: Problems, path: str, name: str, known: Iterable[str], what: str) -> bool:
+    names = sorted(set(known))
+    if name in names:
+        return True
+    near = nearest(name, names)
+    hint = f" (nearest: {near})" if near else ""
+    declared = ", ".join(names) or "none is declared"
+    problems.add(path, f"{shown(name)}, which is no {what}{hint}", f"a declared {what}: {declared}")
+    return False
+
+
+def _subscription(topology: model.Topology, subscription: model.Subscription, problems: Problems) -> None:
+    path = f"$.subscriptions.{subscription.name}"
+    if not subscription.topic or not _known(problems, f"{path}.topic", subscription.topic, topology.topics, "topic"):
+        return
+    if subscription.ordered and not topology.topics[subscription.topic].ordered:
+        allowed = f"false, or ordered = true at $.topics.{subscription.topic}"
+        problems.add(f"{path}.ordered", "true on a subscription of an unordered topic", allowed)
+    if subscription.tap and subscription.push:
+        problems.add(f"{path}.tap", "true beside push", "either: a tap is read by `polybus tail`, push by the cloud")
+
+
+def _service(topology: model.Topology, service: model.Service, problems: Problems) -> None:
+    path = f"$.services.{service.name}"
+    publish = [*topology.topics, *topology.queues]
+    consume = [*topology.subscriptions, *topology.queues]
+    for name in service.publishes:
+        _known(problems, f"{path}.publishes", name, publish, "topic or queue")
+    for name in service.operates:
+        _known(problems, f"{path}.operates", name, consume, "subscription or queue")
+    for name in service.consumes:
+        known = _known(problems, f"{path}.consumes", name, consume, "subscription or queue")
+        if known and name in topology.subscriptions and topology.subscriptions[name].push:
+            allowed = "a subscription without push: the cloud itself delivers this one"
+            problems.add(f"{path}.consumes", f"the push subscription {shown(name)}", allowed)

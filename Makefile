@@ -1,0 +1,105 @@
+# Every command of the project, each of them from nothing: what a command needs is set up in .venv before it runs.
+# On a bare Debian that takes `apt-get install make python3 python3-venv`, and nothing else.
+#
+#   make demo [CLOUD=aws|azure|gcp]   the example: real services, real messages, a closing table
+#   make test                         lint, types, import contracts and all tests
+#   make soak                         long runs with processes killed at random
+#   make bench                        rates beside those of other libraries
+#   make lint, make format            ruff alone: look, mend
+#   make lock                         the lock files in requirements/, from pyproject.toml
+#   make clean                        remove what was made, .venv included
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+CLOUD ?=
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
+headline = @printf '\n== %s ==\n' "$(1)"
+
+.PHONY: help demo test check-lint check-types check-layers check-tests soak bench lint format lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# -- Setting up: one stamp for each lock file, so that a second run starts at once ------------------------------------
+
+$(VENV)/.stamp-uv: requirements/uv.txt
+	@[ -n "$(PYTHON)" ] || { echo "polybus needs Python 3.11 or newer: apt-get install python3 python3-venv, or make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+# The package itself is installed as it stands in the checkout; what it depends on is in the lock file with its hashes.
+$(VENV)/.stamp-%: requirements/%.txt pyproject.toml $(VENV)/.stamp-uv
+	$(UV) pip install --quiet --require-hashes -r requirements/$*.txt
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+# -- The two commands ------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.stamp-demo
+	@$(BIN)/python examples/training_pipeline/demo.py $(if $(CLOUD),--cloud $(CLOUD))
+
+# One after the other, the quickest first, pytest and its closing line last.
+test: $(VENV)/.stamp-dev
+	@$(MAKE) --no-print-directory check-lint
+	@$(MAKE) --no-print-directory check-types
+	@$(MAKE) --no-print-directory check-layers
+	@$(MAKE) --no-print-directory check-tests
+
+check-lint:
+	$(call headline,Lint and format (ruff))
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+check-types:
+	$(call headline,Types (mypy --strict))
+	@$(BIN)/mypy
+
+check-layers:
+	$(call headline,Layers (import-linter))
+	@$(BIN)/lint-imports
+
+check-tests:
+	$(call headline,Tests (pytest))
+	@$(BIN)/pytest -q
+
+# -- The long ones ---------------------------------------------------------------------------------------------------
+
+soak: $(VENV)/.stamp-dev
+	@$(BIN)/python -m tests.reliability.soak
+
+bench: $(VENV)/.stamp-bench
+	@$(BIN)/python -m benchmarks
+
+# -- While working ---------------------------------------------------------------------------------------------------
+
+lint: $(VENV)/.stamp-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/.stamp-dev
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# The demo and the benchmarks take the versions of the development lock, so that one .venv serves all three.
+COMPILE = $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+RUNTIME := --extra aws --extra azure --extra gcp --extra local --extra otel
+
+lock: $(VENV)/.stamp-uv
+	$(COMPILE) pyproject.toml --all-extras --group dev --group demo -o requirements/dev.txt
+	$(COMPILE) pyproject.toml $(RUNTIME) --group demo -c requirements/dev.txt -o requirements/demo.txt
+	$(COMPILE) pyproject.toml $(RUNTIME) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""The backends, by name; none is imported before it is asked for.
+
+Third parties register theirs under the entry point group `polybus.backends`: the name, and a callable that is a
+`polybus.driver.DriverFactory`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from polybus.driver import DriverFactory
+from polybus.errors import BindingError, MissingExtra
+
+__all__ = ["GROUP", "load", "names"]
+
+GROUP = "polybus.backends"
+
+_BUILT_IN = ("memory", "sqlite", "aws", "azure", "gcp")
+_EXTRAS = {
+    "aws": ("aws", ("boto3", "botocore")),
+    "azure": ("azure", ("azure", "aiohttp")),
+    "gcp": ("gcp", ("google", "grpc")),
+}
+
+
+def names() -> tuple[str, ...]:
+    """List the backends that exist: the built-in ones, then those that installed packages register."""
+    others = {point.name for point in entry_points(group=GROUP)}
+    return (*_BUILT_IN, *sorted(others.difference(_BUILT_IN)))
+
+
+def load(name: str) -> DriverFactory:
+    """Return the factory of a backend, importing it now.
+
+    Raises BindingError for a name that isn't there, and MissingExtra where the cloud's SDK is not installed.
+    """
+    if name in _BUILT_IN:
+        return _load_built_in(name)
+    registered = {point.name: point for point in entry_points(group=GROUP)}
+    if name in registered:
+        return _load_registered(registered[name])
+    known = names()
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise BindingError(f"no backend named {name!r}; there are: {', '.join(known)}{hint}")
+
+
+def _load_built_in(name: str) -> DriverFactory:
+    try:
+        return cast(DriverFactory, import_module(f"polybus.backends.{name}").driver)
+    except ModuleNotFoundError as error:
+        extra, packages = _EXTRAS.get(name, ("", ()))
+        if (error.name or "").partition(".")[0] not in packages:
+            raise
+        raise MissingExtra(f"the {name} backend needs {error.name}, which", extra) from error
+
+
+def _load_registered(point: EntryPoint) -> DriverFactory:
+    try:
+        return cast(DriverFactory, point.load())
+    except (ImportError, AttributeError) as error:
+        owner = point.dist.name if point.dist is not None else "an installed package"
+        raise BindingError(
+            f"backend {point.name!r}: {owner} registers {point.value!r}, which can't be loaded: {error}"
+        ) from error

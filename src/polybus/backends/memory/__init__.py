@@ -1,0 +1,14 @@
+"""The backend in memory: the contract, executable, for tests and for development in one process.
+
+Delivery: exactly as DESIGN.md, section 3, says, on any `polybus.clock.Clock`. Nothing outlives the process.
+Limits: 10 MiB a message unless the topology says less or more; delays on unordered topics and queues.
+Push subscriptions: their copies are kept until their retention is over, and can be counted and peeked at.
+Escape hatch: `raw` gives the topic's or source's own object in the `Store`.
+"""
+
+from __future__ import annotations
+
+from polybus.backends.memory.driver import MemoryDriver, driver
+from polybus.backends.memory.store import Store, reset
+
+__all__ = ["MemoryDriver", "Store", "driver", "reset"]

@@ -1,0 +1,193 @@
+"""What a handler asks for, read once from its signature."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FunctionType, MethodType
+from typing import Any
+
+from polybus.body import ALLOWED, Decoder, decoder
+from polybus.bus.delivery import Delivery
+from polybus.errors import ConfigError
+
+__all__ = ["Signature", "describe", "read_signature"]
+
+_FORMS = (
+    "a handler is `async def` or `def` (body: T) or (body: T, delivery: polybus.Delivery), "
+    f"returns nothing, and T is {ALLOWED}"
+)
+_BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How to make a handler's arguments of a delivery, and whether its calls block.
+
+    `decode` raises DecodeError. `call` takes the decoded body and the delivery. `place` is `file:line`.
+    """
+
+    name: str
+    place: str
+    decode: Decoder
+    call: Callable[[Any, Delivery], Any]
+    blocking: bool
+
+
+def read_signature(function: Callable[..., Any], scope: Mapping[str, Any]) -> Signature:
+    """Read a handler's signature; raise ConfigError that names the function, its place and what is allowed.
+
+    `scope` has the local names at the place of the decoration: with them, annotations that are text (`from __future__
+    import annotations`) may name a class that was declared within a function.
+    """
+    name, place = describe(function)
+    reader = _Reader(function, scope)
+    try:
+        decode, call = reader.read()
+    except _WrongSignature as error:
+        raise ConfigError(f"handler {name} ({place}): {error}; {_FORMS}") from None
+    return Signature(name, place, decode, call, blocking=not inspect.iscoroutinefunction(_callee(function)))
+
+
+def describe(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the name of a function, and its `file:line`."""
+    plain = _plain(function)
+    named: Any = plain or (function if hasattr(function, "__qualname__") else type(function))
+    place = f"{plain.__code__.co_filename}:{plain.__code__.co_firstlineno}" if plain else "not in a Python file"
+    return f"{named.__module__}.{named.__qualname__}", place
+
+
+def _callee(function: Any) -> Any:
+    """Return what runs when `function` is called: its `__call__` where it is an object of its own."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
+
+
+def _plain(function: Any) -> FunctionType | None:
+    """Return the function that was written, beneath partials, decorators, methods and objects that can be called."""
+    while not isinstance(function, FunctionType):
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif isinstance(function, MethodType):
+            function = function.__func__
+        elif inspect.isclass(function) or not isinstance(getattr(type(function), "__call__", None), FunctionType):  # noqa: B004
+            return None
+        else:
+            function = type(function).__call__
+    unwrapped = inspect.unwrap(function)
+    return unwrapped if isinstance(unwrapped, FunctionType) else function
+
+
+class _WrongSignature(Exception):
+    """What is wrong, without the place."""
+
+
+class _Reader:
+    def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any]) -> None:
+        self._function = function
+        self._scope = scope
+
+    def read(self) -> tuple[Decoder, Callable[[Any, Delivery], Any]]:
+        body, *others = self._parameters()
+        if body.kind not in _BY_POSITION:
+            raise _WrongSignature(f"its first parameter, {str(body).split(':', 1)[0]!r}, can't take the body")
+        delivery = self._delivery(others)
+        annotation = self._resolve(body)
+        if annotation is Delivery:
+            if delivery is not None:
+                raise _WrongSignature("it asks for the delivery twice; the body comes first")
+            return _nothing, _call_with_delivery(self._function)
+        if annotation is inspect.Parameter.empty:
+            raise _WrongSignature(f"its first parameter, {body.name!r}, has no annotation that says what the body is")
+        try:
+            decode = decoder(annotation)
+        except TypeError as error:
+            raise _WrongSignature(f"a body can't be decoded to {body.name!r}: {error}") from None
+        return decode, _call(self._function, delivery)
+
+    def _parameters(self) -> list[inspect.Parameter]:
+        function = self._function
+        if inspect.isclass(function) or not callable(function):
+            raise _WrongSignature(f"it is a {type(function).__name__}, not a function")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise _WrongSignature("it is a generator: it has a `yield`")
+        parameters = list(inspect.signature(function).parameters.values())
+        if not parameters:
+            raise _WrongSignature("it takes no parameters")
+        return parameters
+
+    def _delivery(self, others: list[inspect.Parameter]) -> inspect.Parameter | None:
+        """Return the parameter that takes the delivery; refuse others that nothing would fill."""
+        found: inspect.Parameter | None = None
+        for parameter in others:
+            if self._wants_delivery(parameter):
+                if found is not None:
+                    raise _WrongSignature(f"{found.name!r} and {parameter.name!r} both ask for the delivery")
+                if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and parameter is not others[0]:
+                    raise _WrongSignature(f"{parameter.name!r} can be given by position only, and is not the second")
+                found = parameter
+            elif parameter.default is inspect.Parameter.empty:
+                raise _WrongSignature(f"nothing fills its parameter {str(parameter)!r}")
+        return found
+
+    def _wants_delivery(self, parameter: inspect.Parameter) -> bool:
+        if parameter.kind not in (*_BY_POSITION, inspect.Parameter.KEYWORD_ONLY):
+            return False
+        named = parameter.name == "delivery"
+        annotation = self._resolve(parameter, required=not named)
+        if annotation is Delivery or (named and annotation in (inspect.Parameter.empty, Any)):
+            return True
+        if named:
+            raise _WrongSignature(f"its parameter {str(parameter)!r} is not a polybus.Delivery")
+        return False
+
+    def _resolve(self, parameter: inspect.Parameter, *, required: bool = True) -> Any:
+        """Return the annotation as a type; `parameter.empty` for a `delivery` known to type checkers only."""
+        annotation = parameter.annotation
+        if not isinstance(annotation, str):
+            return annotation
+        plain = _plain(self._function)
+        names = {**self._scope, **_closure(plain)}
+        try:
+            # The annotation is source text of the same file; typing.get_type_hints evaluates it in the same way, but
+            # fails for one name that is missing from any annotation of the function.
+            return eval(annotation, plain.__globals__ if plain else {}, names)  # noqa: S307
+        except Exception as error:  # noqa: BLE001 - it is someone's source text: anything may come of it
+            if not required and annotation.rpartition(".")[2] == "Delivery":
+                return inspect.Parameter.empty
+            raise _WrongSignature(
+                f"its annotation {annotation!r} of {parameter.name!r} can't be resolved "
+                f"({type(error).__name__}: {error}); import it at run time, not under TYPE_CHECKING alone"
+            ) from None
+
+
+def _closure(function: FunctionType | None) -> dict[str, Any]:
+    filled: dict[str, Any] = {}
+    if function is None:
+        return filled
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            filled[name] = cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+    return filled
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _call_with_delivery(function: Callable[..., Any]) -> Callable[[Any, Delivery], Any]:
+    return lambda body, delivery: function(delivery)
+
+
+def _call(function: Callable[..., Any], delivery: inspect.Parameter | None) -> Callable[[Any, Delivery], Any]:
+    if delivery is None:
+        return lambda body, delivery: function(body)
+    if delivery.kind is inspect.Parameter.POSITIONAL_ONLY:
+        return function
+    name = delivery.name
+    return lambda body, delivery: function(body, **{name: delivery})

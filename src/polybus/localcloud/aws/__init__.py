@@ -1,0 +1,9 @@
+"""A local SNS and SQS that unmodified AWS SDKs reach by endpoint URL.
+
+`server` is the life cycle, `http` and `wire` the protocols, `sqs` and `sns` the entities and what they do, `policy` who
+may do it. Where a choice was open, it is the stricter one: what passes here is meant to pass on AWS.
+
+Differs from AWS on purpose: signatures are read, not verified (the server knows no secret keys); calls count as made
+over TLS (`aws:SecureTransport` is true: they stay on this machine); the name of a deleted queue may be used again at
+once; changes take effect at once; subscriptions other than to SQS queues are kept but nothing is delivered to them.
+"""

@@ -1,0 +1,20 @@
+"""One request, freed of its protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Call"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks for what: `principal` is the caller's ARN, `endpoint` the base URL that the caller reached."""
+
+    service: str
+    action: str
+    region: str
+    access_key: str
+    principal: str
+    endpoint: str
+    request_id: str

@@ -1,0 +1,144 @@
+"""HTTP in, HTTP out: which protocol, whose request, which service, and its answer or refusal."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+import uuid
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from polybus.localcloud.aws.call import Call
+from polybus.localcloud.aws.errors import AwsError
+from polybus.localcloud.aws.faults import ConnectionCut, Faults
+from polybus.localcloud.aws.policy.document import Request
+from polybus.localcloud.aws.policy.identities import Identities, authorise
+from polybus.localcloud.aws.services import Service
+from polybus.localcloud.aws.wire import json, query, xml
+from polybus.localcloud.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+
+__all__ = ["MAX_REQUEST", "Front"]
+
+log = logging.getLogger(__name__)
+
+# A batch of 1 MiB, each byte of it three in a form (%XX) or two in JSON (\"), base64 on top, and the other parameters.
+MAX_REQUEST = 8 * 1024 * 1024
+
+_SCOPE = re.compile(r"Credential=([^/,\s]{1,200})/\d{8}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/aws4_request")
+
+
+class Front:
+    """Answers every HTTP request; nothing that a client sends ends it."""
+
+    def __init__(self, services: Mapping[str, Service], store: Store, identities: Identities, faults: Faults) -> None:
+        self._services = services
+        self._store = store
+        self._identities = identities
+        self._faults = faults
+
+    async def handle(self, request: web.BaseRequest) -> web.Response:
+        """Answer one request."""
+        request_id = str(uuid.uuid4())
+        target = request.headers.get("X-Amz-Target", "")
+        speaks_json = target != ""
+        if request.method == "GET" and "Action" not in request.query and not speaks_json:
+            return web.json_response({"server": "polybus local AWS", "services": sorted(self._services)})
+        service = "sqs"
+        try:
+            access_key, region, service = self._scope(request)
+            body = await request.read()
+            if speaks_json:
+                prefix, _, action = target.partition(".")
+                service = "sqs" if prefix == "AmazonSQS" else ""
+                params = json.decode(body)
+            else:
+                params = query.decode(body, request.query_string, service)
+                action = str(params.pop("Action", ""))
+                if service == "sqs" and request.path.count("/") == 2:  # older clients post to the queue's own URL
+                    params.setdefault("QueueUrl", request.path)
+            principal = self._identities.arn(access_key)
+            endpoint = f"{request.scheme}://{request.host}"
+            call = Call(service, action, region, access_key, principal, endpoint, request_id)
+            response = await self._run(call, params, request.remote or "")
+            if speaks_json:
+                return _answer(json.encode(response), json.CONTENT_TYPE, request_id)
+            return _answer(xml.encode(service, action, response, request_id), xml.CONTENT_TYPE, request_id)
+        except AwsError as error:
+            return self._refusal(error, service, speaks_json, request_id)
+        except ConnectionCut:
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=500)
+        except web.HTTPRequestEntityTooLarge:
+            error = AwsError("RequestEntityTooLarge", f"A request has at most {MAX_REQUEST} bytes.", 413)
+            return self._refusal(error, service, speaks_json, request_id)
+        except Exception:
+            log.exception("local AWS: request %s failed", request_id)
+            error = AwsError("InternalFailure", "The server failed; its log has the reason.", 500)
+            return self._refusal(error, service, speaks_json, request_id)
+
+    def _scope(self, request: web.BaseRequest) -> tuple[str, str, str]:
+        """Return access key, region and service of the request's signature, which is not verified."""
+        header = request.headers.get("Authorization", "")
+        presigned = request.query.get("X-Amz-Credential")
+        found = _SCOPE.search(f"Credential={unquote(presigned)}" if presigned else header)
+        if found is None:
+            raise AwsError("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
+        if found[3] not in self._services:
+            known = ", ".join(sorted(self._services))
+            raise AwsError("UnknownService", f"This server has no {found[3]}, only {known}.", 404)
+        return found[1], found[2], found[3]
+
+    async def _run(self, call: Call, params: dict[str, Any], address: str) -> dict[str, Any]:
+        service = self._services.get(call.service)
+        action = service.actions.get(call.action) if service is not None else None
+        if service is None or action is None:
+            code = "UnknownOperationException" if call.service == "" else "InvalidAction"
+            raise AwsError(code, f"The action {call.action[:80]} is not valid for this endpoint.")
+        self._faults.check(call.action)
+        self._authorise(service, call, params, address)
+        answer: dict[str, Any] | Awaitable[dict[str, Any]] = action(call, params)
+        response: dict[str, Any] = await answer if inspect.isawaitable(answer) else answer
+        # Nothing is answered before it is durable: what the client was told survives a kill.
+        await self._store.commit()
+        self._faults.check(call.action, after=True)
+        return response
+
+    def _authorise(self, service: Service, call: Call, params: dict[str, Any], address: str) -> None:
+        identity = self._identities.policy(call.access_key)
+        right, resource, policy = service.subject(call, params)
+        if identity is None and policy is None:
+            return
+        context = {
+            # Calls over loopback never leave the machine: they count as made over TLS, so that the usual statement
+            # that denies everything else can stay in place.
+            "aws:securetransport": "true",
+            "aws:principalarn": call.principal,
+            "aws:principalaccount": resource.split(":")[4] if resource.count(":") >= 5 else "",
+            "aws:requestedregion": call.region,
+            "aws:sourceip": address,
+            **service.context(call, params),
+        }
+        why = authorise(identity, policy, Request(call.principal, right, resource, context))
+        if why is not None:
+            raise AwsError("AuthorizationError" if call.service == "sns" else "AccessDenied", why, 403)
+
+    def _refusal(self, error: AwsError, service: str, speaks_json: bool, request_id: str) -> web.Response:
+        if speaks_json:
+            body, headers = json.encode_error(error)
+            return _answer(body, json.CONTENT_TYPE, request_id, error.status, headers)
+        body = xml.encode_error(service if service in xml.NAMESPACES else "sqs", error, request_id)
+        return _answer(body, xml.CONTENT_TYPE, request_id, error.status)
+
+
+def _answer(
+    body: bytes, content_type: str, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    fields = {"Content-Type": content_type, "x-amzn-RequestId": request_id}
+    return web.Response(body=body, status=status, headers=fields | dict(headers) if headers else fields)

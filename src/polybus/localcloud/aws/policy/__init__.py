@@ -1,0 +1,1 @@
+"""Policies: their documents, and whether one allows a request."""

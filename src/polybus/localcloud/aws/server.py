@@ -1,0 +1,133 @@
+"""The local AWS server: life cycle and address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from polybus.clock import Clock, SystemClock
+from polybus.localcloud.aws.faults import Faults
+from polybus.localcloud.aws.http import MAX_REQUEST, Front
+from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.policy.identities import Identities
+from polybus.localcloud.aws.services import Service
+from polybus.localcloud.aws.sqs.service import SqsService
+from polybus.localcloud.aws.sts import StsService
+from polybus.localcloud.aws.timeline import Timeline
+from polybus.localcloud.server import LOOPBACK
+from polybus.localcloud.store import Store
+
+__all__ = ["AwsServer"]
+
+
+class AwsServer:
+    """SNS, SQS and STS's GetCallerIdentity on one loopback port.
+
+    `data` is a folder that outlives restarts (None: memory only); `account` has 12 digits; `region` is the one that
+    `env` names, every other is served too. Identity policies and planned faults are not kept over a restart.
+
+    `identities` says what an access key may do; `faults` what is to fail. Both may be used from any thread.
+    """
+
+    cloud = "aws"
+
+    def __init__(
+        self,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        data: Path | None = None,
+        clock: Clock | None = None,
+        account: str = "000000000000",
+        region: str = "us-east-1",
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.account = account
+        self.region = region
+        self.identities = Identities(account)
+        self.faults = Faults()
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._store = Store(data, "aws")
+        self._runner: web.ServerRunner | None = None
+        self._sqs: SqsService | None = None
+
+    @property
+    def url(self) -> str:
+        """The endpoint URL for SDKs; only once it is started."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def credentials(self) -> frozenset[str] | None:
+        """The access keys that are accepted; None accepts every one."""
+        return self.identities.known
+
+    @credentials.setter
+    def credentials(self, access_keys: Iterable[str] | None) -> None:
+        self.identities.known = None if access_keys is None else frozenset(access_keys)
+
+    def env(self) -> Mapping[str, str]:
+        """Return what AWS's SDKs and tools read; the credentials are made up, the server takes any."""
+        return {
+            "AWS_ENDPOINT_URL": self.url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        }
+
+    def fail_next(
+        self,
+        action: str,
+        code: str,
+        http_status: int = 400,
+        count: int = 1,
+        entries: Iterable[str] | None = None,
+        *,
+        after: bool = False,
+    ) -> None:
+        """Make the next `count` requests of `action` fail; see Faults.fail_next."""
+        self.faults.fail_next(action, code, http_status, count, entries, after=after)
+
+    async def start(self) -> None:
+        """Load what `data` holds and listen; raise OSError where the port is taken."""
+        self._store.open()
+        timeline = Timeline(self._clock)
+        journal = Journal(self._store)
+        self._sqs = SqsService(self.account, journal, timeline, self.faults)
+        services: dict[str, Service] = {"sqs": self._sqs, "sts": StsService(self.account)}
+        for service in services.values():
+            service.load()
+        front = Front(services, self._store, self.identities, self.faults)
+        # A poll whose client hung up is cancelled, so that it is handed nothing; what was already handed to a dead
+        # socket stays invisible until its timeout, as on AWS.
+        server = web.Server(front.handle, request_factory=_request, handler_cancellation=True, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port).start()
+        except OSError:
+            await self.stop()
+            raise
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """End every connection, make `data` durable and free the port; may be called twice."""
+        runner, self._runner = self._runner, None
+        if runner is None:
+            return
+        await runner.cleanup()
+        if self._sqs is not None:
+            await self._sqs.tasks.stop()
+        await self._store.close()
+
+
+def _request(
+    message: web.RawRequestMessage, payload: object, protocol: object, writer: object, task: asyncio.Task[None]
+) -> web.BaseRequest:
+    """Build a request as aiohttp does, with room for the largest batch."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_REQUEST)

@@ -1,0 +1,1 @@
+"""SQS: queues and what happens to messages in them."""

@@ -1,0 +1,195 @@
+"""A queue: its messages by state, its timers, and those who wait for it. Standard queues here, FIFO in `fifo`."""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict, deque
+from typing import Any
+
+from polybus.localcloud.aws.arn import Arn
+from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.sqs.message import DELAYED, GONE, IN_FLIGHT, READY, Message
+from polybus.localcloud.aws.sqs.settings import Settings
+from polybus.localcloud.aws.sqs.waiters import Waiters
+from polybus.localcloud.aws.timeline import Timeline
+
+__all__ = ["Queue"]
+
+MESSAGES = "sqs.message"
+
+
+class Queue:
+    """A standard queue. Every operation costs O(log n) at most, however many messages it holds.
+
+    `uid` tells a queue from an earlier one of the same name. Times are seconds since the epoch.
+    """
+
+    fifo = False
+
+    def __init__(
+        self, arn: Arn, uid: str, settings: Settings, tags: dict[str, str], journal: Journal, timeline: Timeline
+    ) -> None:
+        self.arn = arn
+        self.arn_text = str(arn)
+        self.uid = uid
+        self.settings = settings
+        self.tags = tags
+        self.created = timeline.now()
+        self.modified = self.created
+        self.purged = 0.0
+        self.gone = False
+        self.journal = journal
+        self.timeline = timeline
+        self.counts = [0, 0, 0, 0]
+        self.messages: OrderedDict[int, Message] = OrderedDict()
+        self.waiters = Waiters(self)
+        self._timers: list[tuple[float, int, Message]] = []
+        self._timer = 0
+        self._ready: deque[Message] = deque()
+
+    # What is kept.
+
+    @property
+    def row_key(self) -> str:
+        return self.uid
+
+    def to_row(self) -> list[Any]:
+        return [self.arn_text, self.uid, self.settings.given, self.tags, self.created, self.modified]
+
+    def restore(self, message: Message) -> None:
+        """Put back a message that was kept; called in order."""
+        self.messages[message.order] = message
+        self.counts[message.state] += 1
+        if message.state == READY:
+            self._make_available(message)
+        else:
+            self._arm(message)
+
+    # What happens to messages.
+
+    def add(self, message: Message, delay: float) -> None:
+        """Take in a new message; the caller wakes the waiters once its whole batch is in."""
+        self.messages[message.order] = message
+        if delay > 0:
+            message.state = DELAYED
+            message.visible_at = self.timeline.now() + delay
+            self._arm(message)
+        else:
+            message.state = READY
+            self._make_available(message)
+        self.counts[message.state] += 1
+        self.journal.save(MESSAGES, message)
+
+    def take(
+        self, limit: int, visibility: float, now: float, max_receives: int | None
+    ) -> tuple[list[Message], list[Message]]:
+        """Lease up to `limit` messages; return them, and those whose receives were used up, which have left the queue."""
+        taken: list[Message] = []
+        dead: list[Message] = []
+        ready = self._ready
+        # With a visibility of 0 what was taken is available again at once: each message is asked once a call.
+        for _ in range(len(ready)):
+            if len(taken) >= limit:
+                break
+            message = ready.popleft()
+            if message.state == READY and not self._spent(message, now, max_receives, dead):
+                self._lease(message, visibility, now)
+                taken.append(message)
+        return taken, dead
+
+    def remove(self, message: Message) -> None:
+        """Forget a message for good."""
+        self.counts[message.state] -= 1
+        message.state = GONE
+        message.timer = 0
+        del self.messages[message.order]
+        self.journal.drop(MESSAGES, message)
+
+    def renew(self, message: Message, visibility: float, now: float) -> None:
+        """Let the lease of a message in flight end `visibility` seconds from now; 0 gives it back at once."""
+        message.visible_at = now + visibility
+        if visibility > 0:
+            self._arm(message)
+            self.journal.save(MESSAGES, message)
+        else:
+            self._return(message)
+
+    def advance(self, now: float) -> None:
+        """Let happen what is due: delays and leases that ended, messages past their retention."""
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            _, token, message = heapq.heappop(timers)
+            if message.timer == token:
+                self._return(message)
+        oldest = now - self.settings.retention
+        while self.messages:
+            message = next(iter(self.messages.values()))
+            if message.sent > oldest:
+                break
+            self.remove(message)
+
+    def clear(self) -> None:
+        """Forget every message."""
+        for message in list(self.messages.values()):
+            self.remove(message)
+
+    # What waiters ask.
+
+    @property
+    def available(self) -> int:
+        """How many receives could be answered now."""
+        return self.counts[READY]
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next delay or lease may end."""
+        return self._timers[0][0] if self._timers else None
+
+    # How.
+
+    def _make_available(self, message: Message) -> None:
+        self._ready.append(message)
+
+    def _spent(self, message: Message, now: float, max_receives: int | None, dead: list[Message]) -> bool:
+        if message.sent <= now - self.settings.retention:
+            self.remove(message)
+            return True
+        if max_receives is not None and message.receives >= max_receives:
+            self.remove(message)
+            dead.append(message)
+            return True
+        return False
+
+    def _lease(self, message: Message, visibility: float, now: float) -> None:
+        self.counts[message.state] -= 1
+        self.counts[IN_FLIGHT] += 1
+        message.state = IN_FLIGHT
+        message.receives += 1
+        if message.first_received is None:
+            message.first_received = now
+        message.last_received = now
+        message.visible_at = now + visibility
+        if visibility > 0:
+            self._arm(message)
+            self.journal.save(MESSAGES, message)
+        else:
+            self._return(message)
+
+    def _return(self, message: Message) -> None:
+        self.counts[message.state] -= 1
+        self.counts[READY] += 1
+        message.timer = 0
+        message.state = READY
+        self._make_available(message)
+        self.journal.save(MESSAGES, message)
+
+    def _arm(self, message: Message) -> None:
+        self._timer += 1
+        message.timer = self._timer
+        heapq.heappush(self._timers, (message.visible_at, self._timer, message))
+        # Timers of messages that were deleted or renewed stay until due. Twice as many as live ones are worth one
+        # O(n) sweep, which is O(1) per timer; 1,024 keeps small queues from sweeping at all.
+        if len(self._timers) > 1024 + 2 * (self.counts[IN_FLIGHT] + self.counts[DELAYED]):
+            self._timers = [entry for entry in self._timers if entry[2].timer == entry[1]]
+            heapq.heapify(self._timers)
+        self.waiters.expect(message.visible_at)

@@ -76,12 +76,12 @@ class Front:
                 request.transport.abort()
             return web.Response(status=500)
         except web.HTTPRequestEntityTooLarge:
-            error = AwsError("RequestEntityTooLarge", f"A request has at most {MAX_REQUEST} bytes.", 413)
-            return self._refusal(error, service, speaks_json, request_id)
+            too_large = AwsError("RequestEntityTooLarge", f"A request has at most {MAX_REQUEST} bytes.", 413)
+            return self._refusal(too_large, service, speaks_json, request_id)
         except Exception:
             log.exception("local AWS: request %s failed", request_id)
-            error = AwsError("InternalFailure", "The server failed; its log has the reason.", 500)
-            return self._refusal(error, service, speaks_json, request_id)
+            failure = AwsError("InternalFailure", "The server failed; its log has the reason.", 500)
+            return self._refusal(failure, service, speaks_json, request_id)
 
     def _scope(self, request: web.BaseRequest) -> tuple[str, str, str]:
         """Return access key, region and service of the request's signature, which is not verified."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -125,9 +126,6 @@ class AwsServer:
         await self._store.close()
 
 
-def _request(
-    message: web.RawRequestMessage, payload: object, protocol: object, writer: object, task: asyncio.Task[None]
-) -> web.BaseRequest:
-    """Build a request as aiohttp does, with room for the largest batch."""
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_REQUEST)
+def _request(*parts: Any) -> web.BaseRequest:
+    """Build a request as aiohttp does, of the parts that it gives, with room for the largest batch."""
+    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=MAX_REQUEST)

@@ -105,17 +105,8 @@ class Policy:
         return allowed
 
 
-_ELEMENTS = {
-    "Sid",
-    "Effect",
-    "Principal",
-    "NotPrincipal",
-    "Action",
-    "NotAction",
-    "Resource",
-    "NotResource",
-    "Condition",
-}
+_PAIRED = ("Principal", "Action", "Resource")
+_ELEMENTS = {"Sid", "Effect", "Condition", *_PAIRED, *(f"Not{name}" for name in _PAIRED)}
 
 
 def _statement(raw: Any, principals: bool) -> Statement:

@@ -46,7 +46,6 @@ def authorise(identity: Policy | None, resource: Policy | None, request: Request
 
     Within one account either policy may allow; a Deny in either ends it.
     """
-    service_action = request.action
     by_identity = True if identity is None else identity.verdict(request)
     by_resource = None if resource is None else resource.verdict(request)
     if by_identity and by_resource is not False:
@@ -58,5 +57,6 @@ def authorise(identity: Policy | None, resource: Policy | None, request: Request
     elif by_resource:
         return None
     else:
-        why = f"because no identity-based policy allows the {service_action} action"
-    return f"User: {request.principal} is not authorized to perform: {service_action} on resource: {request.resource} {why}"
+        why = f"because no identity-based policy allows the {request.action} action"
+    refused = f"is not authorized to perform: {request.action} on resource: {request.resource}"
+    return f"User: {request.principal} {refused} {why}"

@@ -39,9 +39,9 @@ class FifoQueue(Queue):
     fifo = True
 
     def __init__(
-        self, arn: Arn, uid: str, settings: Settings, tags: dict[str, str], journal: Journal, timeline: Timeline
+        self, arn: Arn, uid: str, settings: Settings, *, tags: dict[str, str], journal: Journal, timeline: Timeline
     ) -> None:
-        super().__init__(arn, uid, settings, tags, journal, timeline)
+        super().__init__(arn, uid, settings, tags=tags, journal=journal, timeline=timeline)
         self.dedup = DedupWindow(f"sqs/{uid}", journal)
         self._groups: dict[str, _Group] = {}
         self._open: deque[_Group] = deque()

@@ -203,9 +203,7 @@ def _unsupported(why: str) -> AwsError:
 
 
 def _missing() -> AwsError:
-    return AwsError(
-        "ResourceNotFoundException", "The resource that you specified for the SourceArn doesn't exist.", 404
-    )
+    return AwsError("ResourceNotFoundException", "The queue that SourceArn or DestinationArn names doesn't exist.", 404)
 
 
 def _task_id(handle: str) -> str:

@@ -27,7 +27,7 @@ class Queue:
     fifo = False
 
     def __init__(
-        self, arn: Arn, uid: str, settings: Settings, tags: dict[str, str], journal: Journal, timeline: Timeline
+        self, arn: Arn, uid: str, settings: Settings, *, tags: dict[str, str], journal: Journal, timeline: Timeline
     ) -> None:
         self.arn = arn
         self.arn_text = str(arn)
@@ -83,7 +83,7 @@ class Queue:
     def take(
         self, limit: int, visibility: float, now: float, max_receives: int | None
     ) -> tuple[list[Message], list[Message]]:
-        """Lease up to `limit` messages; return them, and those whose receives were used up, which have left the queue."""
+        """Lease up to `limit` messages; return them, and those received too often, which have left."""
         taken: list[Message] = []
         dead: list[Message] = []
         ready = self._ready

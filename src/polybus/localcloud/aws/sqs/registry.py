@@ -137,4 +137,4 @@ class Queues:
 
     def _build(self, arn: Arn, uid: str, settings: Settings, tags: dict[str, str]) -> Queue:
         kind = FifoQueue if settings.fifo else Queue
-        return kind(arn, uid, settings, tags, self.journal, self.timeline)
+        return kind(arn, uid, settings, tags=tags, journal=self.journal, timeline=self.timeline)

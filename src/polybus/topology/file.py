@@ -179,7 +179,10 @@ _PUSH_FORMS = {
     "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
     "sms": (r"\+[1-9][0-9]{6,14}", 'a telephone number such as "+447700900123"'),
     "https": (r"https://[^\s/]+\S*", 'a URL that begins with "https://"'),
-    "function": (r"\S+", "a function: a Lambda ARN, an Azure Functions resource id or a Cloud Run URL"),
+    "function": (
+        r"\S+",
+        "a function: a Lambda ARN, an Azure Functions resource id, a Cloud Run URL, or a name for the stack config",
+    ),
 }
 
 
@@ -199,6 +202,8 @@ def _push(table: Table) -> model.Push | None:
         several = " and ".join(forms) or "none of them"
         table.problems.add(inner.path, several, "exactly one of email, sms, https, function")
         return None
+    if raw and "https" not in forms:
+        inner.refuse("raw", "true beside https alone")
     return model.Push(**forms, raw=raw)
 
 

@@ -115,6 +115,8 @@ class CloudLimits:
 class AwsLimits(CloudLimits):
     """What SNS and SQS limit besides."""
 
+    delay: Range
+    attribute_count: Count
     filter_keys: Count
     filter_combinations: Count
     filter_bytes: Count

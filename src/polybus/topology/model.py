@@ -64,7 +64,8 @@ class Push:
     """Where the cloud itself delivers; exactly one of the four is set.
 
     `function` names the function in the cloud's own words: a Lambda ARN, an Azure Functions resource id, a Cloud Run
-    URL. `raw` sends the body alone over HTTPS, without the cloud's envelope.
+    URL; or it is a name that the stack config resolves. `raw` sends the body alone over HTTPS, without the cloud's
+    envelope.
     """
 
     email: str | None = None

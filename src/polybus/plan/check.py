@@ -1,0 +1,38 @@
+"""What each cloud would refuse of a topology, or do differently: before anything is created or paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from polybus.errors import UnsupportedFeature
+from polybus.plan import check_aws, check_azure, check_gcp
+from polybus.plan.findings import Finding, Report, Severity
+from polybus.topology.model import CLOUDS, Topology
+
+__all__ = ["Finding", "Severity", "check", "refuse"]
+
+_RULES: Mapping[str, Callable[[Report, Topology, str], None]] = {
+    "aws": check_aws.rules,
+    "azure": check_azure.rules,
+    "gcp": check_gcp.rules,
+}
+
+
+def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> list[Finding]:
+    """List what `cloud`, or each of the three, refuses or does differently; errors first, each in declaration order.
+
+    `stack` is part of physical names. The embedded backends refuse nothing.
+    """
+    findings: list[Finding] = []
+    for name in CLOUDS if cloud is None else (cloud,):
+        report = Report(name)
+        _RULES[name](report, topology, stack)
+        findings.extend(report.findings)
+    return sorted(findings, key=lambda finding: finding.severity != Severity.ERROR)
+
+
+def refuse(topology: Topology, cloud: str, *, stack: str = "") -> None:
+    """Raise UnsupportedFeature with everything that a cloud can't do of a topology; notes don't count."""
+    errors = [finding for finding in check(topology, cloud, stack=stack) if finding.severity is Severity.ERROR]
+    if errors:
+        raise UnsupportedFeature("\n".join(f"{topology.source}: {finding}" for finding in errors))

@@ -1,0 +1,128 @@
+"""What SNS and SQS refuse."""
+
+from __future__ import annotations
+
+from polybus.plan import rules as common
+from polybus.plan.filters_aws import filter_problem
+from polybus.plan.findings import Report
+from polybus.plan.names import FIFO_SUFFIX, Names
+from polybus.topology.limits import AWS
+from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
+from polybus.topology.quantities import format_duration, format_size
+
+__all__ = ["rules"]
+
+_OWN_ATTRIBUTES = 2  # the reserved one, and the room that dead-lettering needs (contract, P4)
+
+
+def rules(report: Report, topology: Topology, stack: str) -> None:
+    """Report what AWS refuses of a topology, or does differently."""
+    topics, queues = (Names(topology.name, stack, round(rule.length.most)) for rule in (AWS.topic_name, AWS.queue_name))
+    for topic in topology.topics.values():
+        suffix = FIFO_SUFFIX if topic.ordered else ""
+        common.name(report, f"$.topics.{topic.name}", topics.of(topic.name, suffix=suffix), AWS.topic_name)
+        _topic(report, topology, topic)
+    for entry in common.consumed(topology):
+        suffix = FIFO_SUFFIX if topology.is_ordered(entry.name) else ""
+        common.name(report, common.path_of(entry), queues.of(entry.name, suffix=suffix), AWS.queue_name)
+        common.lease(report, entry, AWS)
+        common.retention(report, entry, AWS)
+        common.dead_letter_retention(report, entry, AWS)
+        _letters_outlive(report, entry)
+        if not isinstance(entry, Subscription) or entry.push is None:
+            common.attempts(report, entry, AWS)
+    for subscription in topology.subscriptions.values():
+        _subscription(report, topology, subscription)
+    for queue in topology.queues.values():
+        _queue(report, queue)
+
+
+def _topic(report: Report, topology: Topology, topic: Topic) -> None:
+    path = f"$.topics.{topic.name}"
+    subscriptions = topology.subscriptions_of(topic.name)
+    if topic.max_delay:
+        instead = "a queue, unordered, with max_delay up to 15m"
+        report.error(
+            f"{path}.max_delay", format_duration(topic.max_delay), "SNS has no delay", source="B", instead=instead
+        )
+    common.message_size(report, path, topic.max_message_size, AWS.message_bytes)
+    if topic.ordered and len(subscriptions) > AWS.fifo_subscriptions.most:
+        limit = f"an SNS FIFO topic has at most {AWS.fifo_subscriptions.most}"
+        report.error(path, f"{len(subscriptions)} subscriptions", limit, source=AWS.fifo_subscriptions.source)
+    if _large(topic) and len(subscriptions) > AWS.large_message_subscriptions.most:
+        limit = f"a topic with messages above {format_size(AWS.sns_default_bytes)} has at most 100 subscriptions"
+        report.error(path, f"{len(subscriptions)} subscriptions", limit, source=AWS.large_message_subscriptions.source)
+    _filter_attributes(report, topology, topic)
+    _existing(report, f"{path}.existing", topic.existing, "sns")
+
+
+def _filter_attributes(report: Report, topology: Topology, topic: Topic) -> None:
+    """Refuse filters that together name more attributes than fit natively into one message."""
+    named, most = topology.filter_attributes(topic.name), AWS.attribute_count.most - _OWN_ATTRIBUTES
+    if len(named) > most:
+        found = f"filters that name {len(named)} attributes: {', '.join(sorted(named))}"
+        limit = f"SQS carries {AWS.attribute_count.most} a message, of which {_OWN_ATTRIBUTES} are polybus's own"
+        report.error(f"$.topics.{topic.name}", found, limit, source=AWS.attribute_count.source, instead="two topics")
+
+
+def _large(topic: Topic) -> bool:
+    return topic.max_message_size is not None and topic.max_message_size > AWS.sns_default_bytes
+
+
+def _subscription(report: Report, topology: Topology, subscription: Subscription) -> None:
+    path = common.path_of(subscription)
+    problem = filter_problem(subscription.filter)
+    if problem is not None:
+        instead = "fewer attributes or alternatives, or an attribute that the publisher sets for it"
+        report.error(f"{path}.filter", problem, "SNS filter policies have limits", source="SNS", instead=instead)
+    if subscription.push is not None:
+        _push(report, topology.topics[subscription.topic], path, subscription.push)
+
+
+def _push(report: Report, topic: Topic, path: str, push: Push) -> None:
+    where = f"{path}.push.{push.kind}"
+    if topic.ordered:
+        instead = "a subscription without push of this topic, and a service that consumes it and publishes on"
+        limit = "an SNS FIFO topic delivers to queues alone"
+        report.error(where, f"push on the ordered topic {topic.name}", limit, source="Q", instead=instead)
+    elif _large(topic) and push.kind != "function":
+        limit = f"above {format_size(AWS.sns_default_bytes)} SNS delivers to SQS, Lambda and Firehose alone"
+        report.error(
+            where, f"push on a topic with large messages: {topic.name}", limit, source="PA", instead="function"
+        )
+    if push.function is not None and (push.function.startswith(("/", "https://")) or _foreign_arn(push.function)):
+        limit = "a function is a Lambda function's ARN, or a name that the stack config resolves"
+        report.error(
+            where, push.function, limit, source="B", instead="arn:aws:lambda:<region>:<account>:function:<name>"
+        )
+
+
+def _foreign_arn(function: str) -> bool:
+    return function.startswith("arn:") and ":lambda:" not in function
+
+
+def _queue(report: Report, queue: Queue) -> None:
+    path = f"$.queues.{queue.name}"
+    common.message_size(report, path, queue.max_message_size, AWS.message_bytes)
+    _existing(report, f"{path}.existing", queue.existing, "sqs")
+    if not queue.max_delay:
+        return
+    if queue.ordered:
+        limit = "an SQS FIFO queue has no delay for single messages"
+        found, instead = format_duration(queue.max_delay), "an unordered queue, or nack(delay=...) by the consumer"
+        report.error(f"{path}.max_delay", found, limit, source="B", instead=instead)
+    else:
+        common.within(report, f"{path}.max_delay", queue.max_delay, AWS.delay)
+
+
+def _letters_outlive(report: Report, entry: Subscription | Queue) -> None:
+    if entry.dead_letter_retention <= entry.retention:
+        limit = "SQS counts the age of a letter that it moves itself from its first enqueuing: some may expire at once"
+        found = f"{format_duration(entry.dead_letter_retention)}, no longer than retention"
+        instead = "a dead_letter_retention well above retention"
+        report.note(f"{common.path_of(entry)}.dead_letter_retention", found, limit, source="B", instead=instead)
+
+
+def _existing(report: Report, path: str, existing: str | None, service: str) -> None:
+    if existing is not None and f":{service}:" not in existing:
+        report.error(path, existing, f"allowed: the ARN of an {service.upper()} resource", source="B")

@@ -1,0 +1,69 @@
+"""What Service Bus refuses."""
+
+from __future__ import annotations
+
+from polybus.plan import rules as common
+from polybus.plan.filters_azure import filter_problem
+from polybus.plan.findings import Report
+from polybus.plan.names import Names, subscription_tag
+from polybus.topology.limits import AZURE
+from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
+from polybus.topology.quantities import format_duration, format_size
+
+__all__ = ["rules"]
+
+
+def rules(report: Report, topology: Topology, stack: str) -> None:
+    """Report what Service Bus refuses of a topology, or does differently."""
+    entities = Names(topology.name, stack, round(AZURE.topic_name.length.most))
+    for entry in common.published(topology):
+        common.name(report, common.path_of(entry), entities.of(entry.name), AZURE.topic_name)
+        _entity(report, common.path_of(entry), entry)
+    for item in common.consumed(topology):
+        common.lease(report, item, AZURE)
+        common.retention(report, item, AZURE)
+        common.attempts(report, item, AZURE)
+    common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
+    for subscription in topology.subscriptions.values():
+        _subscription(report, topology, subscription)
+    if common.consumed(topology):
+        limit = "Service Bus keeps dead letters until they are redriven or purged, whatever dead_letter_retention says"
+        report.note("$", "dead letters", limit, source="AZ", instead="`polybus dead-letter purge`, and its alarm")
+
+
+def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
+    if entry.max_delay and entry.ordered:
+        limit = "Service Bus can't hold a scheduled message of a session in its order"
+        found, instead = format_duration(entry.max_delay), "an unordered queue or topic"
+        report.error(f"{path}.max_delay", found, limit, source="AZ", instead=instead)
+    common.message_size(report, path, entry.max_message_size, AZURE.message_bytes)
+    size = entry.max_message_size
+    if size is not None and AZURE.default_message_bytes < size <= AZURE.message_bytes.most:
+        limit = f"above {format_size(AZURE.default_message_bytes)} the namespace has to be Premium"
+        report.note(f"{path}.max_message_size", format_size(size), limit, source="AZ", instead='sku = "Premium"')
+    if entry.existing is not None and "/providers/microsoft.servicebus/" not in entry.existing.lower():
+        report.error(
+            f"{path}.existing", entry.existing, "allowed: the resource id of a Service Bus entity", source="AZ"
+        )
+
+
+def _subscription(report: Report, topology: Topology, subscription: Subscription) -> None:
+    path = common.path_of(subscription)
+    problem = filter_problem(subscription.filter, subscription_tag(topology.name, subscription.name))
+    if problem is not None:
+        limit = f"allowed: SQL of {AZURE.filter_characters.most} characters"
+        instead = "a shorter filter, or an attribute that the publisher sets for it"
+        report.error(f"{path}.filter", problem, limit, source=AZURE.filter_characters.source, instead=instead)
+    if subscription.push is not None:
+        _push(report, path, subscription.push)
+
+
+def _push(report: Report, path: str, push: Push) -> None:
+    where = f"{path}.push.{push.kind}"
+    if push.function is None:
+        limit = "Service Bus pushes to no address: it is read, by a service or by a function's trigger"
+        instead = 'push = { function = "..." }, an Azure Function that sends it on'
+        report.error(where, push.endpoint, limit, source="AZ", instead=instead)
+    elif push.function.startswith(("arn:", "https://")):
+        limit = "a function is the resource id of a function app, or a name that the stack config resolves"
+        report.error(where, push.function, limit, source="AZ", instead="/subscriptions/.../Microsoft.Web/sites/<name>")

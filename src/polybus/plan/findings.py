@@ -1,0 +1,53 @@
+"""What `check` finds, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Finding", "Report", "Severity"]
+
+
+class Severity(StrEnum):
+    """An error is refused, by `check`, `plan` and `connect` alike; a note tells what this cloud does differently."""
+
+    ERROR = "error"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a cloud can't do, or does differently.
+
+    `path` is the place in the topology, `limit` what the cloud allows, `source` the code of where that is written (see
+    `polybus.topology.limits`), `instead` the nearest thing that works.
+    """
+
+    severity: Severity
+    cloud: str
+    path: str
+    found: str
+    limit: str
+    source: str = ""
+    instead: str = ""
+
+    def __str__(self) -> str:
+        source = f" [{self.source}]" if self.source else ""
+        instead = f"; instead: {self.instead}" if self.instead else ""
+        return f"at {self.path}: {self.cloud}: found {self.found}; {self.limit}{source}{instead}"
+
+
+class Report:
+    """Collects the findings of one cloud."""
+
+    def __init__(self, cloud: str) -> None:
+        self._cloud = cloud
+        self.findings: list[Finding] = []
+
+    def error(self, path: str, found: str, limit: str, *, source: str = "", instead: str = "") -> None:
+        """Refuse something."""
+        self.findings.append(Finding(Severity.ERROR, self._cloud, path, found, limit, source, instead))
+
+    def note(self, path: str, found: str, limit: str, *, source: str = "", instead: str = "") -> None:
+        """Tell something that isn't refused."""
+        self.findings.append(Finding(Severity.NOTE, self._cloud, path, found, limit, source, instead))

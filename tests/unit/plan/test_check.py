@@ -1,0 +1,179 @@
+"""What each cloud refuses or does differently, with place, limit, source and the nearest thing that works."""
+
+from __future__ import annotations
+
+import pytest
+
+from polybus.errors import UnsupportedFeature
+from polybus.plan.check import Finding, Severity, check, refuse
+from polybus.topology.file import loads
+from polybus.topology.model import CLOUDS, Topology
+
+PLAIN = """
+[bus]
+name = "shop"
+[topics.orders]
+[topics.ledger]
+ordered = true
+[subscriptions.billing]
+topic = "orders"
+filter = 'region in ("eu", "uk") and not exists(test)'
+[subscriptions.audit]
+topic = "ledger"
+[subscriptions.fast]
+topic = "ledger"
+ordered = false
+[queues.jobs]
+[queues.steps]
+ordered = true
+"""
+
+
+def topology(text: str) -> Topology:
+    return loads(PLAIN + text, source="polybus.toml")
+
+
+def errors(text: str, cloud: str | None = None) -> list[Finding]:
+    return [finding for finding in check(topology(text), cloud) if finding.severity is Severity.ERROR]
+
+
+def notes(text: str, cloud: str) -> list[Finding]:
+    return [finding for finding in check(topology(text), cloud) if finding.severity is Severity.NOTE]
+
+
+def test_what_is_portable_is_refused_nowhere() -> None:
+    assert errors("") == []
+    for cloud in CLOUDS:
+        refuse(topology(""), cloud)
+
+
+@pytest.mark.parametrize(
+    ("text", "clouds", "path", "words"),
+    [
+        ('[topics.t]\nmax_delay = "5m"', {"aws", "gcp"}, "$.topics.t.max_delay", "no delay"),
+        ('[topics.t]\nordered = true\nmax_delay = "5m"', {"aws", "azure", "gcp"}, "$.topics.t.max_delay", "5m"),
+        ('[queues.q]\nmax_delay = "15m"', {"gcp"}, "$.queues.q.max_delay", "Pub/Sub has no delay"),
+        ('[queues.q]\nmax_delay = "16m"', {"aws", "gcp"}, "$.queues.q.max_delay", "16m"),
+        ('[queues.q]\nordered = true\nmax_delay = "1s"', {"aws", "azure", "gcp"}, "$.queues.q.max_delay", "1s"),
+        ('[queues.q]\nlease = "5s"', {"gcp"}, "$.queues.q.lease", "allowed: 10s to 10m"),
+        ('[queues.q]\nlease = "2s"', {"azure", "gcp"}, "$.queues.q.lease", "2s"),
+        ('[queues.q]\nretention = "20d"', {"aws"}, "$.queues.q.retention", "allowed: 1m to 14d"),
+        ('[queues.q]\nretention = "40d"', {"aws", "gcp"}, "$.queues.q.retention", "40d"),
+        ('[queues.q]\nretention = "5m"', {"gcp"}, "$.queues.q.retention", "allowed: 10m to 31d"),
+        ('[queues.q]\ndead_letter_retention = "30d"', {"aws"}, "$.queues.q.dead_letter_retention", "30d"),
+        ("[queues.q]\nmax_attempts = 100", {"gcp"}, "$.queues.q.max_attempts", "gives up at 100 deliveries"),
+        ("[queues.q]\nmax_attempts = 1000", {"aws", "gcp"}, "$.queues.q.max_attempts", "1000"),
+        ('[queues.q]\nmax_message_size = "2MiB"', {"aws"}, "$.queues.q.max_message_size", "up to 1MiB"),
+        ('[queues.q]\nmax_message_size = "20MB"', {"aws", "gcp"}, "$.queues.q.max_message_size", "20MB"),
+        ('[subscriptions.s]\ntopic = "orders"\npush = { email = "a@b.c" }', {"azure", "gcp"}, ".push.email", "a@b.c"),
+        ('[subscriptions.s]\ntopic = "orders"\npush = { sms = "+447700900123" }', {"azure", "gcp"}, ".push.sms", "+44"),
+        ('[subscriptions.s]\ntopic = "orders"\npush = { https = "https://a.b" }', {"azure"}, ".push.https", "a.b"),
+        ('[subscriptions.s]\ntopic = "ledger"\npush = { email = "a@b.c" }', {"aws", "azure", "gcp"}, ".push.email", ""),
+        ('[subscriptions.s]\ntopic = "ledger"\npush = { function = "f" }', {"aws"}, ".push.function", "queues alone"),
+        (
+            '[subscriptions.s]\ntopic = "orders"\npush = { function = "f" }\nmax_attempts = 2',
+            {"gcp"},
+            "max_attempts",
+            "5",
+        ),
+        ('[queues.q]\nexisting = "arn:aws:sqs:eu-west-1:1:q"', {"azure", "gcp"}, "$.queues.q.existing", "allowed"),
+        (
+            '[subscriptions.s]\ntopic = "orders"\npush = { function = "arn:aws:lambda:x:1:function:f" }',
+            {"azure", "gcp"},
+            ".push.function",
+            "a name that the stack config resolves",
+        ),
+        (
+            '[topics.big]\nmax_message_size = "1MiB"\n[subscriptions.s]\ntopic = "big"\npush = { email = "a@b.c" }',
+            {"aws", "azure", "gcp"},
+            ".push.email",
+            "",
+        ),
+        (
+            '[subscriptions.s]\ntopic = "orders"\nfilter = """'
+            + " or ".join(f'a{n} == "some value"' for n in range(5))
+            + '"""',
+            set(),
+            "",
+            "",
+        ),
+        (
+            '[subscriptions.s]\ntopic = "orders"\nfilter = """'
+            + " or ".join(f'a{n} == "a value much longer"' for n in range(6))
+            + '"""',
+            {"aws", "gcp"},
+            "$.subscriptions.s.filter",
+            "",
+        ),
+        (
+            '[subscriptions.s]\ntopic = "orders"\nfilter = """a in ('
+            + ", ".join(f'"value-{n:03}"' for n in range(100))
+            + ')"""',
+            {"azure", "gcp"},
+            "$.subscriptions.s.filter",
+            "once compiled and wrapped for redrive",
+        ),
+    ],
+)
+def test_what_a_cloud_cannot_do_is_refused_by_it_and_by_no_other(
+    text: str, clouds: set[str], path: str, words: str
+) -> None:
+    found = errors(text)
+    assert {finding.cloud for finding in found} == clouds
+    for finding in found:
+        assert path in finding.path
+        assert finding.source
+    assert not clouds or any(words in str(finding) for finding in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "cloud", "path", "words"),
+    [
+        ('[queues.q]\nlease = "10m"', "azure", "$.queues.q.lease", "a lease is at most 5m here"),
+        ('[queues.q]\nlease = "1h"', "gcp", "$.queues.q.lease", "extended while the consumer lives"),
+        ("[queues.q]\nmax_attempts = 90", "gcp", "$.queues.q.max_attempts", "fewer than 20 more"),
+        ("", "azure", "$", "keeps dead letters until they are redriven or purged"),
+        ('[queues.q]\nmax_message_size = "1MiB"', "azure", "$.queues.q.max_message_size", "Premium"),
+        ('[queues.q]\nretention = "14d"', "aws", "$.queues.q.dead_letter_retention", "first enqueuing"),
+    ],
+)
+def test_what_a_cloud_does_differently_is_noted_and_not_refused(text: str, cloud: str, path: str, words: str) -> None:
+    assert any(finding.path == path and words in str(finding) for finding in notes(text, cloud))
+    assert errors(text, cloud) == []
+
+
+def test_filters_of_one_topic_have_room_for_our_own_attributes() -> None:
+    text = "".join(
+        f'[subscriptions.s{n}]\ntopic = "orders"\nfilter = \'a{n} == "1" and b{n} == "1"\'\n' for n in range(4)
+    )
+    found = errors(text)
+    assert [(finding.cloud, finding.path) for finding in found] == [("aws", "$.topics.orders")]
+    assert "filters that name 10 attributes" in str(found[0])
+
+
+def test_a_fifo_topic_has_at_most_a_hundred_subscriptions() -> None:
+    text = "".join(f'[subscriptions.s{n}]\ntopic = "ledger"\n' for n in range(99))
+    found = errors(text)
+    assert [(finding.cloud, finding.path) for finding in found] == [("aws", "$.topics.ledger")]
+
+
+def test_a_reserved_physical_name_is_refused() -> None:
+    found = check(loads('[bus]\nname = "google"\n[topics.t]\n', source="x"))
+    assert [(finding.cloud, finding.path, finding.severity) for finding in found] == [
+        ("gcp", "$.topics.t", Severity.ERROR)
+    ]
+
+
+def test_an_error_names_file_place_cloud_limit_source_and_what_works() -> None:
+    with pytest.raises(UnsupportedFeature) as caught:
+        refuse(topology('[queues.q]\nretention = "20d"'), "aws")
+    assert str(caught.value) == (
+        'polybus.toml: at $.queues.q.retention: aws: found 20d; allowed: 1m to 14d [B]; instead: "14d"'
+    )
+
+
+def test_errors_come_first() -> None:
+    found = check(topology('[queues.q]\nlease = "10m"\nretention = "40d"'))
+    severities = [finding.severity for finding in found]
+    assert severities == sorted(severities, key=lambda severity: severity is Severity.NOTE)
+    assert set(severities) == {Severity.ERROR, Severity.NOTE}

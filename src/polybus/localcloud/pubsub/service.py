@@ -1,0 +1,89 @@
+"""All the gRPC services on one port."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import grpc
+
+from polybus.clock import Clock
+from polybus.localcloud.pubsub import limits
+from polybus.localcloud.pubsub.catalog import Catalog
+from polybus.localcloud.pubsub.delivery import Delivery
+from polybus.localcloud.pubsub.iam_service import IamService
+from polybus.localcloud.pubsub.journal import Journal
+from polybus.localcloud.pubsub.publisher import Publisher
+from polybus.localcloud.pubsub.push import Pushes
+from polybus.localcloud.pubsub.schema_service import SchemaService
+from polybus.localcloud.pubsub.streaming import streaming_pull
+from polybus.localcloud.pubsub.subscriber import Subscriber
+from polybus.localcloud.pubsub.wire import Context, Faults, service
+from polybus.localcloud.store import Store
+
+__all__ = ["Service"]
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", limits.RECEIVE_BYTES),
+    ("grpc.max_send_message_length", -1),
+    # Two servers on one port would share its connections between them.
+    ("grpc.so_reuseport", 0),
+)
+
+
+class Service:
+    """One running server; for the event loop that starts it."""
+
+    # How long calls that are under way get to end when the server stops, in seconds. Streams and waiting pulls are
+    # ended by the server itself; what is left takes as long as a write to disk.
+    GRACE = 1.0
+
+    def __init__(self, store: Store, clock: Clock, *, enforce_iam: bool) -> None:
+        self.faults = Faults()
+        self._journal = Journal(store)
+        self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam)
+        self._pushes = Pushes(self._catalog)
+        self._server: grpc.aio.Server | None = None
+
+    @property
+    def retained_messages(self) -> int:
+        return self._journal.messages
+
+    async def start(self, host: str, port: int) -> int:
+        """Load what the store holds and listen; return the port."""
+        self._catalog.load()
+        server = grpc.aio.server(options=_OPTIONS)
+        server.add_generic_rpc_handlers(self._handlers())
+        try:
+            bound = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            await self._journal.close()
+            raise OSError(errno.EADDRINUSE, f"Can't listen on {host}:{port}: {error}") from error
+        await server.start()
+        self._server = server
+        for subscription in self._catalog.subscriptions.values():
+            self._pushes.serve(subscription)
+        return bound
+
+    def _handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
+        catalog, faults = self._catalog, self.faults
+        publisher, schemas, policies = Publisher(catalog), SchemaService(catalog), IamService(catalog)
+        subscriber, delivery = Subscriber(catalog, self._pushes), Delivery(catalog)
+
+        async def stream(context: Context) -> None:
+            await streaming_pull(catalog, context)
+
+        return (
+            service(faults, publisher.NAME, publisher.methods()),
+            service(faults, subscriber.NAME, {**subscriber.methods(), **delivery.methods()}, {"StreamingPull": stream}),
+            service(faults, schemas.NAME, schemas.methods()),
+            service(faults, policies.NAME, policies.methods()),
+        )
+
+    async def stop(self) -> None:
+        """End every call, make everything durable and free the port."""
+        await self._pushes.close()
+        self._catalog.end_consumers()
+        if self._server is not None:
+            await self._server.stop(self.GRACE)
+        await self._journal.close()

@@ -1,0 +1,391 @@
+"""One subscription: what waits, what is out, and what happens when it comes back."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from polybus.clock import Clock, Timer
+from polybus.localcloud.pubsub import limits
+from polybus.localcloud.pubsub.backlog import Backlog
+from polybus.localcloud.pubsub.consumer import Consumer
+from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, decode
+from polybus.localcloud.pubsub.filters import Predicate, parse_filter
+from polybus.localcloud.pubsub.journal import Hold, Journal
+from polybus.localcloud.pubsub.leases import Leases
+from polybus.localcloud.pubsub.message import NO_LEASE, Entry, Message
+from polybus.localcloud.pubsub.ordering import KeyQueue
+from polybus.localcloud.pubsub.protocol import Proto, seconds
+
+__all__ = ["Subscription"]
+
+# Forwards a message that has had its last delivery; False where it can't, and the message stays.
+Forward = Callable[["Subscription", Message, int], bool]
+
+# Part of every ack id, so that those from before a restart are well-formed, but of no lease.
+_INCARNATION = secrets.token_hex(8)
+_SEQUENCE_DIGITS = 16
+
+
+class Subscription:
+    """A backlog that consumers compete on.
+
+    `config` is its google.pubsub.v1.Subscription; `tag` names it in the journal. Everything runs on one event loop, and
+    one timer serves all that falls due: lease ends, backoffs, retention and the expiry of the subscription itself, for
+    which `expire` is called.
+    """
+
+    def __init__(
+        self,
+        config: Proto,
+        tag: str,
+        *,
+        clock: Clock,
+        journal: Journal,
+        forward: Forward,
+        expire: Callable[[str], None],
+    ) -> None:
+        self.tag = tag
+        self._clock = clock
+        self._journal = journal
+        self._forward = forward
+        self._expire = expire
+        self._filter: Predicate | None = parse_filter(config.filter) if config.filter else None
+        self._entries: dict[int, Entry] = {}
+        self._backlog = Backlog(config.enable_message_ordering)
+        self._leases = Leases()
+        self._delayed: list[tuple[float, int, Entry | KeyQueue]] = []
+        self._order = itertools.count()
+        self._consumers: dict[Consumer, None] = {}
+        self._waiting: dict[Consumer, None] = {}
+        self._timer: Timer | None = None
+        self._timer_due = float("inf")
+        self._active = clock.monotonic()
+        self._ack_prefix = f"{_INCARNATION}{tag}".ljust(ACK_ID_LENGTH - _SEQUENCE_DIGITS, "_")
+        self.configure(config)
+
+    def configure(self, config: Proto) -> None:
+        """Take over a changed configuration."""
+        self.config = config
+        self.name: str = config.name
+        self.ordered: bool = config.enable_message_ordering
+        self.exactly_once: bool = config.enable_exactly_once_delivery
+        self.counts_attempts: bool = config.HasField("dead_letter_policy")
+        self._retain_acked: bool = config.retain_acked_messages
+        self._retention = seconds(config.message_retention_duration)
+        self._ttl = seconds(config.expiration_policy.ttl) or float("inf")
+        self.touch()
+        self._drop_acked_unless_retained()
+        self._arm(self._next_due())
+
+    def touch(self) -> None:
+        """Note that the subscription is in use, which puts off its expiry."""
+        self._active = self._clock.monotonic()
+
+    # -- intake
+
+    @property
+    def filtered(self) -> bool:
+        return self._filter is not None
+
+    def passes(self, attributes: Mapping[str, str]) -> bool:
+        """Say whether its filter lets a message with these attributes through."""
+        return self._filter is None or self._filter(attributes)
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """Take in newly published messages that pass the filter."""
+        was_empty = not self._entries
+        hold, tag = self._journal.hold, self.tag
+        for message in messages:
+            hold(tag, message)
+            self._enqueue(Entry(message))
+        if was_empty and self._entries:
+            self._arm(self._next_due())
+        self._kick()
+
+    def restore(self, holds: Iterable[Hold]) -> None:
+        """Take back what it held before a restart."""
+        for message, acked, failures in holds:
+            entry = Entry(message, failures)
+            if acked:
+                entry.gone = True
+                self._entries[message.number] = entry
+            else:
+                self._enqueue(entry)
+        self._arm(self._next_due())
+
+    def _enqueue(self, entry: Entry) -> None:
+        self._entries[entry.message.number] = entry
+        self._backlog.add(entry)
+
+    # -- handing out
+
+    def attach(self, consumer: Consumer) -> None:
+        self._consumers[consumer] = None
+        self.touch()
+
+    def detach(self, consumer: Consumer) -> None:
+        """Forget a consumer; what it has out stays leased until that ends."""
+        consumer.open = False
+        self._consumers.pop(consumer, None)
+        self._waiting.pop(consumer, None)
+        self._backlog.leave(consumer)
+        self.touch()
+        self._kick()
+
+    async def wait(self, consumer: Consumer) -> None:
+        """Return once there may be something for the consumer, or it was woken for another reason."""
+        self._waiting[consumer] = None
+        try:
+            await consumer.wait()
+        finally:
+            self._waiting.pop(consumer, None)
+
+    def take(self, consumer: Consumer) -> list[Entry]:
+        """Lease to the consumer its fair share of what waits, within its flow control; maybe nothing."""
+        share = max(consumer.share, -(-self._backlog.size // (1 + len(self._waiting))))
+        consumer.share = 0
+        count = min(consumer.room, limits.RESPONSE_MESSAGES, share)
+        batch = self._backlog.take(consumer, count) if count > 0 else []
+        if batch:
+            self._lease(batch, consumer)
+        return batch
+
+    def _lease(self, batch: Sequence[Entry], consumer: Consumer) -> None:
+        deadline = self._clock.monotonic() + consumer.ack_seconds
+        by_id, prefix, order = self._leases.by_id, self._ack_prefix, self._order
+        for entry in batch:
+            entry.ack_id = ack_id = f"{prefix}{next(order):016x}"
+            entry.deadline = deadline
+            entry.consumer = consumer
+            by_id[ack_id] = entry
+            consumer.out_bytes += len(entry.message.wire)
+        consumer.out += len(batch)
+        self._leases.schedule(deadline, batch)
+        self._arm(deadline)
+
+    def _kick(self) -> None:
+        """Wake as many waiting consumers as there are messages, each for its share."""
+        backlog = self._backlog.free
+        if not backlog or not self._waiting:
+            return
+        able = [consumer for consumer in self._waiting if consumer.idle and consumer.room > 0][:backlog]
+        for consumer in able:
+            consumer.share = -(-backlog // len(able))
+            consumer.wake()
+
+    # -- what comes back
+
+    def acknowledge(self, ack_ids: Iterable[str]) -> list[str]:
+        """Settle leases for good; return the ids that are none, or no longer."""
+        unknown: list[str] = []
+        by_id = self._leases.by_id
+        for ack_id in ack_ids:
+            entry = by_id.get(ack_id)
+            if entry is None:
+                unknown.append(ack_id)
+                continue
+            self._end_lease(entry)
+            for final in self._backlog.settle(entry):
+                self._finish(final)
+        self.touch()
+        self._kick()
+        return unknown
+
+    def modify(self, ack_ids: Iterable[str], lengths: Iterable[float]) -> list[str]:
+        """Let each lease end that many seconds from now, at once for 0; return the ids that are none, or no longer."""
+        unknown: list[str] = []
+        now = self._clock.monotonic()
+        extended: dict[float, list[Entry]] = {}
+        for ack_id, length in zip(ack_ids, lengths, strict=True):
+            entry = self._leases.by_id.get(ack_id)
+            if entry is None:
+                unknown.append(ack_id)
+            elif length <= 0:
+                self._end_lease(entry)
+                self._failed(entry)
+            else:
+                entry.deadline = now + length
+                extended.setdefault(entry.deadline, []).append(entry)
+        for deadline, entries in extended.items():
+            self._leases.schedule(deadline, entries)
+            self._arm(deadline)
+        self.touch()
+        self._kick()
+        return unknown
+
+    def _end_lease(self, entry: Entry) -> None:
+        del self._leases.by_id[entry.ack_id]
+        entry.ack_id = NO_LEASE
+        consumer, entry.consumer = entry.consumer, None
+        assert consumer is not None  # noqa: S101 - a leased entry has its consumer
+        full = consumer.room <= 0
+        consumer.out -= 1
+        consumer.out_bytes -= len(entry.message.wire)
+        self._backlog.unlease(entry)
+        if full and consumer.room > 0 and self._backlog.has(consumer):
+            consumer.wake()
+
+    def _finish(self, entry: Entry) -> None:
+        """Let go of an acked message, or keep it for seeking."""
+        message = entry.message
+        if self._retain_acked:
+            self._journal.mark(self.tag, message, acked=True, failures=entry.failures)
+        else:
+            del self._entries[message.number]
+            self._journal.release(self.tag, message)
+
+    def _failed(self, entry: Entry) -> None:
+        """Count a failed delivery; dead-letter the message or have it come again, after its backoff."""
+        entry.failures += 1
+        for other in self._backlog.rewind(entry):
+            if other.ack_id != NO_LEASE:
+                self._end_lease(other)
+        spent = self.counts_attempts and entry.failures >= self.config.dead_letter_policy.max_delivery_attempts
+        if spent and self._forward(self, entry.message, entry.failures):
+            for final in self._backlog.forwarded(entry):
+                self._finish(final)
+            return
+        self._journal.mark(self.tag, entry.message, acked=False, failures=entry.failures)
+        delay = self._backoff(entry.failures)
+        if delay <= 0:
+            self._backlog.resume(entry)
+            return
+        due = self._clock.monotonic() + delay
+        heapq.heappush(self._delayed, (due, next(self._order), self._backlog.hold(entry)))
+        self._arm(due)
+
+    def _backoff(self, failures: int) -> float:
+        if not self.config.HasField("retry_policy"):
+            return 0.0
+        policy = self.config.retry_policy
+        # Doubled at most 32 times: beyond that even the least backoff is over the greatest.
+        return min(seconds(policy.maximum_backoff), seconds(policy.minimum_backoff) * 2.0 ** min(failures - 1, 32))
+
+    # -- time
+
+    def _next_due(self) -> float:
+        now, today = self._clock.monotonic(), self._clock.time()
+        due = self._active + self._ttl
+        if self._entries:
+            oldest = next(iter(self._entries.values())).message
+            due = min(due, now + oldest.published + self._retention - today)
+        if self._delayed:
+            due = min(due, self._delayed[0][0])
+        deadline = self._leases.next_deadline
+        return due if deadline is None else min(due, deadline)
+
+    def _arm(self, due: float) -> None:
+        if due >= self._timer_due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._tick)
+
+    def _tick(self) -> None:
+        self._timer, self._timer_due = None, float("inf")
+        now = self._clock.monotonic()
+        for entry in self._leases.due(now):
+            self._end_lease(entry)
+            self._failed(entry)
+        while self._delayed and self._delayed[0][0] <= now:
+            self._backlog.resume(heapq.heappop(self._delayed)[2])
+        self._drop_expired()
+        if self._consumers:
+            self.touch()
+        if now >= self._active + self._ttl:
+            self._expire(self.name)
+            return
+        self._journal.flush_soon()
+        self._kick()
+        # Not before a millisecond is over: rounding could leave something due that isn't quite yet.
+        self._arm(max(self._next_due(), now + 0.001))
+
+    def _drop_expired(self) -> None:
+        horizon = self._clock.time() - self._retention
+        expired = list(itertools.takewhile(lambda entry: entry.message.published <= horizon, self._entries.values()))
+        for entry in expired:
+            self._discard(entry)
+
+    def _discard(self, entry: Entry) -> None:
+        """Let go of a message, whatever its state."""
+        if entry.ack_id != NO_LEASE:
+            self._end_lease(entry)
+        self._backlog.discard(entry)
+        del self._entries[entry.message.number]
+        self._journal.release(self.tag, entry.message)
+
+    def _drop_acked_unless_retained(self) -> None:
+        if not self._retain_acked:
+            for entry in [each for each in self._entries.values() if each.gone and not self._backlog.sent(each)]:
+                self._discard(entry)
+
+    # -- seeking and ending
+
+    @property
+    def out(self) -> int:
+        """How many messages are leased."""
+        return len(self._leases)
+
+    def unacked(self) -> list[Message]:
+        """Return what is not acked, oldest first."""
+        return [entry.message for entry in self._entries.values() if not entry.gone]
+
+    def seek(self, candidates: Iterable[Message], wanted: Callable[[Message], bool]) -> None:
+        """Make exactly the wanted ones unacked, of what it holds and of `candidates`, messages held elsewhere.
+
+        Leases end without counting as failed.
+        """
+        held = {number: entry.message for number, entry in self._entries.items()}
+        others = {
+            message.number: message for message in candidates if message.number not in held and self._admits(message)
+        }
+        self._clear()
+        for number, message in sorted((held | others).items()):
+            keep = wanted(message)
+            if number in held and not keep and not self._retain_acked:
+                self._journal.release(self.tag, message)
+            elif number in others and keep:
+                self._journal.hold(self.tag, message)
+            if keep:
+                self._journal.mark(self.tag, message, acked=False, failures=0)
+                self._enqueue(Entry(message))
+            elif number in held and self._retain_acked:
+                self._journal.mark(self.tag, message, acked=True, failures=0)
+                entry = self._entries[number] = Entry(message)
+                entry.gone = True
+        self._arm(self._next_due())
+        self._kick()
+
+    def _admits(self, message: Message) -> bool:
+        return not self.filtered or self.passes(dict(decode(message.wire).attributes))
+
+    def close(self, reason: Exception) -> None:
+        """End every consumer with `reason` and let go of everything."""
+        for entry in self._entries.values():
+            self._journal.release(self.tag, entry.message)
+        self._clear()
+        self.end_consumers(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def end_consumers(self, reason: Exception) -> None:
+        """End every stream and pull with `reason`."""
+        for consumer in list(self._consumers):
+            consumer.end(reason)
+
+    def _clear(self) -> None:
+        for entry in list(self._leases.by_id.values()):
+            self._end_lease(entry)
+        self._leases.clear()
+        for consumer in self._consumers:
+            consumer.keys.clear()
+        for entry in self._entries.values():
+            entry.gone = True
+        self._entries.clear()
+        self._delayed.clear()
+        self._backlog = Backlog(self.ordered)

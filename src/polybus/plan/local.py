@@ -1,0 +1,69 @@
+"""How the embedded backends realise a topology: every entry by its own name, in one process or one file.
+
+They have no names to shorten, no ranges and no push; a push subscription keeps its messages until their retention is
+over, so that `polybus tail` and tests can see them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from polybus.binding import Binding
+from polybus.plan.entities import Place, binding_of
+from polybus.plan.names import DEAD_LETTER_SUFFIX
+from polybus.topology.model import Topology
+
+__all__ = ["LocalPlan", "LocalResource", "binding", "local_binding", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResource:
+    """One thing in the store: a topic, a subscription, a queue, or what holds the dead letters of one of these."""
+
+    kind: str
+    logical: str
+    address: str
+    of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalPlan:
+    """What the store holds; `path` is the SQLite file, None in memory."""
+
+    topology: Topology
+    path: Path | None
+    resources: tuple[LocalResource, ...]
+
+
+def plan(topology: Topology, *, path: Path | None = None) -> LocalPlan:
+    """Plan a topology for the SQLite file at `path`, or for memory without one."""
+    resources = [LocalResource("topic", name, name) for name in topology.topics]
+    for name, subscription in topology.subscriptions.items():
+        resources.append(LocalResource("subscription", name, name, of=subscription.topic))
+        resources.append(LocalResource("dead letters", name, name + DEAD_LETTER_SUFFIX, of=name))
+    for name in topology.queues:
+        resources.append(LocalResource("queue", name, name))
+        resources.append(LocalResource("dead letters", name, name + DEAD_LETTER_SUFFIX, of=name))
+    return LocalPlan(topology, path, tuple(resources))
+
+
+def binding(plan: LocalPlan) -> Binding:
+    """Give the binding of what was planned."""
+    topology = plan.topology
+    places = {name: Place(name, name + DEAD_LETTER_SUFFIX) for name in (*topology.subscriptions, *topology.queues)}
+    return binding_of(
+        topology,
+        backend="memory" if plan.path is None else "sqlite",
+        settings={"store": topology.name} if plan.path is None else {"path": str(plan.path)},
+        topics={name: Place(name) for name in topology.topics},
+        subscriptions=places,
+        queues=places,
+    )
+
+
+def local_binding(topology: Topology, *, backend: str = "sqlite", path: Path | None = None) -> Binding:
+    """Give the binding of an embedded backend: "memory", or "sqlite" with the file at `path`."""
+    if backend == "sqlite" and path is None:
+        raise ValueError("the sqlite backend needs the path of its file")
+    return binding(plan(topology, path=path if backend == "sqlite" else None))

@@ -15,7 +15,7 @@ from polybus.app.signature import Signature
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
-from polybus.errors import DeadLetter, DecodeError, LeaseLost, Retry
+from polybus.errors import DeadLetter, DecodeError, Retry
 
 __all__ = ["Handler", "Invoker"]
 
@@ -41,16 +41,16 @@ class Handler:
 
 
 class Invoker:
-    """Calls a handler for each delivery, settles by what becomes of it, and logs what it raised.
+    """Calls a handler for each delivery, and logs what it raises, once, before the bus settles by it.
 
     Coroutine functions run on the event loop, others in threads of their own, as many as the handler's concurrency.
-    Never raises but for a cancellation.
     """
 
     def __init__(self, handler: Handler, running: Running) -> None:
         self._handler = handler
         self._decode = handler.signature.decode
         self._running = running
+        self._deliveries: set[Delivery] = set()
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._call: Callable[[Any, Delivery], Awaitable[Any]] = handler.signature.call
         if handler.signature.blocking:
@@ -62,30 +62,33 @@ class Invoker:
     async def __call__(self, delivery: Delivery) -> None:
         task = asyncio.current_task()
         self._running[task] = self._handler.name
+        self._deliveries.add(delivery)
         try:
-            async with delivery:
-                await self._handle(delivery)
-        except LeaseLost as error:
-            _log.warning("handler %s: %s", self._handler.name, error)
-        except Exception:  # noqa: BLE001 - the delivery was settled by it; here it is told, once
+            await self._handle(delivery)
+        except asyncio.CancelledError:
+            why = "its lease was lost" if delivery.lost else "it was given back"
+            _log.warning("handler %s was cancelled, %s: %s", self._handler.name, why, _describe(delivery))
+            raise
+        except Retry as signal:
+            _log.info("handler %s asks to retry: %s: %s", self._handler.name, _describe(delivery), signal)
+            raise
+        except DeadLetter as signal:
+            _log.warning("handler %s dead-letters: %s: %s", self._handler.name, _describe(delivery), signal.reason)
+            raise
+        except Exception:
             _log.exception("handler %s failed: %s", self._handler.name, _describe(delivery))
+            raise
         finally:
+            self._deliveries.discard(delivery)
             del self._running[task]
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
             body = self._decode(delivery.message)
         except DecodeError as error:
-            _log.error("handler %s: dead-lettered: %s: %s", self._handler.name, _describe(delivery), error)
+            _log.error("handler %s can't decode: %s: %s", self._handler.name, _describe(delivery), error)
             raise DeadLetter("DecodeError", str(error)) from None
-        try:
-            await self._call(body, delivery)
-        except Retry as signal:
-            _log.info("handler %s asks to retry: %s: %s", self._handler.name, _describe(delivery), signal)
-            raise
-        except DeadLetter as signal:
-            _log.warning("handler %s dead-lettered: %s: %s", self._handler.name, _describe(delivery), signal.reason)
-            raise
+        await self._call(body, delivery)
 
     async def _call_in_thread(self, body: Any, delivery: Delivery) -> None:
         assert self._pool is not None  # noqa: S101 - made together with this method's use
@@ -111,6 +114,11 @@ class Invoker:
                 _describe(delivery),
                 exc_info=error,
             )
+
+    def interrupt(self) -> None:
+        """Cancel what is being handled: it is given back at once."""
+        for delivery in list(self._deliveries):
+            delivery.cancel()
 
     def close(self) -> None:
         """Start no more calls; does not wait for threads that still run."""

@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -30,11 +30,12 @@ class Watchdog:
     """Asks the running loop for a sign of life, from a thread, and logs a warning when none comes in `stall` seconds.
 
     A stall is told once, with the handler's name and the line that it is at, and again with its length when it is over.
+    `executing` names the handler that a task runs; it is called from the watchdog's thread.
     One question each `stall` seconds is two wake-ups a second; a stall shorter than twice `stall` may go unseen.
     """
 
-    def __init__(self, running: Running, *, stall: float = STALL) -> None:
-        self._running = running
+    def __init__(self, executing: Callable[[asyncio.Task[Any]], str | None], *, stall: float = STALL) -> None:
+        self._executing = executing
         self._stall = stall
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -73,7 +74,7 @@ class Watchdog:
 
     def _report(self, loop: asyncio.AbstractEventLoop, watched: int) -> None:
         task = asyncio.current_task(loop)
-        handler = self._running.get(task) if task is not None else None
+        handler = self._executing(task) if task is not None else None
         who = f"handler {handler}" if handler else f"task {task.get_name()!r}" if task is not None else "a callback"
         _log.warning(
             "%s has been blocking the event loop for over %g s, at %s; leases may be lost. "

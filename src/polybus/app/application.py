@@ -1,0 +1,224 @@
+"""An app: handlers, what they need at start-up, and the bus that they work on."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from polybus.app.handler import Handler
+from polybus.app.session import Session
+from polybus.app.signature import describe, read_signature
+from polybus.app.watchdog import Running
+from polybus.binding import Binding
+from polybus.bus.delivery import Delivery
+from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.clock import Clock
+from polybus.errors import BusClosed, ConfigError, NotDeclared
+from polybus.telemetry import Hooks
+
+if TYPE_CHECKING:
+    from polybus.bus.bus import Bus
+    from polybus.bus.consumer import Consumer
+    from polybus.topology.model import Topology
+
+__all__ = ["App", "HandlerFunction", "Lifespan"]
+
+
+class _WithDeliveryKeyword(Protocol):
+    def __call__(self, body: Any, /, *, delivery: Delivery) -> Awaitable[None] | None: ...
+
+
+HandlerFunction = (
+    Callable[[Any], Awaitable[None] | None] | Callable[[Any, Delivery], Awaitable[None] | None] | _WithDeliveryKeyword
+)
+Lifespan = Callable[["App"], AsyncIterator[None]] | Callable[["App"], AbstractAsyncContextManager[Any]]
+F = TypeVar("F", bound=HandlerFunction)
+L = TypeVar("L", bound=Lifespan)
+
+_DEFAULT = ConsumerOptions()
+
+
+class App:
+    """What a service is made of; `polybus run module:app` runs it.
+
+    `service` is its name in the topology: what the service hasn't declared is then refused. The other arguments are
+    those of `polybus.connect`, which is called when the app starts.
+    """
+
+    def __init__(
+        self,
+        service: str | None = None,
+        *,
+        source: Binding | Topology | Path | str | None = None,
+        clock: Clock | None = None,
+        hooks: Sequence[Hooks] = (),
+        publisher: PublisherOptions | None = None,
+    ) -> None:
+        self.service = service
+        self._source = source
+        self._clock = clock
+        self._hooks = tuple(hooks)
+        self._publisher = publisher if publisher is not None else PublisherOptions()
+        self._handlers: dict[str, Handler] = {}
+        self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
+        self._bus: Bus | None = None
+        self._session: Session | None = None
+        self._executing: Running = {}
+
+    def __repr__(self) -> str:
+        return f"App(service={self.service!r}, handlers={list(self._handlers)})"
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """The handlers, in the order of their declaration."""
+        return tuple(self._handlers.values())
+
+    @property
+    def bus(self) -> Bus:
+        """The bus of the running app; raises BusClosed when it doesn't run."""
+        if self._bus is None:
+            raise BusClosed("app.bus is there while the app runs: in handlers and in its lifespan")
+        return self._bus
+
+    @property
+    def consumers(self) -> tuple[Consumer, ...]:
+        """The consumers of the running app, one for each handler in their order; empty when it doesn't run."""
+        return tuple(self._session.consumers) if self._session is not None else ()
+
+    def handler(
+        self,
+        source: str,
+        *,
+        concurrency: int = _DEFAULT.concurrency,
+        prefetch: int | None = None,
+        max_lease: float = _DEFAULT.max_lease,
+        grace: float = _DEFAULT.grace,
+    ) -> Callable[[F], F]:
+        """Declare the function that handles what comes from a subscription or queue; return it unchanged.
+
+        Its first parameter is the body, typed by its annotation: polybus.Message, bytes, str, dict, list, Any, a
+        dataclass, a msgspec.Struct, a TypedDict, a pydantic model. A further parameter that is annotated with, or
+        called, Delivery gets the delivery. `async def` runs on the event loop; `def` in a thread, where
+        `delivery.lost` tells that its lease is over. Returning acks; raising gives it back with backoff; see
+        polybus.Retry and polybus.DeadLetter.
+
+        `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`
+        seconds; a drain lets the handler go on for `grace` seconds. Raises ConfigError for a signature that can't be
+        served, a type that can't be decoded, and a second handler of one source.
+        """
+        scope = sys._getframe(1).f_locals
+
+        def declare(function: F) -> F:
+            name, place = describe(function)
+            signature = read_signature(function, scope)
+            try:
+                options = ConsumerOptions(concurrency=concurrency, prefetch=prefetch, max_lease=max_lease, grace=grace)
+            except ValueError as error:
+                raise ConfigError(f"handler {name} ({place}): {error}") from None
+            if source in self._handlers:
+                other = self._handlers[source].signature
+                raise ConfigError(
+                    f"handler {name} ({place}): {source!r} is handled by {other.name} ({other.place}) already; "
+                    "two would share its messages at random: make one call the other, or declare a subscription each"
+                )
+            self._handlers[source] = Handler(source, function, signature, options)
+            return function
+
+        return declare
+
+    def lifespan(self, function: L) -> L:
+        """Declare what the handlers need: an asynchronous generator function of the app, yielding once.
+
+        What is before `yield` runs when the bus is connected and before the first delivery, what is after it when the
+        last one is settled and before the bus is closed. Returns the function unchanged. Raises ConfigError for a
+        second one, and for a function of another kind.
+        """
+        name, place = describe(function)
+        if self._lifespan is not None:
+            raise ConfigError(f"lifespan {name} ({place}): the app has one already; an app has one")
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or not callable(function):
+            raise ConfigError(f"lifespan {name} ({place}): write `async def lifespan(app): ...; yield; ...`")
+        opener: Any = function
+        self._lifespan = asynccontextmanager(opener) if inspect.isasyncgenfunction(function) else opener
+        return function
+
+    @asynccontextmanager
+    async def running(
+        self,
+        source: Binding | Topology | Path | str | None = None,
+        *,
+        bus: Bus | None = None,
+        grace: float | None = None,
+    ) -> AsyncIterator[Session]:
+        """Run the app for the length of the block: connect, start the lifespan and the consumers; at its end, drain.
+
+        `source` goes before the app's own; a `bus` that is given is used and left open. Raises ConfigError before
+        anything is started where a handler's source isn't there or the service doesn't consume it, and at the end of
+        the block what a consumer failed with.
+        """
+        from polybus.bus.bus import connect
+
+        if self._bus is not None:
+            raise ConfigError(f"{self!r} is running already")
+        async with AsyncExitStack() as stack:
+            if bus is None:
+                opening = connect(
+                    self._source if source is None else source,
+                    service=self.service,
+                    clock=self._clock,
+                    hooks=self._hooks,
+                    publisher=self._publisher,
+                )
+                self._check_sources(opening)
+                bus = await stack.enter_async_context(opening)
+            else:
+                self._check_sources(bus)
+            self._bus = bus
+            stack.callback(self._forget)
+            if self._lifespan is not None:
+                await stack.enter_async_context(self._lifespan(self))
+            self._session = Session(bus, self.handlers, self._executing)
+            try:
+                yield self._session
+            finally:
+                await self._session.drain(grace)
+
+    def _forget(self) -> None:
+        self._bus = None
+        self._session = None
+
+    def _check_sources(self, bus: Bus) -> None:
+        for handler in self.handlers:
+            where = f"handler {handler.name} ({handler.signature.place})"
+            try:
+                bus.binding.source(handler.source)
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None
+            declared = bus.binding.services.get(self.service) if self.service is not None else None
+            if declared is not None and handler.source not in declared.consumes:
+                raise NotDeclared(
+                    f"{where}: service {self.service!r} has not declared {handler.source!r}: "
+                    f"at $.services.{self.service}.consumes: found {list(declared.consumes)}; add it there and deploy"
+                )
+
+    def executing(self, task: Any) -> str | None:
+        """Return the name of the handler that a task runs now."""
+        return self._executing.get(task)
+
+    async def run(self, *, health_port: int | None = None, grace: float | None = None) -> None:
+        """Run until SIGTERM or SIGINT, or until `drain` is called; raise what a consumer failed with.
+
+        See `polybus.app.run_apps`.
+        """
+        from polybus.app.running import run_apps
+
+        await run_apps([self], health_port=health_port, grace=grace)
+
+    async def drain(self, grace: float | None = None) -> None:
+        """Stop the running app: take no more, let handlers finish, give the rest back; returns when it is done."""
+        if self._session is not None:
+            await self._session.drain(grace)

@@ -1,0 +1,120 @@
+"""One messaging interface for Python services, on three clouds and none.
+
+    import polybus
+
+    async with polybus.connect() as bus:
+        await bus.publish("orders", {"total": 12}, attributes={"region": "eu"})
+
+Configuration decides the backend; see docs/ for the contract that all of them keep.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from polybus.binding import Binding, Entity
+from polybus.clock import Clock, ManualClock, SteppedClock, SystemClock
+from polybus.driver import Peeked, Stats
+from polybus.errors import (
+    BackendError,
+    BindingError,
+    BusClosed,
+    ConfigError,
+    DeadLetter,
+    DecodeError,
+    Fault,
+    FaultKind,
+    FilterError,
+    LeaseLost,
+    MissingExtra,
+    NotDeclared,
+    PolybusError,
+    PublishFailed,
+    Retry,
+    TopologyError,
+    UnsupportedFeature,
+)
+from polybus.feature import Feature
+from polybus.message import Message, Sent
+
+if TYPE_CHECKING:
+    from polybus import sync
+    from polybus.app import App
+    from polybus.bus.bus import Bus, connect
+    from polybus.bus.consumer import Consumer, Consumption
+    from polybus.bus.delivery import Delivery
+    from polybus.bus.options import ConsumerOptions, PublisherOptions
+    from polybus.bus.redrive import DeadLetters
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "App",
+    "BackendError",
+    "Binding",
+    "BindingError",
+    "Bus",
+    "BusClosed",
+    "Clock",
+    "ConfigError",
+    "Consumer",
+    "ConsumerOptions",
+    "Consumption",
+    "DeadLetter",
+    "DeadLetters",
+    "DecodeError",
+    "Delivery",
+    "Entity",
+    "Fault",
+    "FaultKind",
+    "Feature",
+    "FilterError",
+    "LeaseLost",
+    "ManualClock",
+    "Message",
+    "MissingExtra",
+    "NotDeclared",
+    "Peeked",
+    "PolybusError",
+    "PublishFailed",
+    "PublisherOptions",
+    "Retry",
+    "Sent",
+    "Stats",
+    "SteppedClock",
+    "SystemClock",
+    "TopologyError",
+    "UnsupportedFeature",
+    "connect",
+    "sync",
+]
+
+# Loaded at first use: asyncio's machinery, the topology reader and the application framework are most of what an import
+# would cost a program that only wants, say, an exception or the binding.
+_LAZY = {
+    "App": "polybus.app",
+    "Bus": "polybus.bus.bus",
+    "Consumer": "polybus.bus.consumer",
+    "ConsumerOptions": "polybus.bus.options",
+    "Consumption": "polybus.bus.consumer",
+    "DeadLetters": "polybus.bus.redrive",
+    "Delivery": "polybus.bus.delivery",
+    "PublisherOptions": "polybus.bus.options",
+    "connect": "polybus.bus.bus",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "sync":
+        return import_module("polybus.sync")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'polybus' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

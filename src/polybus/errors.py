@@ -5,6 +5,7 @@
     │   ├── TopologyError       in polybus.toml
     │   ├── FilterError         in a filter expression; has the position
     │   ├── BindingError        in a binding, or none was found
+    │   ├── NotDeclared         a service does what the topology doesn't say of it
     │   └── MissingExtra        a package that this needs isn't installed; says what to install
     ├── UnsupportedFeature      this cloud can't do what was asked; names the place in the topology
     ├── PublishFailed           some messages of a publish were not accepted; has the outcome of each
@@ -41,6 +42,7 @@ __all__ = [
     "FilterError",
     "LeaseLost",
     "MissingExtra",
+    "NotDeclared",
     "PolybusError",
     "PublishFailed",
     "Retry",
@@ -133,6 +135,10 @@ class MissingExtra(ConfigError):
     def __init__(self, what: str, extra: str) -> None:
         self.extra = extra
         super().__init__(f"{what} is not installed: pip install 'polybus[{extra}]'")
+
+
+class NotDeclared(ConfigError):
+    """A service does what the topology doesn't say of it; the message names the place where it would."""
 
 
 class UnsupportedFeature(PolybusError):

@@ -23,4 +23,5 @@ class Feature(Flag):
     COUNTS = auto()  # the number of waiting messages is known (`stats`)
     AGE = auto()  # the age of the oldest waiting message is known (`stats`)
     EXACTLY_ONCE = auto()  # an accepted ack is never followed by a redelivery
+    CONSISTENT = auto()  # a receive that doesn't wait finds whatever is there (the embedded backends)
     GROUP_LEASE = auto()  # the lease is one for all deliveries of an ordering group (Service Bus sessions)

@@ -37,7 +37,7 @@ BATCH = BatchLimits(count=1_000, total_bytes=64 * 1024 * 1024)
 MAX_ATTEMPTS_EXCEEDED = "MaxAttemptsExceeded"
 """The reason of a dead letter that the backend itself made, after the last delivery that it allows (contract, D6)."""
 
-_COMMON = Feature.NACK_DELAY | Feature.PEEK | Feature.COUNTS | Feature.AGE | Feature.EXACTLY_ONCE
+_COMMON = Feature.NACK_DELAY | Feature.PEEK | Feature.COUNTS | Feature.AGE | Feature.EXACTLY_ONCE | Feature.CONSISTENT
 
 
 def features(entity: Entity) -> Feature:
@@ -143,3 +143,6 @@ class DedupWindow:
 
     def add(self, dedup_id: str) -> None:
         self._current.add(dedup_id)
+
+    def update(self, dedup_ids: set[str]) -> None:
+        self._current |= dedup_ids

@@ -1,0 +1,1 @@
+"""The bus: what every backend shares - batching, retries, leases, order, settling, drain and redrive."""

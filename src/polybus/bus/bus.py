@@ -1,0 +1,353 @@
+"""The bus: what services hold in their hands."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from polybus import backends
+from polybus.binding import Binding, Entity
+from polybus.bus.consumer import Consumer, Consumption, Handler
+from polybus.bus.hooks import combine
+from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.bus.outgoing import Outbox
+from polybus.bus.publisher import Publisher
+from polybus.bus.receiver import Receiver
+from polybus.bus.redrive import DeadLetters, peek
+from polybus.bus.resolve import resolve
+from polybus.bus.rights import Checker, check_features
+from polybus.clock import Clock, SystemClock
+from polybus.driver import AdminDriver, Driver, Peeked, Stats
+from polybus.errors import BackendError, BusClosed, Fault, PublishFailed
+from polybus.feature import Feature
+from polybus.message import Sent
+from polybus.telemetry import Hooks
+
+if TYPE_CHECKING:
+    from polybus.topology.model import Topology
+
+__all__ = ["Bus", "connect"]
+
+T = TypeVar("T")
+_log = logging.getLogger("polybus")
+
+
+def connect(
+    source: Binding | Topology | Path | str | None = None,
+    *,
+    service: str | None = None,
+    clock: Clock | None = None,
+    hooks: Sequence[Hooks] = (),
+    publisher: PublisherOptions | None = None,
+    driver: Driver | None = None,
+) -> Bus:
+    """Return a bus, to be used as `async with polybus.connect() as bus`.
+
+    `source` is a binding, a topology (embedded, in memory), a path of either's file, a binding's JSON, or `embedded`.
+    Where it is None: POLYBUS_BINDING, `polybus.binding.json`, `polybus.toml` with the embedded backend; files are found
+    upward from the working directory. With `service`, what that service hasn't declared is refused. Raises ConfigError
+    for what is wrong with any of that; nothing is connected yet.
+    """
+    binding, origin = resolve(source)
+    return Bus(
+        binding,
+        origin=origin,
+        service=service,
+        clock=clock or SystemClock(),
+        hooks=hooks,
+        publisher=publisher or PublisherOptions(),
+        driver=driver,
+    )
+
+
+class Bus:
+    """Publishes to and consumes from what one binding names; for one event loop, within its `async with` block."""
+
+    def __init__(
+        self,
+        binding: Binding,
+        *,
+        origin: str,
+        service: str | None,
+        clock: Clock,
+        hooks: Sequence[Hooks],
+        publisher: PublisherOptions,
+        driver: Driver | None,
+    ) -> None:
+        self.binding = binding
+        self.origin = origin
+        self.clock = clock
+        self._checker = Checker(binding, service)
+        self._hooks = combine(hooks)
+        self._options = publisher
+        self._given = driver
+        self._driver: Driver | None = None
+        self._publishers: dict[str, Publisher] = {}
+        self._opening: dict[str, asyncio.Task[Publisher]] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._receivers: set[Receiver] = set()
+        self._admin: AdminDriver | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
+
+    @property
+    def backend(self) -> str:
+        """The backend's registered name."""
+        return self.binding.backend
+
+    @property
+    def driver(self) -> Driver:
+        """The backend's driver; raises BusClosed outside the `async with` block."""
+        if self._driver is None:
+            state = "closed" if self._closed else "not open: use it as `async with polybus.connect() as bus`"
+            raise BusClosed(f"bus {self.binding.bus!r} is {state}")
+        return self._driver
+
+    async def __aenter__(self) -> Bus:
+        if self._closed or self._driver is not None:
+            raise BusClosed(f"bus {self.binding.bus!r} was opened before; connect again")
+        driver = self._given or backends.load(self.backend)(self.binding, self.clock)
+        try:
+            check_features(self.binding, driver)
+        except BaseException:
+            await driver.aclose()
+            raise
+        self._driver = driver
+        _log.info("bus %r on backend %r, from %s", self.binding.bus, self.backend, self.origin)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Drain what consumes, send what was published, and disconnect; may be called again."""
+        driver, self._driver, self._closed = self._driver, None, True
+        if driver is None:
+            return
+        await asyncio.gather(*(receiver.drain() for receiver in list(self._receivers)))
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+        await asyncio.gather(*(publisher.aclose() for publisher in self._publishers.values()))
+        if self._admin is not None:
+            await self._admin.aclose()
+        await driver.aclose()
+
+    # Publishing ------------------------------------------------------------------------------------------------------
+
+    async def publish(
+        self,
+        target: str,
+        body: object,
+        *,
+        attributes: Mapping[str, str] | None = None,
+        ordering_key: str | None = None,
+        delay: float | timedelta = 0.0,
+    ) -> str:
+        """Publish one message to a topic or queue; return its id once the backend has durably accepted it.
+
+        `body` is bytes, str, a Message, or what JSON can say: dict, dataclass, msgspec or pydantic model. `delay` is
+        in seconds, at most the target's declared `max_delay`. Waits while the publisher is full. Raises PublishFailed
+        with the reason otherwise, UnsupportedFeature for a key or delay that the topology doesn't declare,
+        BindingError for an unknown target.
+        """
+        outbox = self._outboxes.get(target) or self._outbox(target)
+        outgoing = outbox.outgoing(body, attributes, ordering_key, delay)
+        publisher = self._publishers.get(target) or await self._publisher_or_fail(target, 1)
+        outcome = await publisher.send(outgoing, outbox.listener(outgoing))
+        if isinstance(outcome, Fault):
+            raise PublishFailed((outcome,))
+        return outcome.id
+
+    @overload
+    async def publish_many(
+        self, target: str, messages: Iterable[object], *, outcomes: Literal[False] = False
+    ) -> list[str]: ...
+
+    @overload
+    async def publish_many(
+        self, target: str, messages: Iterable[object], *, outcomes: Literal[True]
+    ) -> list[Sent | Fault]: ...
+
+    async def publish_many(
+        self, target: str, messages: Iterable[object], *, outcomes: bool = False
+    ) -> list[str] | list[Sent | Fault]:
+        """Publish messages, in order; return their ids once all are accepted.
+
+        `messages` are bodies as in `publish`, or Message values. Raises PublishFailed with the outcome of each once
+        all are known; with `outcomes` it returns them instead, a Sent or a Fault for each.
+        """
+        outbox = self._outboxes.get(target) or self._outbox(target)
+        batch = [outbox.outgoing(message, None, None, 0.0) for message in messages]
+        publisher = self._publishers.get(target) or await self._publisher_or_fail(target, len(batch))
+        futures = [await publisher.submit(outgoing, outbox.listener(outgoing)) for outgoing in batch]
+        known = [await future for future in futures]
+        if outcomes:
+            return known
+        sent = [outcome.id for outcome in known if isinstance(outcome, Sent)]
+        if len(sent) < len(known):
+            raise PublishFailed(known)
+        return sent
+
+    def resume(self, target: str, ordering_key: str) -> None:
+        """Let messages of an ordering key pass again after one of them failed (contract, P6)."""
+        publisher = self._publishers.get(target)
+        if publisher is not None:
+            publisher.resume(ordering_key)
+
+    def _outbox(self, target: str) -> Outbox:
+        entity = self._checker.target(target)
+        outbox = self._outboxes[target] = Outbox(entity, self.backend, self._hooks)
+        return outbox
+
+    async def _publisher_or_fail(self, target: str, count: int) -> Publisher:
+        try:
+            return await self._publisher(target)
+        except BackendError as error:
+            raise PublishFailed([error.fault] * count) from error
+
+    async def _publisher(self, target: str) -> Publisher:
+        entity = self._checker.target(target)
+        driver = self.driver
+        opening = self._opening.get(target)
+        if opening is None:
+            opening = asyncio.create_task(self._open_publisher(driver, target, entity))
+            self._opening[target] = opening
+            opening.add_done_callback(lambda done: self._opening.pop(target, None))
+        return await asyncio.shield(opening)
+
+    async def _open_publisher(self, driver: Driver, target: str, entity: Entity) -> Publisher:
+        opened = await self._retrying(lambda: driver.open_publisher(entity))
+        publisher = Publisher(driver, opened, entity, clock=self.clock, options=self._options)
+        self._publishers[target] = publisher
+        return publisher
+
+    # Consuming -------------------------------------------------------------------------------------------------------
+
+    def consume(
+        self,
+        source: str,
+        *,
+        concurrency: int = 16,
+        prefetch: int | None = None,
+        max_lease: float = 3600.0,
+        grace: float = 30.0,
+    ) -> Consumption:
+        """Return the deliveries of a subscription or queue, as `async with bus.consume(...) as deliveries`.
+
+        Options are those of ConsumerOptions; here `concurrency` only sizes the prefetch. Raises BindingError for an
+        unknown source; iterating raises BackendError where the backend ends it.
+        """
+        options = ConsumerOptions(concurrency, prefetch, max_lease, grace)
+        entity = self._checker.source(source)
+        return Consumption(lambda: self._open_receiver(entity, options))
+
+    def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
+        """Return a consumer that calls `handler` for each delivery of a subscription or queue, once it is run."""
+        entity = self._checker.source(source)
+        chosen = options or ConsumerOptions()
+        return Consumer(lambda: self._open_receiver(entity, chosen), handler, chosen)
+
+    async def _open_receiver(self, entity: Entity, options: ConsumerOptions) -> Receiver:
+        driver = self.driver
+        opened = await self._retrying(
+            lambda: driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency)
+        )
+        receiver = Receiver(
+            driver,
+            opened,
+            entity,
+            backend=self.backend,
+            clock=self.clock,
+            options=options,
+            hooks=self._hooks,
+            on_closed=self._receivers.discard,
+        )
+        self._receivers.add(receiver)
+        return receiver
+
+    # Operating -------------------------------------------------------------------------------------------------------
+
+    def dead_letters(self, name: str) -> DeadLetters:
+        """Return the dead letters of a subscription or queue."""
+        return DeadLetters(self, self._checker.operated(name))
+
+    async def stats(self, name: str) -> Stats:
+        """Return what is known of a subscription or queue now, its dead letters counted."""
+        entity = self._checker.operated(name)
+        stats = await self.call(lambda admin: admin.stats(entity))
+        if stats.dead is None and entity.dead_letter is not None:
+            dead = await self.call(lambda admin: admin.stats(entity.dead_letters))
+            stats = Stats(stats.waiting, stats.leased, stats.delayed, dead.waiting, stats.oldest_age)
+        return stats
+
+    def peek(self, name: str, count: int = 100) -> AsyncIterator[Peeked]:
+        """Look at up to `count` messages that wait, without changing anything that others see."""
+        return peek(self, self._checker.operated(name), count)
+
+    async def purge(self, name: str) -> int | None:
+        """Delete every message that waits in a subscription or queue; return how many, where the cloud tells."""
+        entity = self._checker.operated(name)
+        return await self.call(lambda admin: admin.purge(entity))
+
+    async def describe(self, name: str) -> Mapping[str, Any]:
+        """Return the cloud's own description of a topic, subscription or queue; raise BackendError where it is gone."""
+        entity = self.binding.entity(name)
+        return await self.call(lambda admin: admin.describe(entity))
+
+    async def ping(self) -> None:
+        """Reach the backend; raise BackendError where it can't be reached or refuses."""
+        await self.call(lambda admin: admin.ping())
+
+    def features(self, name: str) -> Feature:
+        """Return what the backend can do with a topic, subscription or queue."""
+        return self.driver.features(self.binding.entity(name))
+
+    def raw(self, name: str) -> object:
+        """Return the SDK's own client and the address, for what polybus doesn't do."""
+        return self.driver.raw(self.binding.entity(name))
+
+    async def call(self, function: Callable[[AdminDriver], Awaitable[T]]) -> T:
+        """Run one call of the backend's administration; raise BackendError where it fails."""
+        driver = self.driver
+        try:
+            if self._admin is None:
+                self._admin = await driver.open_admin()
+            return await function(self._admin)
+        except Exception as error:
+            raise BackendError(driver.fault(error)) from error
+
+    async def open_return(self, source: Entity) -> Publisher:
+        """Return a publisher that reaches one subscription or queue alone, for redrive."""
+        opened = await self.call(lambda admin: admin.open_return(source))
+        return Publisher(self.driver, opened, source, clock=self.clock, options=self._options)
+
+    async def open_receiver(self, entity: Entity, window: int) -> Receiver:
+        """Return a receiver that isn't started, for redrive."""
+        return await self._open_receiver(entity, ConsumerOptions(concurrency=window, prefetch=window))
+
+    def last_look(self, entity: Entity, seconds: float) -> float:
+        """Return how long a receive must wait, in seconds, before its emptiness means that there is nothing."""
+        return 0.0 if Feature.CONSISTENT in self.driver.features(entity) else seconds
+
+    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
+        driver = self.driver
+        deadline = self.clock.monotonic() + self._options.deadline
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await call()
+            except Exception as error:
+                fault = driver.fault(error)
+                wait = self._options.retry.wait(attempt, fault.retry_after)
+                if not fault.retryable or self.clock.monotonic() + wait >= deadline:
+                    raise BackendError(fault) from error
+            await self.clock.sleep(wait)

@@ -1,0 +1,68 @@
+"""What a publisher and a consumer can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from polybus.bus.retry import RetryPolicy
+
+__all__ = ["ConsumerOptions", "PublisherOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class PublisherOptions:
+    """How messages are sent.
+
+    `linger` (seconds) is how long a batch that isn't full may wait while others are under way; with nothing under way
+    nothing waits. `max_outstanding` messages and `max_outstanding_bytes` are what may be accepted from the caller and
+    not yet sent: publish waits for room (contract, P7). `deadline` (seconds) bounds the retries of one message.
+    `batches_in_flight` is how many calls one target has under way: enough to hide the round trip to a cloud region
+    (10 ms at 4,000 messages a second in batches of 10 is 4), and few enough not to be throttled for it.
+    """
+
+    linger: float = 0.005
+    max_outstanding: int = 10_000
+    max_outstanding_bytes: int = 64 * 1024 * 1024
+    deadline: float = 60.0
+    batches_in_flight: int = 8
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def __post_init__(self) -> None:
+        if self.linger < 0 or self.deadline <= 0:
+            raise ValueError(
+                f"linger {self.linger!r} must be 0 or more, deadline {self.deadline!r} more than 0 seconds"
+            )
+        if min(self.max_outstanding, self.max_outstanding_bytes, self.batches_in_flight) < 1:
+            raise ValueError("max_outstanding, max_outstanding_bytes and batches_in_flight must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerOptions:
+    """How messages are received and handled.
+
+    `concurrency` handlers run at once; `prefetch` messages (twice the concurrency where None) are held at most, those
+    that are being handled included. `max_lease` (seconds) is how long a delivery's lease is extended at most.
+    `grace` (seconds) is how long handlers may go on after a drain began.
+    """
+
+    concurrency: int = 16
+    prefetch: int | None = None
+    max_lease: float = 3600.0
+    grace: float = 30.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+
+    def __post_init__(self) -> None:
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency={self.concurrency!r}: at least 1")
+        if self.prefetch is not None and self.prefetch < self.concurrency:
+            raise ValueError(f"prefetch={self.prefetch!r}: at least the concurrency, {self.concurrency}")
+        # SQS ends a message's invisibility 12 hours after it was received, whatever is asked for (limits.md).
+        if not 0 < self.max_lease <= 43_200:
+            raise ValueError(f"max_lease={self.max_lease!r}: more than 0 s, at most 43,200 s (12 h)")
+        if self.grace < 0:
+            raise ValueError(f"grace={self.grace!r}: 0 s or more")
+
+    @property
+    def window(self) -> int:
+        """How many messages are held at most."""
+        return self.prefetch if self.prefetch is not None else 2 * self.concurrency

@@ -1,0 +1,61 @@
+"""What may be done with a binding: by a service, and by a backend."""
+
+from __future__ import annotations
+
+from polybus.binding import Binding, Entity
+from polybus.driver import Driver
+from polybus.errors import NotDeclared, UnsupportedFeature
+from polybus.feature import Feature
+
+__all__ = ["Checker", "check_features"]
+
+
+class Checker:
+    """Finds entities by name, and refuses those that the service hasn't declared; without a service, none."""
+
+    def __init__(self, binding: Binding, service: str | None) -> None:
+        self._binding = binding
+        self._service = service
+        if service is not None and service not in binding.services:
+            known = ", ".join(sorted(binding.services)) or "none"
+            raise NotDeclared(f"service {service!r} is not declared in bus {binding.bus!r}; there are: {known}")
+
+    def target(self, name: str) -> Entity:
+        """Return a topic or queue to publish to; raise BindingError, NotDeclared."""
+        entity = self._binding.target(name)
+        self._refuse("publishes", name)
+        return entity
+
+    def source(self, name: str) -> Entity:
+        """Return a subscription or queue to consume from; raise BindingError, NotDeclared."""
+        entity = self._binding.source(name)
+        self._refuse("consumes", name)
+        return entity
+
+    def operated(self, name: str) -> Entity:
+        """Return any entity to look at or operate on; raise BindingError, NotDeclared."""
+        entity = self._binding.entity(name)
+        self._refuse("operates", name)
+        return entity
+
+    def _refuse(self, verb: str, name: str) -> None:
+        if self._service is None:
+            return
+        allowed: tuple[str, ...] = getattr(self._binding.services[self._service], verb)
+        if name not in allowed:
+            raise NotDeclared(
+                f"service {self._service!r} has not declared {name!r}: at $.services.{self._service}.{verb}: "
+                f"found {list(allowed)}; add it there and deploy, so that the right is granted too"
+            )
+
+
+def check_features(binding: Binding, driver: Driver) -> None:
+    """Raise UnsupportedFeature for the first thing in the binding that the backend can't do (contract, section 3)."""
+    for group in (binding.topics, binding.subscriptions, binding.queues):
+        for entity in group.values():
+            features = driver.features(entity)
+            place = f"at $.{entity.kind.value}s.{entity.name}"
+            if entity.ordered and Feature.ORDERING not in features:
+                raise UnsupportedFeature(f"{place}.ordered: backend {binding.backend!r} keeps no order here")
+            if entity.max_delay > 0 and Feature.DELAY not in features:
+                raise UnsupportedFeature(f"{place}.max_delay: backend {binding.backend!r} can't delay messages here")

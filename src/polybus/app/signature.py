@@ -156,7 +156,7 @@ class _Reader:
             # fails for one name that is missing from any annotation of the function.
             return eval(annotation, plain.__globals__ if plain else {}, names)  # noqa: S307
         except Exception as error:  # noqa: BLE001 - it is someone's source text: anything may come of it
-            if not required and annotation.rpartition(".")[2] == "Delivery":
+            if not required and annotation.endswith("Delivery"):
                 return inspect.Parameter.empty
             raise _WrongSignature(
                 f"its annotation {annotation!r} of {parameter.name!r} can't be resolved "

@@ -15,6 +15,7 @@ from polybus.localcloud.aws.http import MAX_REQUEST, Front
 from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.policy.identities import Identities
 from polybus.localcloud.aws.services import Service
+from polybus.localcloud.aws.sns.service import SnsService
 from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
@@ -99,7 +100,8 @@ class AwsServer:
         timeline = Timeline(self._clock)
         journal = Journal(self._store)
         self._sqs = SqsService(self.account, journal, timeline, self.faults)
-        services: dict[str, Service] = {"sqs": self._sqs, "sts": StsService(self.account)}
+        sns = SnsService(self._sqs.queues, journal, self.faults)
+        services: dict[str, Service] = {"sqs": self._sqs, "sns": sns, "sts": StsService(self.account)}
         for service in services.values():
             service.load()
         front = Front(services, self._store, self.identities, self.faults)
@@ -126,6 +128,7 @@ class AwsServer:
         await self._store.close()
 
 
-def _request(*parts: Any) -> web.BaseRequest:
-    """Build a request as aiohttp does, of the parts that it gives, with room for the largest batch."""
-    return web.BaseRequest(*parts, asyncio.get_running_loop(), client_max_size=MAX_REQUEST)
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """Build a request as aiohttp does, with room for the largest batch."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_REQUEST)

@@ -1,0 +1,167 @@
+"""All topics and subscriptions: finding, creating, deleting them, and bringing them back after a restart."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+
+from polybus.localcloud.aws.arn import Arn
+from polybus.localcloud.aws.errors import AwsError, sns_invalid
+from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.sns.subscription import Subscription, SubscriptionSettings, check_endpoint
+from polybus.localcloud.aws.sns.topic import DEFAULT_MESSAGE, Topic, TopicSettings
+from polybus.localcloud.aws.sqs.dedup import TABLE as DEDUP
+from polybus.localcloud.aws.sqs.dedup import Seen
+
+__all__ = ["Topics"]
+
+TOPICS = "sns.topic"
+SUBSCRIPTIONS = "sns.subscription"
+MAX_FIFO_SUBSCRIPTIONS = 100  # SNS quotas, subscriptions of a FIFO topic
+MAX_FILTERS = 200  # SNS quotas, filter policies of a topic
+
+
+class Topics:
+    """The topics of one account in every region."""
+
+    def __init__(self, account: str, journal: Journal) -> None:
+        self.account = account
+        self.journal = journal
+        self._topics: dict[str, Topic] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+
+    def load(self) -> None:
+        """Bring back what was kept; called once, before the first request."""
+        for text, given, tags in self.journal.load(TOPICS):
+            arn = _arn(text)
+            self._topics[text] = Topic(arn, TopicSettings(arn.resource, given), tags, self.journal)
+        for text, topic_arn, protocol, endpoint, given in self.journal.load(SUBSCRIPTIONS):
+            settings = SubscriptionSettings(protocol, given)
+            self._attach(Subscription(_arn(text), topic_arn, protocol, endpoint, settings))
+        for seen in sorted((Seen(*row) for row in self.journal.load(DEDUP)), key=lambda seen: seen.until):
+            topic = self._topics.get(seen.owner.removeprefix("sns/"))
+            if topic is not None:
+                topic.dedup.restore(seen)
+
+    def topics(self, region: str) -> list[Topic]:
+        return [topic for topic in self._topics.values() if topic.arn.region == region]
+
+    def subscriptions(self, region: str) -> list[Subscription]:
+        return [item for item in self._subscriptions.values() if item.arn.region == region]
+
+    def find(self, arn: object) -> Topic | None:
+        return self._topics.get(arn) if isinstance(arn, str) else None
+
+    def get(self, arn: object) -> Topic:
+        """Return the topic; raises AwsError where there is none."""
+        parsed = Arn.parse(arn)
+        if parsed is None or parsed.service != "sns":
+            raise sns_invalid("TopicArn")
+        topic = self._topics.get(str(parsed))
+        if topic is None:
+            raise AwsError("NotFound", "Topic does not exist", 404)
+        return topic
+
+    def create(self, region: str, name: str, given: Mapping[str, str], tags: dict[str, str]) -> Topic:
+        """Create a topic, or return the one that has this name, these attributes and these tags."""
+        settings = TopicSettings(name, given)
+        arn = Arn("sns", region, self.account, name)
+        existing = self._topics.get(str(arn))
+        if existing is not None:
+            have = existing.settings.given
+            if any(have.get(key) != value for key, value in settings.given.items()):
+                raise sns_invalid("Attributes Reason: Topic already exists with different attributes")
+            if tags and tags != existing.tags:
+                raise sns_invalid("Tags Reason: Topic already exists with different tags")
+            return existing
+        topic = self._topics[str(arn)] = Topic(arn, settings, tags, self.journal)
+        self.journal.save(TOPICS, topic)
+        return topic
+
+    def change(self, topic: Topic, name: str, value: str) -> None:
+        """Set one attribute of a topic; raises AwsError where SNS refuses it."""
+        if name == "FifoTopic":
+            raise sns_invalid("AttributeName")
+        settings = TopicSettings(topic.arn.resource, {**topic.settings.given, name: value})
+        topic.check_sizes(settings.max_message, [item.protocol for item in topic.subscriptions.values()])
+        topic.settings = settings
+        self.journal.save(TOPICS, topic)
+
+    def saved(self, topic: Topic) -> None:
+        self.journal.save(TOPICS, topic)
+
+    def delete(self, arn: object) -> None:
+        """Delete a topic and its subscriptions; deleting twice is fine."""
+        topic = self.find(arn)
+        if topic is None:
+            return
+        for subscription in list(topic.subscriptions.values()):
+            self.unsubscribe(subscription.arn_text)
+        topic.dedup.clear()
+        del self._topics[topic.arn_text]
+        self.journal.drop(TOPICS, topic)
+
+    def subscribe(self, topic: Topic, protocol: str, endpoint: str, given: Mapping[str, str]) -> Subscription:
+        """Subscribe, or return the subscription that this endpoint has with the same attributes."""
+        check_endpoint(protocol, endpoint, topic.settings.fifo)
+        settings = SubscriptionSettings(protocol, given)
+        for existing in topic.subscriptions.values():
+            if (existing.protocol, existing.endpoint) == (protocol, endpoint):
+                if settings.given and existing.settings.given != settings.given:
+                    raise sns_invalid("Attributes Reason: Subscription already exists with different attributes")
+                return existing
+        count = len(topic.subscriptions)
+        if topic.settings.fifo and count >= MAX_FIFO_SUBSCRIPTIONS:
+            raise AwsError("SubscriptionLimitExceeded", f"Subscription limit exceeded: {MAX_FIFO_SUBSCRIPTIONS}", 403)
+        self.check_filters(topic, settings, None)
+        if topic.settings.max_message > DEFAULT_MESSAGE:
+            protocols = [item.protocol for item in topic.subscriptions.values()]
+            topic.check_sizes(topic.settings.max_message, [*protocols, protocol])
+        arn = replace(topic.arn, resource=f"{topic.arn.resource}:{uuid.uuid4()}")
+        subscription = Subscription(arn, topic.arn_text, protocol, endpoint, settings)
+        self._attach(subscription)
+        self.journal.save(SUBSCRIPTIONS, subscription)
+        return subscription
+
+    def check_filters(self, topic: Topic, settings: SubscriptionSettings, own: Subscription | None) -> None:
+        """Refuse the filter policy that would be one too many."""
+        others = (item for item in topic.subscriptions.values() if item is not own)
+        if settings.filter is not None and sum(item.settings.filter is not None for item in others) >= MAX_FILTERS:
+            raise AwsError("FilterPolicyLimitExceeded", f"A topic has at most {MAX_FILTERS} filter policies", 403)
+
+    def subscription(self, arn: object) -> Subscription:
+        """Return the subscription; raises AwsError where there is none."""
+        parsed = Arn.parse(arn)
+        if parsed is None or parsed.service != "sns" or ":" not in parsed.resource:
+            raise sns_invalid("SubscriptionArn Reason: An ARN must have at least 6 elements, not " + str(arn)[:80])
+        subscription = self._subscriptions.get(str(parsed))
+        if subscription is None:
+            raise AwsError("NotFound", "Subscription does not exist", 404)
+        return subscription
+
+    def change_subscription(self, subscription: Subscription, name: str, value: str) -> None:
+        """Set one attribute of a subscription; raises AwsError where SNS refuses it."""
+        settings = SubscriptionSettings(subscription.protocol, {**subscription.settings.given, name: value})
+        self.check_filters(self._topics[subscription.topic_arn], settings, subscription)
+        subscription.settings = settings
+        self.journal.save(SUBSCRIPTIONS, subscription)
+
+    def unsubscribe(self, arn: str) -> None:
+        """End a subscription; ending it twice is fine."""
+        subscription = self._subscriptions.pop(arn, None)
+        if subscription is None:
+            return
+        del self._topics[subscription.topic_arn].subscriptions[arn]
+        self.journal.drop(SUBSCRIPTIONS, subscription)
+
+    def _attach(self, subscription: Subscription) -> None:
+        self._subscriptions[subscription.arn_text] = subscription
+        self._topics[subscription.topic_arn].subscriptions[subscription.arn_text] = subscription
+
+
+def _arn(text: str) -> Arn:
+    arn = Arn.parse(text)
+    if arn is None:
+        raise ValueError(f"the data folder names {text!r}, which is no ARN: remove the folder")
+    return arn

@@ -1,0 +1,221 @@
+"""`polybus dead-letter`: look at what failed, mend it, and put it back."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polybus.cli import options
+from polybus.cli.output import console, counting, note, print_json, table
+
+if TYPE_CHECKING:
+    from polybus.bus.bus import Bus
+    from polybus.driver import Peeked
+    from polybus.message import Message
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+_Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The subscription or queue that they failed in.")]
+
+
+@app.command("list")
+def list_(
+    source: _Source,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many, the oldest first.")] = 100,
+    json: options.Json = False,
+    binding: options.Binding = None,
+) -> None:
+    """List dead letters, the oldest first, with the reason of each."""
+    from polybus.cli.messages import body_text, peeked_as_json
+
+    letters = asyncio.run(_peek(source, binding, limit))
+    if json:
+        print_json([peeked_as_json(letter) for letter in letters])
+        return
+    if not letters:
+        note(f"no dead letters in {source}")
+        return
+    shown = table("id", "attempts", "reason", "description", "body", right=("attempts",))
+    for letter in letters:
+        row = (letter.message.id, str(letter.attempt), letter.reason or "", letter.description or "")
+        shown.add_row(*row, body_text(letter.message.body, 60))
+    console().print(shown)
+
+
+@app.command()
+def show(
+    source: _Source,
+    id: Annotated[str, typer.Argument(help="The message's id, or the beginning of it.")],
+    json: options.Json = False,
+    binding: options.Binding = None,
+) -> None:
+    """Show one dead letter as a whole."""
+    from polybus.cli.messages import peeked_as_json
+
+    letter = asyncio.run(_find(source, binding, id))
+    if json:
+        print_json(peeked_as_json(letter))
+        return
+    _print_whole(letter)
+
+
+@app.command()
+def redrive(
+    source: _Source,
+    *,
+    id: Annotated[
+        list[str] | None, typer.Option("--id", help="Only this one, by its id or the beginning of it; can be repeated.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.", show_default=False)] = None,
+    set_body: Annotated[
+        str | None, typer.Option("--set-body", metavar="TEXT", help="Put it back with this body.", show_default=False)
+    ] = None,
+    edit_body: Annotated[
+        Path | None,
+        typer.Option("--edit-body", metavar="FILE", help="Put it back with what FILE holds.", show_default=False),
+    ] = None,
+    json: options.Json = False,
+    binding: options.Binding = None,
+) -> None:
+    """Put dead letters back to the subscription or queue that they came from.
+
+    A new body goes with `--id`, since it replaces the body of every letter that is put back. Each letter keeps its id,
+    attributes and ordering key. Interrupted, none is lost; one may come twice.
+    """
+    edit = _edit(set_body, edit_body)
+    if edit is not None and not id:
+        raise typer.BadParameter("a new body needs --id: it would replace that of every letter", param_hint="--id")
+    moved = asyncio.run(_redrive(source, binding, tuple(id or ()), limit, edit))
+    if json:
+        print_json({"redriven": moved})
+    else:
+        note(f"put back {moved} to {source}" if moved else f"no dead letters in {source}")
+
+
+@app.command()
+def purge(
+    source: _Source,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+    json: options.Json = False,
+    binding: options.Binding = None,
+) -> None:
+    """Delete every dead letter, for good."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter(
+                "it deletes them for good, so it asks; here only --yes can answer", param_hint="--yes"
+            )
+        typer.confirm(f"Delete every dead letter of {source} for good?", abort=True, err=True)
+    deleted = asyncio.run(_purge(source, binding))
+    if json:
+        print_json({"purged": deleted})
+    else:
+        note(f"deleted {'the' if deleted is None else deleted} dead letters of {source}")
+
+
+async def _peek(source: str, binding: str | None, limit: int) -> list[Peeked]:
+    from polybus import connect
+
+    async with connect(binding) as bus:
+        return [letter async for letter in bus.dead_letters(source).peek(limit)]
+
+
+async def _find(source: str, binding: str | None, id: str) -> Peeked:
+    from polybus import connect
+
+    async with connect(binding) as bus:
+        return (await _find_all(bus, source, (id,)))[id]
+
+
+async def _find_all(bus: Bus, source: str, ids: Iterable[str]) -> dict[str, Peeked]:
+    """Return the one letter that each id, or beginning of one, stands for; refuse what is none or several."""
+    found: dict[str, list[Peeked]] = {id: [] for id in ids}
+    async for letter in bus.dead_letters(source).peek(sys.maxsize):
+        for id, letters in found.items():
+            if letter.message.id.startswith(id):
+                letters.append(letter)
+    for id, letters in found.items():
+        if not letters:
+            raise options.refuse(f"no dead letter of {source} has the id {id!r}; list them", "ID")
+        if len({letter.message.id for letter in letters}) > 1:
+            raise options.refuse(f"{len(letters)} dead letters begin with {id!r}; give more of it", "ID")
+    return {id: letters[0] for id, letters in found.items()}
+
+
+def _print_whole(letter: Peeked) -> None:
+    from polybus.cli.messages import as_json
+
+    message = letter.message
+    facts = {
+        "id": message.id,
+        "reason": letter.reason or "not said",
+        "description": letter.description or "",
+        "attempts": str(letter.attempt),
+        "dead since": options.moment(letter.at),
+        "published": options.moment(message.published_at),
+        "ordering key": message.ordering_key or "",
+        "content type": message.content_type or "",
+        "attributes": "\n".join(f"{name} = {value}" for name, value in sorted(message.attributes.items())),
+    }
+    shown = table("", "")
+    shown.show_header = False
+    for name, value in facts.items():
+        if value:
+            shown.add_row(name, value)
+    console().print(shown)
+    values = as_json(message)
+    print(message.body.decode() if "body" in values else f"{len(message.body)} bytes: {values['body_base64']}")
+
+
+def _edit(set_body: str | None, edit_body: Path | None) -> Callable[[Message], Message] | None:
+    import msgspec
+
+    if set_body is not None and edit_body is not None:
+        raise typer.BadParameter("give one of --set-body and --edit-body", param_hint="--set-body")
+    if set_body is None and edit_body is None:
+        return None
+    body = edit_body.read_bytes() if edit_body is not None else (set_body or "").encode("utf-8", "surrogateescape")
+
+    def edit(message: Message) -> Message:
+        from polybus.cli.messages import guess_content_type
+
+        return msgspec.structs.replace(message, body=body, content_type=guess_content_type(body))
+
+    return edit
+
+
+async def _redrive(
+    source: str,
+    binding: str | None,
+    ids: tuple[str, ...],
+    limit: int | None,
+    edit: Callable[[Message], Message] | None,
+) -> int:
+    from polybus import connect
+
+    async with connect(binding) as bus:
+        wanted = {letter.message.id for letter in (await _find_all(bus, source, ids)).values()}
+        match = (lambda message: message.id in wanted) if ids else None
+        with counting("put back", limit) as advance:
+            done = 0
+
+            def progress(count: int) -> None:
+                nonlocal done
+                advance(count - done)
+                done = count
+
+            return await bus.dead_letters(source).redrive(limit=limit, match=match, edit=edit, progress=progress)
+
+
+async def _purge(source: str, binding: str | None) -> int | None:
+    from polybus import connect
+
+    async with connect(binding) as bus:
+        return await bus.dead_letters(source).purge()

@@ -1,0 +1,110 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polybus.topology.model import CLOUDS
+from polybus.topology.quantities import parse_duration
+
+__all__ = [
+    "Binding",
+    "Cloud",
+    "CloudName",
+    "Json",
+    "Stack",
+    "TopologyFile",
+    "attributes",
+    "duration",
+    "find_topology",
+    "moment",
+    "refuse",
+]
+
+
+class CloudName(StrEnum):
+    """What --cloud takes."""
+
+    AWS = "aws"
+    AZURE = "azure"
+    GCP = "gcp"
+    ALL = "all"
+
+    @property
+    def clouds(self) -> tuple[str, ...]:
+        """The clouds that it stands for."""
+        return CLOUDS if self is CloudName.ALL else (self.value,)
+
+
+Binding = Annotated[
+    str | None,
+    typer.Option(
+        "--binding",
+        help="A binding's or topology's file, or `embedded`; by default what POLYBUS_BINDING and the folder say.",
+        show_default=False,
+    ),
+]
+Cloud = Annotated[CloudName, typer.Option("--cloud", help="One cloud, or all three.")]
+Stack = Annotated[str, typer.Option("--stack", help="The Pulumi stack's name, which is part of physical names.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, and nothing else there.")]
+TopologyFile = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="TOPOLOGY", help="A topology file; by default polybus.toml, here or above.", show_default=False
+    ),
+]
+
+
+def refuse(message: str, option: str) -> typer.BadParameter:
+    """Return the error for a value that an option can't have; the process ends with 2."""
+    return typer.BadParameter(message, param_hint=option)
+
+
+def duration(text: str, option: str) -> float:
+    """Return the seconds of "30s" or "1h30m"; a bare number counts seconds."""
+    seconds = parse_duration(text)
+    if seconds is None:
+        try:
+            seconds = float(text)
+        except ValueError:
+            raise refuse(f"{text!r} is no duration; write 500ms, 30s, 15m or 1h30m", option) from None
+    if not 0 <= seconds < float("inf"):
+        raise refuse(f"{text!r} is no duration; it can't be negative or endless", option)
+    return seconds
+
+
+def attributes(pairs: list[str] | None, option: str = "--attribute") -> dict[str, str]:
+    """Return the attributes of `name=value` pairs."""
+    found: dict[str, str] = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise refuse(f"{pair!r} is no attribute; write name=value", option)
+        if name in found:
+            raise refuse(f"{name!r} is given twice", option)
+        found[name] = value
+    return found
+
+
+def find_topology(given: Path | None) -> Path:
+    """Return the topology file that was named, or the nearest polybus.toml from the working directory upward."""
+    if given is not None:
+        return given
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "polybus.toml").is_file():
+            return folder / "polybus.toml"
+    raise refuse(f"there is no polybus.toml in {here} or above; name one, or write one with `polybus init`", "TOPOLOGY")
+
+
+def moment(seconds: float | None) -> str:
+    """Return a time, in seconds since the epoch, as people of any time zone read it; nothing for None."""
+    if seconds is None:
+        return ""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,59 @@
+"""`polybus run`: services, until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from polybus.cli import options
+
+__all__ = ["command"]
+
+
+def command(
+    context: typer.Context,
+    apps: Annotated[
+        list[str], typer.Argument(metavar="APP...", help="Each as module:name, from the working directory.")
+    ],
+    *,
+    health: Annotated[
+        int | None,
+        typer.Option(
+            "--health", metavar="PORT", min=0, max=65535, help="Answer GET /live and /ready.", show_default=False
+        ),
+    ] = None,
+    grace: Annotated[
+        str | None,
+        typer.Option(
+            "--grace", help="How long handlers may go on after SIGTERM; else each one's own.", show_default=False
+        ),
+    ] = None,
+    otel: Annotated[bool, typer.Option("--otel", help="Send traces and metrics to OpenTelemetry.")] = False,
+    reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes; for development.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+    binding: options.Binding = None,
+) -> None:
+    """Run services until they are told to stop.
+
+    SIGTERM or Ctrl-C drains: nothing more is taken, handlers may finish, the rest is given back. A second signal
+    cancels the handlers. Exits with 0 after a drain, with 1 when a service failed.
+    """
+    seconds = None if grace is None else options.duration(grace, "--grace")
+    if reload:
+        from polybus.cli.reload import supervise
+
+        sys.exit(supervise())
+    if not context.obj["debug"]:
+        logging.basicConfig(
+            level=logging.WARNING if quiet else logging.INFO,
+            format="%(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
+        )
+    from polybus.app import load, run_apps
+
+    loaded = [load(spec) for spec in apps]
+    asyncio.run(run_apps(loaded, health_port=health, grace=seconds, source=binding))

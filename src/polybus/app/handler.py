@@ -60,11 +60,12 @@ class Invoker:
             )
 
     async def __call__(self, delivery: Delivery) -> None:
+        body = self._read(delivery)
         task = asyncio.current_task()
         self._running[task] = self._handler.name
         self._deliveries.add(delivery)
         try:
-            await self._handle(delivery)
+            await self._call(body, delivery)
         except asyncio.CancelledError:
             why = "its lease was lost" if delivery.lost else "it was given back"
             _log.warning("handler %s was cancelled, %s: %s", self._handler.name, why, _describe(delivery))
@@ -82,13 +83,12 @@ class Invoker:
             self._deliveries.discard(delivery)
             del self._running[task]
 
-    async def _handle(self, delivery: Delivery) -> None:
+    def _read(self, delivery: Delivery) -> Any:
         try:
-            body = self._decode(delivery.message)
+            return self._decode(delivery.message)
         except DecodeError as error:
             _log.error("handler %s can't decode: %s: %s", self._handler.name, _describe(delivery), error)
             raise DeadLetter("DecodeError", str(error)) from None
-        await self._call(body, delivery)
 
     async def _call_in_thread(self, body: Any, delivery: Delivery) -> None:
         assert self._pool is not None  # noqa: S101 - made together with this method's use

@@ -1,0 +1,266 @@
+"""OpenTelemetry for the bus: spans, context and metrics by the messaging conventions.
+
+Spans, each of one message (semantic conventions for messaging spans; their status is still development):
+
+    publish orders      PRODUCER, from the call until the backend has accepted it; its context travels in the message's
+                        attributes, by the configured propagator. A context that the message has already is left alone
+                        and linked to.
+    process billing     CONSUMER, around the handler. Child of the publish span where nothing else is under way, else of
+                        the ambient span, as the conventions recommend; linked to the publish span in both cases.
+    settle billing      CLIENT, when the backend has answered: a point in time, since settling is batched. Child of the
+                        publish span, and linked to it.
+
+Metrics: `messaging.client.sent.messages`, `messaging.client.consumed.messages`, `messaging.client.operation.duration`
+(publish), `messaging.process.duration`; and of polybus' own `polybus.delivery.attempts`, `polybus.delivery.duration`
+(by outcome, from receipt until settled), `polybus.deliveries.in_flight`, `polybus.leases.extended`,
+`polybus.leases.lost`.
+
+`messaging.destination.name` is the topic or queue by its name in the topology, and the subscription is
+`messaging.destination.subscription.name`. `error.type` is the kind of a Fault, or the class of what a handler raised;
+Retry and DeadLetter are signals and no errors. Bodies are never recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from polybus.binding import Entity, Kind
+from polybus.errors import DeadLetter, Fault, MissingExtra, Retry
+from polybus.message import Message, Sent
+from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import Histogram, Meter, MeterProvider
+    from opentelemetry.trace import Link, Span, TracerProvider
+
+__all__ = ["OpenTelemetryHooks", "from_environment"]
+
+_SYSTEMS = {"aws": "aws_sqs", "azure": "servicebus", "gcp": "gcp_pubsub"}
+# Seconds; the boundaries that the conventions advise for both durations (messaging-metrics).
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_ATTEMPTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
+# Spans whose message was never handed to a publisher (it was refused, or its call cancelled, after the context was
+# asked for) end when this many newer ones wait. A publisher has at most 10,000 outstanding by default.
+_MOST_BEGUN = 20_000
+
+
+def from_environment(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
+    """Return `hooks`, and OpenTelemetry's with them where POLYBUS_OTEL is `1` or `true` and they aren't there yet."""
+    wanted = os.environ.get("POLYBUS_OTEL", "").lower() in ("1", "true")
+    if not wanted or any(isinstance(hook, OpenTelemetryHooks) for hook in hooks):
+        return tuple(hooks)
+    return (*hooks, OpenTelemetryHooks())
+
+
+class OpenTelemetryHooks:
+    """Tells OpenTelemetry what the bus does: `polybus.connect(hooks=[OpenTelemetryHooks()])`.
+
+    The providers are the global ones where None. Raises MissingExtra where opentelemetry-api isn't installed.
+    """
+
+    def __init__(
+        self, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
+    ) -> None:
+        try:
+            self._trace: Any = import_module("opentelemetry.trace")
+            self._context: Any = import_module("opentelemetry.context")
+            self._propagate: Any = import_module("opentelemetry.propagate")
+            metrics: Any = import_module("opentelemetry.metrics")
+        except ModuleNotFoundError as error:
+            raise MissingExtra("opentelemetry-api", "otel") from error
+        self._tracer = self._trace.get_tracer("polybus", tracer_provider=tracer_provider)
+        self._meters = _Meters(metrics.get_meter("polybus", meter_provider=meter_provider))
+        self._begun: dict[str, Span] = {}
+
+    # Publishing ------------------------------------------------------------------------------------------------------
+
+    def inject(self, message: Message) -> Mapping[str, str]:
+        """Begin the message's publish span, and return its context as attributes; none where it has a context."""
+        links = self._links(self._extracted(message))
+        span = self._tracer.start_span("publish", kind=self._trace.SpanKind.PRODUCER, links=links)
+        self._put_by(message.id, span)
+        carrier: dict[str, str] = {}
+        if not links:
+            self._propagate.inject(carrier, context=self._trace.set_span_in_context(span))
+        return carrier
+
+    def _put_by(self, message_id: str, span: Span) -> None:
+        abandoned = self._begun.pop(message_id, None)
+        if abandoned is None and len(self._begun) >= _MOST_BEGUN:
+            abandoned = self._begun.pop(next(iter(self._begun)))
+        if abandoned is not None:
+            self._fail(abandoned, "not_sent", "it was never handed to a publisher")
+            abandoned.end()
+        self._begun[message_id] = span
+
+    def publishing(self, event: Publishing) -> Callable[[Sent | Fault], None]:
+        """Note when it began; what is returned ends the span and counts."""
+        span = self._begun.pop(event.message.id, None)
+        began = time.perf_counter()
+        attributes = {**_destination(event.backend, event.target), **_operation("publish", "send")}
+
+        def done(outcome: Sent | Fault) -> None:
+            result: dict[str, str] = attributes
+            if isinstance(outcome, Fault):
+                result = {**attributes, "error.type": outcome.kind.value}
+            self._meters.sent.add(1, result)
+            self._meters.operation_duration.record(time.perf_counter() - began, result)
+            if span is None:
+                return
+            if span.is_recording():
+                span.update_name(f"publish {event.target.name}")
+                span.set_attributes({**result, **_message(event.message)})
+            if isinstance(outcome, Fault):
+                self._fail(span, outcome.kind.value, outcome.detail)
+            span.end()
+
+        return done
+
+    # Processing ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def processing(self, event: Processing) -> Iterator[None]:
+        """Run the handler within its process span."""
+        attributes = {**_destination(event.backend, event.source), **_operation("process", "process")}
+        self._meters.consumed.add(1, attributes)
+        self._meters.attempts.record(event.attempt, attributes)
+        told = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
+        span = self._start(f"process {event.source.name}", self._trace.SpanKind.CONSUMER, event.message, told)
+        token = self._context.attach(self._trace.set_span_in_context(span))
+        began = time.perf_counter()
+        try:
+            yield
+        except (Retry, DeadLetter):
+            raise
+        except BaseException as error:
+            attributes = {**attributes, "error.type": type(error).__qualname__}
+            if isinstance(error, Exception):
+                span.record_exception(error)
+            self._fail(span, type(error).__qualname__, "")
+            raise
+        finally:
+            self._context.detach(token)
+            span.end()
+            self._meters.process_duration.record(time.perf_counter() - began, attributes)
+
+    def settled(self, event: Settled) -> None:
+        """Record a settle span and the delivery's duration."""
+        attributes = {
+            **_destination(event.backend, event.source),
+            **_operation(event.outcome, "settle"),
+            **({"error.type": event.fault.kind.value} if event.fault is not None else {}),
+        }
+        self._meters.delivery_duration.record(event.duration, attributes)
+        told = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
+        if event.reason is not None:
+            told["polybus.reason"] = event.reason
+        kind = self._trace.SpanKind.CLIENT
+        span = self._start(f"settle {event.source.name}", kind, event.message, told, ambient=False)
+        if event.fault is not None:
+            self._fail(span, event.fault.kind.value, event.fault.detail)
+        span.end()
+
+    def lease_extended(self, event: LeaseExtended) -> None:
+        self._meters.extended.add(event.count, _destination(event.backend, event.source))
+
+    def lease_lost(self, event: LeaseLostEvent) -> None:
+        self._meters.lost.add(1, _destination(event.backend, event.source))
+
+    def in_flight(self, source: Entity, change: int) -> None:
+        self._meters.in_flight.add(change, _names(source))
+
+    # Spans -----------------------------------------------------------------------------------------------------------
+
+    def _start(
+        self, name: str, kind: Any, message: Message, attributes: Mapping[str, str | int], *, ambient: bool = True
+    ) -> Span:
+        """Start a span that belongs to a message: linked to its publish span, and its child where nothing is ambient.
+
+        Settling runs in whichever task came first, so what is ambient there says nothing (`ambient` False).
+        """
+        created = self._extracted(message)
+        current = self._trace.get_current_span().get_span_context() if ambient else None
+        parent = None if current is not None and current.is_valid else created
+        links = self._links(created)
+        span: Span = self._tracer.start_span(name, context=parent, kind=kind, attributes=attributes, links=links)
+        return span
+
+    def _extracted(self, message: Message) -> Context:
+        nothing = self._context.Context()
+        context: Context = (
+            self._propagate.extract(message.attributes, context=nothing) if message.attributes else nothing
+        )
+        return context
+
+    def _links(self, created: Context) -> list[Link]:
+        origin = self._trace.get_current_span(created).get_span_context()
+        return [self._trace.Link(origin)] if origin.is_valid else []
+
+    def _fail(self, span: Span, error_type: str, detail: str) -> None:
+        span.set_attribute("error.type", error_type)
+        span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, detail or None))
+
+
+class _Meters:
+    """The instruments."""
+
+    def __init__(self, meter: Meter) -> None:
+        self.sent = meter.create_counter(
+            "messaging.client.sent.messages", "{message}", "Messages that were sent to the backend."
+        )
+        self.consumed = meter.create_counter(
+            "messaging.client.consumed.messages", "{message}", "Messages that were delivered to a handler."
+        )
+        self.operation_duration = _seconds(
+            meter, "messaging.client.operation.duration", "From the call to publish until the backend has answered."
+        )
+        self.process_duration = _seconds(meter, "messaging.process.duration", "How long handlers ran.")
+        self.delivery_duration = _seconds(
+            meter, "polybus.delivery.duration", "From the receipt of a delivery until it was settled."
+        )
+        self.attempts = meter.create_histogram(
+            "polybus.delivery.attempts",
+            "{attempt}",
+            "The attempt at which messages were handled.",
+            explicit_bucket_boundaries_advisory=_ATTEMPTS,
+        )
+        self.in_flight = meter.create_up_down_counter(
+            "polybus.deliveries.in_flight", "{delivery}", "Deliveries that are held."
+        )
+        self.extended = meter.create_counter("polybus.leases.extended", "{lease}", "Leases that were extended.")
+        self.lost = meter.create_counter(
+            "polybus.leases.lost", "{lease}", "Deliveries whose lease ended before they were settled."
+        )
+
+
+def _seconds(meter: Meter, name: str, description: str) -> Histogram:
+    return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS)
+
+
+def _destination(backend: str, entity: Entity) -> dict[str, str]:
+    if backend == "aws" and entity.kind is Kind.TOPIC:
+        return {"messaging.system": "aws.sns", **_names(entity)}
+    return {"messaging.system": _SYSTEMS.get(backend, f"polybus_{backend}"), **_names(entity)}
+
+
+def _names(entity: Entity) -> dict[str, str]:
+    if entity.topic is None:
+        return {"messaging.destination.name": entity.name}
+    return {
+        "messaging.destination.name": entity.topic,
+        "messaging.destination.subscription.name": entity.name,
+    }
+
+
+def _operation(name: str, kind: str) -> dict[str, str]:
+    return {"messaging.operation.name": name, "messaging.operation.type": kind}
+
+
+def _message(message: Message) -> dict[str, str | int]:
+    return {"messaging.message.id": message.id, "messaging.message.body.size": len(message.body)}

@@ -1,0 +1,80 @@
+"""What each service may do on AWS: one IAM policy document a service, with exactly what it declared.
+
+Nobody may create, change or delete an entity, and no statement that allows has a wildcard. Source of the actions:
+"Actions, resources, and condition keys" for Amazon SNS and Amazon SQS, Service Authorization Reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polybus.plan.values import Ref
+from polybus.topology.model import Service, Topology
+
+__all__ = ["Arns", "policies"]
+
+_RECEIVE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage")
+_STATS = ("sqs:GetQueueAttributes",)
+_PURGE = ("sqs:PurgeQueue",)
+
+
+@dataclass(frozen=True, slots=True)
+class Arns:
+    """Where the ARNs of a topology's entries come from: the resource, or the entry that is adopted."""
+
+    topology: Topology
+
+    def topic(self, name: str) -> str | Ref:
+        return self.topology.topics[name].existing or Ref(f"{name}-topic", "arn")
+
+    def source(self, name: str) -> str | Ref:
+        queue = self.topology.queues.get(name)
+        return (queue.existing if queue else None) or Ref(f"{name}-queue", "arn")
+
+    def letters(self, name: str) -> Ref:
+        return Ref(f"{name}-dead-letters", "arn")
+
+    def is_push(self, name: str) -> bool:
+        subscription = self.topology.subscriptions.get(name)
+        return subscription is not None and subscription.push is not None
+
+
+def policies(topology: Topology, arns: Arns, kms_key: str | None) -> dict[str, Mapping[str, Any]]:
+    """Give the IAM policy document of every service that has rights at all."""
+    documents: dict[str, Mapping[str, Any]] = {}
+    for service in topology.services.values():
+        statements = [*_statements(topology, arns, service), *_keys(service, kms_key)]
+        if statements:
+            documents[service.name] = {"Version": "2012-10-17", "Statement": statements}
+    return documents
+
+
+def _statements(topology: Topology, arns: Arns, service: Service) -> Iterator[dict[str, Any]]:
+    topics = [arns.topic(name) for name in service.publishes if name in topology.topics]
+    queues = [arns.source(name) for name in service.publishes if name in topology.queues]
+    yield from _allow("Publish", ("sns:Publish",), topics)
+    yield from _allow("Send", ("sqs:SendMessage",), queues)
+    yield from _allow("Consume", _RECEIVE, [arns.source(name) for name in service.consumes])
+    yield from _allow("DeadLetter", ("sqs:SendMessage",), [arns.letters(name) for name in service.consumes])
+    sources = [arns.source(name) for name in service.operates if not arns.is_push(name)]
+    letters = [arns.letters(name) for name in service.operates]
+    yield from _allow("Watch", _STATS, sources)
+    yield from _allow("ReturnDeadLetters", ("sqs:SendMessage",), sources)
+    yield from _allow("OperateDeadLetters", tuple(sorted((*_RECEIVE, *_STATS, *_PURGE))), letters)
+
+
+def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref] | list[Ref]) -> Iterator[dict[str, Any]]:
+    if resources:
+        yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+
+
+def _keys(service: Service, kms_key: str | None) -> Iterator[dict[str, Any]]:
+    """Allow the use of a customer-managed key: senders need both rights ("Key management" in the SQS guide)."""
+    if kms_key is None:
+        return
+    sends = bool(service.publishes or service.consumes or service.operates)
+    if sends:
+        actions = ["kms:Decrypt", "kms:GenerateDataKey"]
+        yield {"Sid": "UseKey", "Effect": "Allow", "Action": actions, "Resource": [kms_key]}

@@ -1,0 +1,45 @@
+"""What the clouds' settings share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from polybus.errors import ConfigError
+from polybus.topology.model import Push, Subscription, Topology
+from polybus.topology.table import nearest
+
+__all__ = ["NOTHING", "check_services", "function_of", "tags_of"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def check_services(topology: Topology, given: Mapping[str, object], where: str) -> None:
+    """Refuse stack configuration for services that the topology doesn't declare."""
+    for name in given:
+        if name not in topology.services:
+            near = nearest(name, topology.services)
+            hint = f"; did you mean {near}?" if near else ""
+            declared = ", ".join(sorted(topology.services)) or "none"
+            raise ConfigError(f"{where}: found the service {name!r}; {topology.source} declares: {declared}{hint}")
+
+
+def function_of(subscription: Subscription, push: Push, functions: Mapping[str, str], prefix: str) -> str:
+    """Give the function that a push names: as it stands where it begins as the cloud's own, else as configured."""
+    function = push.function or ""
+    if function.startswith(prefix):
+        return function
+    if function not in functions:
+        configured = ", ".join(sorted(functions)) or "none"
+        raise ConfigError(
+            f"at $.subscriptions.{subscription.name}.push.function: found {function!r}, which the stack config doesn't "
+            f"resolve; configured functions: {configured}; it takes what begins with {prefix!r}"
+        )
+    return functions[function]
+
+
+def tags_of(topology: Topology, stack: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Give the tags of every resource: whose it is, then the stack's own."""
+    own = {"polybus-bus": topology.name, **({"polybus-stack": stack} if stack else {})}
+    return {**own, **tags}

@@ -1,0 +1,125 @@
+"""What a cloud's plan is made of: resources with plain properties, and references between them.
+
+A property is a string, number, boolean, None, list or mapping of these, or one of the three below, at any depth. What
+realises a plan (Pulumi, or a local server) replaces them: `Ref` by what another resource gives once it exists, `Join`
+by its parts in one string, `Json` by the JSON text of its value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+__all__ = ["Join", "Json", "Ref", "Resource", "marked", "refs", "resolve", "unmarked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """An output of another resource of the plan, by that one's logical name."""
+
+    resource: str
+    output: str
+
+    def __str__(self) -> str:
+        return f"${{{self.resource}.{self.output}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """One string of several parts, some of them references."""
+
+    parts: tuple[str | Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A value that the provider wants as JSON text; it may hold references."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One resource that a provider creates.
+
+    `type` is the provider's token, such as `aws:sqs/queue:Queue`; `name` the logical name, unique in the plan;
+    `properties` the arguments by the provider SDK's own Python names; `kind` says in our words what it is, `entry`
+    where in the topology it comes from. `after` names resources that must be there first, though nothing refers to them.
+    `keeps_messages` marks what would lose messages if it were deleted or replaced.
+    """
+
+    type: str
+    name: str
+    properties: Mapping[str, Any]
+    kind: str
+    entry: str
+    after: tuple[str, ...] = field(default=())
+    keeps_messages: bool = False
+
+    def __post_init__(self) -> None:
+        plain = {key: value for key, value in self.properties.items() if value is not None}
+        object.__setattr__(self, "properties", MappingProxyType(plain))
+
+
+def refs(value: object) -> Iterator[Ref]:
+    """Find every reference inside a property, at any depth."""
+    if isinstance(value, Ref):
+        yield value
+    elif isinstance(value, Join):
+        for part in value.parts:
+            yield from refs(part)
+    elif isinstance(value, Json):
+        yield from refs(value.value)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from refs(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from refs(item)
+
+
+def resolve(value: Any, find: Callable[[Ref], Any]) -> Any:
+    """Replace every reference by what `find` gives and join what is to be joined; `Json` stays, its value resolved."""
+    if isinstance(value, Ref):
+        return find(value)
+    if isinstance(value, Join):
+        return "".join(str(find(part)) if isinstance(part, Ref) else part for part in value.parts)
+    if isinstance(value, Json):
+        return Json(resolve(value.value, find))
+    if isinstance(value, Mapping):
+        return {key: resolve(item, find) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolve(item, find) for item in value]
+    return value
+
+
+_MARK = re.compile(r"\$\{([A-Za-z0-9_-]+)\.([A-Za-z0-9_]+)\}")
+
+
+def marked(value: str | Ref | Join) -> str:
+    """Write a reference as text, such as `${orders-topic.arn}`; `unmarked` reads it."""
+    if isinstance(value, Join):
+        return "".join(str(part) for part in value.parts)
+    return str(value)
+
+
+def unmarked(value: Any) -> Any:
+    """Replace every marked text by its reference, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: unmarked(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [unmarked(item) for item in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    whole = _MARK.fullmatch(value)
+    if whole:
+        return Ref(whole[1], whole[2])
+    parts: list[str | Ref] = []
+    at = 0
+    for found in _MARK.finditer(value):
+        parts += [value[at : found.start()], Ref(found[1], found[2])]
+        at = found.end()
+    return Join(tuple(part for part in (*parts, value[at:]) if part))

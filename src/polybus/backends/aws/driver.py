@@ -1,0 +1,65 @@
+"""The driver: SNS and SQS by one binding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polybus.backends.aws.admin import AwsAdmin
+from polybus.backends.aws.clients import Clients
+from polybus.backends.aws.consume import SqsConsumer
+from polybus.backends.aws.faults import fault
+from polybus.backends.aws.publish import SnsPublisher, SqsPublisher
+from polybus.binding import Binding, Entity, Kind
+from polybus.clock import Clock
+from polybus.driver import AdminDriver, ConsumerDriver, PublisherDriver
+from polybus.errors import Fault, MissingExtra
+from polybus.feature import Feature
+
+__all__ = ["AwsDriver", "driver"]
+
+
+class AwsDriver:
+    """Opens publishers and consumers that share one SNS and one SQS client."""
+
+    def __init__(self, binding: Binding, clock: Clock) -> None:
+        self._clients = Clients(binding.settings)
+        self._clock = clock
+
+    async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
+        if target.kind is Kind.TOPIC:
+            return SnsPublisher(self._clients, await self._clients.get("sns"), target)
+        return SqsPublisher(self._clients, await self._clients.get("sqs"), target)
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+        return SqsConsumer(self._clients, await self._clients.get("sqs"), source, self._clock)
+
+    async def open_admin(self) -> AdminDriver:
+        return AwsAdmin(self._clients)
+
+    def features(self, entity: Entity) -> Feature:
+        """Delays are SQS standard queues' alone: SNS has none, and a FIFO queue delays as a whole (limits.md)."""
+        if entity.kind is Kind.DEAD_LETTERS:
+            return Feature.NACK_DELAY | Feature.COUNTS | Feature.PEEK
+        features = Feature.NONE if entity.kind is Kind.TOPIC else Feature.NACK_DELAY | Feature.COUNTS
+        if entity.ordered:
+            return features | Feature.ORDERING
+        return features | Feature.DELAY if entity.kind is Kind.QUEUE else features
+
+    def fault(self, error: Exception) -> Fault:
+        return fault(error)
+
+    def raw(self, entity: Entity) -> object:
+        """Return boto3's client and the topic's ARN or the queue's URL."""
+        return self._clients.made("sns" if entity.kind is Kind.TOPIC else "sqs"), entity.address
+
+    async def aclose(self) -> None:
+        self._clients.close()
+
+
+def driver(binding: Binding, clock: Clock) -> AwsDriver:
+    """Return a driver for a binding with `backend` aws; nothing is connected before the first call."""
+    try:
+        import boto3  # noqa: F401 - to say what is missing before anything is opened
+    except ModuleNotFoundError as error:
+        raise MissingExtra("boto3", "aws") from error
+    return AwsDriver(binding, clock)

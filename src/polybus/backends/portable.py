@@ -1,0 +1,52 @@
+"""What every cloud's publisher checks alike, before anything is encoded (contract, P4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from polybus.binding import Entity
+from polybus.driver import Outgoing
+from polybus.errors import Fault, FaultKind
+from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, attribute_name_problem, ordering_key_problem
+
+__all__ = ["invalid", "problem", "too_large"]
+
+
+def problem(outgoing: Outgoing, target: Entity, cloud: str) -> Fault | None:
+    """Say what is wrong with a message's attributes or key, whatever the cloud; None where nothing is."""
+    message = outgoing.message
+    for name, value in _untyped(message.attributes):
+        wrong = attribute_name_problem(name)
+        if wrong is not None:
+            return invalid(target, cloud, wrong)
+        if not isinstance(value, str):
+            return invalid(target, cloud, f"attribute {name!r} is {type(value).__name__}, not str")
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return invalid(target, cloud, f"the value of attribute {name!r} has a lone surrogate: not Unicode text")
+    if message.ordering_key is not None:
+        wrong = ordering_key_problem(message.ordering_key)
+        if wrong is not None:
+            return invalid(target, cloud, wrong)
+    return None
+
+
+def invalid(target: Entity, cloud: str, what: str) -> Fault:
+    """Return the fault of a message that can't be sent for what it is."""
+    return Fault(FaultKind.INVALID, f"{target.kind.value} {target.name!r} on {cloud}: {what}")
+
+
+def too_large(target: Entity, cloud: str, size: int, limit: int) -> Fault:
+    """Return the fault of a message whose `size`, as the cloud counts it, leaves no room under `limit` (bytes)."""
+    return Fault(
+        FaultKind.TOO_LARGE,
+        f"{target.kind.value} {target.name!r} on {cloud}: {size} bytes as encoded; the limit is {limit}, of which "
+        f"{DEAD_LETTER_RESERVE_BYTES} are kept for dead-lettering; send a reference to the content instead",
+    )
+
+
+def _untyped(attributes: Mapping[str, str]) -> Iterable[tuple[object, object]]:
+    """Return the attributes without the promise of their types, which callers can break."""
+    return attributes.items()

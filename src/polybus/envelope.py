@@ -1,0 +1,107 @@
+"""The reserved attribute: what a message carries that has no native place on a cloud (DESIGN, section 9).
+
+It is JSON with short keys, in ASCII, so that it is legal wherever an attribute value is: `i` id, `c` content type,
+`e` body encoding, `a` folded attributes, `k` ordering key, `t` published at (milliseconds since the epoch), `m` moves
+to and from dead letters, `r` reason, `d` description. What has its default is left out. docs/wire.md has examples.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+
+import msgspec
+
+from polybus.message import JSON, OCTETS, TEXT
+
+__all__ = ["RESERVED", "RESERVED_TO", "Envelope", "decode_text", "encode_text", "join", "split"]
+
+RESERVED = "polybus"
+# The subscription that alone gets a redriven message, by its tag.
+RESERVED_TO = "polybus_to"
+
+_SHORT = {JSON: "j", TEXT: "t", OCTETS: "o"}
+_LONG = {short: long for long, short in _SHORT.items()}
+
+
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The content of the reserved attribute.
+
+    `encoding` is `b` where the body travels as base64, `s` where one space stands for an empty body.
+    """
+
+    id: str = msgspec.field(name="i", default="")
+    type: str = msgspec.field(name="c", default="")
+    encoding: str = msgspec.field(name="e", default="")
+    folded: Mapping[str, str] = msgspec.field(name="a", default_factory=dict)
+    key: str | None = msgspec.field(name="k", default=None)
+    published: int = msgspec.field(name="t", default=0)
+    moves: int = msgspec.field(name="m", default=0)
+    reason: str = msgspec.field(name="r", default="")
+    description: str = msgspec.field(name="d", default="")
+
+    @property
+    def content_type(self) -> str | None:
+        return _LONG.get(self.type, self.type) or None
+
+    @property
+    def published_at(self) -> float | None:
+        return self.published / 1000 if self.published else None
+
+    def to_text(self) -> str:
+        """Return the attribute's value, in ASCII."""
+        text = msgspec.json.encode(self).decode()
+        return text if text.isascii() else json.dumps(json.loads(text), separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> Envelope | None:
+        """Read the attribute's value; None where it isn't one of ours, so that the message counts as foreign."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except msgspec.DecodeError:
+            return None
+
+
+def short_type(content_type: str | None) -> str:
+    """Return a content type as the envelope carries it."""
+    return _SHORT.get(content_type, content_type) if content_type else ""
+
+
+def encode_text(body: bytes, legal: bool, text: str | None) -> tuple[str, str]:
+    """Return a body as text, and its encoding, for a cloud that carries only text.
+
+    `text` is the body decoded, or None where it isn't UTF-8; `legal` says whether the cloud takes it.
+    """
+    if not body:
+        return " ", "s"
+    if text is not None and legal:
+        return text, ""
+    return base64.b64encode(body).decode(), "b"
+
+
+def decode_text(text: str, encoding: str) -> bytes:
+    """Return the body that `encode_text` made text of; raises ValueError for what it didn't make."""
+    if encoding == "s":
+        return b""
+    if encoding == "b":
+        return base64.b64decode(text, validate=True)
+    return text.encode()
+
+
+def split(text: str, longest: int) -> dict[str, str]:
+    """Return the attributes that carry an envelope where values are at most `longest` characters."""
+    parts = [text[start : start + longest] for start in range(0, len(text), longest)]
+    return {RESERVED if index == 0 else f"{RESERVED}.{index}": part for index, part in enumerate(parts)}
+
+
+def join(attributes: Mapping[str, str]) -> str | None:
+    """Return the envelope's text from what `split` made, or None where there is none."""
+    text = attributes.get(RESERVED)
+    if text is None:
+        return None
+    index = 1
+    while (part := attributes.get(f"{RESERVED}.{index}")) is not None:
+        text += part
+        index += 1
+    return text

@@ -44,7 +44,7 @@ def features(entity: Entity) -> Feature:
     """Return what an embedded backend can do with an entity."""
     if entity.kind is Kind.DEAD_LETTERS:
         return _COMMON
-    return _COMMON | (Feature.ORDERING if entity.ordered else Feature.DELAY)
+    return _COMMON | Feature.DELAY | (Feature.ORDERING if entity.ordered else Feature.NONE)
 
 
 def net_limit(entity: Entity) -> int | None:
@@ -102,8 +102,6 @@ def check_key(message: Message, target: Entity, backend: str) -> Fault | None:
 
 
 def _delay_problem(delay: float, target: Entity) -> str | None:
-    if target.ordered:
-        return "it is ordered, and delays are for unordered topics and queues"
     if not 0 <= delay <= target.max_delay:
         return f"a delay of {delay} s, and its max_delay is {target.max_delay} s"
     return None

@@ -1,0 +1,128 @@
+"""Consuming: receiving, and waiting without cost where there is nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from polybus.backends.embedded import BATCH
+from polybus.backends.sqlite.claim import Claim, Claimed
+from polybus.backends.sqlite.settle import Extending, Receipt, Settling
+from polybus.backends.sqlite.sources import Source
+from polybus.backends.sqlite.wake import Bell
+from polybus.backends.sqlite.wire import unpack
+from polybus.backends.sqlite.writer import Writer
+from polybus.clock import Clock
+from polybus.driver import BatchLimits, DeadLetter, LeaseUntil, Received, Settlement
+from polybus.errors import Fault, FaultKind
+
+__all__ = ["Consumer"]
+
+
+class Consumer:
+    """Receives from one subscription, queue, or store of dead letters."""
+
+    def __init__(self, writer: Writer, clock: Clock, source: Source, bell: Bell) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._source = source
+        self._bell = bell
+        self._after = [""]
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._stopped = False
+        where = f"{source.entity.kind.value} {source.entity.name!r}"
+        self._lost = Fault(FaultKind.LEASE_LOST, f"{where}: the lease of this delivery is over; it comes again")
+        self._final = Fault(
+            FaultKind.INVALID,
+            f"{where}: a dead letter can't be dead-lettered again; ack it, give it back, or redrive it",
+        )
+
+    @property
+    def limits(self) -> BatchLimits:
+        return BATCH
+
+    async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Receipt]]:
+        clock = self._clock
+        deadline = clock.monotonic() + wait
+        while not self._stopped:
+            self._bell.drain()
+            asked = clock.monotonic()
+            claimed = await self._writer.submit(Claim(self._source, clock, count, self._after))
+            if claimed.row is not None:
+                return self._received(claimed, asked + self._source.entity.lease)
+            left = deadline - clock.monotonic()
+            if left <= 0 or self._stopped:
+                break
+            # What another consumer leases from now on comes back no sooner than after one lease.
+            due = self._source.entity.lease
+            if claimed.due is not None:
+                due = min(due, max(claimed.due - clock.time(), _TICK))
+            await self._wait(min(left, due, self._bell.poll))
+        return []
+
+    async def _wait(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        timer = self._clock.call_later(seconds, wake)
+        deafen = self._bell.listen(wake)
+        self._waiting.add(future)
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+            deafen()
+            timer.cancel()
+
+    def _received(self, claimed: Claimed, lease_until: float) -> list[Received[Receipt]]:
+        if claimed.row is None:
+            return []
+        ordered = self._source.ordered
+        return [
+            Received(
+                one.message,
+                attempt,
+                lease_until,
+                (one.seq, attempt),
+                group if ordered else None,
+                attempt > 1 or one.moves > 0,
+                one.moves,
+                one.reason,
+                one.description,
+            )
+            for one, (group, attempt) in zip(unpack(claimed.row), claimed.lines, strict=True)
+        ]
+
+    async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
+        if self._source.dead is None and any(isinstance(item, DeadLetter) for item in settlements):
+            return await self._settle_letters(settlements)
+        good = await self._writer.submit(Settling(self._source, self._clock, settlements))
+        return [None if ok else self._lost for ok in good]
+
+    async def _settle_letters(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
+        allowed = [item for item in settlements if not isinstance(item, DeadLetter)]
+        answers = iter(await self.settle_batch(allowed) if allowed else ())
+        return [self._final if isinstance(item, DeadLetter) else next(answers) for item in settlements]
+
+    async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
+        until = self._clock.monotonic() + seconds
+        receipts = [one.receipt for one in received]
+        good = await self._writer.submit(Extending(self._source, self._clock, receipts, seconds))
+        return [LeaseUntil(until) if ok else self._lost for ok in good]
+
+    async def stop(self) -> Sequence[Received[Receipt]]:
+        self._stopped = True
+        for future in tuple(self._waiting):
+            if not future.done():
+                future.set_result(None)
+        return []
+
+    async def aclose(self) -> None:
+        """Remove its bell; what is still leased comes back when its lease ends."""
+        self._bell.close()
+
+
+_TICK = 0.001  # the least wait for something that is due, were the two clocks a little apart

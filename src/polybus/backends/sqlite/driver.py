@@ -1,0 +1,135 @@
+"""The driver over one file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from polybus.backends.embedded import DedupWindow, features
+from polybus.backends.sqlite import faults
+from polybus.backends.sqlite.admin import Admin
+from polybus.backends.sqlite.consume import Consumer
+from polybus.backends.sqlite.publish import Publisher
+from polybus.backends.sqlite.schema import LEAST_SQLITE, open_file
+from polybus.backends.sqlite.sources import Route, Source, register, routes
+from polybus.backends.sqlite.wake import Bell
+from polybus.backends.sqlite.writer import Writer
+from polybus.binding import Binding, Entity, Kind
+from polybus.clock import Clock
+from polybus.driver import AdminDriver, ConsumerDriver, PublisherDriver
+from polybus.errors import BackendError, BindingError, Fault, FaultKind
+from polybus.feature import Feature
+
+__all__ = ["SqliteDriver", "driver"]
+
+
+@dataclass(slots=True)
+class _Open:
+    """What is there once the file was opened."""
+
+    writer: Writer
+    sources: Mapping[str, Source]
+    dedup: dict[str, DedupWindow] = field(default_factory=dict)
+
+    def window(self, address: str) -> DedupWindow:
+        return self.dedup.setdefault(address, DedupWindow())
+
+
+class SqliteDriver:
+    """One file, by one binding; it is opened at first use."""
+
+    def __init__(self, path: Path, binding: Binding, clock: Clock) -> None:
+        self.path = path
+        self._binding = binding
+        self._clock = clock
+        self._opening: asyncio.Task[_Open] | None = None
+
+    async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
+        there = await self._open()
+        if target.kind is Kind.TOPIC:
+            if target.name not in self._binding.topics:
+                raise self._missing(target)
+            to = routes(self._binding, there.sources, target)
+        else:
+            to = [Route(self._source(there, target))]
+        window = there.window(target.address)
+        return Publisher(there.writer, self._clock, target, to, window, returning=False)
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+        there = await self._open()
+        found = self._source(there, source)
+        return Consumer(there.writer, self._clock, found, Bell(self.path, found.id))
+
+    async def open_admin(self) -> AdminDriver:
+        await self._open()
+        return Admin(self, self._clock)
+
+    async def open_return(self, source: Entity) -> PublisherDriver[Any]:
+        """Return a publisher to this one subscription or queue."""
+        there = await self._open()
+        to = [Route(self._source(there, source))]
+        window = there.window(f"return to {source.address}")
+        return Publisher(there.writer, self._clock, source, to, window, returning=True)
+
+    async def source(self, entity: Entity) -> tuple[Writer, Source]:
+        """Return the writer, and a source as the file knows it; raises BackendError (NOT_FOUND)."""
+        there = await self._open()
+        return there.writer, self._source(there, entity)
+
+    def features(self, entity: Entity) -> Feature:
+        return features(entity)
+
+    def fault(self, error: Exception) -> Fault:
+        return faults.fault(error, self.path)
+
+    def raw(self, entity: Entity) -> object:
+        """Return the file's path: any SQLite client may read it."""
+        return self.path
+
+    async def aclose(self) -> None:
+        opening, self._opening = self._opening, None
+        if opening is not None and not opening.cancelled() and opening.exception() is None:
+            await asyncio.to_thread(opening.result().writer.close)
+
+    async def _open(self) -> _Open:
+        if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
+            self._opening = asyncio.ensure_future(asyncio.to_thread(self._open_file))
+        return await asyncio.shield(self._opening)
+
+    def _open_file(self) -> _Open:
+        connection = open_file(self.path)
+        try:
+            sources = register(connection, self.path, self._binding)
+        except BaseException:
+            connection.close()
+            raise
+        return _Open(Writer(connection, self.path, self._clock), sources)
+
+    def _source(self, there: _Open, entity: Entity) -> Source:
+        try:
+            return there.sources[entity.address]
+        except KeyError:
+            raise self._missing(entity) from None
+
+    def _missing(self, entity: Entity) -> BackendError:
+        detail = f"{entity.kind.value} {entity.name!r}: {entity.address!r} is not in the binding of {self.path}"
+        return BackendError(Fault(FaultKind.NOT_FOUND, detail))
+
+
+def driver(binding: Binding, clock: Clock) -> SqliteDriver:
+    """Return a driver over the file that `settings["path"]` names; it, and its folder, are made where missing.
+
+    Raises BindingError without a path, or where Python's SQLite is too old.
+    """
+    import sqlite3
+
+    path = binding.settings.get("path")
+    if not isinstance(path, (str, Path)) or not str(path):
+        raise BindingError(f"at $.settings.path: found {path!r}; the sqlite backend needs the path of its file")
+    if sqlite3.sqlite_version_info < LEAST_SQLITE:
+        least = ".".join(map(str, LEAST_SQLITE))
+        raise BindingError(f"the sqlite backend needs SQLite {least}, and this Python has {sqlite3.sqlite_version}")
+    return SqliteDriver(Path(path), binding, clock)

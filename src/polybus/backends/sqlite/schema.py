@@ -1,0 +1,174 @@
+"""The file: its tables, its version, and how a connection to it is made.
+
+A message in one subscription or queue (a source) is a row of `message`, written once, and a row of `line`, small,
+that moves between three states. So a lease or a delay never rewrites a body.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from polybus.errors import BackendError, Fault, FaultKind
+
+__all__ = ["DELAYED", "LEASED", "LEAST_SQLITE", "READY", "VERSION", "begin", "connect", "open_file"]
+
+VERSION = 1
+"""The version of the tables, kept in the file's `user_version`."""
+
+APPLICATION = 0x706F6C79  # "poly", in the file's `application_id`: tells it from any other SQLite file
+
+LEAST_SQLITE = (3, 33, 0)  # UPDATE FROM
+
+READY, LEASED, DELAYED = 0, 1, 2
+"""States of a line: `due` is when a lease ends or a delay is over; until then it is not to be delivered."""
+
+BUSY_TIMEOUT = 10.0
+"""Seconds to wait for another process's transaction; the longest that one holds the lock is a second or two."""
+
+_TABLES = """
+CREATE TABLE source (
+    id INTEGER PRIMARY KEY,
+    address TEXT NOT NULL UNIQUE,
+    ordered INTEGER NOT NULL
+);
+CREATE TABLE message (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a late receipt must not fit a later message
+    head BLOB NOT NULL,                     -- msgpack: id, ordering key, content type, attributes
+    body BLOB,                              -- NULL where it is shared
+    shared INTEGER,                         -- body.id
+    published REAL NOT NULL,
+    at REAL NOT NULL,                       -- when it came here, for its age
+    moves INTEGER NOT NULL,
+    letter BLOB                             -- msgpack: reason, description; dead letters only
+);
+CREATE INDEX message_shared ON message (shared) WHERE shared IS NOT NULL;
+CREATE TABLE body (
+    id INTEGER PRIMARY KEY,
+    content BLOB NOT NULL
+);
+CREATE TABLE line (
+    seq INTEGER PRIMARY KEY,                -- message.seq
+    source INTEGER NOT NULL,
+    state INTEGER NOT NULL,                 -- 0 ready, 1 leased, 2 delayed
+    grp TEXT NOT NULL,                      -- the ordering key where order is kept, else empty
+    due REAL NOT NULL,
+    attempt INTEGER NOT NULL,
+    expires REAL NOT NULL,
+    size INTEGER NOT NULL
+);
+CREATE INDEX line_next ON line (source, state, grp, seq);
+CREATE INDEX line_due ON line (source, due) WHERE state > 0;
+CREATE TRIGGER message_gone AFTER DELETE ON message WHEN old.shared IS NOT NULL BEGIN
+    DELETE FROM body WHERE id = old.shared AND NOT EXISTS (SELECT 1 FROM message WHERE shared = old.shared);
+END;
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Connect to a file that is there; transactions are begun and ended by hand."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Take the write lock, waiting up to BUSY_TIMEOUT; raises sqlite3.OperationalError (SQLITE_BUSY) after it.
+
+    SQLite's own wait sleeps up to 100 ms between two looks, which is a hundred times what a transaction takes.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    pause = 0.0002
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.005)
+        else:
+            return
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Connect for writing; make the file and its tables where they are missing.
+
+    Raises sqlite3.Error or OSError for what the system says, and BackendError (STORAGE) for a file of another kind or
+    of a newer version.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    connection = connect(path)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    # `begin` waits by itself; nothing else that is executed has to.
+    connection.execute("PRAGMA busy_timeout = 0")
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    if not _is_ours(connection, path):
+        _create(connection, path)
+    # A log that has grown through a burst is cut back to this many bytes by the checkpoint after it.
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+
+
+def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """Tell whether the tables are there; False for an empty file."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application == APPLICATION:
+        if version > VERSION:
+            raise _refused(
+                f"{path} has version {version}, and this polybus reads {VERSION}: upgrade polybus here, or give "
+                "another path"
+            )
+        return True
+    if application or version or tables:
+        raise _refused(f"{path} is an SQLite file of another program: give another path")
+    return False
+
+
+def _create(connection: sqlite3.Connection, path: Path) -> None:
+    # Both are fixed once there are tables; the first needs no lock, the second takes its own.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    begin(connection)
+    try:
+        if not _is_ours(connection, path):  # another process may have been faster
+            for statement in _statements(_TABLES):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """Split a script; `executescript` would commit the transaction that is open."""
+    statements: list[str] = []
+    text = ""
+    for line in script.strip().splitlines():
+        text += line + "\n"
+        if sqlite3.complete_statement(text):
+            statements.append(text)
+            text = ""
+    return statements
+
+
+def _refused(detail: str) -> BackendError:
+    return BackendError(Fault(FaultKind.STORAGE, detail))

@@ -1,0 +1,60 @@
+"""Keeping the file small: what expired goes, and room that was freed is given back to the disk."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from polybus.backends.sqlite.schema import LEASED
+from polybus.backends.sqlite.wire import encode_json
+from polybus.clock import Clock
+
+__all__ = ["Upkeep", "remove"]
+
+EVERY = 60.0
+"""Seconds between two looks for what expired where nobody consumes; a look at a million rows takes some 0.1 s."""
+
+AT_ONCE = 1_000  # rows that one transaction expires: some 10 ms, that others wait for
+
+# Pages (4 KiB) that stay free for the next messages, and how many are given back at a time: some 10 ms.
+SPARE_PAGES = 4_096
+PAGES_AT_ONCE = 1_024
+
+
+def remove(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Delete messages."""
+    keys = encode_json(numbers)
+    connection.execute("DELETE FROM line WHERE seq IN (SELECT value FROM json_each(?))", (keys,))
+    connection.execute("DELETE FROM message WHERE seq IN (SELECT value FROM json_each(?))", (keys,))
+
+
+class Upkeep:
+    """What the writer does now and then, beside its work."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._due = 0.0
+        self._shrink = False
+
+    def expire(self, connection: sqlite3.Connection) -> None:
+        """Delete some of what expired, if it is time; within a transaction."""
+        now = self._clock.time()
+        if self._due - EVERY <= now < self._due:  # not, where the clock was set back
+            return
+        rows = connection.execute(
+            "SELECT seq FROM line WHERE expires <= ? AND (state <> ? OR due <= ?) LIMIT ?",
+            (now, LEASED, now, AT_ONCE),
+        ).fetchall()
+        if rows:
+            remove(connection, [seq for (seq,) in rows])
+        self._shrink = True
+        self._due = now if len(rows) == AT_ONCE else now + EVERY
+
+    def shrink(self, connection: sqlite3.Connection) -> None:
+        """Give some free pages back to the disk, if it is time; between two transactions."""
+        if not self._shrink:
+            return
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        self._shrink = free > SPARE_PAGES + PAGES_AT_ONCE
+        if self._shrink:
+            connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()

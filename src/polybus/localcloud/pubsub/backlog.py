@@ -26,13 +26,8 @@ class Backlog:
         self._in_keys = 0
 
     @property
-    def size(self) -> int:
-        """How many entries wait, about: those of keys that are taken or held back count as well."""
-        return len(self._ready) + self._in_keys
-
-    @property
     def free(self) -> int:
-        """How many entries wait for just anyone, about."""
+        """How many entries wait for just anyone, about: those of keys that are taken count as well."""
         return len(self._ready) + (self._in_keys if self._free_keys else 0)
 
     def has(self, consumer: Consumer) -> bool:

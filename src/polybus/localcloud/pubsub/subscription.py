@@ -144,10 +144,12 @@ class Subscription:
             self._waiting.pop(consumer, None)
 
     def take(self, consumer: Consumer) -> list[Entry]:
-        """Lease to the consumer its fair share of what waits, within its flow control; maybe nothing."""
-        share = max(consumer.share, -(-self._backlog.size // (1 + len(self._waiting))))
+        """Lease to the consumer what waits, within its flow control; maybe nothing.
+
+        One that was woken with others gets no more than its share at first.
+        """
+        count = min(consumer.room, limits.RESPONSE_MESSAGES, consumer.share or limits.RESPONSE_MESSAGES)
         consumer.share = 0
-        count = min(consumer.room, limits.RESPONSE_MESSAGES, share)
         batch = self._backlog.take(consumer, count) if count > 0 else []
         if batch:
             self._lease(batch, consumer)

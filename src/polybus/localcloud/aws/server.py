@@ -16,6 +16,7 @@ from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.policy.identities import Identities
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.service import SnsService
+from polybus.localcloud.aws.sqs.registry import Queues
 from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
@@ -70,6 +71,13 @@ class AwsServer:
     @credentials.setter
     def credentials(self, access_keys: Iterable[str] | None) -> None:
         self.identities.known = None if access_keys is None else frozenset(access_keys)
+
+    @property
+    def queues(self) -> Queues:
+        """The queues as they are now, for looking at from the server's own loop or a test; only once it is started."""
+        if self._sqs is None:
+            raise RuntimeError("the server isn't started: await start() first")
+        return self._sqs.queues
 
     def env(self) -> Mapping[str, str]:
         """Return what AWS's SDKs and tools read; the credentials are made up, the server takes any."""

@@ -23,6 +23,9 @@ class Waiters:
         self._alarm: Timer | None = None
         self._alarm_at = float("inf")
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     async def wait(self, seconds: float) -> None:
         """Return when there may be something to take, or `seconds` are over; the caller looks for itself.
 

@@ -92,20 +92,13 @@ class Demo:
             self.progress.output(output)
         return output
 
-    async def _dead_letters(self) -> list[dict[str, Any]]:
-        output = await self.polybus("dead-letter", "list", "training-jobs", "--json")
-        return msgspec.json.decode(output, type=list[dict[str, Any]])
-
-    async def dead_letter(self) -> str:
+    async def dead_letter(self, bus: polybus.Bus) -> str:
         """Wait until the job that can't be read is a dead letter; return its id."""
-        await self.until(
-            "the dead letter", lambda: any("dead-lettered" in line for line in self.services["trainer"].lines)
-        )
-        # The line comes just before the move, and nothing tells of that.
         async with asyncio.timeout(PATIENCE):
-            while not (found := await self._dead_letters()):  # noqa: ASYNC110
+            # Nothing tells of a dead letter but a look.
+            while not (letters := [letter async for letter in bus.dead_letters("training-jobs").peek(1)]):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-        return str(found[0]["id"])
+        return letters[0].message.id
 
 
 async def play(demo: Demo, bus: polybus.Bus) -> None:
@@ -123,7 +116,7 @@ async def play(demo: Demo, bus: polybus.Bus) -> None:
     await demo.until("every job", lambda: demo.through(readable))
 
     progress.step("One job can't be read: mending it with the command line")
-    letter = await demo.dead_letter()
+    letter = await demo.dead_letter(bus)
     await demo.polybus("dead-letter", "list", "training-jobs")
     await demo.polybus("dead-letter", "show", "training-jobs", letter)
     mended = {**submit.jobs()[-1], "data_set": "iris"}
@@ -205,6 +198,8 @@ if __name__ == "__main__":
     )
     chosen = parser.parse_args().cloud
     try:
-        asyncio.run(main(chosen, Console()))
+        asyncio.run(main(chosen, Console(width=None if sys.stdout.isatty() else 140)))
     except (RuntimeError, polybus.PolybusError) as error:
         sys.exit(f"demo: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

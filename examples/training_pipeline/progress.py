@@ -8,6 +8,7 @@ from messages import Outcome
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 _COLOURS = {"trainer": "cyan", "registry": "green", "alerts": "red"}
 
@@ -36,16 +37,17 @@ class Progress:
 
     def line(self, service: str, text: str) -> None:
         """Show a line that a service printed."""
-        self._console.print(f"  {service:<9}", style=_COLOURS.get(service, "blue"), end="", markup=False)
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(
+            Text(f"  {service:<9} ", _COLOURS.get(service, "blue")).append(text, "default"), soft_wrap=True
+        )
 
     def command(self, text: str) -> None:
         """Show a command that is run."""
-        self._console.print(f"$ {text}", style="bold blue", markup=False, highlight=False)
+        self._console.print(f"$ {text}", style="bold blue", markup=False, highlight=False, soft_wrap=True)
 
     def output(self, text: str) -> None:
         """Show what a command printed."""
-        self._console.print(text.rstrip(), markup=False, highlight=False)
+        self._console.print(text.rstrip(), markup=False, highlight=False, soft_wrap=True)
 
     def done(self, outcome: Outcome) -> None:
         """Count a job of which an outcome came."""

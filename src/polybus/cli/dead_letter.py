@@ -12,6 +12,7 @@ import typer
 
 from polybus.cli import options
 from polybus.cli.output import console, counting, note, print_json, table
+from polybus.errors import ConfigError
 
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
@@ -42,9 +43,9 @@ def list_(
     if not letters:
         note(f"no dead letters in {source}")
         return
-    shown = table("id", "attempts", "reason", "description", "body", right=("attempts",))
+    shown = table("id", "dead since", "reason", "description", "body")
     for letter in letters:
-        row = (letter.message.id, str(letter.attempt), letter.reason or "", letter.description or "")
+        row = (letter.message.id, options.moment(letter.at), letter.reason or "", letter.description or "")
         shown.add_row(*row, body_text(letter.message.body, 60))
     console().print(shown)
 
@@ -143,9 +144,9 @@ async def _find_all(bus: Bus, source: str, ids: Iterable[str]) -> dict[str, Peek
                 letters.append(letter)
     for id, letters in found.items():
         if not letters:
-            raise options.refuse(f"no dead letter of {source} has the id {id!r}; list them", "ID")
+            raise ConfigError(f"{source} has no dead letter {id!r}; `polybus dead-letter list {source}` shows all")
         if len({letter.message.id for letter in letters}) > 1:
-            raise options.refuse(f"{len(letters)} dead letters begin with {id!r}; give more of it", "ID")
+            raise ConfigError(f"{source} has {len(letters)} dead letters that begin with {id!r}; give more of the id")
     return {id: letters[0] for id, letters in found.items()}
 
 
@@ -157,7 +158,6 @@ def _print_whole(letter: Peeked) -> None:
         "id": message.id,
         "reason": letter.reason or "not said",
         "description": letter.description or "",
-        "attempts": str(letter.attempt),
         "dead since": options.moment(letter.at),
         "published": options.moment(message.published_at),
         "ordering key": message.ordering_key or "",

@@ -83,10 +83,10 @@ def _body_as_json(message: Message) -> dict[str, Any]:
 def peeked_as_json(peeked: Peeked) -> dict[str, Any]:
     """Return a message that was looked at, with where it is and why."""
     found = as_json(peeked.message)
-    found["attempt"] = peeked.attempt
     found |= {
         name: value
         for name, value in (
+            ("attempt", peeked.attempt or None),
             ("reason", peeked.reason),
             ("description", peeked.description),
             ("dead_since", peeked.at),

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -70,14 +69,14 @@ def command(
     if (body is None) == (file is None):
         raise typer.BadParameter("give either a body or --file", param_hint="BODY")
     seconds = options.duration(delay, "--delay")
-    with ExitStack() as stack:
-        if file is not None:
-            _refuse_with_file(attribute, key, content_type, seconds, count)
-            lines = _from_file(file, stack)
-        else:
-            line = _one(body or "", options.attributes(attribute), key, content_type, seconds)
-            lines = enumerate(itertools.repeat(line, count), start=1)
-        outcome = asyncio.run(_publish(target, lines, binding, total=None if file else count))
+    lines: Iterable[tuple[int, Line]]
+    if file is not None:
+        _refuse_with_file(attribute, key, content_type, seconds, count)
+        lines = _from_file(file)
+    else:
+        line = _one(body or "", options.attributes(attribute), key, content_type, seconds)
+        lines = enumerate(itertools.repeat(line, count), start=1)
+    outcome = asyncio.run(_publish(target, lines, binding, total=None if file else count))
     _tell(outcome, json=json)
     if outcome.failed:
         raise typer.Exit(1)
@@ -100,14 +99,17 @@ def _one(given: str, attributes: dict[str, str], key: str | None, content_type: 
     return Line(Message(body, attributes, key, content_type=content_type or guess_content_type(body)), seconds)
 
 
-def _from_file(name: str, stack: ExitStack) -> Iterator[tuple[int, Line]]:
+def _from_file(name: str) -> Iterator[tuple[int, Line]]:
     if name == "-":
         return _read(sys.stdin.buffer, "stdin")
-    stream = stack.enter_context(open(name, "rb"))
-    for _ in _read(stream, name):
+    for _ in _read_file(name):
         pass  # a first pass, so that a malformed line is found before anything is published
-    stream.seek(0)
-    return _read(stream, name)
+    return _read_file(name)
+
+
+def _read_file(name: str) -> Iterator[tuple[int, Line]]:
+    with open(name, "rb") as stream:
+        yield from _read(stream, name)
 
 
 def _read(stream: BinaryIO, name: str) -> Iterator[tuple[int, Line]]:

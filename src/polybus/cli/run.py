@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from typing import Annotated
 
@@ -53,6 +54,8 @@ def command(
             format="%(levelname)s %(name)s: %(message)s",
             stream=sys.stderr,
         )
+    if otel:
+        os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect
     from polybus.app import load, run_apps
 
     loaded = [load(spec) for spec in apps]

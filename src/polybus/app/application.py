@@ -18,6 +18,7 @@ from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
 from polybus.errors import BusClosed, ConfigError, NotDeclared
+from polybus.otel import from_environment
 from polybus.telemetry import Hooks
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class App:
     """What a service is made of; `polybus run module:app` runs it.
 
     `service` is its name in the topology: what the service hasn't declared is then refused. The other arguments are
-    those of `polybus.connect`, which is called when the app starts.
+    those of `polybus.connect`, which is called when the app starts. POLYBUS_OTEL=1 adds OpenTelemetry's hooks.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class App:
                     self._source if source is None else source,
                     service=self.service,
                     clock=self._clock,
-                    hooks=self._hooks,
+                    hooks=from_environment(self._hooks),
                     publisher=self._publisher,
                 )
                 self._check_sources(opening)

@@ -49,7 +49,7 @@ _from_json = msgspec.json.Decoder().decode
 
 def encode_head(message: Message) -> bytes:
     """Encode all of a message but its body and time."""
-    return _pack(_Head(message.id, message.ordering_key, message.content_type, message.attributes))
+    return _pack(_Head(message.id, message.ordering_key, message.content_type, message.attributes or {}))
 
 
 def encode_letter(reason: str, description: str) -> bytes:

@@ -1,0 +1,126 @@
+"""Performatives and frames: what is written, and what is checked of what was read."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+from . import encode as e
+from .decode import DecodeError, Described, decode
+
+__all__ = [
+    "ACCEPTED",
+    "AMQP_HEADER",
+    "ATTACH",
+    "BEGIN",
+    "CLOSE",
+    "DETACH",
+    "DISPOSITION",
+    "END",
+    "FLOW",
+    "OPEN",
+    "RELEASED",
+    "SASL_HEADER",
+    "SASL_INIT",
+    "SASL_MECHANISMS",
+    "SASL_OUTCOME",
+    "TRANSFER",
+    "error",
+    "frame",
+    "performative",
+    "read",
+    "rejected",
+]
+
+AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
+SASL_HEADER = b"AMQP\x03\x01\x00\x00"
+
+OPEN, BEGIN, ATTACH, FLOW, TRANSFER, DISPOSITION, DETACH, END, CLOSE = range(0x10, 0x19)
+SASL_MECHANISMS, SASL_INIT, SASL_OUTCOME = 0x40, 0x41, 0x44
+
+SOURCE, TARGET, COORDINATOR = 0x28, 0x29, 0x30
+STATE_ACCEPTED, STATE_REJECTED, STATE_RELEASED, STATE_MODIFIED = 0x24, 0x25, 0x26, 0x27
+DESCRIPTOR_NAMES = {
+    "amqp:accepted:list": STATE_ACCEPTED,
+    "amqp:rejected:list": STATE_REJECTED,
+    "amqp:released:list": STATE_RELEASED,
+    "amqp:modified:list": STATE_MODIFIED,
+}
+
+ACCEPTED = e.described(STATE_ACCEPTED, e.EMPTY_LIST)
+RELEASED = e.described(STATE_RELEASED, e.EMPTY_LIST)
+
+# Fields of each performative that is written: azure-servicebus before 7.15 indexes them all, so none is left out.
+_WIDTH = {
+    OPEN: 10, BEGIN: 8, ATTACH: 14, FLOW: 11, TRANSFER: 11, DISPOSITION: 6, DETACH: 3, END: 1, CLOSE: 1,
+    SASL_MECHANISMS: 1, SASL_OUTCOME: 2,
+}  # fmt: skip
+
+# Types of each field that is read. Upper case: mandatory. s text, u 32-bit unsigned, l any unsigned, b boolean,
+# y binary, m map, * anything.
+_TYPES = {
+    OPEN: "Ssuuu*****",
+    BEGIN: "uUUUu***",
+    ATTACH: "SUBuu***bul**m",
+    FLOW: "uUUUuuuubbm",
+    TRANSFER: "Uuyubbu*bbb",
+    DISPOSITION: "BUub*b",
+    DETACH: "Ub*",
+    END: "*",
+    CLOSE: "*",
+    SASL_INIT: "Sys",
+}
+_CLASSES: dict[str, type | None] = {"s": str, "u": int, "l": int, "b": bool, "y": bytes, "m": dict, "*": None}
+_RULES = {
+    code: tuple((_CLASSES[kind.lower()], kind.isupper(), kind.lower() == "u") for kind in kinds)
+    for code, kinds in _TYPES.items()
+}
+_HEAD = struct.Struct(">IBBH").pack
+
+
+def read(body: bytes) -> tuple[int, list[Any], int]:
+    """Return (code, all its fields, position of the payload) of a frame's body; raise DecodeError."""
+    value, end = decode(body)
+    if not isinstance(value, Described) or not isinstance(value.value, list):
+        raise DecodeError("a frame's body is no performative")
+    code, given = value.descriptor, value.value
+    rules = _RULES.get(code) if isinstance(code, int) else None
+    if rules is None or len(given) > len(rules):
+        raise DecodeError(f"unknown performative {code!r}")
+    for found, (kind, mandatory, bounded) in zip(given, rules, strict=False):
+        if found is None:
+            if mandatory:
+                raise DecodeError(f"performative {code:#x} lacks a mandatory field")
+        elif kind is not None and not _fits(found, kind, bounded):
+            raise DecodeError(f"performative {code:#x} has a field of a wrong type")
+    missing = rules[len(given) :]
+    if any(mandatory for _, mandatory, _ in missing):
+        raise DecodeError(f"performative {code:#x} lacks a mandatory field")
+    given.extend([None] * len(missing))
+    return code, given, end
+
+
+def _fits(found: Any, kind: type, bounded: bool) -> bool:
+    if type(found) is not kind:  # a bool is an int to isinstance
+        return False
+    return kind is not int or (found >= 0 and not (bounded and found > 0xFFFFFFFF))
+
+
+def performative(code: int, fields: Sequence[bytes]) -> bytes:
+    """Encode a performative from its leading encoded fields; the others are null."""
+    return e.described(code, e.items([*fields, *[e.NULL] * (_WIDTH[code] - len(fields))]))
+
+
+def frame(channel: int, body: bytes, kind: int = 0) -> bytes:
+    """Return a frame; `kind` is 0 for AMQP, 1 for SASL."""
+    return _HEAD(len(body) + 8, 2, kind, channel) + body
+
+
+def error(condition: str, description: str) -> bytes:
+    """Encode an error with all three fields: without the third, azure-servicebus waits for ever."""
+    return e.described(0x1D, e.items([e.symbol(condition), e.string(description), e.NULL]))
+
+
+def rejected(condition: str, description: str) -> bytes:
+    return e.described(STATE_REJECTED, e.items([error(condition, description)]))

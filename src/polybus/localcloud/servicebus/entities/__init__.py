@@ -1,0 +1,1 @@
+"""Queues, topics and subscriptions: what Service Bus means, without a wire."""

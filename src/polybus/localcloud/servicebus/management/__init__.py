@@ -1,0 +1,1 @@
+"""The management API: ATOM over HTTPS, as ServiceBusAdministrationClient speaks it."""

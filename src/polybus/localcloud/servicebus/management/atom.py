@@ -1,0 +1,199 @@
+"""The XML of the management API: entries and feeds, descriptions in and out.
+
+Source: Microsoft's "Service Bus resource manager REST API" (the ATOM interface), and the models of azure-servicebus.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from polybus.localcloud.servicebus.durations import format_duration, parse_duration
+from polybus.localcloud.servicebus.entities.options import Counts, QueueOptions, SubscriptionOptions, TopicOptions
+from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
+
+__all__ = ["ATOM", "SB", "description", "entry", "error", "feed", "options_of", "read", "stamp"]
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+SB = "{http://schemas.microsoft.com/netservices/2010/10/servicebus/connect}"
+COUNTS = "{http://schemas.microsoft.com/netservices/2011/06/servicebus}"
+
+Options = QueueOptions | TopicOptions | SubscriptionOptions
+
+# (element, field, how): the order is the service's, which refuses any other.
+_TIME, _NUMBER, _FLAG, _TEXT, _KB = "time", "number", "flag", "text", "kilobytes"
+_FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "QueueDescription": (
+        ("LockDuration", "lock_duration", _TIME),
+        ("MaxSizeInMegabytes", "max_size_megabytes", _NUMBER),
+        ("RequiresDuplicateDetection", "detects_duplicates", _FLAG),
+        ("RequiresSession", "requires_session", _FLAG),
+        ("DefaultMessageTimeToLive", "default_ttl", _TIME),
+        ("DeadLetteringOnMessageExpiration", "dead_letter_on_expiry", _FLAG),
+        ("DuplicateDetectionHistoryTimeWindow", "duplicate_window", _TIME),
+        ("MaxDeliveryCount", "max_delivery_count", _NUMBER),
+        ("Status", "status", _TEXT),
+        ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
+        ("EnablePartitioning", "partitioned", _FLAG),
+        ("ForwardTo", "forward_to", _TEXT),
+        ("UserMetadata", "user_metadata", _TEXT),
+        ("ForwardDeadLetteredMessagesTo", "forward_dead_letters_to", _TEXT),
+        ("MaxMessageSizeInKilobytes", "max_message_bytes", _KB),
+    ),
+    "TopicDescription": (
+        ("DefaultMessageTimeToLive", "default_ttl", _TIME),
+        ("MaxSizeInMegabytes", "max_size_megabytes", _NUMBER),
+        ("RequiresDuplicateDetection", "detects_duplicates", _FLAG),
+        ("DuplicateDetectionHistoryTimeWindow", "duplicate_window", _TIME),
+        ("Status", "status", _TEXT),
+        ("SupportOrdering", "support_ordering", _FLAG),
+        ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
+        ("EnablePartitioning", "partitioned", _FLAG),
+        ("UserMetadata", "user_metadata", _TEXT),
+        ("MaxMessageSizeInKilobytes", "max_message_bytes", _KB),
+    ),
+    "SubscriptionDescription": (
+        ("LockDuration", "lock_duration", _TIME),
+        ("RequiresSession", "requires_session", _FLAG),
+        ("DefaultMessageTimeToLive", "default_ttl", _TIME),
+        ("DeadLetteringOnMessageExpiration", "dead_letter_on_expiry", _FLAG),
+        ("DeadLetteringOnFilterEvaluationExceptions", "dead_letter_on_filter_error", _FLAG),
+        ("MaxDeliveryCount", "max_delivery_count", _NUMBER),
+        ("Status", "status", _TEXT),
+        ("ForwardTo", "forward_to", _TEXT),
+        ("UserMetadata", "user_metadata", _TEXT),
+        ("ForwardDeadLetteredMessagesTo", "forward_dead_letters_to", _TEXT),
+        ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
+    ),
+}
+_KINDS: dict[str, type[QueueOptions] | type[TopicOptions] | type[SubscriptionOptions]] = {
+    "QueueDescription": QueueOptions,
+    "TopicDescription": TopicOptions,
+    "SubscriptionDescription": SubscriptionOptions,
+}
+SHORTEST_LOCK = 5.0  # seconds; Microsoft's "Service Bus quotas"
+
+
+def stamp(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read(body: bytes) -> ET.Element:
+    """Return the description inside an entry; raise Refusal."""
+    try:
+        # expat bounds entity expansion itself (2.4.1 and later), and nothing outside the document is ever fetched.
+        root = ET.fromstring(body)  # noqa: S314
+    except ET.ParseError as error:
+        raise Refusal(ARGUMENT_ERROR, f"The request's body is no XML: {error}.") from error
+    content = root.find(f"{ATOM}content")
+    if content is None or len(content) != 1:
+        raise Refusal(ARGUMENT_ERROR, "The request's body is no entry with one description.")
+    return content[0]
+
+
+def _parse(how: str, text: str) -> Any:
+    try:
+        match how:
+            case "time":
+                return parse_duration(text)
+            case "number":
+                return int(text)
+            case "kilobytes":
+                return int(text) * 1024
+            case "flag":
+                return {"true": True, "false": False}[text.lower()]
+    except (ValueError, KeyError) as error:
+        raise Refusal(ARGUMENT_ERROR, f"'{text}' is no {how}.") from error
+    return text
+
+
+def _format(how: str, value: Any) -> str:
+    match how:
+        case "time":
+            return format_duration(value)
+        case "kilobytes":
+            return str(value // 1024)
+        case "flag":
+            return str(value).lower()
+    return str(value)
+
+
+def options_of(element: ET.Element) -> Options:
+    """Return the options of a description; raise Refusal."""
+    tag = element.tag.removeprefix(SB)
+    if tag not in _KINDS:
+        raise Refusal(ARGUMENT_ERROR, f"<{tag}> is no entity's description.")
+    found: dict[str, Any] = {}
+    for name, field, how in _FIELDS[tag]:
+        child = element.find(SB + name)
+        if child is not None and child.text:
+            found[field] = _parse(how, child.text)
+    lock = found.get("lock_duration", SHORTEST_LOCK)
+    if lock is None or lock < SHORTEST_LOCK:
+        raise Refusal(ARGUMENT_ERROR, f"LockDuration must be at least {SHORTEST_LOCK} s.")
+    return _KINDS[tag](**found)
+
+
+def description(options: Options, counts: Counts, extra: Mapping[str, object], now: float) -> ET.Element:
+    """Return an entity's description, with what is counted of it."""
+    tag = next(name for name, kind in _KINDS.items() if isinstance(options, kind))
+    element = ET.Element(SB + tag)
+    for name, field, how in _FIELDS[tag]:
+        value = getattr(options, field)
+        if value is not None or how == _TIME:
+            ET.SubElement(element, SB + name).text = _format(how, value)
+    for name, found in extra.items():
+        ET.SubElement(element, SB + name).text = str(found)
+    for name in ("CreatedAt", "UpdatedAt", "AccessedAt"):
+        ET.SubElement(element, SB + name).text = stamp(now)
+    ET.SubElement(element, SB + "EntityAvailabilityStatus").text = "Available"
+    total = counts.active + counts.deferred + counts.scheduled + counts.dead_letter + counts.transfer_dead_letter
+    if tag != "TopicDescription":
+        ET.SubElement(element, SB + "MessageCount").text = str(total)
+    details = ET.SubElement(element, SB + "CountDetails")
+    for name, number in (
+        ("ActiveMessageCount", counts.active + counts.deferred),
+        ("DeadLetterMessageCount", counts.dead_letter),
+        ("ScheduledMessageCount", counts.scheduled),
+        ("TransferDeadLetterMessageCount", counts.transfer_dead_letter),
+        ("TransferMessageCount", 0),
+    ):
+        ET.SubElement(details, COUNTS + name).text = str(number)
+    if tag != "SubscriptionDescription":
+        ET.SubElement(element, SB + "SizeInBytes").text = str(counts.size)
+    return element
+
+
+def entry(url: str, title: str, content: ET.Element, now: float) -> ET.Element:
+    """Return an ATOM entry around a description."""
+    element = ET.Element(ATOM + "entry")
+    for name, text in (("id", url), ("title", title), ("published", stamp(now)), ("updated", stamp(now))):
+        child = ET.SubElement(element, ATOM + name)
+        child.text = text
+        if name == "title":
+            child.set("type", "text")
+    ET.SubElement(element, ATOM + "link", rel="self", href=url)
+    ET.SubElement(element, ATOM + "content", type="application/xml").append(content)
+    return element
+
+
+def feed(url: str, title: str, entries: Iterable[ET.Element], following: str | None, now: float) -> ET.Element:
+    """Return an ATOM feed; `following` is the address of the next page."""
+    element = ET.Element(ATOM + "feed")
+    ET.SubElement(element, ATOM + "title", type="text").text = title
+    ET.SubElement(element, ATOM + "id").text = url
+    ET.SubElement(element, ATOM + "updated").text = stamp(now)
+    ET.SubElement(element, ATOM + "link", rel="self", href=url)
+    if following is not None:
+        ET.SubElement(element, ATOM + "link", rel="next", href=following)
+    element.extend(entries)
+    return element
+
+
+def error(status: int, detail: str) -> ET.Element:
+    element = ET.Element("Error")
+    ET.SubElement(element, "Code").text = str(status)
+    ET.SubElement(element, "Detail").text = detail
+    return element

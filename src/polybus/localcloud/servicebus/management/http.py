@@ -1,0 +1,204 @@
+"""The management API's requests and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+from aiohttp import web
+
+from polybus.localcloud.servicebus.entities.mailbox import Mailbox
+from polybus.localcloud.servicebus.entities.namespace import Namespace, entity_path
+from polybus.localcloud.servicebus.entities.options import SubscriptionOptions, TopicOptions
+from polybus.localcloud.servicebus.entities.topic import Subscription, Topic
+from polybus.localcloud.servicebus.management import atom
+from polybus.localcloud.servicebus.management.rules_xml import read_rule, rule_description
+from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, NOT_FOUND, Refusal
+from polybus.localcloud.servicebus.rights import MANAGE
+from polybus.localcloud.servicebus.rules.rule import Rule
+from polybus.localcloud.servicebus.wire.host import Host
+
+__all__ = ["application"]
+
+PAGE = 100  # entries of a page where a client names none; the service's own most
+_PLACE = re.compile(
+    r"/(?P<entity>.+?)(?:/subscriptions(?:/(?P<subscription>[^/]+)(?:/rules(?:/(?P<rule>[^/]+))?)?)?)?\Z", re.IGNORECASE
+)
+
+
+def application(host: Host) -> web.Application:
+    """Return the HTTP side of a server."""
+    app = web.Application()
+    app.router.add_route("*", "/{place:.*}", _Api(host).handle)
+    return app
+
+
+class _Api:
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    @property
+    def _namespace(self) -> Namespace:
+        return self._host.namespace
+
+    async def handle(self, request: web.Request) -> web.Response:
+        try:
+            self._host.faults.check("http", request.path.strip("/"))
+            key = self._host.rights.verify(request.headers.get("Authorization", ""))
+            self._host.rights.require(key, entity_path(request.path), MANAGE)
+            status, element = self._dispatch(request, await request.read())
+            durable: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+            self._namespace.journal.after_commit(durable.set_result)
+            failure = await durable
+            if failure is not None:
+                raise Refusal("amqp:internal-error", f"The store failed: {failure}")
+        except Refusal as refusal:
+            status, element = refusal.status, atom.error(refusal.status, refusal.description)
+        body = b"" if element is None else ET.tostring(element, "utf-8", xml_declaration=True)
+        return web.Response(status=status, body=body, content_type="application/xml", charset="utf-8")
+
+    def _dispatch(self, request: web.Request, body: bytes) -> tuple[int, ET.Element | None]:
+        path = request.path
+        if path.lower() == "/$namespaceinfo":
+            return 200, self._namespace_info(request)
+        if path.lower().startswith("/$resources/"):
+            return 200, self._resources(request, path.rsplit("/", 1)[1].lower())
+        match = _PLACE.match(path)
+        if match is None:
+            raise Refusal(NOT_FOUND, f"There is nothing at '{path}'.")
+        entity, subscription, rule = match["entity"], match["subscription"], match["rule"]
+        if rule is not None:
+            return self._rule(request, body, entity, subscription, rule)
+        if path.lower().endswith("/rules"):
+            return 200, self._rules(request, entity, subscription)
+        if subscription is None and path.lower().endswith("/subscriptions"):
+            found = self._namespace.topic(entity).subscriptions.values()
+            return 200, self._feed(request, "Subscriptions", list(found), self._entry)
+        return self._entity(request, body, entity, subscription)
+
+    # -- entities
+
+    def _entity(
+        self, request: web.Request, body: bytes, entity: str, subscription: str | None
+    ) -> tuple[int, ET.Element | None]:
+        path = entity if subscription is None else f"{entity}/Subscriptions/{subscription}"
+        match request.method:
+            case "GET":
+                return 200, self._entry(request, self._namespace.find(path))
+            case "DELETE":
+                self._namespace.delete(path)
+                return 200, None
+            case "PUT":
+                return self._put(request, atom.read(body), path, entity, subscription)
+        raise Refusal(ARGUMENT_ERROR, f"{request.method} is not understood here.", 405)
+
+    def _put(
+        self, request: web.Request, element: ET.Element, path: str, entity: str, subscription: str | None
+    ) -> tuple[int, ET.Element]:
+        options = atom.options_of(element)
+        if request.headers.get("If-Match") is not None:
+            return 200, self._entry(request, self._namespace.update(path, options))
+        if isinstance(options, SubscriptionOptions) != (subscription is not None):
+            raise Refusal(ARGUMENT_ERROR, f"The description is not one for '{path}'.")
+        if isinstance(options, SubscriptionOptions):
+            rule = element.find(atom.SB + "DefaultRuleDescription")
+            rules = None if rule is None else [_default_rule(rule)]
+            created: Mailbox = self._namespace.create_subscription(entity, subscription or "", options, rules)
+        elif isinstance(options, TopicOptions):
+            created = self._namespace.create_topic(entity, options)
+        else:
+            created = self._namespace.create_queue(entity, options)
+        return 201, self._entry(request, created)
+
+    def _entry(self, request: web.Request, mailbox: Mailbox) -> ET.Element:
+        now = self._namespace.clock.time()
+        extra: dict[str, object] = {}
+        if isinstance(mailbox, Topic):
+            extra["SubscriptionCount"] = len(mailbox.subscriptions)
+        title = mailbox.name if isinstance(mailbox, Subscription) else mailbox.path
+        options = mailbox.options
+        element = atom.description(options, mailbox.counts(), extra, now)
+        return atom.entry(_url(request, mailbox.path), title, element, now)
+
+    # -- lists
+
+    def _resources(self, request: web.Request, kind: str) -> ET.Element:
+        if kind == "queues":
+            return self._feed(request, "Queues", self._namespace.queues(), self._entry)
+        if kind == "topics":
+            return self._feed(request, "Topics", self._namespace.topics(), self._entry)
+        raise Refusal(NOT_FOUND, f"There are no resources '{kind}'.")
+
+    def _feed(
+        self, request: web.Request, title: str, found: list[Any], entry: Callable[[web.Request, Any], ET.Element]
+    ) -> ET.Element:
+        try:
+            skip = max(int(request.query.get("$skip", "0")), 0)
+            top = min(max(int(request.query.get("$top", str(PAGE))), 1), PAGE)
+        except ValueError as error:
+            raise Refusal(ARGUMENT_ERROR, "$skip and $top must be numbers.") from error
+        url = _url(request, request.path.strip("/"))
+        following = f"{url}?$skip={skip + top}&$top={top}" if skip + top < len(found) else None
+        entries = [entry(request, one) for one in found[skip : skip + top]]
+        return atom.feed(url, title, entries, following, self._namespace.clock.time())
+
+    # -- rules
+
+    def _rules(self, request: web.Request, topic: str, subscription: str) -> ET.Element:
+        found = [c.rule for c in self._namespace.topic(topic).subscription(subscription).rules.values()]
+        base = f"{topic}/subscriptions/{subscription}"
+        return self._feed(request, "Rules", found, lambda _, rule: self._rule_entry(request, base, rule))
+
+    def _rule(
+        self, request: web.Request, body: bytes, topic: str, subscription: str, name: str
+    ) -> tuple[int, ET.Element | None]:
+        base = f"{topic}/subscriptions/{subscription}"
+        match request.method:
+            case "GET":
+                return 200, self._rule_entry(
+                    request, base, self._namespace.topic(topic).subscription(subscription).rule(name)
+                )
+            case "DELETE":
+                self._namespace.drop_rule(topic, subscription, name)
+                return 200, None
+            case "PUT":
+                changing = request.headers.get("If-Match") is not None
+                rule = read_rule(name, atom.read(body))
+                rule = self._namespace.put_rule(topic, subscription, rule, replace=changing)
+                return (200 if changing else 201), self._rule_entry(request, base, rule)
+        raise Refusal(ARGUMENT_ERROR, f"{request.method} is not understood here.", 405)
+
+    def _rule_entry(self, request: web.Request, base: str, rule: Rule) -> ET.Element:
+        url = _url(request, f"{base}/rules/{rule.name}")
+        return atom.entry(url, rule.name, rule_description(rule), self._namespace.clock.time())
+
+    # -- namespace
+
+    def _namespace_info(self, request: web.Request) -> ET.Element:
+        now = self._namespace.clock.time()
+        element = ET.Element(atom.SB + "NamespaceInfo")
+        for name, text in (
+            ("CreatedTime", atom.stamp(now)),
+            ("MessagingSKU", "Standard"),
+            ("ModifiedTime", atom.stamp(now)),
+            ("Name", "localhost"),
+            ("NamespaceType", "Messaging"),
+        ):
+            ET.SubElement(element, atom.SB + name).text = text
+        return atom.entry(_url(request, "$namespaceinfo"), "localhost", element, now)
+
+
+def _default_rule(element: ET.Element) -> Rule:
+    name = element.findtext(atom.SB + "Name") or "$Default"
+    described = ET.Element(atom.SB + "RuleDescription")
+    described.extend(list(element))
+    return replace(read_rule(name, described), name=name)
+
+
+def _url(request: web.Request, path: str) -> str:
+    return f"{request.scheme}://{request.host}/{quote(path)}"

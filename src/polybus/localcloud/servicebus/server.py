@@ -1,0 +1,205 @@
+"""The local Service Bus server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polybus.clock import Clock, SystemClock
+from polybus.localcloud.server import LOOPBACK
+from polybus.localcloud.servicebus.acceptor import Acceptor
+from polybus.localcloud.servicebus.api import Entities
+from polybus.localcloud.servicebus.config import read_config
+from polybus.localcloud.servicebus.entities.journal import Journal
+from polybus.localcloud.servicebus.entities.namespace import Namespace
+from polybus.localcloud.servicebus.faults import Faults
+from polybus.localcloud.servicebus.management.certificate import make_certificate, server_context
+from polybus.localcloud.servicebus.refusal import Refusal
+from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME, Rights
+from polybus.localcloud.servicebus.wire.connection import Connection
+from polybus.localcloud.servicebus.wire.host import Host
+from polybus.localcloud.store import Store
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+__all__ = ["ServiceBusServer"]
+
+log = logging.getLogger(__name__)
+
+# Seconds without a byte after which a peer is taken for dead: the service announces four minutes in its open.
+IDLE_TIMEOUT = 240.0
+# Seconds in which a peer must have opened its connection; opening one takes azure-servicebus about half a second.
+HANDSHAKE_TIMEOUT = 20.0
+
+
+class ServiceBusServer:
+    """Azure Service Bus on a loopback port, for azure-servicebus as it is: AMQP and the management API on one port.
+
+    `config` is a file in the format of Microsoft's emulator (Config.json), `data` a folder in which everything that was
+    accepted survives the process. `management_port` adds a second port for the management API, for tools that can't use
+    the first. `idle_timeout` and `handshake_timeout` are real seconds, whatever the clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        management_port: int = 0,
+        data: Path | None = None,
+        clock: Clock | None = None,
+        config: Path | None = None,
+        idle_timeout: float = IDLE_TIMEOUT,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._management_port = management_port
+        self._data = data
+        self._config = config
+        self._store = Store(data, "servicebus")
+        self._journal = Journal(self._store)
+        self._namespace = Namespace(clock or SystemClock(), self._journal)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.rights = Rights()
+        self.faults = Faults()
+        self.entities = Entities(self._namespace, self._journal, lambda: self._loop)
+        self._shared = Host(self._namespace, self.rights, self.faults, idle_timeout, handshake_timeout)
+        self._acceptor: Acceptor | None = None
+        self._http: web.AppRunner | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._certificate: Path | None = None
+
+    @property
+    def cloud(self) -> str:
+        return "azure"
+
+    @property
+    def host(self) -> str:
+        return self._host
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def management_port(self) -> int:
+        """The port of the management API; that of AMQP unless another was asked for."""
+        return self._management_port or self._port
+
+    @property
+    def certificate(self) -> Path:
+        """The file by which clients of the management API trust this server; only once it is started."""
+        if self._certificate is None:
+            raise RuntimeError("the Service Bus server is not started")
+        return self._certificate
+
+    @property
+    def connections(self) -> int:
+        """How many AMQP connections there are."""
+        return len(self._shared.connections)
+
+    def connection_string(self, key_name: str = ROOT_KEY_NAME, key: str = ROOT_KEY) -> str:
+        """Return what ServiceBusClient and ServiceBusAdministrationClient take."""
+        return (
+            f"Endpoint=sb://localhost:{self._port};SharedAccessKeyName={key_name};SharedAccessKey={key};"
+            "UseDevelopmentEmulator=true;"
+        )
+
+    def env(self) -> Mapping[str, str]:
+        return {
+            "AZURE_SERVICEBUS_CONNECTION_STRING": self.connection_string(),
+            "AZURE_SERVICEBUS_MANAGEMENT_ENDPOINT": f"https://localhost:{self.management_port}",
+            "AZURE_SERVICEBUS_CA_FILE": str(self.certificate),
+        }
+
+    # -- faults, from any thread
+
+    def fail_next(
+        self, where: str, condition: str, count: int = 1, *, entity: str | None = None, description: str | None = None
+    ) -> None:
+        """Refuse the next `count` operations at `where` with an AMQP condition.
+
+        `where` is connect, token, attach, send, settle, management or http; `entity` a path, None for any.
+        """
+        self.faults.fail_next(where, condition, count, entity=entity, description=description)
+
+    def cut_next(self, where: str, count: int = 1, *, entity: str | None = None) -> None:
+        """Do the next `count` operations at send, settle or management, then cut the connection before the answer."""
+        self.faults.cut_next(where, count, entity=entity)
+
+    def cut_connections(self) -> None:
+        """Break every AMQP connection at once, whatever is under way."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._abort_all)
+
+    def _abort_all(self) -> None:
+        for connection in list(self._shared.connections):
+            connection.abort()
+
+    # -- life
+
+    async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        self._store.open()
+        self._namespace.load()
+        if self._config is not None:
+            read_config(self._config, self._namespace)
+        await self._store.commit()
+        folder = self._data
+        if folder is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="polybus-servicebus-")
+            folder = Path(self._scratch.name)
+        self._certificate, key = make_certificate(folder, self._host)
+        http = await self._start_http()
+        self._acceptor = Acceptor(
+            lambda: Connection(self._shared),
+            http,
+            server_context(self._certificate, key),
+            self._shared.handshake_timeout,
+        )
+        self._port = self._acceptor.listen(self._host, self._port)
+        if self._management_port:
+            self._acceptor.listen(self._host, self._management_port)
+
+    async def _start_http(self) -> Callable[[], asyncio.BaseProtocol]:
+        from aiohttp import web
+
+        from polybus.localcloud.servicebus.management.http import application
+
+        runner = self._http = web.AppRunner(application(self._shared), access_log=None)
+        await runner.setup()
+        assert runner.server is not None  # noqa: S101 - set up above
+        return runner.server
+
+    async def stop(self) -> None:
+        if self._acceptor is not None:
+            await self._acceptor.close()
+            self._acceptor = None
+        for connection in list(self._shared.connections):
+            connection.close(Refusal("amqp:connection:forced", "The server is stopping."))
+        while self._shared.connections:
+            await asyncio.sleep(0)
+            self._abort_all()
+        if self._http is not None:
+            await self._http.cleanup()
+            self._http = None
+        self._namespace.close(Refusal("amqp:connection:forced", "The server is stopping."))
+        await self._journal.settle()
+        await self._store.close()
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
+        self._loop = None

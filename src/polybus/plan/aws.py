@@ -22,7 +22,7 @@ from polybus.plan.filters_aws import compile_filter
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import consumed, net_attempts, path_of
 from polybus.plan.settings import NOTHING, check_services, tags_of
-from polybus.plan.values import Json, Ref, Resource, marked, unmarked
+from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import AWS
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
@@ -70,7 +70,7 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
 
 def binding(plan: AwsPlan, outputs: Mapping[str, Mapping[str, str]]) -> Binding:
     """Give the binding of a realised plan; `outputs` has each resource's outputs, by its logical name."""
-    return _binding(plan, lambda ref: ref if isinstance(ref, str) else outputs[ref.resource][ref.output])
+    return _binding(plan, found_in(outputs))
 
 
 def binding_values(plan: AwsPlan) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def resources(
         actions.append(alarms.notify.topic)
     if alarms.notify.email is not None:
         yield from _mail(names, tags, alarms.notify.email, kms_key)
-        actions.append(Ref("alarms-topic", "arn"))
+        actions.append(Ref("bus.alarms-topic", "arn"))
     common = {"alarm_actions": actions, "ok_actions": actions, "tags": dict(tags)}
     for item in consumed(topology):
         push = isinstance(item, Subscription) and item.push is not None
@@ -42,12 +42,15 @@ def resources(
 
 
 def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: str | None) -> Iterator[Resource]:
-    """Plan a topic for alarms. CloudWatch may not use SNS's managed key, so it has your key or none."""
-    properties = {"name": names.of("alarms-notify"), "kms_master_key_id": kms_key, "tags": dict(tags)}
-    yield Resource("aws:sns/topic:Topic", "alarms-topic", properties, "alarm", _ENTRY)
-    subscription = {"topic": Ref("alarms-topic", "arn"), "protocol": "email", "endpoint": email}
+    """Plan a topic for alarms. CloudWatch may not use SNS's managed key, so it has your key or none.
+
+    No entry's name begins with a hyphen or has a dot, so neither name can be an entry's.
+    """
+    properties = {"name": names.of("-alarms"), "kms_master_key_id": kms_key, "tags": dict(tags)}
+    yield Resource("aws:sns/topic:Topic", "bus.alarms-topic", properties, "alarm", _ENTRY)
+    subscription = {"topic": Ref("bus.alarms-topic", "arn"), "protocol": "email", "endpoint": email}
     type_ = "aws:sns/topicSubscription:TopicSubscription"
-    yield Resource(type_, "alarms-subscription", subscription, "alarm", _ENTRY)
+    yield Resource(type_, "bus.alarms-subscription", subscription, "alarm", _ENTRY)
 
 
 def _alarm(names: Names, entry: str, what: str, metric: dict[str, Any], common: dict[str, Any]) -> Resource:

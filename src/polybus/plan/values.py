@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Join", "Json", "Ref", "Resource", "marked", "refs", "resolve", "unmarked"]
+__all__ = ["Join", "Json", "Ref", "Resource", "found_in", "marked", "refs", "resolve", "unmarked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class Resource:
 
     `type` is the provider's token, such as `aws:sqs/queue:Queue`; `name` the logical name, unique in the plan;
     `properties` the arguments by the provider SDK's own Python names; `kind` says in our words what it is, `entry`
-    where in the topology it comes from. `after` names resources that must be there first, though nothing refers to them.
+    where in the topology it comes from. `after` names resources that must be there first, though nothing refers to
+    them.
     `keeps_messages` marks what would lose messages if it were deleted or replaced.
     """
 
@@ -96,14 +97,26 @@ def resolve(value: Any, find: Callable[[Ref], Any]) -> Any:
     return value
 
 
-_MARK = re.compile(r"\$\{([A-Za-z0-9_-]+)\.([A-Za-z0-9_]+)\}")
+def found_in(outputs: Mapping[str, Mapping[str, str]]) -> Callable[[str | Ref | Join], str]:
+    """Give a function that turns references into text, by the outputs of each realised resource."""
+
+    def find(value: str | Ref | Join) -> str:
+        if isinstance(value, Join):
+            return "".join(find(part) for part in value.parts)
+        return outputs[value.resource][value.output] if isinstance(value, Ref) else value
+
+    return find
+
+
+# NUL can stand in no name, filter or address of a topology, so a mark is never mistaken for one of these.
+_MARK = re.compile("\0([^\0]+)\0([^\0]+)\0")
 
 
 def marked(value: str | Ref | Join) -> str:
-    """Write a reference as text, such as `${orders-topic.arn}`; `unmarked` reads it."""
+    """Write a reference as text, so that it passes where only text may; `unmarked` reads it."""
     if isinstance(value, Join):
-        return "".join(str(part) for part in value.parts)
-    return str(value)
+        return "".join(marked(part) for part in value.parts)
+    return f"\0{value.resource}\0{value.output}\0" if isinstance(value, Ref) else value
 
 
 def unmarked(value: Any) -> Any:
@@ -112,7 +125,7 @@ def unmarked(value: Any) -> Any:
         return {key: unmarked(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [unmarked(item) for item in value]
-    if not isinstance(value, str) or "${" not in value:
+    if not isinstance(value, str) or "\0" not in value:
         return value
     whole = _MARK.fullmatch(value)
     if whole:

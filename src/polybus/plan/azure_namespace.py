@@ -1,0 +1,203 @@
+"""The Service Bus namespace that holds a bus, what the stack config says of it, and where things in it are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from polybus.errors import ConfigError, UnsupportedFeature
+from polybus.plan.names import short_hash
+from polybus.plan.settings import NOTHING, tags_of
+from polybus.plan.values import Ref, Resource
+from polybus.topology.limits import AZURE
+from polybus.topology.model import Topology
+from polybus.topology.quantities import format_size
+
+__all__ = ["AzurePlan", "AzureSettings", "CustomerKey", "Home", "Principal", "namespace_resources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a service or function is: the object id in Entra ID, and its type."""
+
+    id: str
+    type: str = "ServicePrincipal"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKey:
+    """A key of yours in a key vault, and the user-assigned identity (its resource id) that may use it."""
+
+    vault_uri: str
+    key_name: str
+    identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class AzureSettings:
+    """What the stack config says.
+
+    `resource_group` is one that is there; without it one is created. `namespace` overrides the derived name, which has
+    to be unique in the world; `subscription_id` makes that more likely. `subnet` is the resource id of a subnet for a
+    private endpoint, which closes public access unless `public_access` says otherwise. `principals` names the services,
+    `functions` the managed identities of the functions that push names.
+    """
+
+    stack: str = ""
+    location: str | None = None
+    resource_group: str | None = None
+    namespace: str | None = None
+    subscription_id: str | None = None
+    sku: Literal["Standard", "Premium"] = "Standard"
+    capacity: int | None = None
+    zone_redundant: bool | None = None
+    public_access: bool | None = None
+    subnet: str | None = None
+    customer_key: CustomerKey | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    principals: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
+    functions: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def premium(self) -> bool:
+        return self.sku == "Premium"
+
+
+@dataclass(frozen=True, slots=True)
+class AzurePlan:
+    """The resources, in an order in which they can be created."""
+
+    topology: Topology
+    settings: AzureSettings
+    resources: tuple[Resource, ...]
+
+
+class Home:
+    """Where the entities of one topology are in Azure."""
+
+    def __init__(self, topology: Topology, settings: AzureSettings) -> None:
+        self.topology = topology
+        self.settings = settings
+        self.tags = tags_of(topology, settings.stack, settings.tags)
+        self.namespace_name = settings.namespace or _derived(topology, settings)
+        self._hold_rules()
+
+    @property
+    def resource_group(self) -> str | Ref:
+        return self.settings.resource_group or Ref("resource-group", "name")
+
+    @property
+    def namespace(self) -> Ref:
+        return Ref("namespace", "name")
+
+    @property
+    def inside(self) -> dict[str, Any]:
+        """Give the arguments that place an entity in the namespace."""
+        return {"namespace_name": self.namespace, "resource_group_name": self.resource_group}
+
+    @property
+    def located(self) -> dict[str, Any]:
+        """Give the arguments that place a resource in the resource group."""
+        location = {"location": self.settings.location} if self.settings.location else {}
+        return {"resource_group_name": self.resource_group, **location, "tags": self.tags}
+
+    def topic(self, name: str) -> str | Ref:
+        """Give the physical name of a topic."""
+        existing = self.topology.topics[name].existing
+        return existing.rsplit("/", 1)[-1] if existing else Ref(f"{name}-topic", "name")
+
+    def queue(self, name: str) -> str | Ref:
+        """Give the physical name of a queue."""
+        existing = self.topology.queues[name].existing
+        return existing.rsplit("/", 1)[-1] if existing else Ref(f"{name}-queue", "name")
+
+    def published_id(self, name: str) -> str | Ref:
+        """Give the resource id of a topic or queue."""
+        if name in self.topology.topics:
+            return self.topology.topics[name].existing or Ref(f"{name}-topic", "id")
+        return self.topology.queues[name].existing or Ref(f"{name}-queue", "id")
+
+    def consumed_id(self, name: str) -> str | Ref:
+        """Give the resource id of a subscription or queue."""
+        return Ref(f"{name}-subscription", "id") if name in self.topology.subscriptions else self.published_id(name)
+
+    def _hold_rules(self) -> None:
+        rule, name = AZURE.namespace_name, self.namespace_name
+        if not rule.accepts(name):
+            raise ConfigError(f"azure namespace: found {name!r}; allowed: {rule.allowed}")
+        for section, entries in (("topics", self.topology.topics), ("queues", self.topology.queues)):
+            for entry in entries.values():
+                path = f"{self.topology.source}: at $.{section}.{entry.name}"
+                if entry.existing and f"/namespaces/{name.lower()}/" not in entry.existing.lower():
+                    raise ConfigError(f"{path}.existing: azure: it has to be in the namespace of the stack, {name}")
+                size = entry.max_message_size
+                if size is not None and size > AZURE.default_message_bytes and not self.settings.premium:
+                    most = format_size(AZURE.default_message_bytes)
+                    problem = f"azure: found {format_size(size)}; the {self.settings.sku} namespace allows {most}"
+                    raise UnsupportedFeature(f'{path}.max_message_size: {problem}; instead: sku = "Premium"')
+        if not self.settings.premium and (self.settings.subnet or self.settings.customer_key or self.settings.capacity):
+            what = "a private endpoint, a customer-managed key and capacity"
+            raise UnsupportedFeature(f'azure: {what} need a Premium namespace; instead: sku = "Premium"')
+
+
+def _derived(topology: Topology, settings: AzureSettings) -> str:
+    """Name a namespace so that it is readable and probably unique in the world."""
+    whole = "/".join((topology.name, settings.stack, settings.subscription_id or "", settings.resource_group or ""))
+    readable = "-".join(part for part in (topology.name, settings.stack) if part).lower().replace("_", "-")
+    return f"{readable[:40].rstrip('-')}-{short_hash(whole)}"
+
+
+def namespace_resources(home: Home) -> Iterator[Resource]:
+    """Plan the resource group, unless one is given, the namespace, and its private endpoint."""
+    settings, entry = home.settings, "$.bus"
+    if settings.resource_group is None:
+        name = "-".join(part for part in (home.topology.name, settings.stack) if part)
+        group = {"resource_group_name": name, "location": settings.location, "tags": home.tags}
+        type_ = "azure-native:resources:ResourceGroup"
+        yield Resource(type_, "resource-group", group, "resource group", entry)
+    open_ = settings.public_access if settings.public_access is not None else settings.subnet is None
+    properties = {
+        "namespace_name": home.namespace_name,
+        **home.located,
+        "sku": {
+            "name": settings.sku,
+            "tier": settings.sku,
+            **({"capacity": settings.capacity or 1} if settings.premium else {}),
+        },
+        "disable_local_auth": True,
+        "minimum_tls_version": "1.2",
+        "zone_redundant": settings.zone_redundant,
+        "public_network_access": "Enabled" if open_ else "Disabled",
+        **_encryption(settings.customer_key),
+    }
+    type_ = "azure-native:servicebus:Namespace"
+    yield Resource(type_, "namespace", properties, "namespace", entry, keeps_messages=True)
+    if settings.subnet is not None:
+        link = {
+            "name": home.namespace_name,
+            "group_ids": ["namespace"],
+            "private_link_service_id": Ref("namespace", "id"),
+        }
+        endpoint = {
+            "private_endpoint_name": f"{home.namespace_name}-endpoint",
+            **home.located,
+            "subnet": {"id": settings.subnet},
+            "private_link_service_connections": [link],
+        }
+        type_ = "azure-native:network:PrivateEndpoint"
+        yield Resource(type_, "private-endpoint", endpoint, "private endpoint", entry)
+
+
+def _encryption(key: CustomerKey | None) -> dict[str, Any]:
+    if key is None:
+        return {}
+    vault = {
+        "key_name": key.key_name,
+        "key_vault_uri": key.vault_uri,
+        "identity": {"user_assigned_identity": key.identity},
+    }
+    return {
+        "identity": {"type": "UserAssigned", "user_assigned_identities": [key.identity]},
+        "encryption": {"key_source": "Microsoft.KeyVault", "key_vault_properties": [vault]},
+    }

@@ -171,7 +171,7 @@ class _Planner:
         )
 
     def _delivery(self, item: Subscription | Queue) -> dict[str, Any]:
-        """Give what subscriptions and queues share; a push has the cloud's own limit of attempts alone (contract, D6)."""
+        """Give what subscriptions and queues share; a push has the cloud's own limit of attempts (D6)."""
         push = isinstance(item, Subscription) and item.push is not None
         return {
             "requires_session": self._topology.is_ordered(item.name),

@@ -1,0 +1,213 @@
+"""How Pub/Sub realises a topology.
+
+A queue is a topic with its one subscription. Dead letters go to a topic of their own with a subscription of its own:
+without one they would be lost, and without its two grants the Pub/Sub service agent couldn't forward them. There is no
+retry policy on what is pulled: the bus's backoff would be doubled by it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from polybus.binding import Binding
+from polybus.plan import check, gcp_rights, gcp_watch
+from polybus.plan.entities import Place, binding_of
+from polybus.plan.filters_gcp import compile_filter
+from polybus.plan.names import Names, subscription_tag
+from polybus.plan.rules import consumed, net_attempts, path_of, published
+from polybus.plan.settings import NOTHING, check_services, function_of, tags_of
+from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
+from polybus.topology.limits import GCP
+from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
+
+__all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "label", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class GcpSettings:
+    """What the stack config says.
+
+    `project` of None means the provider's own. `project_number` saves a look-up of it. `regions` are where messages may
+    be stored. `kms_key` is the resource name of a customer-managed key. `members` says who each service is, as
+    `serviceAccount:<email>`; `push_account` is the e-mail of the service account that push requests are signed for.
+    """
+
+    stack: str = ""
+    project: str | None = None
+    project_number: str | None = None
+    regions: tuple[str, ...] = ()
+    kms_key: str | None = None
+    push_account: str | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    members: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+
+@dataclass(frozen=True, slots=True)
+class GcpPlan:
+    """The resources, in an order in which they can be created; `lookup` resources are read, not created."""
+
+    topology: Topology
+    settings: GcpSettings
+    resources: tuple[Resource, ...]
+
+
+def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
+    """Plan a topology for Google Cloud; raises UnsupportedFeature with everything that Pub/Sub can't do of it."""
+    chosen = settings or GcpSettings()
+    check.refuse(topology, "gcp", stack=chosen.stack)
+    check_services(topology, chosen.members, "gcp members")
+    planner = _Planner(topology, chosen)
+    resources = [*planner.resources()]
+    resources += gcp_rights.resources(topology, chosen.members, planner.agent, planner.inside)
+    resources += gcp_watch.resources(topology, planner.names, planner.inside)
+    return GcpPlan(topology, chosen, tuple(resources))
+
+
+def binding(plan: GcpPlan, outputs: Mapping[str, Mapping[str, str]]) -> Binding:
+    """Give the binding of a realised plan; `outputs` has each resource's outputs, by its logical name."""
+    return _binding(plan, found_in(outputs))
+
+
+def binding_values(plan: GcpPlan) -> dict[str, Any]:
+    """Give the binding as plain data with references in it: what a stack exports once they are known."""
+    values: dict[str, Any] = unmarked(msgspec.to_builtins(_binding(plan, marked)))
+    return values
+
+
+def label(text: str) -> str:
+    """Make a text fit for a label: lower case, up to 63 of a-z 0-9 _ -."""
+    return re.sub(r"[^a-z0-9_-]", "-", text.lower())[: GCP.label_characters.most]
+
+
+def _binding(plan: GcpPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
+    topology = plan.topology
+    size = GCP.default_message_bytes
+
+    def place(item: Subscription | Queue) -> Place:
+        topic = gcp_rights.topic_of(topology, item.topic if isinstance(item, Subscription) else item.name)
+        options = {"topic": find(topic), "dead_letter_topic": find(Ref(f"{item.name}-dead-letters-topic", "id"))}
+        letters = find(Ref(f"{item.name}-dead-letters", "id"))
+        return Place(find(Ref(f"{item.name}-subscription", "id")), letters, size, options)
+
+    return binding_of(
+        topology,
+        backend="gcp",
+        settings={"project": plan.settings.project} if plan.settings.project else {},
+        topics={name: Place(find(gcp_rights.topic_of(topology, name)), max_size=size) for name in topology.topics},
+        subscriptions={item.name: place(item) for item in topology.subscriptions.values()},
+        queues={item.name: place(item) for item in topology.queues.values()},
+    )
+
+
+class _Planner:
+    """Plans one topology for one stack."""
+
+    def __init__(self, topology: Topology, settings: GcpSettings) -> None:
+        self._topology = topology
+        self._settings = settings
+        self.names = Names(topology.name, settings.stack, round(GCP.topic_name.length.most))
+        tags = tags_of(topology, settings.stack, settings.labels)
+        self._labels = {label(key): label(value) for key, value in tags.items()}
+
+    @property
+    def inside(self) -> dict[str, Any]:
+        """Give the arguments that place a resource in the project."""
+        return {"project": self._settings.project} if self._settings.project else {}
+
+    @property
+    def agent(self) -> Join:
+        """Name the Pub/Sub service agent of the project, which forwards dead letters."""
+        number: str | Ref = self._settings.project_number or Ref("project", "number")
+        return Join(("serviceAccount:service-", number, "@gcp-sa-pubsub.iam.gserviceaccount.com"))
+
+    def resources(self) -> Iterator[Resource]:
+        if self._settings.project_number is None:
+            asked = {"project_id": self._settings.project}
+            yield Resource("gcp:organizations/getProject:getProject", "project", asked, "lookup", "$.bus")
+        for entry in published(self._topology):
+            if entry.existing is None:
+                options = entry.options.get("gcp", {}) if isinstance(entry, Topic) else {}
+                topic = self._topic(self.names.of(entry.name), options)
+                kind = "topic" if isinstance(entry, Topic) else "queue's topic"
+                yield Resource("gcp:pubsub/topic:Topic", f"{entry.name}-topic", topic, kind, path_of(entry))
+        for item in consumed(self._topology):
+            yield from self._letters(item)
+            yield self._subscription(item)
+
+    def _topic(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        regions = {"allowed_persistence_regions": list(self._settings.regions)}
+        return {
+            "name": name,
+            **self.inside,
+            "labels": self._labels,
+            "kms_key_name": self._settings.kms_key,
+            "message_storage_policy": regions if self._settings.regions else None,
+            **options,
+        }
+
+    def _subscription(self, item: Subscription | Queue) -> Resource:
+        filtered = isinstance(item, Subscription)
+        topic = item.topic if isinstance(item, Subscription) else item.name
+        push = item.push if isinstance(item, Subscription) else None
+        tag = subscription_tag(self._topology.name, item.name)
+        attempts = item.max_attempts if push else net_attempts(GCP, item.max_attempts)
+        properties = {
+            **self._common(item, self.names.of(item.name), item.retention),
+            "topic": gcp_rights.topic_of(self._topology, topic),
+            "filter": compile_filter(item.filter, tag) if isinstance(item, Subscription) else None,
+            "enable_message_ordering": self._topology.is_ordered(item.name),
+            "dead_letter_policy": {
+                "dead_letter_topic": Ref(f"{item.name}-dead-letters-topic", "id"),
+                "max_delivery_attempts": attempts,
+            },
+            **(self._push(item, push) if isinstance(item, Subscription) and push else {}),
+            **item.options.get("gcp", {}),
+        }
+        kind = ("push" if push else "subscription") if filtered else "queue"
+        type_, name = "gcp:pubsub/subscription:Subscription", f"{item.name}-subscription"
+        return Resource(type_, name, properties, kind, path_of(item), keeps_messages=True)
+
+    def _letters(self, item: Subscription | Queue) -> Iterator[Resource]:
+        entry, name = path_of(item), f"{item.name}-dead-letters"
+        topic = self._topic(self.names.dead_letters(item.name), {})
+        yield Resource("gcp:pubsub/topic:Topic", f"{name}-topic", topic, "dead letters' topic", entry)
+        properties = {
+            **self._common(item, self.names.dead_letters(item.name), item.dead_letter_retention),
+            "topic": Ref(f"{name}-topic", "id"),
+        }
+        type_ = "gcp:pubsub/subscription:Subscription"
+        yield Resource(type_, name, properties, "dead letters", entry, keeps_messages=True)
+
+    def _common(self, item: Subscription | Queue, name: str, retention: float) -> dict[str, Any]:
+        return {
+            "name": name,
+            **self.inside,
+            "ack_deadline_seconds": math.ceil(GCP.lease.clamp(item.lease)),
+            "message_retention_duration": f"{round(retention)}s",
+            "expiration_policy": {"ttl": ""},  # never; the default deletes a subscription that was idle for 31 days
+            "labels": self._labels,
+        }
+
+    def _push(self, item: Subscription, push: Push) -> dict[str, Any]:
+        """Give the arguments of a push: signed where an account is configured, with the declared backoff."""
+        endpoint = (
+            push.endpoint if push.function is None else function_of(item, push, self._settings.functions, "https:")
+        )
+        account = self._settings.push_account
+        config = {
+            "push_endpoint": endpoint,
+            **({"oidc_token": {"service_account_email": account, "audience": endpoint}} if account else {}),
+            **({"no_wrapper": {"write_metadata": True}} if push.raw else {}),
+        }
+        backoff = {
+            "minimum_backoff": f"{item.backoff.initial:g}s",
+            "maximum_backoff": f"{item.backoff.maximum:g}s",
+        }
+        return {"push_config": config, "retry_policy": backoff}

@@ -1,0 +1,112 @@
+"""Watching on Google Cloud: alert policies of Cloud Monitoring, who hears of them, and a dashboard.
+
+Source of the metrics: "Google Cloud metrics: pubsub" in the Cloud Monitoring documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from polybus.plan.names import Names
+from polybus.plan.rules import consumed
+from polybus.plan.values import Json, Ref, Resource
+from polybus.topology.model import Subscription, Topology
+
+__all__ = ["resources"]
+
+_ENTRY = "$.alarms"
+_WAITING = "subscription/num_undelivered_messages"
+_AGE = "subscription/oldest_unacked_message_age"
+_PUSHES = "subscription/push_request_count"
+_FAILED = ' AND metric.labels.response_class != "ack"'
+
+
+def resources(topology: Topology, names: Names, inside: Mapping[str, Any]) -> Iterator[Resource]:
+    """Plan what `[alarms]` asks for; nothing without it."""
+    alarms = topology.alarms
+    if alarms is None:
+        return
+    channels: list[str | Ref] = []
+    if alarms.notify.topic is not None:
+        yield _channel("topic", "pubsub", {"topic": alarms.notify.topic}, inside)
+        channels.append(Ref("bus.alarms-topic", "id"))
+    if alarms.notify.email is not None:
+        yield _channel("email", "email", {"email_address": alarms.notify.email}, inside)
+        channels.append(Ref("bus.alarms-email", "id"))
+    common = {**inside, "combiner": "OR", "notification_channels": channels}
+    for item in consumed(topology):
+        name, source, letters = item.name, names.of(item.name), names.dead_letters(item.name)
+        words = f"{name} has dead letters: look with `polybus dead-letter list`"
+        yield _policy(f"{name}-letters", words, _over(_WAITING, letters, alarms.dead_letters), common)
+        words = f"the oldest message of {name} waits too long: its consumers are down or too slow"
+        yield _policy(f"{name}-age", words, _over(_AGE, source, alarms.oldest_age), common)
+        words = f"{name} has a backlog: its consumers are too slow"
+        yield _policy(f"{name}-backlog", words, _over(_WAITING, source, alarms.backlog), common)
+        if isinstance(item, Subscription) and item.push is not None:
+            words = f"Pub/Sub can't deliver {name} to its endpoint"
+            over = _over(_PUSHES, source, alarms.failed_pushes, more=_FAILED)
+            yield _policy(f"{name}-pushes", words, over, common)
+    yield _dashboard(topology, names, inside)
+
+
+def _channel(what: str, type_: str, labels: dict[str, str], inside: Mapping[str, Any]) -> Resource:
+    properties = {**inside, "type": type_, "display_name": f"polybus alarms by {what}", "labels": labels}
+    token = "gcp:monitoring/notificationChannel:NotificationChannel"  # noqa: S105 - a resource type, no secret
+    return Resource(token, f"bus.alarms-{what}", properties, "alarm", _ENTRY)
+
+
+def _series(metric: str, subscription: str, more: str = "") -> str:
+    return (
+        f'resource.type = "pubsub_subscription" AND resource.labels.subscription_id = "{subscription}" '
+        f'AND metric.type = "pubsub.googleapis.com/{metric}"{more}'
+    )
+
+
+def _over(metric: str, subscription: str, threshold: float, *, more: str = "") -> dict[str, Any]:
+    """Give a condition that holds at the threshold: Cloud Monitoring compares with greater than alone."""
+    summed = metric == _PUSHES
+    aligner, reducer = ("ALIGN_DELTA", "REDUCE_SUM") if summed else ("ALIGN_MAX", "REDUCE_MAX")
+    return {
+        "filter": _series(metric, subscription, more),
+        "comparison": "COMPARISON_GT",
+        "threshold_value": threshold - 1,
+        "duration": "0s",
+        "aggregations": [{"alignment_period": "300s", "per_series_aligner": aligner, "cross_series_reducer": reducer}],
+    }
+
+
+def _policy(name: str, words: str, condition: dict[str, Any], common: Mapping[str, Any]) -> Resource:
+    properties = {
+        **common,
+        "display_name": f"polybus {name}",
+        "conditions": [{"display_name": words, "condition_threshold": condition}],
+        "documentation": {"content": words, "mime_type": "text/markdown"},
+    }
+    token = "gcp:monitoring/alertPolicy:AlertPolicy"  # noqa: S105 - a resource type, no secret
+    return Resource(token, f"{name}-alarm", properties, "alarm", _ENTRY)
+
+
+def _dashboard(topology: Topology, names: Names, inside: Mapping[str, Any]) -> Resource:
+    """Plan one chart an entry: waiting messages and dead letters."""
+    widgets = [
+        {
+            "title": item.name,
+            "xyChart": {
+                "dataSets": [
+                    _data_set(names.of(item.name), "waiting"),
+                    _data_set(names.dead_letters(item.name), "dead letters"),
+                ]
+            },
+        }
+        for item in consumed(topology)
+    ]
+    body = {"displayName": names.of("bus"), "gridLayout": {"columns": "3", "widgets": widgets}}
+    type_ = "gcp:monitoring/dashboard:Dashboard"
+    return Resource(type_, "dashboard", {**inside, "dashboard_json": Json(body)}, "dashboard", _ENTRY)
+
+
+def _data_set(subscription: str, legend: str) -> dict[str, Any]:
+    aggregation = {"alignmentPeriod": "60s", "perSeriesAligner": "ALIGN_MAX"}
+    query = {"timeSeriesFilter": {"filter": _series(_WAITING, subscription), "aggregation": aggregation}}
+    return {"timeSeriesQuery": query, "plotType": "LINE", "legendTemplate": legend}

@@ -1,0 +1,105 @@
+"""Any plan as rows for people: what there will be, what it is called there, and how it is set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from polybus.plan import aws, azure, gcp, local
+from polybus.plan.aws import AwsPlan, AwsSettings
+from polybus.plan.azure import AzurePlan, AzureSettings
+from polybus.plan.gcp import GcpPlan, GcpSettings
+from polybus.plan.local import LocalPlan
+from polybus.plan.values import Join, Json, Ref, Resource
+from polybus.topology.model import Topology
+
+__all__ = ["PLACES", "Plan", "Row", "describe", "plan_for"]
+
+PLACES = ("local", "aws", "azure", "gcp")
+
+Plan: TypeAlias = AwsPlan | AzurePlan | GcpPlan | LocalPlan
+
+_NAMES = (
+    "name",
+    "topic_name",
+    "subscription_name",
+    "queue_name",
+    "namespace_name",
+    "resource_group_name",
+    "rule_name",
+    "dashboard_name",
+    "display_name",
+    "private_endpoint_name",
+    "action_group_name",
+)
+_LEFT_OUT = frozenset((*_NAMES, "tags", "labels", "project"))
+_LONGEST = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One resource: its kind in our words, the entry it comes from, its name on the cloud ("" where it has none)."""
+
+    kind: str
+    logical: str
+    physical: str
+    settings: Mapping[str, str]
+
+
+def plan_for(topology: Topology, place: str, *, stack: str = "") -> Plan:
+    """Plan a topology for one of PLACES with the settings that need no stack config."""
+    match place:
+        case "aws":
+            return aws.plan(topology, AwsSettings(stack=stack))
+        case "azure":
+            return azure.plan(topology, AzureSettings(stack=stack))
+        case "gcp":
+            return gcp.plan(topology, GcpSettings(stack=stack))
+        case "local":
+            return local.plan(topology)
+    raise ValueError(f"no plan for {place!r}; there are: {', '.join(PLACES)}")
+
+
+def describe(plan: Plan) -> list[Row]:
+    """Give one row a resource, in the plan's order."""
+    if isinstance(plan, LocalPlan):
+        return [
+            Row(item.kind, item.logical, item.address, {"of": item.of} if item.of else {}) for item in plan.resources
+        ]
+    return [_row(resource) for resource in plan.resources]
+
+
+def _row(resource: Resource) -> Row:
+    physical = next((resource.properties[key] for key in _own_name(resource) if key in resource.properties), "")
+    settings = {key: _short(value) for key, value in resource.properties.items() if key not in _LEFT_OUT}
+    return Row(
+        resource.kind, resource.entry.removeprefix("$."), physical if isinstance(physical, str) else "", settings
+    )
+
+
+def _own_name(resource: Resource) -> tuple[str, ...]:
+    """Put the argument that names this type first: a subscription's arguments have the name of its topic too."""
+    type_ = resource.type.rpartition(":")[2].lower()
+    return tuple(sorted(_NAMES, key=lambda name: name.replace("_", "").removesuffix("name") != type_))
+
+
+def _short(value: Any) -> str:
+    text = _text(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Join):
+        return "".join(_text(part) for part in value.parts)
+    if isinstance(value, Json):
+        return _text(value.value)
+    if isinstance(value, Ref):
+        return str(value)
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_text(item) for item in value) + "]"
+    return str(value)

@@ -28,8 +28,9 @@ def command(
         Path | None, typer.Option("--output", "-o", help="A file; by default stdout.", show_default=False)
     ] = None,
 ) -> None:
-    """Draw a topology: services, topics, subscriptions with their filters, queues and dead letters.
+    """Draw a topology as Mermaid or SVG.
 
+    It has the services, topics, subscriptions with their filters, queues and dead letters.
     Mermaid goes into a Markdown document as it is; SVG opens in a browser.
     """
     from polybus.plan.diagram import mermaid, svg

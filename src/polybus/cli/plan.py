@@ -36,9 +36,10 @@ def command(
     stack: options.Stack = "",
     json: options.Json = False,
 ) -> None:
-    """Show what each cloud would hold for a topology: every resource, its physical name and its settings.
+    """Show what each cloud would hold for a topology.
 
-    Nothing is asked of a cloud. Exits with 1 for what a cloud refuses; `polybus check` tells all of it.
+    That is every resource with its physical name and settings; nothing is asked of a cloud. Exits with 1 for what a
+    cloud refuses; `polybus check` tells all of it.
     """
     from polybus.topology.file import load
 

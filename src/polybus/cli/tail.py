@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,12 +51,14 @@ async def _tail(source: str, binding: str | None, wait: float | None, limit: int
         entity = _choose(bus, source)
         if entity.name != source:
             note(f"reading {entity.name}, the tap of {source}")
-        shown = 0
-        async for message in _read_tap(bus, entity.name, wait) if entity.tap else _peek(bus, entity, wait):
+        left = itertools.count(limit - 1, -1) if limit is not None else itertools.repeat(1)
+
+        def show(message: Message) -> bool:
+            """Print a message, and tell whether there may be more."""
             _print(message, json=json)
-            shown += 1
-            if shown == limit:
-                break
+            return next(left) > 0
+
+        await (_read_tap if entity.tap else _peek)(bus, entity, wait, show)
 
 
 def _choose(bus: Bus, source: str) -> Entity:
@@ -83,8 +86,8 @@ def _declare_tap(topic: str) -> str:
     return f'declare [subscriptions.{topic}-tap] with topic = "{topic}" and tap = true, and tail that'
 
 
-async def _read_tap(bus: Bus, name: str, wait: float | None) -> AsyncIterator[Message]:
-    async with bus.consume(name, concurrency=1) as deliveries:
+async def _read_tap(bus: Bus, entity: Entity, wait: float | None, show: Callable[[Message], bool]) -> None:
+    async with bus.consume(entity.name, concurrency=1) as deliveries:
         coming = aiter(deliveries)
         while True:
             following = asyncio.ensure_future(anext(coming))
@@ -93,16 +96,19 @@ async def _read_tap(bus: Bus, name: str, wait: float | None) -> AsyncIterator[Me
                 following.cancel()
                 return
             async with following.result() as delivery:
-                yield delivery.message
+                more = show(delivery.message)
+            if not more:
+                return
 
 
-async def _peek(bus: Bus, entity: Entity, wait: float | None) -> AsyncIterator[Message]:
+async def _peek(bus: Bus, entity: Entity, wait: float | None, show: Callable[[Message], bool]) -> None:
     after: str | None = None
     while True:
         page = await bus.call(_page(entity, after))
         for peeked in page:
             after = peeked.position
-            yield peeked.message
+            if not show(peeked.message):
+                return
         if page:
             continue
         if wait is not None:

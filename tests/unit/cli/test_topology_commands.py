@@ -1,0 +1,79 @@
+"""`polybus check`, `plan` and `diagram`: they read a topology and ask nothing of a cloud."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOOD = '[bus]\nname = "shop"\n\n[topics.orders]\n\n[subscriptions.billing]\ntopic = "orders"\n'
+
+
+@pytest.fixture
+def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "polybus.toml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_check_says_ok_for_each_cloud(cli: Callable, good: Path) -> None:
+    result = cli("check", "--no-notes")
+    assert result.code == 0
+    assert result.out == "aws: ok\nazure: ok\ngcp: ok\n"
+
+
+def test_check_names_place_limit_and_what_works(cli: Callable, shop) -> None:
+    result = cli("check", "--cloud", "gcp")
+    assert result.code == 1
+    assert "error at $.queues.jobs.max_delay: 15m; Pub/Sub has no delay" in result.out
+    assert "instead: " in result.out
+    assert "refused by gcp" in result.err
+    assert cli("check", "--cloud", "aws").code == 0
+
+
+def test_check_as_json_is_pure(cli: Callable, shop) -> None:
+    result = cli("check", "--json")
+    found = result.json()
+    assert result.code == 1
+    assert found["ok"] is False
+    assert found["clouds"]["aws"]["ok"] is True
+    [error] = [it for it in found["clouds"]["gcp"]["findings"] if it["severity"] == "error"]
+    assert error["path"] == "$.queues.jobs.max_delay"
+    assert result.err == ""
+
+
+def test_the_topology_is_found_upward(cli: Callable, good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = good / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    assert cli("check", "--json").json()["topology"] == str(good / "polybus.toml")
+
+
+def test_without_a_topology_it_says_what_to_do(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = cli("check")
+    assert result.code == 2
+    assert f"there is no polybus.toml in {tmp_path} or above" in result.err.replace("\n", " ")
+    assert "polybus init" in result.err
+
+
+def test_plan_lists_what_the_embedded_store_holds(cli: Callable, good: Path) -> None:
+    result = cli("plan", "--cloud", "local", "--json")
+    assert result.code == 0
+    kinds = [(found["kind"], found["address"]) for found in result.json()["plans"]["local"]]
+    assert kinds == [
+        ("topic", "orders"),
+        ("subscription", "billing"),
+        ("dead letters", "billing-dead-letters"),
+    ]
+    table = cli("plan", "--cloud", "local").out
+    assert "billing-dead-letters" in table
+
+
+def test_diagram_is_mermaid_or_svg(cli: Callable, shop, tmp_path: Path) -> None:
+    assert cli("diagram").out.startswith("flowchart LR\n")
+    assert cli("diagram", "-o", tmp_path / "shop.svg").code == 0
+    assert ElementTree.parse(tmp_path / "shop.svg").getroot().tag.endswith("svg")
+    assert cli("diagram", "--format", "svg").out == (tmp_path / "shop.svg").read_text()

@@ -1,0 +1,247 @@
+"""Whatever a client sends, the server answers with a refusal and goes on serving."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.server import running_in_thread
+
+SQS = [
+    "SendMessage",
+    "SendMessageBatch",
+    "ReceiveMessage",
+    "DeleteMessage",
+    "DeleteMessageBatch",
+    "ChangeMessageVisibility",
+]
+SQS += [
+    "ChangeMessageVisibilityBatch",
+    "CreateQueue",
+    "SetQueueAttributes",
+    "GetQueueAttributes",
+    "ListQueues",
+    "PurgeQueue",
+]
+SQS += [
+    "StartMessageMoveTask",
+    "CancelMessageMoveTask",
+    "ListMessageMoveTasks",
+    "AddPermission",
+    "TagQueue",
+    "GetQueueUrl",
+]
+SNS = [
+    "Publish",
+    "PublishBatch",
+    "Subscribe",
+    "CreateTopic",
+    "SetTopicAttributes",
+    "SetSubscriptionAttributes",
+    "ListTopics",
+]
+SNS += ["TagResource", "GetTopicAttributes", "ListSubscriptionsByTopic", "AddPermission", "DeleteTopic", "Unsubscribe"]
+
+QUEUE = "http://local/000000000000/q"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:t"
+PARAMS = [
+    "QueueUrl",
+    "QueueName",
+    "MessageBody",
+    "MessageAttributes",
+    "Attributes",
+    "AttributeNames",
+    "Entries",
+    "ReceiptHandle",
+    "NextToken",
+    "Label",
+    "VisibilityTimeout",
+    "DelaySeconds",
+    "MaxNumberOfMessages",
+    "MessageGroupId",
+    "Tags",
+    "TagKeys",
+    "SourceArn",
+    "TaskHandle",
+    "Actions",
+    "MaxResults",
+    "MessageSystemAttributes",
+    "AWSAccountIds",
+    "WaitTimeSeconds",
+]
+FORM = [
+    "TopicArn",
+    "Message",
+    "Subject",
+    "MessageStructure",
+    "Protocol",
+    "Endpoint",
+    "Name",
+    "AttributeName",
+    "AttributeValue",
+    "NextToken",
+    "Attributes.entry.1.key",
+    "Attributes.entry.1.value",
+    "MessageAttributes.entry.1.Name",
+    "SubscriptionArn",
+    "MessageAttributes.entry.1.Value.DataType",
+    "MessageAttributes.entry.1.Value.StringValue",
+    "Tags.member.1.Key",
+    "PublishBatchRequestEntries.member.1.Id",
+    "PublishBatchRequestEntries.member.1.Message",
+    "Attributes",
+    "MessageAttributes.x",
+    "PublishBatchRequestEntries.member.x",
+    "Tags.member",
+    "ResourceArn",
+    "Label",
+    "AWSAccountId.member.1",
+    "ActionName.member.1",
+]
+
+text = st.text(max_size=12) | st.sampled_from(
+    [QUEUE, TOPIC, "FilterPolicy", "Policy", "RedrivePolicy", "sqs", "String", '{"a": [{"numeric": [">"]}]}', "1", "["]
+)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | text,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["Id", "MessageBody", "DataType", "StringValue", "Policy"]) | text, inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[AwsServer]:
+    with running_in_thread(AwsServer()) as server:
+        ask(server, {"X-Amz-Target": "AmazonSQS.CreateQueue"}, b'{"QueueName": "q"}')
+        ask(server, {}, b"Action=CreateTopic&Name=t", service="sns")
+        yield server
+
+
+def ask(
+    server: AwsServer,
+    headers: dict[str, str],
+    body: bytes,
+    *,
+    service: str = "sqs",
+    path: str = "/",
+    method: str = "POST",
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    signed = f"AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/{service}/aws4_request, Signature=0"
+    try:
+        connection.request(method, path, body, {"Authorization": signed, **headers})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def still_serves(server: AwsServer) -> None:
+    status, body = ask(server, {"X-Amz-Target": "AmazonSQS.GetQueueUrl"}, b'{"QueueName": "q"}')
+    assert (status, b"/q" in body) == (200, True)
+
+
+quick = settings(
+    database=None,
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@quick
+@given(st.sampled_from(SQS), st.dictionaries(st.sampled_from(PARAMS), values, max_size=6), st.booleans())
+def test_parameters_of_any_shape_in_json(server: AwsServer, action: str, params: dict[str, Any], there: bool) -> None:
+    params = {**({"QueueUrl": QUEUE} if there else {}), **params}
+    params.pop("WaitTimeSeconds", None)
+    status, _ = ask(server, {"X-Amz-Target": f"AmazonSQS.{action}"}, json.dumps(params).encode())
+    assert 200 <= status < 500
+    still_serves(server)
+
+
+@quick
+@given(
+    st.sampled_from(SNS + SQS),
+    st.dictionaries(st.sampled_from(FORM) | text, text, max_size=6),
+    st.booleans(),
+    st.sampled_from(["sns", "sqs", "sts", "s3"]),
+)
+def test_forms_of_any_shape(server: AwsServer, action: str, form: dict[str, str], there: bool, service: str) -> None:
+    form = {"Action": action, **({"TopicArn": TOPIC} if there and action != "DeleteTopic" else {}), **form}
+    form.pop("WaitTimeSeconds", None)
+    status, _ = ask(server, {}, urlencode(form).encode(), service=service)
+    assert 200 <= status < 500
+
+
+@quick
+@given(st.binary(max_size=200), st.sampled_from(["", "AmazonSQS.SendMessage", "AmazonSQS.", "x", "..", "AmazonSNS.x"]))
+def test_bodies_and_targets_of_any_kind(server: AwsServer, body: bytes, target: str) -> None:
+    status, _ = ask(server, {"X-Amz-Target": target} if target else {}, body)
+    assert 400 <= status < 500
+    status, _ = ask(
+        server, {"X-Amz-Target": target} if target else {}, body, service="sns", path="/%00?Action=%7f&a.b=%ff"
+    )
+    assert 400 <= status < 500
+
+
+@quick
+@given(st.binary(min_size=1, max_size=300))
+def test_bytes_that_are_no_http(server: AwsServer, raw: bytes) -> None:
+    with socket.create_connection((server.host, server.port), timeout=30) as connection:
+        connection.sendall(raw + b"\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            pass
+    still_serves(server)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+        b'{"QueueUrl": "http://[", "MessageBody": "x"}',
+        b'{"QueueUrl": "\\ud800", "MessageBody": "x"}',
+        b'{"MessageBody": "\xff"}',
+        b'{"MaxNumberOfMessages": 1e400}',
+    ],
+)
+def test_json_that_hurts(server: AwsServer, body: bytes) -> None:
+    status, _ = ask(server, {"X-Amz-Target": "AmazonSQS.SendMessage"}, body)
+    assert 400 <= status < 500
+    still_serves(server)
+
+
+def test_forms_that_hurt(server: AwsServer) -> None:
+    for body in (b"a=1&" * 10_000, b".".join([b"a"] * 5_000) + b"=1", b"A.member.99999999999=1", b"A.entry=1&A=2"):
+        status, _ = ask(server, {}, b"Action=CreateTopic&Name=x&" + body, service="sns")
+        assert 200 <= status < 500
+    still_serves(server)
+
+
+def test_a_request_that_is_too_large_is_refused(server: AwsServer) -> None:
+    status, _ = ask(server, {"X-Amz-Target": "AmazonSQS.SendMessage"}, b" " * (9 * 1024 * 1024))
+    assert status == 413
+    still_serves(server)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"])
+def test_other_methods(server: AwsServer, method: str) -> None:
+    status, _ = ask(server, {}, b"", path="/000000000000/q", method=method)
+    assert status == 200 if method == "GET" else 400 <= status < 500
+    still_serves(server)

@@ -51,6 +51,7 @@ class Invoker:
         self._decode = handler.signature.decode
         self._running = running
         self._deliveries: set[Delivery] = set()
+        self._interrupted = False
         self._pool: concurrent.futures.ThreadPoolExecutor | None = None
         self._call: Callable[[Any, Delivery], Awaitable[Any]] = handler.signature.call
         if handler.signature.blocking:
@@ -60,6 +61,9 @@ class Invoker:
             )
 
     async def __call__(self, delivery: Delivery) -> None:
+        if self._interrupted:
+            await delivery.give_back()
+            return
         body = self._read(delivery)
         task = asyncio.current_task()
         self._running[task] = self._handler.name
@@ -116,7 +120,8 @@ class Invoker:
             )
 
     def interrupt(self) -> None:
-        """Cancel what is being handled: it is given back at once."""
+        """Cancel what is being handled, and handle nothing more: it is given back at once."""
+        self._interrupted = True
         for delivery in list(self._deliveries):
             delivery.cancel()
 

@@ -41,11 +41,12 @@ class HealthServer:
 
     async def __aenter__(self) -> HealthServer:
         host, port = self._wanted
+        if not 0 <= port <= 65_535:  # the system's resolver would take it modulo 65,536
+            raise ConfigError(f"health port {port}: a port is 0 to 65,535; choose another with --health")
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=_HEAD)
-        except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(f"health port {port}: {reason}; choose another with --health") from None
+        except OSError as error:
+            raise ConfigError(f"health port {port}: {error.strerror or error}; choose another with --health") from None
         _log.info("health: GET /live and /ready on port %d", self.port)
         return self
 

@@ -24,6 +24,7 @@ class Session:
     def __init__(self, bus: Bus, handlers: Sequence[Handler], running: Running) -> None:
         self.bus = bus
         self._stop = asyncio.Event()
+        self._interrupted = False
         self._invokers = [Invoker(handler, running) for handler in handlers]
         self.consumers: list[Consumer] = [
             bus.consumer(handler.source, invoker, options=handler.options)
@@ -61,6 +62,7 @@ class Session:
         Raises what a consumer ended with. `grace` None is each handler's own.
         """
         self._stop.set()
+        grace = 0.0 if self._interrupted else grace
         try:
             await asyncio.gather(*(consumer.drain(grace) for consumer in self.consumers))
             results = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -72,7 +74,8 @@ class Session:
                 raise result
 
     def interrupt(self) -> None:
-        """Cancel the handlers that still run; a drain that is under way ends soon after."""
+        """Cancel the handlers that still run; a drain that is under way, or comes, ends soon after."""
+        self._interrupted = True
         for invoker in self._invokers:
             invoker.interrupt()
 

@@ -198,7 +198,11 @@ def test_a_lost_session_lock_is_told(client: ServiceBusClient, queue: Queues, cl
         (message,) = receiver.receive_messages(1)
         clock.advance(31)
         with pytest.raises(SessionLockLostError):
-            receiver.complete_message(message)
+            receiver.session.renew_lock()
+    with client.get_queue_receiver(name, session_id="A", max_wait_time=WAIT) as receiver:
+        (again,) = receiver.receive_messages(1)
+        assert (again.sequence_number, again.delivery_count) == (message.sequence_number, 1)
+        receiver.complete_message(again)
 
 
 async def test_the_asynchronous_client(server: ServiceBusServer, queue: Queues) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import weakref
 from collections.abc import Callable
 
 __all__ = ["Acceptor"]
@@ -31,6 +32,7 @@ class Acceptor:
         self._patience = patience
         self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._transports: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
 
     def listen(self, host: str, port: int) -> int:
         """Listen there too; return the real port; raise OSError where it is taken."""
@@ -80,9 +82,11 @@ class Acceptor:
             factory = self._amqp if first == AMQP_FIRST else self._http
             tls = self._tls if first == TLS_HANDSHAKE else None
             handed_on = True
-            await loop.connect_accepted_socket(
-                factory, accepted, ssl=tls, ssl_handshake_timeout=None if tls is None else self._patience
+            patience = None if tls is None else self._patience
+            transport, _ = await loop.connect_accepted_socket(
+                factory, accepted, ssl=tls, ssl_handshake_timeout=patience, ssl_shutdown_timeout=patience
             )
+            self._transports.add(transport)
         except (TimeoutError, OSError) as error:  # ssl.SSLError is an OSError
             log.debug("a connection ended before it said anything: %s", error)
         finally:
@@ -110,6 +114,15 @@ class Acceptor:
         for listener in self._sockets:
             listener.close()
         self._sockets.clear()
+
+    async def abort(self) -> None:
+        """End every connection without waiting for the peer's farewell."""
+        for transport in list(self._transports):
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        # A transport closes its socket on the loop's next turn; below TLS lies another that does so on the one after.
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

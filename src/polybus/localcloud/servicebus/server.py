@@ -185,17 +185,16 @@ class ServiceBusServer:
         return runner.server
 
     async def stop(self) -> None:
-        if self._acceptor is not None:
-            await self._acceptor.close()
-            self._acceptor = None
+        acceptor, self._acceptor = self._acceptor, None
+        if acceptor is not None:
+            await acceptor.close()
         for connection in list(self._shared.connections):
             connection.close(Refusal("amqp:connection:forced", "The server is stopping."))
-        while self._shared.connections:
-            await asyncio.sleep(0)
-            self._abort_all()
         if self._http is not None:
             await self._http.cleanup()
             self._http = None
+        if acceptor is not None:
+            await acceptor.abort()
         self._namespace.close(Refusal("amqp:connection:forced", "The server is stopping."))
         await self._journal.settle()
         await self._store.close()

@@ -102,9 +102,10 @@ def read(body: bytes) -> tuple[int, list[Any], int]:
 
 
 def _fits(found: Any, kind: type, bounded: bool) -> bool:
-    if type(found) is not kind:  # a bool is an int to isinstance
+    if found.__class__ is not kind:  # a bool is an int to isinstance
         return False
-    return kind is not int or (found >= 0 and not (bounded and found > 0xFFFFFFFF))
+    number: Any = found
+    return kind is not int or (number >= 0 and not (bounded and number > 0xFFFFFFFF))
 
 
 def performative(code: int, fields: Sequence[bytes]) -> bytes:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -190,6 +195,56 @@ def open_rig() -> Iterator[Callable[[PubsubServer], Rig]]:
             return stack.enter_context(contextlib.closing(Rig(f"{started.host}:{started.port}")))
 
         yield opened
+
+
+class Process:
+    """`python -m polybus.localcloud.run gcp` in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "polybus.localcloud.run", "gcp", *arguments]
+        self._popen = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._popen.stdout is not None
+        ready, host, port = self._popen.stdout.readline().split()
+        assert ready == "ready"
+        self.address = f"{host}:{port}"
+        self.port = port
+
+    def resident(self) -> int:
+        """Bytes of memory that it has now."""
+        pages = Path(f"/proc/{self._popen.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used."""
+        fields = Path(f"/proc/{self._popen.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def end(self, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal and return the exit code."""
+        self._popen.send_signal(number)
+        self._popen.communicate(timeout=BOUND)
+        return self._popen.returncode
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., Process]]:
+    """Starts server processes, and ends them with the test."""
+    started: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        started.append(Process(*arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.end()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], Rig]]:
+    """Opens rigs to any address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda address: stack.enter_context(contextlib.closing(Rig(address)))
 
 
 @pytest.fixture

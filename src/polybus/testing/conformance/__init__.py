@@ -1,0 +1,64 @@
+"""The conformance suite: what every backend keeps, clause by clause.
+
+A backend proves itself with a rig and one class (docs/write-a-backend.md):
+
+    from polybus.testing.conformance import Conformance
+
+    class TestAcme(Conformance):
+        rig = AcmeRig
+
+One class inherits all themes, so that the topology is realised once. Each test's name carries its clause:
+`pytest -k D12_` runs those of D12.
+"""
+
+from __future__ import annotations
+
+from polybus.testing.conformance.dead_letters import DeadLetters
+from polybus.testing.conformance.delays import Delays
+from polybus.testing.conformance.delivering import Delivering
+from polybus.testing.conformance.draining import Draining
+from polybus.testing.conformance.foreign import Foreign
+from polybus.testing.conformance.leases import Leases
+from polybus.testing.conformance.limits import Limits
+from polybus.testing.conformance.ordering import Ordering
+from polybus.testing.conformance.publishing import Publishing
+from polybus.testing.conformance.redriving import Redriving
+from polybus.testing.conformance.retrying import Retrying
+from polybus.testing.conformance.suite import Suite
+from polybus.testing.rig import MAY_REFUSE, BaseRig, Refusal, Rig
+
+__all__ = [
+    "MAY_REFUSE",
+    "BaseRig",
+    "Conformance",
+    "DeadLetters",
+    "Delays",
+    "Delivering",
+    "Draining",
+    "Foreign",
+    "Leases",
+    "Limits",
+    "Ordering",
+    "Publishing",
+    "Redriving",
+    "Refusal",
+    "Retrying",
+    "Rig",
+    "Suite",
+]
+
+
+class Conformance(
+    Publishing,
+    Limits,
+    Retrying,
+    Ordering,
+    Delays,
+    Delivering,
+    Leases,
+    DeadLetters,
+    Draining,
+    Redriving,
+    Foreign,
+):
+    """The whole suite."""

@@ -1,0 +1,69 @@
+"""D14: what others publish is delivered."""
+
+from __future__ import annotations
+
+from polybus.testing.conformance.dead_letters import letter_of
+from polybus.testing.conformance.suite import Suite
+from polybus.testing.environment import Environment
+from polybus.testing.topology import MAX_ATTEMPTS
+
+__all__ = ["Foreign"]
+
+
+class Foreign(Suite):
+    """D14: a producer that has never heard of polybus."""
+
+    async def test_D14_a_foreign_message_is_delivered(self, env: Environment) -> None:
+        for target, source in (("jobs", "jobs"), ("events", "audit")):
+            listener = await env.shared(source)
+            body = env.name("foreign").encode()
+            await env.rig.publish_foreign(env.binding.target(target), body, {"region": "eu"}, None)
+            delivery = await listener.find(body)
+            await delivery.ack()
+            assert dict(delivery.attributes) == {"region": "eu"}
+            assert delivery.id
+            assert delivery.attempt == 1
+
+    async def test_D14_a_foreign_message_with_nothing_but_a_body_is_delivered(self, env: Environment) -> None:
+        jobs = await env.shared("jobs")
+        body = env.name("bare").encode()
+        await env.rig.publish_foreign(env.binding.target("jobs"), body, {}, None)
+        delivery = await jobs.find(body)
+        await delivery.ack()
+        assert dict(delivery.attributes) == {}
+
+    async def test_D14_on_an_ordered_entity_it_needs_the_clouds_own_key(self, env: Environment) -> None:
+        for target, source in (("serial", "serial"), ("orders", "strict")):
+            listener = await env.shared(source)
+            key = env.name("key")
+            bodies = [env.name("foreign").encode() for _ in range(2)]
+            for body in bodies:
+                await env.rig.publish_foreign(env.binding.target(target), body, {}, key)
+            first = await listener.find(bodies[0])
+            await env.fence(target, listener)
+            assert not any(each.body == bodies[1] for each in listener.seen)
+            await first.ack()
+            second = await listener.find(bodies[1])
+            await second.ack()
+            assert first.ordering_key == second.ordering_key == key
+
+    async def test_D14_a_foreign_message_passes_filters(self, env: Environment) -> None:
+        europe = await env.shared("eu")
+        body = env.name("foreign").encode()
+        await env.rig.publish_foreign(env.binding.target("filtered"), body, {"region": "eu"}, None)
+        await (await europe.find(body)).ack()
+
+    async def test_D14_a_foreign_message_is_retried_dead_lettered_and_redriven(self, env: Environment) -> None:
+        jobs = await env.shared("jobs")
+        body = env.name("foreign").encode()
+        await env.rig.publish_foreign(env.binding.target("jobs"), body, {"region": "eu"}, None)
+        for _ in range(MAX_ATTEMPTS):
+            delivery = await jobs.find(body)
+            await delivery.nack(delay=0)
+        letter = await letter_of(env, "jobs", delivery.id)
+        assert (letter.message.body, dict(letter.message.attributes)) == (body, {"region": "eu"})
+        done = await env.bus.dead_letters("jobs").redrive(match=lambda message: message.id == delivery.id)
+        assert done == 1
+        again = await jobs.find(body)
+        await again.ack()
+        assert (again.id, dict(again.attributes)) == (delivery.id, {"region": "eu"})

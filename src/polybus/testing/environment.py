@@ -1,0 +1,201 @@
+"""What a test of the suite works with: a realised topology, buses on it, and its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from polybus.binding import Binding
+from polybus.bus.bus import Bus, connect
+from polybus.bus.consumer import Consumer
+from polybus.bus.delivery import Delivery
+from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.errors import Fault, PublishFailed
+from polybus.telemetry import Hooks
+from polybus.testing.faults import Faults
+from polybus.testing.faulty_driver import FaultyDriver
+from polybus.testing.listener import Listener
+from polybus.testing.matrix import NOTES
+from polybus.testing.rig import Rig
+from polybus.testing.topology import suite_topology
+
+T = TypeVar("T")
+
+__all__ = ["Environment", "Peer", "Worker"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A bus of its own, as another process has it, and what breaks its driver."""
+
+    bus: Bus
+    faults: Faults
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A consumer that runs a handler; `running` ends when it has drained."""
+
+    consumer: Consumer
+    running: asyncio.Task[None]
+
+
+class Environment:
+    """The suite's topology on one rig; entered once for a class of tests.
+
+    `bus` is shared by the tests: opening an AMQP link costs half a second. A test that breaks its driver, limits its
+    publisher or plays two processes connects buses of its own.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.clock = rig.clock
+        self.binding: Binding
+        self.bus: Bus
+        self.faults: Faults
+        self._names = itertools.count(1)
+        self._shared: dict[str, Listener] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Environment:
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.rig.drop)
+            self.binding = await self.rig.realise(suite_topology(self.rig.refuses))
+            peer = await stack.enter_async_context(self.connect())
+            self.bus, self.faults = peer.bus, peer.faults
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self._stack.aclose()
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        *,
+        publisher: PublisherOptions | None = None,
+        hooks: Sequence[Hooks] = (),
+        binding: Binding | None = None,
+    ) -> AsyncIterator[Peer]:
+        """Connect a bus with a driver of its own, as another process would."""
+        binding = binding or self.binding
+        driver = FaultyDriver(self.rig.driver(binding), self.clock)
+        options = publisher or PublisherOptions()
+        async with connect(binding, driver=driver, clock=self.clock, publisher=options, hooks=hooks) as bus:
+            try:
+                yield Peer(bus, driver.faults)
+            finally:
+                driver.faults.heal()  # or closing would wait for what a failed test still holds
+
+    # Consuming -------------------------------------------------------------------------------------------------------
+
+    def listen(self, source: str, *, bus: Bus | None = None, **options: Any) -> Listener:
+        """Return a listener on a source, to be entered."""
+        return Listener(bus or self.bus, source, patience=self.rig.patience, **options)
+
+    async def shared(self, source: str) -> Listener:
+        """Return the listener on a source that all tests share; it stays open, so nothing else may consume there."""
+        if source not in self._shared:
+            self._shared[source] = await self._stack.enter_async_context(self.listen(source, prefetch=500))
+        return self._shared[source]
+
+    async def tidy(self) -> None:
+        """Rid the shared listeners of what a test left there, so that it doesn't fill their window."""
+        for listener in self._shared.values():
+            await listener.tidy()
+
+    @asynccontextmanager
+    async def work(
+        self,
+        source: str,
+        handler: Callable[[Delivery], Awaitable[None]],
+        *,
+        bus: Bus | None = None,
+        options: ConsumerOptions | None = None,
+    ) -> AsyncIterator[Worker]:
+        """Run a consumer with a handler; drain it at the end."""
+        consumer = (bus or self.bus).consumer(source, handler, options=options or ConsumerOptions())
+        running = asyncio.create_task(consumer.run())
+        try:
+            yield Worker(consumer, running)
+        except BaseException:
+            running.cancel()
+            await self.within(asyncio.wait([running]))
+            raise
+        await self.within(consumer.drain())
+        await self.within(running)
+
+    async def fence(self, target: str, *listeners: Listener) -> None:
+        """Publish markers and wait until one of `listeners` has them.
+
+        What could have been delivered to them before has then had its chance: whatever the order in which a cloud
+        delivers, a wrong message that is there is likely to be seen, and a right one is never taken for wrong.
+        """
+        for _ in range(2):
+            key = self.name("fence") if self.binding.target(target).ordered else None
+            marker = await self.bus.publish(target, b"fence", ordering_key=key)
+            await self.until(lambda marker=marker: any(each.count(marker) for each in listeners), "the marker")  # type: ignore[misc]
+            for each in listeners:
+                if each.count(marker):
+                    await (await each.get(marker)).ack()
+
+    # Time ------------------------------------------------------------------------------------------------------------
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass at once: leases that are shorter end."""
+        await self.rig.advance(seconds)
+
+    async def keep(self, seconds: float, faults: Faults, lease: float) -> None:
+        """Let `seconds` pass in steps, each time until the leases of `lease` seconds in hand have been extended.
+
+        A step leaves a quarter of the lease: the bus extends at half of it.
+        """
+        least = lease / 4
+        end = self.clock.monotonic() + seconds
+        while (left := end - self.clock.monotonic()) > 0:
+            remaining = faults.remaining()
+            step = left if remaining is None else min(left, max(remaining - least, 0.0))
+            await self.advance(step)
+            await self.until(lambda: (faults.remaining() or lease) > least, "leases extended")
+
+    # Waiting ---------------------------------------------------------------------------------------------------------
+
+    async def within(self, awaitable: Awaitable[T]) -> T:
+        """Return what comes within the rig's patience; raise AssertionError otherwise."""
+        try:
+            async with asyncio.timeout(self.rig.patience):
+                return await awaitable
+        except TimeoutError:
+            raise AssertionError(f"nothing came within {self.rig.patience:g} s") from None
+
+    async def until(self, predicate: Callable[[], bool], what: str) -> None:
+        """Wait until something holds; raise AssertionError that says `what` after the rig's patience."""
+        try:
+            async with asyncio.timeout(self.rig.patience):
+                while not predicate():
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            raise AssertionError(f"{what}: not within {self.rig.patience:g} s") from None
+
+    # Names, notes and faults -----------------------------------------------------------------------------------------
+
+    def name(self, stem: str) -> str:
+        """Return a name, key or body that no other test uses."""
+        return f"{stem}-{next(self._names)}"
+
+    def note(self, feature: str, value: str) -> None:
+        """Note what was measured, for the capability table."""
+        NOTES.setdefault(self.rig.name, {})[feature] = value
+
+    async def refused(self, publishing: Awaitable[object]) -> Fault:
+        """Return the fault with which a publish of one message fails; raise AssertionError where it doesn't."""
+        try:
+            await self.within(publishing)
+        except PublishFailed as error:
+            assert len(error.faults) == 1, error
+            return error.faults[0]
+        raise AssertionError("it was accepted")

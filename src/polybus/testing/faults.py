@@ -1,0 +1,242 @@
+"""Faults on demand, between the bus and any driver.
+
+`FaultyDriver(driver, clock)` forwards everything and keeps a record; its `faults` break what a test asks for: one
+message, a whole call before or after it was done, the answer to a call, or everything from now on, as a crash does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from polybus.clock import Clock
+from polybus.driver import LeaseUntil, Received, Settlement
+from polybus.errors import Fault, FaultKind
+from polybus.message import Message
+
+__all__ = ["CRASHED", "Faults", "Gate", "InjectedFault", "Operation", "Try"]
+
+I = TypeVar("I")  # noqa: E741 - an item of a batch
+A = TypeVar("A")
+
+CRASHED = Fault(FaultKind.LEASE_LOST, "the test cut this driver off")
+
+
+class Operation(Enum):
+    """The calls of a driver that can be broken."""
+
+    PUBLISH = "publish_batch"
+    RECEIVE = "receive_batch"
+    SETTLE = "settle_batch"
+    EXTEND = "extend_batch"
+
+
+class InjectedFault(Exception):
+    """What a broken call raises; `FaultyDriver.fault` gives its `fault`."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(str(fault))
+
+
+class Gate:
+    """Holds calls until a test opens it."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    def open(self) -> None:
+        """Let what waits, and all that follows, go on."""
+        self._opened.set()
+
+    async def wait(self) -> None:
+        """Wait as a call does, and tell the test that one is here."""
+        self.reached.set()
+        await self._opened.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One attempt at sending one message; `at` is a reading of the clock's `monotonic`, `call` numbers the calls."""
+
+    id: str
+    at: float
+    call: int
+
+
+@dataclass(slots=True)
+class _Rule:
+    operation: Operation
+    fault: Fault
+    times: int
+    when: Callable[[Message], bool] | None
+    done: bool = False
+
+
+@dataclass(slots=True)
+class _Hold:
+    operation: Operation
+    gate: Gate
+    after: bool
+
+
+@dataclass(slots=True)
+class Faults:
+    """What to break, and the record of what went through.
+
+    `tries` are the messages that were sent, `received` those that came, `settled` what was settled and accepted, in
+    order. `in_hand` are the deliveries that were received and not settled since, and `leases` until when they are held.
+    `stopped` counts the consumers whose intake was ended.
+    """
+
+    clock: Clock
+    calls: Counter[Operation] = field(default_factory=Counter)
+    tries: list[Try] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
+    received: list[Received[Any]] = field(default_factory=list)
+    settled: list[Settlement[Any]] = field(default_factory=list)
+    in_hand: dict[int, Received[Any]] = field(default_factory=dict)
+    leases: dict[int, float] = field(default_factory=dict)
+    stopped: int = 0
+    _severed: bool = False
+    _rules: list[_Rule] = field(default_factory=list)
+    _holds: list[_Hold] = field(default_factory=list)
+
+    # What a test asks for -----------------------------------------------------------------------------------------
+
+    def fail(
+        self, operation: Operation, fault: Fault, *, times: int = 1, when: Callable[[Message], bool] | None = None
+    ) -> None:
+        """Answer `fault` for the next `times` messages that pass `when`, without forwarding them."""
+        self._rules.append(_Rule(operation, fault, times, when or (lambda message: True)))
+
+    def cut(self, operation: Operation, fault: Fault, *, times: int = 1, done: bool = False) -> None:
+        """Let the next `times` calls raise: before they are forwarded, or, `done`, after, so that nobody knows."""
+        self._rules.append(_Rule(operation, fault, times, None, done))
+
+    def hold(self, operation: Operation, *, after: bool = False) -> Gate:
+        """Hold every call at a gate before it is forwarded, or, `after`, before its answer is returned."""
+        hold = _Hold(operation, Gate(), after)
+        self._holds.append(hold)
+        return hold.gate
+
+    def sever(self) -> None:
+        """Cut this driver off as a crash does: nothing that it does from now on reaches the backend.
+
+        Receiving brings nothing, settling and extending answer LEASE_LOST, publishing raises UNAVAILABLE. What was
+        received stays leased until its lease ends.
+        """
+        self._severed = True
+
+    def is_severed(self) -> bool:
+        """Say whether the driver was cut off."""
+        return self._severed
+
+    def heal(self) -> None:
+        """Break nothing more; what is held goes on."""
+        self._rules.clear()
+        for hold in self._holds:
+            hold.gate.open()
+        self._holds.clear()
+
+    def sent(self, identity: str) -> int:
+        """Count the attempts at sending a message."""
+        return sum(attempt.id == identity for attempt in self.tries)
+
+    def remaining(self) -> float | None:
+        """Return the seconds that the shortest lease in hand has left, or None with nothing in hand."""
+        ends = [self.leases[receipt] for receipt in self.in_hand]
+        return min(ends) - self.clock.monotonic() if ends else None
+
+    # What the driver calls ----------------------------------------------------------------------------------------
+
+    async def run(
+        self,
+        operation: Operation,
+        items: Sequence[I],
+        message_of: Callable[[I], Message],
+        forward: Callable[[Sequence[I]], Awaitable[Sequence[A]]],
+    ) -> list[A | Fault]:
+        """Forward a batch call, broken as asked; return an answer for each item."""
+        self.calls[operation] += 1
+        await self._pass(operation, after=False)
+        if self._severed:
+            raise InjectedFault(CRASHED)
+        cut = self._take_cut(operation)
+        if cut is not None and not cut.done:
+            raise InjectedFault(cut.fault)
+        faults = self._fault_each(operation, [message_of(item) for item in items])
+        passing = [item for item, fault in zip(items, faults, strict=True) if fault is None]
+        answers = iter(await forward(passing) if passing or not items else ())
+        if cut is not None:
+            raise InjectedFault(cut.fault)
+        await self._pass(operation, after=True)
+        return [fault if fault is not None else next(answers) for fault in faults]
+
+    async def held(self, operation: Operation, answer: Sequence[A]) -> Sequence[A]:
+        """Return the answer of a call that has no items, once no gate holds it."""
+        await self._pass(operation, after=True)
+        return answer
+
+    async def begin(self, operation: Operation) -> None:
+        """Begin a call that has no items; raise where it is to be cut."""
+        self.calls[operation] += 1
+        await self._pass(operation, after=False)
+        cut = self._take_cut(operation)
+        if cut is not None:
+            raise InjectedFault(cut.fault)
+
+    def note_received(self, received: Sequence[Received[Any]]) -> None:
+        for each in received:
+            self.received.append(each)
+            self.in_hand[id(each)] = each
+            self.leases[id(each)] = each.lease_until
+
+    def note_settled(self, settlement: Settlement[Any], answer: Fault | None) -> None:
+        if answer is None or answer.kind is FaultKind.LEASE_LOST:
+            self.in_hand.pop(id(settlement.received), None)
+        if answer is None:
+            self.settled.append(settlement)
+
+    def note_extended(self, received: Received[Any], answer: LeaseUntil | Fault) -> None:
+        if isinstance(answer, LeaseUntil):
+            self.leases[id(received)] = answer.at
+        elif answer.kind is FaultKind.LEASE_LOST:
+            self.in_hand.pop(id(received), None)
+
+    async def _pass(self, operation: Operation, *, after: bool) -> None:
+        for hold in list(self._holds):
+            if hold.operation is operation and hold.after is after:
+                await hold.gate.wait()
+
+    def _take_cut(self, operation: Operation) -> _Rule | None:
+        for rule in self._rules:
+            if rule.operation is operation and rule.when is None and rule.times > 0:
+                rule.times -= 1
+                return rule
+        return None
+
+    def _fault_each(self, operation: Operation, messages: Sequence[Message]) -> list[Fault | None]:
+        """Choose each message's fault; with it fail the later ones of its key, as where a batch is sent in order."""
+        faults: list[Fault | None] = []
+        keys: dict[str, Fault] = {}
+        for message in messages:
+            key = message.ordering_key if operation is Operation.PUBLISH else None
+            fault = keys.get(key) if key is not None else None
+            fault = fault or self._take(operation, message)
+            if fault is not None and key is not None:
+                keys[key] = fault
+            faults.append(fault)
+        return faults
+
+    def _take(self, operation: Operation, message: Message) -> Fault | None:
+        for rule in self._rules:
+            if rule.operation is operation and rule.when is not None and rule.times > 0 and rule.when(message):
+                rule.times -= 1
+                return rule.fault
+        return None

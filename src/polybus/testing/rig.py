@@ -1,0 +1,108 @@
+"""What the conformance suite needs of a backend, beside its driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from polybus.backends import load
+from polybus.binding import Binding, Entity
+from polybus.clock import Clock, SteppedClock
+from polybus.driver import Driver
+from polybus.topology.model import Topology
+
+__all__ = ["MAY_REFUSE", "BaseRig", "Refusal", "Rig", "may_refuse"]
+
+
+class Refusal(StrEnum):
+    """What a backend may refuse (contract, P8): delays, by the kind of what is published to."""
+
+    TOPIC = "delay on topics"
+    ORDERED_TOPIC = "delay on ordered topics"
+    QUEUE = "delay on queues"
+    ORDERED_QUEUE = "delay on ordered queues"
+
+
+MAY_REFUSE: Final[Mapping[str, frozenset[Refusal]]] = MappingProxyType(
+    {
+        "memory": frozenset(),
+        "sqlite": frozenset(),
+        "aws": frozenset({Refusal.TOPIC, Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE}),
+        "azure": frozenset({Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE}),
+        "gcp": frozenset(Refusal),
+    }
+)
+"""What each backend may refuse, and no more: the kit fixes it, so that a rig can't excuse a fault as a limit."""
+
+
+def may_refuse(backend: str) -> frozenset[Refusal]:
+    """Return what a backend may refuse; one of a third party any delay, since its cloud isn't known here."""
+    return MAY_REFUSE.get(backend, frozenset(Refusal))
+
+
+class Rig(Protocol):
+    """How to make, drive and drop what the suite needs on one backend; subclass `BaseRig` for the usual answers.
+
+    A rig is used on one event loop: `realise` once, then the tests, then `drop`.
+    """
+
+    name: str
+    """The backend, as the capability table names it."""
+    clock: Clock
+    """What drivers and local servers run on; `advance` moves it."""
+    refuses: frozenset[Refusal]
+    """What this backend refuses; the suite proves that it does, and that it may."""
+    max_message: int
+    """Bytes of the largest message as the backend counts them, of what `realise` makes from the suite's topology."""
+    patience: float
+    """Real seconds that a test waits for what must come before it fails."""
+
+    async def realise(self, topology: Topology) -> Binding:
+        """Make everything that the topology declares, anew and empty, and return the binding that reaches it."""
+
+    async def drop(self) -> None:
+        """Remove what `realise` made, and stop what it started; called too where `realise` failed."""
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass for the bus and for the backend: at once where the clock allows, else by waiting."""
+
+    def driver(self, binding: Binding) -> Driver:
+        """Return a new driver, independent of those before it, as another process would have it."""
+
+    def check(self, topology: Topology) -> Sequence[str]:
+        """Return what `check` finds wrong with a topology on this backend, each with its path (`$.queues.jobs`)."""
+
+    async def publish_foreign(
+        self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
+    ) -> None:
+        """Publish as a program without polybus does: with the cloud's own client and no polybus attributes (D14)."""
+
+    async def receive_foreign(self, source: Entity) -> tuple[bytes, Mapping[str, str]]:
+        """Receive one message and remove it, as a program without polybus does: body and attributes on the wire."""
+
+
+class BaseRig:
+    """The usual answers: a stepped clock, the registered backend of the binding, nothing refused."""
+
+    name: str = ""
+    refuses: frozenset[Refusal] = frozenset()
+    max_message: int = 256 * 1024
+    # A loopback server answers within milliseconds; this is for a busy machine, and for opening an AMQP link (0.5 s).
+    patience: float = 20.0
+
+    def __init__(self) -> None:
+        self.clock: Clock = SteppedClock()
+
+    async def advance(self, seconds: float) -> None:
+        """Move the stepped clock; on a clock that can't be moved, wait."""
+        if isinstance(self.clock, SteppedClock):
+            self.clock.advance(seconds)
+        else:
+            await asyncio.sleep(seconds)
+
+    def driver(self, binding: Binding) -> Driver:
+        """Return a driver of the backend that the binding names."""
+        return load(binding.backend)(binding, self.clock)

@@ -112,6 +112,14 @@ def test_what_the_queue_refuses_goes_to_the_subscriptions_dead_letters(aws: Any)
     assert letter["MessageAttributes"]["ErrorCode"]["StringValue"] == "AccessDenied"
 
 
+@pytest.mark.parametrize(("key", "expected"), [("alias/aws/sqs", False), ("alias/mine", True)])
+def test_sns_may_not_use_the_key_that_aws_manages(aws: Any, key: str, expected: bool) -> None:
+    topic, url = subscribe(aws)
+    aws.policy(url, allow(aws, url, topic))
+    aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": key})
+    assert delivered(aws, url, topic) is expected
+
+
 def test_a_queue_policy_denies_callers_too(aws: Any) -> None:
     url = aws.queue()
     aws.policy(url, allow(aws, url, "", Effect="Deny", Principal="*", Condition=None))

@@ -196,6 +196,18 @@ def test_encryption_attributes_are_kept(aws: Any) -> None:
     assert found["SqsManagedSseEnabled"] == "false"
 
 
+def test_one_kind_of_encryption_at_a_time(aws: Any) -> None:
+    with aws.refused("InvalidAttributeValue"):
+        aws.queue("both", KmsMasterKeyId="alias/mine", SqsManagedSseEnabled="true")
+    url = aws.queue(SqsManagedSseEnabled="true")
+    aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": "alias/mine"})
+    assert aws.attribute(url, "SqsManagedSseEnabled") == "false"
+    aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"SqsManagedSseEnabled": "true"})
+    assert aws.attribute(url, "SqsManagedSseEnabled") == "true"
+    found = aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    assert "KmsMasterKeyId" not in found
+
+
 def test_an_attribute_can_be_taken_away(aws: Any) -> None:
     url, topic = aws.queue(), aws.topic()
     aws.allow(url, topic)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from polybus.localcloud.aws.policy.patterns import wildcard
 
 __all__ = ["Condition", "ConditionError", "compile_conditions"]
 
@@ -16,8 +17,7 @@ class ConditionError(ValueError):
 
 
 def _like(value: str, pattern: str) -> bool:
-    escaped = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.fullmatch(escaped, value, re.DOTALL) is not None
+    return wildcard(pattern).fullmatch(value) is not None
 
 
 def _arn_like(value: str, pattern: str) -> bool:

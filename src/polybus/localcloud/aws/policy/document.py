@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from polybus.localcloud.aws.policy.conditions import Condition, ConditionError, compile_conditions
+from polybus.localcloud.aws.policy.patterns import wildcard
 
-__all__ = ["Policy", "PolicyError", "Request", "wildcard"]
+__all__ = ["Policy", "PolicyError", "Request"]
 
 
 class PolicyError(ValueError):
@@ -31,13 +31,6 @@ class Request:
     action: str
     resource: str
     context: Mapping[str, str]
-
-
-@lru_cache(maxsize=4096)
-def wildcard(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]:
-    """Compile a pattern in which `*` stands for any text and `?` for one character."""
-    escaped = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.compile(escaped, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
 def _strings(value: Any, what: str) -> tuple[str, ...]:

@@ -21,6 +21,9 @@ __all__ = ["Fanout"]
 log = logging.getLogger(__name__)
 
 SENDER = "sns.amazonaws.com"
+# The policy of AWS's own key lets no other service use it, and can't be changed: SNS can't send to a queue that is
+# encrypted with it (SNS Developer Guide, encrypted topics with encrypted queues).
+MANAGED_KEY = "alias/aws/sqs"
 
 
 class Fanout:
@@ -35,22 +38,28 @@ class Fanout:
         for subscription in topic.subscriptions.values():
             if subscription.protocol != "sqs":
                 continue
-            chosen = subscription.settings.filter
-            for notification in notifications:
-                body = notification.body("sqs")
-                if chosen is None or chosen.match(notification.attributes, body):
-                    queue = self._deliver_one(topic, subscription, notification, request_id)
-                    if queue is not None:
-                        touched[queue.uid] = queue
-        for queue in touched.values():
-            queue.waiters.wake()
+            chosen = [item for item in notifications if _passes(subscription, item)]
+            if not chosen:
+                continue
+            queue = self._admit(topic, subscription.endpoint)
+            for notification in chosen:
+                reached = self._deliver_one(topic, subscription, queue, notification, request_id)
+                if reached is not None:
+                    touched[reached.uid] = reached
+        for reached in touched.values():
+            reached.waiters.wake()
 
     def _deliver_one(
-        self, topic: Topic, subscription: Subscription, notification: Notification, request_id: str
+        self,
+        topic: Topic,
+        subscription: Subscription,
+        queue: Queue | AwsError,
+        notification: Notification,
+        request_id: str,
     ) -> Queue | None:
         params = self._params(subscription, notification)
         try:
-            return self._send(topic, subscription.endpoint, params)
+            return _send(queue, params)
         except AwsError as error:
             letters = subscription.settings.dead_letters
             if letters is None:
@@ -63,7 +72,7 @@ class Fanout:
                 extra = {name: {"DataType": "String", "StringValue": value} for name, value in reasons.items()}
                 params["MessageAttributes"] = attributes | extra
         try:
-            return self._send(topic, letters, params)
+            return _send(self._admit(topic, letters), params)
         except AwsError as error:
             log.warning("%s: not delivered, nor dead-lettered to %s: %s", subscription.arn_text, letters, error)
             return None
@@ -77,19 +86,34 @@ class Fanout:
             params["MessageBody"] = envelope(notification, subscription, self._queues.timeline.now())
         return params
 
-    def _send(self, topic: Topic, endpoint: str, params: dict[str, Any]) -> Queue:
+    def _admit(self, topic: Topic, endpoint: str) -> Queue | AwsError:
+        """Return the queue, or why this topic may not send to it."""
         queue = self._queues.by_arn(endpoint)
         if queue is None:
-            raise no_queue()
-        policy = queue.settings.policy
+            return no_queue()
+        settings = queue.settings
         context = {
             "aws:sourcearn": topic.arn_text,
             "aws:sourceaccount": topic.arn.account,
             "aws:securetransport": "true",
         }
-        if policy is None or not policy.verdict(Request(SENDER, "sqs:SendMessage", queue.arn_text, context)):
+        request = Request(SENDER, "sqs:SendMessage", queue.arn_text, context)
+        if settings.policy is None or not settings.policy.verdict(request):
             why = f"{SENDER} is not authorized to perform: sqs:SendMessage on resource: {queue.arn_text}"
-            raise AwsError("AccessDenied", f"{why} because its policy does not allow it for {topic.arn_text}", 403)
-        wanted = params if queue.fifo else {**params, "MessageDeduplicationId": None}
-        post(queue, check_draft(queue, wanted, SENDER))
+            return AwsError("AccessDenied", f"{why} because its policy does not allow it for {topic.arn_text}", 403)
+        if settings.given.get("KmsMasterKeyId") == MANAGED_KEY:
+            return AwsError("KMS.AccessDeniedException", f"SNS may not use {MANAGED_KEY}: take a key of your own.")
         return queue
+
+
+def _passes(subscription: Subscription, notification: Notification) -> bool:
+    chosen = subscription.settings.filter
+    return chosen is None or chosen.match(notification.attributes, notification.body("sqs"))
+
+
+def _send(queue: Queue | AwsError, params: dict[str, Any]) -> Queue | None:
+    if isinstance(queue, AwsError):
+        raise queue
+    wanted = params if queue.fifo else {**params, "MessageDeduplicationId": None}
+    post(queue, check_draft(queue, wanted, SENDER))
+    return queue

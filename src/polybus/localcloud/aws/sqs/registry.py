@@ -38,6 +38,7 @@ class Queues:
                 raise ValueError(f"the data folder names a queue {arn!r}, which is no ARN: remove the folder")
             queue = self._build(parsed, uid, Settings(given, fifo=parsed.resource.endswith(".fifo")), tags)
             queue.created, queue.modified = created, modified
+            self.timeline.not_before(int(uid, 16))
             self._by_arn[queue.arn_text] = by_uid[uid] = queue
         for row in self.journal.load(MESSAGES):
             message = Message.from_row(row)

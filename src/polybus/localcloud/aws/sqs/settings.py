@@ -100,7 +100,13 @@ class Settings:
         """Return these settings with `changes` applied; raises AwsError where they are not allowed."""
         if changes.get("FifoQueue", "true" if self.fifo else "false") != ("true" if self.fifo else "false"):
             raise AwsError("InvalidAttributeValue", "Invalid value for the parameter FifoQueue. It can't be changed.")
-        return Settings({**self.given, **changes}, fifo=self.fifo)
+        given = dict(self.given)
+        # Turning one kind of encryption on turns the other off (SQS API reference, SetQueueAttributes).
+        if changes.get("KmsMasterKeyId"):
+            given.pop("SqsManagedSseEnabled", None)
+        elif changes.get("SqsManagedSseEnabled") == "true":
+            given.pop("KmsMasterKeyId", None)
+        return Settings({**given, **changes}, fifo=self.fifo)
 
     def differs(self, wanted: Settings) -> str | None:
         """Return the first attribute of `wanted` that has another value here, None where all agree."""

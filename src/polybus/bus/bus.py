@@ -160,7 +160,10 @@ class Bus:
         """
         outbox = self._outboxes.get(target) or self._outbox(target)
         outgoing = outbox.outgoing(body, attributes, ordering_key, delay)
-        publisher = self._publishers.get(target) or await self._publisher_or_fail(target, 1)
+        try:
+            publisher = self._publishers.get(target) or await self._publisher(target)
+        except BackendError as error:
+            raise PublishFailed([error.fault]) from error
         outcome = await publisher.send(outgoing, outbox.listener(outgoing))
         if isinstance(outcome, Fault):
             raise PublishFailed((outcome,))
@@ -181,14 +184,24 @@ class Bus:
     ) -> list[str] | list[Sent | Fault]:
         """Publish messages, in order; return their ids once all are accepted.
 
-        `messages` are bodies as in `publish`, or Message values. Raises PublishFailed with the outcome of each once
-        all are known; with `outcomes` it returns them instead, a Sent or a Fault for each.
+        `messages` are bodies as in `publish`, or Message values; they are taken as there is room for them. Raises
+        PublishFailed with the outcome of each once all are known; with `outcomes` it returns them instead, a Sent or a
+        Fault for each. Raises UnsupportedFeature like `publish`, once what came before is sent.
         """
         outbox = self._outboxes.get(target) or self._outbox(target)
-        batch = [outbox.outgoing(message, None, None, 0.0) for message in messages]
-        publisher = self._publishers.get(target) or await self._publisher_or_fail(target, len(batch))
-        futures = [await publisher.submit(outgoing, outbox.listener(outgoing)) for outgoing in batch]
-        known = [await future for future in futures]
+        futures: list[asyncio.Future[Sent | Fault]] = []
+        unsent: list[Sent | Fault] = []
+        left = iter(messages)
+        try:
+            for message in left:  # taken one by one: what the publisher has no room for isn't even made yet (P7)
+                outgoing = outbox.outgoing(message, None, None, 0.0)
+                publisher = self._publishers.get(target) or await self._publisher(target)
+                futures.append(await publisher.submit(outgoing, outbox.listener(outgoing)))
+        except BackendError as error:
+            unsent = [error.fault] * (1 + sum(1 for _ in left))
+        finally:
+            known = [await future for future in futures]
+        known += unsent
         if outcomes:
             return known
         sent = [outcome.id for outcome in known if isinstance(outcome, Sent)]
@@ -206,12 +219,6 @@ class Bus:
         entity = self._checker.target(target)
         outbox = self._outboxes[target] = Outbox(entity, self.backend, self._hooks)
         return outbox
-
-    async def _publisher_or_fail(self, target: str, count: int) -> Publisher:
-        try:
-            return await self._publisher(target)
-        except BackendError as error:
-            raise PublishFailed([error.fault] * count) from error
 
     async def _publisher(self, target: str) -> Publisher:
         entity = self._checker.target(target)

@@ -78,7 +78,8 @@ class Clients:
             parameter_validation=bool(self._settings.get("validate", False)),
             user_agent_extra="polybus",
         )
-        return self._session.client(service, config=config)
+        # Local servers that the environment doesn't name; None leaves it to boto3 (AWS_ENDPOINT_URL, the region's own).
+        return self._session.client(service, config=config, endpoint_url=self._settings.get("endpoint"))
 
     def close(self) -> None:
         """Close connections and end the threads; no call is under way."""

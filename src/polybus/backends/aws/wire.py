@@ -69,7 +69,8 @@ def encode(
         type=short_type(message.content_type),
         encoding=encoding,
         folded=folded,
-        key=message.ordering_key if reason else None,
+        # A letter's group is its own; an unordered queue of an ordered topic gets no group from SNS.
+        key=message.ordering_key if reason or target.kind is Kind.TOPIC else None,
         moves=outgoing.moves,
         reason=reason,
         description=description,

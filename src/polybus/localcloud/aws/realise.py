@@ -1,0 +1,169 @@
+"""Making a plan's resources on a local AWS server, from exactly what Pulumi's provider would get.
+
+Inputs are Pulumi's: by type token, with camelCase keys. SNS and SQS resources are made by boto3, so that the server
+checks them as AWS does. What the server has no service for (IAM, CloudWatch, Lambda permissions) is kept in `recorded`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from polybus.plan.values import Json, Ref, resolve
+
+if TYPE_CHECKING:
+    from polybus.binding import Binding
+    from polybus.plan.aws import AwsPlan
+
+__all__ = ["Realiser", "camel", "realise"]
+
+Inputs = Mapping[str, Any]
+Outputs = dict[str, str]
+
+_TOPIC = {
+    "fifoTopic": "FifoTopic",
+    "contentBasedDeduplication": "ContentBasedDeduplication",
+    "fifoThroughputScope": "FifoThroughputScope",
+    "kmsMasterKeyId": "KmsMasterKeyId",
+    "maximumMessageSize": "MaximumMessageSize",
+}
+_QUEUE = {
+    "fifoQueue": "FifoQueue",
+    "contentBasedDeduplication": "ContentBasedDeduplication",
+    "deduplicationScope": "DeduplicationScope",
+    "fifoThroughputLimit": "FifoThroughputLimit",
+    "visibilityTimeoutSeconds": "VisibilityTimeout",
+    "messageRetentionSeconds": "MessageRetentionPeriod",
+    "receiveWaitTimeSeconds": "ReceiveMessageWaitTimeSeconds",
+    "maxMessageSize": "MaximumMessageSize",
+    "delaySeconds": "DelaySeconds",
+    "sqsManagedSseEnabled": "SqsManagedSseEnabled",
+    "kmsMasterKeyId": "KmsMasterKeyId",
+    "kmsDataKeyReusePeriodSeconds": "KmsDataKeyReusePeriodSeconds",
+}
+_SUBSCRIPTION = {
+    "rawMessageDelivery": "RawMessageDelivery",
+    "filterPolicy": "FilterPolicy",
+    "filterPolicyScope": "FilterPolicyScope",
+    "redrivePolicy": "RedrivePolicy",
+    "deliveryPolicy": "DeliveryPolicy",
+}
+_OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
+
+
+class Realiser:
+    """Creates resources one by one, in an order in which what they refer to is there."""
+
+    def __init__(self, *, endpoint: str, region: str = "us-east-1") -> None:
+        import boto3
+
+        # Any key is the account's owner on a local server, unless it has a policy there.
+        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
+        self._sns = session.client("sns", endpoint_url=endpoint)
+        self._sqs = session.client("sqs", endpoint_url=endpoint)
+        self.recorded: list[tuple[str, str, dict[str, Any]]] = []
+        self._makers: dict[str, Callable[[Inputs], Outputs]] = {
+            "aws:sns/topic:Topic": self._topic,
+            "aws:sns/topicPolicy:TopicPolicy": self._topic_policy,
+            "aws:sns/topicSubscription:TopicSubscription": self._subscription,
+            "aws:sqs/queue:Queue": self._queue,
+            "aws:sqs/queuePolicy:QueuePolicy": lambda given: self._set(given, "Policy", "policy"),
+            "aws:sqs/redrivePolicy:RedrivePolicy": lambda given: self._set(given, "RedrivePolicy", "redrivePolicy"),
+            "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": lambda given: self._set(
+                given, "RedriveAllowPolicy", "redriveAllowPolicy"
+            ),
+        }
+
+    def create(self, type_: str, name: str, inputs: Inputs) -> Outputs:
+        """Make one resource and return its outputs, `id` among them.
+
+        Raises KeyError for a type of SNS or SQS that isn't known here, boto3's ClientError for what the server refuses.
+        """
+        if type_.startswith(_OTHER_SERVICES):
+            self.recorded.append((type_, name, dict(inputs)))
+            return {
+                "id": name,
+                "arn": f"arn:aws:{type_.split(':')[1].split('/', maxsplit=1)[0]}::local:{name}",
+                "name": name,
+            }
+        return self._makers[type_](inputs)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sns.close()
+        self._sqs.close()
+
+    def _topic(self, given: Inputs) -> Outputs:
+        arn = self._sns.create_topic(
+            Name=given["name"],
+            Attributes=_attributes(given, _TOPIC),
+            Tags=[{"Key": key, "Value": value} for key, value in given.get("tags", {}).items()],
+        )["TopicArn"]
+        return {"id": arn, "arn": arn, "name": given["name"]}
+
+    def _topic_policy(self, given: Inputs) -> Outputs:
+        self._sns.set_topic_attributes(
+            TopicArn=given["arn"], AttributeName="Policy", AttributeValue=_text(given["policy"])
+        )
+        return {"id": given["arn"]}
+
+    def _subscription(self, given: Inputs) -> Outputs:
+        arn = self._sns.subscribe(
+            TopicArn=given["topic"],
+            Protocol=given["protocol"],
+            Endpoint=given["endpoint"],
+            Attributes=_attributes(given, _SUBSCRIPTION),
+            ReturnSubscriptionArn=True,
+        )["SubscriptionArn"]
+        return {"id": arn, "arn": arn}
+
+    def _queue(self, given: Inputs) -> Outputs:
+        url = self._sqs.create_queue(
+            QueueName=given["name"], Attributes=_attributes(given, _QUEUE), tags=dict(given.get("tags", {}))
+        )["QueueUrl"]
+        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return {"id": url, "url": url, "arn": found["Attributes"]["QueueArn"], "name": given["name"]}
+
+    def _set(self, given: Inputs, attribute: str, key: str) -> Outputs:
+        self._sqs.set_queue_attributes(QueueUrl=given["queueUrl"], Attributes={attribute: _text(given[key])})
+        return {"id": given["queueUrl"]}
+
+
+def realise(plan: AwsPlan, *, endpoint: str, region: str = "us-east-1") -> Binding:
+    """Make everything in a plan on the server at `endpoint`, and return the binding that reaches it there."""
+    from polybus.plan.aws import binding
+
+    realiser = Realiser(endpoint=endpoint, region=region)
+    outputs: dict[str, Outputs] = {}
+
+    def find(ref: Ref) -> str:
+        return outputs[ref.resource][ref.output]
+
+    try:
+        for resource in plan.resources:
+            inputs = {camel(key): value for key, value in resolve(resource.properties, find).items()}
+            outputs[resource.name] = realiser.create(resource.type, resource.name, inputs)
+    finally:
+        realiser.close()
+    return binding(plan, outputs)
+
+
+def camel(name: str) -> str:
+    """Return a property's name as Pulumi's engine has it: `fifo_queue` is fifoQueue."""
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
+
+
+def _attributes(given: Inputs, names: Mapping[str, str]) -> dict[str, str]:
+    return {names[key]: _text(value) for key, value in given.items() if key in names}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Json):
+        return json.dumps(value.value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # numbers reach providers as floats
+    return str(value)

@@ -13,7 +13,7 @@ from polybus.backends.sqlite import faults
 from polybus.backends.sqlite.admin import Admin
 from polybus.backends.sqlite.consume import Consumer
 from polybus.backends.sqlite.publish import Publisher
-from polybus.backends.sqlite.schema import LEAST_SQLITE, open_file
+from polybus.backends.sqlite.schema import BUSY_TIMEOUT, LEAST_SQLITE, open_file
 from polybus.backends.sqlite.sources import Route, Source, register, routes
 from polybus.backends.sqlite.wake import Bell
 from polybus.backends.sqlite.writer import Writer
@@ -41,8 +41,9 @@ class _Open:
 class SqliteDriver:
     """One file, by one binding; it is opened at first use."""
 
-    def __init__(self, path: Path, binding: Binding, clock: Clock) -> None:
+    def __init__(self, path: Path, binding: Binding, clock: Clock, busy_timeout: float) -> None:
         self.path = path
+        self._busy_timeout = busy_timeout
         self._binding = binding
         self._clock = clock
         self._opening: asyncio.Task[_Open] | None = None
@@ -106,7 +107,7 @@ class SqliteDriver:
         except BaseException:
             connection.close()
             raise
-        return _Open(Writer(connection, self.path, self._clock), sources)
+        return _Open(Writer(connection, self.path, self._clock, self._busy_timeout), sources)
 
     def _source(self, there: _Open, entity: Entity) -> Source:
         try:
@@ -122,6 +123,8 @@ class SqliteDriver:
 def driver(binding: Binding, clock: Clock) -> SqliteDriver:
     """Return a driver over the file that `settings["path"]` names; it, and its folder, are made where missing.
 
+    `settings["busy_timeout"]` is how many seconds to wait for other processes' transactions, 10 without it.
+
     Raises BindingError without a path, or where Python's SQLite is too old.
     """
     import sqlite3
@@ -132,4 +135,7 @@ def driver(binding: Binding, clock: Clock) -> SqliteDriver:
     if sqlite3.sqlite_version_info < LEAST_SQLITE:
         least = ".".join(map(str, LEAST_SQLITE))
         raise BindingError(f"the sqlite backend needs SQLite {least}, and this Python has {sqlite3.sqlite_version}")
-    return SqliteDriver(Path(path), binding, clock)
+    busy_timeout = binding.settings.get("busy_timeout", BUSY_TIMEOUT)
+    if not isinstance(busy_timeout, (int, float)) or not busy_timeout >= 0:
+        raise BindingError(f"at $.settings.busy_timeout: found {busy_timeout!r}; allowed are seconds, 0 or more")
+    return SqliteDriver(Path(path), binding, clock, busy_timeout)

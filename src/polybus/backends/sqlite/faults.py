@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -26,12 +27,20 @@ _STORAGE = {
 }
 
 
+_RIGHTS = "give this user the right to write the file and its folder"
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, type(error).__name__)
+
+
 def fault(error: Exception, path: Path) -> Fault:
     """Say what an error of SQLite, or of the file system, means for the store at `path`."""
     if isinstance(error, BackendError):
         return error.fault
     if isinstance(error, OSError):
-        return Fault(FaultKind.STORAGE, f"{path}: {error.strerror or type(error).__name__}", type(error).__name__)
+        hint = _RIGHTS if isinstance(error, PermissionError) or error.errno == errno.EROFS else "check the path"
+        return Fault(FaultKind.STORAGE, f"{path}: {error.strerror or type(error).__name__}: {hint}", _name(error))
     if not isinstance(error, sqlite3.Error):
         return Fault(FaultKind.INTERNAL, f"{path}: {type(error).__name__}")
     code: int | None = getattr(error, "sqlite_errorcode", None)  # absent where Python, not SQLite, raised it

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from polybus.errors import BackendError, Fault, FaultKind
 
-__all__ = ["DELAYED", "LEASED", "LEAST_SQLITE", "READY", "VERSION", "begin", "connect", "open_file"]
+__all__ = ["DELAYED", "LEASED", "LEAST_SQLITE", "READY", "VERSION", "begin", "connect", "is_busy", "open_file"]
 
 VERSION = 1
 """The version of the tables, kept in the file's `user_version`."""
@@ -79,18 +80,28 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def begin(connection: sqlite3.Connection) -> None:
-    """Take the write lock, waiting up to BUSY_TIMEOUT; raises sqlite3.OperationalError (SQLITE_BUSY) after it.
+def is_busy(error: BaseException) -> bool:
+    """Tell whether another process's lock was in the way."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def begin(connection: sqlite3.Connection, timeout: float = BUSY_TIMEOUT) -> None:
+    """Take the write lock, waiting up to `timeout` seconds; raises sqlite3.OperationalError (SQLITE_BUSY) after it.
 
     SQLite's own wait sleeps up to 100 ms between two looks, which is a hundred times what a transaction takes.
     """
-    deadline = time.monotonic() + BUSY_TIMEOUT
+    patiently(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
+
+
+def patiently(action: Callable[[], object], timeout: float = BUSY_TIMEOUT) -> None:
+    """Do it again as long as another process's lock is in the way, for `timeout` seconds at most."""
+    deadline = time.monotonic() + timeout
     pause = 0.0002
     while True:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            action()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not is_busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(pause)
             pause = min(pause * 1.5, 0.005)
@@ -142,9 +153,9 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _create(connection: sqlite3.Connection, path: Path) -> None:
-    # Both are fixed once there are tables; the first needs no lock, the second takes its own.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # can't be changed once there are tables
+    # Of several processes that come first at once, those that find the lock taken are not made to wait by SQLite.
+    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
     begin(connection)
     try:
         if not _is_ours(connection, path):  # another process may have been faster

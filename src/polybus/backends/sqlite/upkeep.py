@@ -54,7 +54,11 @@ class Upkeep:
         """Give some free pages back to the disk, if it is time; between two transactions."""
         if not self._shrink:
             return
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        self._shrink = free > SPARE_PAGES + PAGES_AT_ONCE
-        if self._shrink:
-            connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+        try:
+            (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+            self._shrink = free > SPARE_PAGES + PAGES_AT_ONCE
+            if self._shrink:
+                connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+        except sqlite3.OperationalError:
+            # Another process has the lock, or the disk failed: the next transaction tells, the next minute tries again.
+            self._shrink = False

@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 __all__ = ["BLIND_POLL", "POLL", "Bell", "Ringer", "folder"]
@@ -94,9 +94,14 @@ class Ringer:
         self._fds: dict[str, int] = {}
         self._seen = -1  # the folder's time at the last listing that is sure to be whole
 
-    def ring(self, sources: Iterable[int]) -> None:
-        """Wake whoever waits for one of these."""
-        self._refresh()
+    def ring(self, sources: Collection[int]) -> None:
+        """Wake whoever waits for one of these; what keeps it from that only makes them wait for their next look."""
+        if not sources:
+            return
+        try:
+            self._refresh()
+        except OSError:
+            self._seen = -1
         wanted = {str(source) for source in sources}
         for name, fd in list(self._fds.items()):
             if name.partition(".")[0] in wanted:

@@ -75,8 +75,9 @@ _Answer = tuple[_Asked, Any, BaseException | None]
 class Writer:
     """The thread and its connection; may be used from several event loops of the process that made it."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Clock) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Clock, busy_timeout: float) -> None:
         self._connection = connection
+        self._busy_timeout = busy_timeout
         self._ringer = Ringer(path)
         self._upkeep = upkeep.Upkeep(clock)
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
@@ -135,7 +136,7 @@ class Writer:
             kinds.setdefault(type(asked.work), []).append(asked)
         ranked = sorted(kinds.items(), key=lambda item: item[0].RANK)
         answers = self._commit(ranked)
-        if len(ranked) > 1 and any(error is not None for _, _, error in answers):
+        if len(ranked) > 1 and any(error is not None and not schema.is_busy(error) for _, _, error in answers):
             # What one kind met, a full disk say, must not keep another from being done: an ack makes room.
             answers = [answer for kind in ranked for answer in self._commit([kind])]
         return answers
@@ -156,11 +157,11 @@ class Writer:
         connection = self._connection
         if len(ranked) == 1:
             kind, group = ranked[0]
-            idle = kind.idle(connection, [asked.work for asked in group])
+            idle = _idle(connection, kind, [asked.work for asked in group])
             if idle is not None:
                 return [(asked, answer, None) for asked, answer in zip(group, idle, strict=True)]
         self._set_durable(any(kind.DURABLE for kind, _ in ranked))
-        schema.begin(connection)
+        schema.begin(connection, self._busy_timeout)
         transaction = Transaction(connection)
         answers: list[_Answer] = []
         for kind, group in ranked:
@@ -170,8 +171,7 @@ class Writer:
         connection.execute("COMMIT")
         for callback in transaction.committed:
             callback()
-        if transaction.woken:
-            self._ringer.ring(transaction.woken)
+        self._ringer.ring(transaction.woken)
         self._upkeep.shrink(connection)
         return answers
 
@@ -180,6 +180,15 @@ class Writer:
         if durable is not self._durable:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+
+
+def _idle(connection: sqlite3.Connection, kind: type[Work[Any]], works: Sequence[Work[Any]]) -> Sequence[Any] | None:
+    try:
+        return kind.idle(connection, works)
+    except sqlite3.OperationalError as error:
+        if schema.is_busy(error):  # another process is recovering the log of one that was killed: wait in `begin`
+            return None
+        raise
 
 
 def _tell(answers: Sequence[_Answer]) -> None:

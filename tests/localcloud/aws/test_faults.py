@@ -33,9 +33,10 @@ def test_entries_of_a_batch_fail_by_id(aws: Any) -> None:
     url, topic = aws.queue(), aws.topic()
     aws.server.fail_next("SendMessageBatch", "InternalError", 500, count=2, entries=["a", "c"])
     entries = [{"Id": name, "MessageBody": name} for name in "abc"]
-    answer = aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
-    assert [(entry["Id"], entry["SenderFault"]) for entry in answer["Failed"]] == [("a", False), ("c", False)]
-    assert [entry["Id"] for entry in answer["Successful"]] == ["b"]
+    for _ in range(2):
+        answer = aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+        assert [(entry["Id"], entry["SenderFault"]) for entry in answer["Failed"]] == [("a", False), ("c", False)]
+        assert [entry["Id"] for entry in answer["Successful"]] == ["b"]
     answer = aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
     assert "Failed" not in answer
     aws.server.fail_next("PublishBatch", "Throttled", 429, entries=["a"])

@@ -63,6 +63,8 @@ TOPIC = "arn:aws:sns:us-east-1:000000000000:t"
         ({"Condition": {"ArnEquals": {"aws:SourceArn": TOPIC}, "Bool": {"aws:SecureTransport": "true"}}}, True),
         ({"Condition": {"ArnEqualsIfExists": {"aws:Nothing": "x"}}}, True),
         ({"Condition": {"Null": {"aws:SourceArn": "false"}}}, True),
+        ({"Condition": {"Bool": {"aws:PrincipalIsAWSService": "true"}}}, True),
+        ({"Condition": {"StringNotEquals": {"aws:PrincipalServiceName": "sns.amazonaws.com"}}}, False),
         ({"Effect": "Deny"}, False),
         ({"Action": "sqs:ReceiveMessage"}, False),
         ({"Action": None, "NotAction": "sqs:*"}, False),

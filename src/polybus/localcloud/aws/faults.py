@@ -30,6 +30,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._planned: list[_Planned] = []
+        self._entries: _Planned | None = None  # for the request that runs: from its begin to its entries nothing waits
         self._lock = threading.Lock()
 
     def fail_next(
@@ -44,9 +45,9 @@ class Faults:
     ) -> None:
         """Make the next `count` requests of `action` (`*`: of any) fail with `code`.
 
-        With `entries` it is those entries of a batch, by Id, that fail, each counted; `http_status` of 500 and more
-        makes it the server's fault. With `after` the action is carried out and only its answer is the failure. An
-        `http_status` of 0 ends the connection without an answer.
+        With `entries` the requests are answered, and it is those entries of their batches, by Id, that fail. An
+        `http_status` of 500 and more makes it the server's fault; 0 ends the connection without an answer. With `after`
+        the action is carried out and only its answer is the failure.
         """
         with self._lock:
             wanted = None if entries is None else frozenset(entries)
@@ -57,28 +58,34 @@ class Faults:
         with self._lock:
             self._planned.clear()
 
-    def check(self, action: str, *, after: bool = False) -> None:
-        """Raise the failure that is planned for this request, if there is one."""
-        if self._planned:
-            self._raise(self._next(action, None, after))
+    def begin(self, action: str) -> None:
+        """A request begins: raise the failure that is planned for all of it, if there is one."""
+        self._entries = None
+        if not self._planned:
+            return
+        self._entries = self._next(action, entries=True, after=False)
+        self._raise(self._next(action, entries=False, after=False))
 
-    def check_entry(self, action: str, entry_id: str) -> None:
-        """Raise the failure that is planned for this entry, if there is one."""
-        if self._planned:
-            self._raise(self._next(action, entry_id, False))
+    def check_entry(self, entry_id: str) -> None:
+        """Raise the failure that is planned for this entry of the request that began last."""
+        planned = self._entries
+        if planned is not None and planned.entries is not None and entry_id in planned.entries:
+            self._raise(planned)
 
-    def _next(self, action: str, entry_id: str | None, after: bool) -> _Planned | None:
+    def finish(self, action: str) -> None:
+        """A request is done: raise the failure that is to be its answer, if there is one."""
+        if self._planned:
+            self._raise(self._next(action, entries=False, after=True))
+
+    def _next(self, action: str, *, entries: bool, after: bool) -> _Planned | None:
         with self._lock:
             for planned in self._planned:
-                of_entry = planned.entries is not None
-                if planned.action not in (action, "*") or of_entry != (entry_id is not None) or planned.after != after:
-                    continue
-                if planned.entries is not None and entry_id not in planned.entries:
-                    continue
-                planned.left -= 1
-                if planned.left <= 0:
-                    self._planned.remove(planned)
-                return planned
+                kind = (planned.entries is not None, planned.after)
+                if planned.action in (action, "*") and kind == (entries, after):
+                    planned.left -= 1
+                    if planned.left <= 0:
+                        self._planned.remove(planned)
+                    return planned
         return None
 
     @staticmethod

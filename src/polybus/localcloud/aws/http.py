@@ -101,13 +101,13 @@ class Front:
         if service is None or action is None:
             code = "UnknownOperationException" if call.service == "" else "InvalidAction"
             raise AwsError(code, f"The action {call.action[:80]} is not valid for this endpoint.")
-        self._faults.check(call.action)
+        self._faults.begin(call.action)
         self._authorise(service, call, params, address)
         answer: dict[str, Any] | Awaitable[dict[str, Any]] = action(call, params)
         response: dict[str, Any] = await answer if inspect.isawaitable(answer) else answer
         # Nothing is answered before it is durable: what the client was told survives a kill.
         await self._store.commit()
-        self._faults.check(call.action, after=True)
+        self._faults.finish(call.action)
         return response
 
     def _authorise(self, service: Service, call: Call, params: dict[str, Any], address: str) -> None:
@@ -121,6 +121,7 @@ class Front:
             "aws:securetransport": "true",
             "aws:principalarn": call.principal,
             "aws:principalaccount": resource.split(":")[4] if resource.count(":") >= 5 else "",
+            "aws:principalisawsservice": "false",
             "aws:requestedregion": call.region,
             "aws:sourceip": address,
             **service.context(call, params),

@@ -43,7 +43,7 @@ class PublishActions:
         failed: list[dict[str, object]] = []
         for entry in entries:
             try:
-                self._faults.check_entry(call.action, entry["Id"])
+                self._faults.check_entry(entry["Id"])
                 accepted[entry["Id"]] = check_notification(topic, entry)
             except AwsError as error:
                 failed.append(error.as_entry(entry["Id"]))

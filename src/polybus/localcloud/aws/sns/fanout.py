@@ -96,6 +96,8 @@ class Fanout:
             "aws:sourcearn": topic.arn_text,
             "aws:sourceaccount": topic.arn.account,
             "aws:securetransport": "true",
+            "aws:principalisawsservice": "true",
+            "aws:principalservicename": SENDER,
         }
         request = Request(SENDER, "sqs:SendMessage", queue.arn_text, context)
         if settings.policy is None or not settings.policy.verdict(request):

@@ -45,7 +45,7 @@ class MessageActions:
         failed: list[dict[str, object]] = []
         for entry in entries:
             try:
-                self._faults.check_entry(call.action, entry["Id"])
+                self._faults.check_entry(entry["Id"])
                 drafts[entry["Id"]] = check_draft(queue, entry, call.principal)
             except AwsError as error:
                 failed.append(error.as_entry(entry["Id"]))
@@ -97,7 +97,7 @@ class MessageActions:
 
     def delete_message_batch(self, call: Call, params: Params) -> dict[str, Any]:
         queue = self._settling(call, params)
-        return self._each(call, queue, params, lambda entry: delete(queue, required(entry, "ReceiptHandle")))
+        return self._each(queue, params, lambda entry: delete(queue, required(entry, "ReceiptHandle")))
 
     def change_message_visibility(self, call: Call, params: Params) -> dict[str, Any]:
         queue = self._settling(call, params)
@@ -107,7 +107,7 @@ class MessageActions:
 
     def change_message_visibility_batch(self, call: Call, params: Params) -> dict[str, Any]:
         queue = self._settling(call, params)
-        return self._each(call, queue, params, lambda entry: self._change(queue, entry))
+        return self._each(queue, params, lambda entry: self._change(queue, entry))
 
     def _settling(self, call: Call, params: Params) -> Queue:
         queue = self._queues.get(call.region, params.get("QueueUrl"))
@@ -120,12 +120,12 @@ class MessageActions:
             raise missing_parameter("VisibilityTimeout")
         change_visibility(queue, required(params, "ReceiptHandle"), seconds, self._timeline.now())
 
-    def _each(self, call: Call, queue: Queue, params: Params, act: Callable[[Entry], None]) -> dict[str, Any]:
+    def _each(self, queue: Queue, params: Params, act: Callable[[Entry], None]) -> dict[str, Any]:
         done: list[dict[str, object]] = []
         failed: list[dict[str, object]] = []
         for entry in check_batch(params, "Entries"):
             try:
-                self._faults.check_entry(call.action, entry["Id"])
+                self._faults.check_entry(entry["Id"])
                 act(entry)
                 done.append({"Id": entry["Id"]})
             except AwsError as error:

@@ -6,9 +6,16 @@ import asyncio
 import queue
 import threading
 
+import grpc
 import pytest
 from google.api_core import exceptions
 from google.cloud import pubsub_v1
+from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient, types
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
+
+from polybus.localcloud.pubsub import PubsubServer
+from polybus.localcloud.server import running
 
 BOUND = 30.0
 
@@ -264,6 +271,33 @@ async def test_deleting_a_subscription_ends_its_streams(rig, streams):
         rig.subscriber.delete_subscription(subscription=subscription)
         with pytest.raises(exceptions.NotFound):
             await stream.response()
+
+
+async def test_a_server_that_stops_ends_its_streams_at_once():
+    async with running(PubsubServer()) as server:
+        options = [("grpc.max_receive_message_length", -1)]
+        channel = grpc.aio.insecure_channel(f"{server.host}:{server.port}", options=options)
+        transports = [kind(channel=channel) for kind in (PublisherGrpcAsyncIOTransport, SubscriberGrpcAsyncIOTransport)]
+        publisher, subscriber = (
+            PublisherAsyncClient(transport=transports[0]),
+            SubscriberAsyncClient(transport=transports[1]),
+        )
+        topic, subscription = "projects/local/topics/orders", "projects/local/subscriptions/billing"
+        await publisher.create_topic(name=topic)
+        await subscriber.create_subscription(name=subscription, topic=topic)
+        first = types.StreamingPullRequest(subscription=subscription, stream_ack_deadline_seconds=10)
+
+        async def requests():
+            yield first
+            await asyncio.Event().wait()
+
+        responses = await subscriber.streaming_pull(requests=requests(), retry=None, timeout=None)
+        stream = responses.__aiter__()
+        await stream.__anext__()
+        await server.stop()
+        with pytest.raises(exceptions.ServiceUnavailable, match="shutting down"):
+            await stream.__anext__()
+        await channel.close()
 
 
 def test_the_librarys_threaded_clients_work_unmodified(server, rig, monkeypatch):

@@ -160,3 +160,17 @@ async def test_an_open_stream_keeps_its_subscription(rig, streams, clock, second
         await stream.response()
         clock.advance(DAY + 1)
         rig.subscriber.get_subscription(subscription=subscription)
+
+
+def test_an_abandoned_backlog_is_let_go_of(rig, clock, server, seconds):
+    """With nobody to take them, expired messages must not stay in a queue."""
+    topic, subscription = rig.pair(message_retention_duration=seconds(600))
+    for _ in range(5):
+        rig.publish(topic, *[b"x"] * 100)
+        clock.advance(601)
+        rig.publish(topic, b"last")
+        clock.advance(1)
+    clock.advance(601)
+    rig.publish(topic, b"new")
+    assert rig.bodies(subscription) == [b"new"]
+    assert server.retained_messages == 1

@@ -119,8 +119,8 @@ async def test_memory_is_flat_once_acked(spawn, capsys):
     await clients.close()
     with capsys.disabled():
         print(
-            f"\npubsub soak, seed {SEED}: {MESSAGES:,} messages to 3 subscriptions; resident {start / MEGABYTE:.0f} MB at "
-            f"the start, {warm / MEGABYTE:.0f} MB after a tenth, {end / MEGABYTE:.0f} MB at the end; "
+            f"\npubsub soak, seed {SEED}: {MESSAGES:,} messages to 3 subscriptions; resident {start / MEGABYTE:.0f} MB "
+            f"at the start, {warm / MEGABYTE:.0f} MB after a tenth, {end / MEGABYTE:.0f} MB at the end; "
             f"server CPU {used / MESSAGES * 1e6:.0f} us a message"
         )
     assert all(came[name] == MESSAGES for name in names)
@@ -159,7 +159,7 @@ async def test_many_streams_at_once(spawn, capsys):
     ]
     published = 0
     # Whoever is connected gets a share of each batch: once all are, all have had some.
-    while len(came) < STREAMS:
+    while len(came) < STREAMS or published < 20 * STREAMS:
         messages = [PubsubMessage(data=b"%d" % index) for index in range(STREAMS)]
         await clients.publisher.publish(types.PublishRequest.wrap(PublishRequest(topic=TOPIC, messages=messages)))
         published += STREAMS

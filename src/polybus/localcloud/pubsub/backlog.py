@@ -161,6 +161,11 @@ class Backlog:
             self._in_keys -= 1
         self.offer(queue)
 
+    def prune(self) -> None:
+        """Forget the discarded entries at the head of the queue: where nobody takes any, nothing else would."""
+        while self._ready and self._ready[0].gone:
+            self._ready.popleft()
+
     def sent(self, entry: Entry) -> bool:
         """Say whether an entry could still come again with an earlier one of its key."""
         return entry.queue is not None and entry in entry.queue.sent

@@ -284,7 +284,12 @@ class Catalog:
 
     # -- the end
 
-    def end_consumers(self) -> None:
-        """End every stream and pull, as a server that goes away does."""
+    def stop(self) -> None:
+        """End every stream and pull, as a server that goes away does, and every timer."""
+        reason = Refused(grpc.StatusCode.UNAVAILABLE, "The server is shutting down.")
         for subscription in self.subscriptions.values():
-            subscription.end_consumers(Refused(grpc.StatusCode.UNAVAILABLE, "The server is shutting down."))
+            subscription.stop(reason)
+        for topic in self.topics.values():
+            topic.stop()
+        for snapshot in self.snapshots.values():
+            snapshot.stop()

@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from polybus.clock import wait_for
 from polybus.localcloud.pubsub.catalog import Catalog
@@ -48,24 +49,27 @@ class Pushes:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._session: aiohttp.ClientSession | None = None
-        self._workers: dict[Subscription, list[asyncio.Task[None]]] = {}
+        self._pushing: WeakSet[Subscription] = WeakSet()
+        self._workers: set[asyncio.Task[None]] = set()
 
     def serve(self, subscription: Subscription) -> None:
         """Start or end pushing, as the subscription's configuration now says."""
         wanted = bool(subscription.config.push_config.push_endpoint) and not subscription.config.detached
-        pushing = subscription in self._workers
-        if wanted != pushing:
-            subscription.end_consumers(unmet("The subscription's push configuration was changed."))
-        if wanted and not pushing:
-            workers = [asyncio.create_task(self._work(subscription)) for _ in range(self.WORKERS)]
-            self._workers[subscription] = workers
-            workers[0].add_done_callback(lambda _: self._workers.pop(subscription, None))
-        elif pushing and not wanted:
-            del self._workers[subscription]
+        pushing = subscription in self._pushing
+        if wanted == pushing:
+            return
+        subscription.end_consumers(unmet("The subscription's push configuration was changed."))
+        self._pushing.discard(subscription)
+        if wanted:
+            self._pushing.add(subscription)
+            for _ in range(self.WORKERS):
+                worker = asyncio.create_task(self._work(subscription))
+                self._workers.add(worker)
+                worker.add_done_callback(self._workers.discard)
 
     async def close(self) -> None:
         """End all workers and connections."""
-        tasks = [task for workers in self._workers.values() for task in workers]
+        tasks = list(self._workers)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

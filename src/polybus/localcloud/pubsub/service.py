@@ -83,7 +83,9 @@ class Service:
     async def stop(self) -> None:
         """End every call, make everything durable and free the port."""
         await self._pushes.close()
-        self._catalog.end_consumers()
+        self._catalog.stop()
         if self._server is not None:
             await self._server.stop(self.GRACE)
+        # Requests that came in meanwhile may have armed timers of their own.
+        self._catalog.stop()
         await self._journal.close()

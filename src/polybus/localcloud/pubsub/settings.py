@@ -12,7 +12,15 @@ from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.protocol import Proto, copy, seconds
 from polybus.localcloud.pubsub.refusal import invalid, unimplemented
 
-__all__ = ["SNAPSHOT_FIELDS", "SUBSCRIPTION_FIELDS", "TOPIC_FIELDS", "check_subscription", "check_topic", "updated"]
+__all__ = [
+    "SNAPSHOT_FIELDS",
+    "SUBSCRIPTION_FIELDS",
+    "TOPIC_FIELDS",
+    "backoff",
+    "check_subscription",
+    "check_topic",
+    "updated",
+]
 
 TOPIC_FIELDS = frozenset({"labels", "message_storage_policy", "kms_key_name", "message_retention_duration"})
 SUBSCRIPTION_FIELDS = frozenset(
@@ -79,6 +87,15 @@ def check_subscription(config: Proto) -> None:
     _check_dead_letters(config)
     _check_retries(config)
     _check_push(config)
+
+
+def backoff(config: Proto, failures: int) -> float:
+    """Return how many seconds after its last of `failures` a message comes again; 0 without a retry policy."""
+    if not config.HasField("retry_policy"):
+        return 0.0
+    policy = config.retry_policy
+    # Doubled at most 32 times: beyond that even the least backoff is over the greatest.
+    return min(seconds(policy.maximum_backoff), seconds(policy.minimum_backoff) * 2.0 ** min(failures - 1, 32))
 
 
 def _refuse_elsewhere(config: ProtoMessage, fields: Collection[str]) -> None:

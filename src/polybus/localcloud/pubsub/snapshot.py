@@ -45,10 +45,14 @@ class Snapshot:
         """Take back what it held before a restart."""
         self.messages = {message.number: message for message, _, _ in holds}
 
-    def close(self) -> None:
-        """Let go of everything."""
+    def stop(self) -> None:
+        """Let nothing fall due any more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.stop()
         for message in self.messages.values():
             self._journal.release(self.tag, message)
         self.messages.clear()

@@ -18,6 +18,7 @@ from polybus.localcloud.pubsub.leases import Leases
 from polybus.localcloud.pubsub.message import NO_LEASE, Entry, Message
 from polybus.localcloud.pubsub.ordering import KeyQueue
 from polybus.localcloud.pubsub.protocol import Proto, seconds
+from polybus.localcloud.pubsub.settings import backoff
 
 __all__ = ["Subscription"]
 
@@ -251,20 +252,13 @@ class Subscription:
                 self._finish(final)
             return
         self._journal.mark(self.tag, entry.message, acked=False, failures=entry.failures)
-        delay = self._backoff(entry.failures)
+        delay = backoff(self.config, entry.failures)
         if delay <= 0:
             self._backlog.resume(entry)
             return
         due = self._clock.monotonic() + delay
         heapq.heappush(self._delayed, (due, next(self._order), self._backlog.hold(entry)))
         self._arm(due)
-
-    def _backoff(self, failures: int) -> float:
-        if not self.config.HasField("retry_policy"):
-            return 0.0
-        policy = self.config.retry_policy
-        # Doubled at most 32 times: beyond that even the least backoff is over the greatest.
-        return min(seconds(policy.maximum_backoff), seconds(policy.minimum_backoff) * 2.0 ** min(failures - 1, 32))
 
     # -- time
 
@@ -286,6 +280,11 @@ class Subscription:
             self._timer.cancel()
         self._timer_due = due
         self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._tick)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_due = None, float("inf")
 
     def _tick(self) -> None:
         self._timer, self._timer_due = None, float("inf")
@@ -311,6 +310,7 @@ class Subscription:
         expired = list(itertools.takewhile(lambda entry: entry.message.published <= horizon, self._entries.values()))
         for entry in expired:
             self._discard(entry)
+        self._backlog.prune()
 
     def _discard(self, entry: Entry) -> None:
         """Let go of a message, whatever its state."""
@@ -371,9 +371,13 @@ class Subscription:
             self._journal.release(self.tag, entry.message)
         self._clear()
         self.end_consumers(reason)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._disarm()
+
+    def stop(self, reason: Exception) -> None:
+        """End every consumer with `reason` and let nothing fall due any more; what it has stays."""
+        self.end_consumers(reason)
+        self._disarm()
+        self._timer_due = float("-inf")
 
     def end_consumers(self, reason: Exception) -> None:
         """End every stream and pull with `reason`."""

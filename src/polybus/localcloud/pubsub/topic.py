@@ -94,10 +94,14 @@ class Topic:
         self._journal.flush_soon()
         self._arm()
 
-    def close(self) -> None:
-        """Let go of the log."""
+    def stop(self) -> None:
+        """Let nothing fall due any more."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def close(self) -> None:
+        """Let go of the log."""
+        self.stop()
         for message in self.log:
             self._journal.release(self.tag, message)
         self.log.clear()

@@ -7,7 +7,7 @@ from polybus.plan.filters_aws import filter_problem
 from polybus.plan.findings import Report
 from polybus.plan.names import FIFO_SUFFIX, Names
 from polybus.topology.limits import AWS
-from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
+from polybus.topology.model import DEFAULT_MAX_ATTEMPTS, Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = ["rules"]
@@ -77,6 +77,9 @@ def _subscription(report: Report, topology: Topology, subscription: Subscription
         report.error(f"{path}.filter", problem, "SNS filter policies have limits", source="SNS", instead=instead)
     if subscription.push is not None:
         _push(report, topology.topics[subscription.topic], path, subscription.push)
+        if subscription.push.https is None and subscription.max_attempts != DEFAULT_MAX_ATTEMPTS:
+            limit = "SNS has its own number of attempts for e-mail, SMS and Lambda, which can't be set"
+            report.note(f"{path}.max_attempts", str(subscription.max_attempts), limit, source="k", instead="https")
 
 
 def _push(report: Report, topic: Topic, path: str, push: Push) -> None:

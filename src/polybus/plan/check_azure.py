@@ -29,6 +29,11 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     if common.consumed(topology):
         limit = "Service Bus keeps dead letters until they are redriven or purged, whatever dead_letter_retention says"
         report.note("$", "dead letters", limit, source="AZ", instead="`polybus dead-letter purge`, and its alarm")
+    if topology.alarms is not None:
+        limit = (
+            "Azure Monitor has no age of the oldest message and no failed pushes for Service Bus: both raise no alarm"
+        )
+        report.note("$.alarms", "oldest_age and failed_pushes", limit, source="AZ", instead="backlog and dead_letters")
 
 
 def _entity(report: Report, path: str, entry: Topic | Queue) -> None:

@@ -134,6 +134,13 @@ def test_what_a_cloud_cannot_do_is_refused_by_it_and_by_no_other(
         ("[queues.q]\nmax_attempts = 90", "gcp", "$.queues.q.max_attempts", "fewer than 20 more"),
         ("", "azure", "$", "keeps dead letters until they are redriven or purged"),
         ('[queues.q]\nmax_message_size = "1MiB"', "azure", "$.queues.q.max_message_size", "Premium"),
+        ("[alarms]", "azure", "$.alarms", "both raise no alarm"),
+        (
+            '[subscriptions.s]\ntopic = "orders"\npush = { email = "a@b.c" }\nmax_attempts = 9',
+            "aws",
+            "$.subscriptions.s.max_attempts",
+            "its own number of attempts",
+        ),
         ('[queues.q]\nretention = "14d"', "aws", "$.queues.q.dead_letter_retention", "first enqueuing"),
     ],
 )

@@ -1,0 +1,90 @@
+"""Every property of every plan is an argument that the provider's SDK knows by that name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from polybus.plan import aws, azure, gcp
+from polybus.plan.azure_namespace import CustomerKey
+from polybus.plan.values import Resource
+from polybus.topology.file import loads
+
+COMMON = """
+[bus]
+name = "shop"
+[topics.orders]
+ordered = true
+[topics.news]
+[subscriptions.billing]
+topic = "orders"
+filter = 'region == "eu"'
+[subscriptions.call]
+topic = "news"
+push = { function = "mailer" }
+[queues.jobs]
+[queues.steps]
+ordered = true
+[services.work]
+publishes = ["orders", "jobs"]
+consumes = ["billing", "steps"]
+operates = ["billing", "jobs"]
+[alarms]
+notify = { email = "ops@example.com", topic = "somewhere" }
+"""
+HTTPS = '[subscriptions.hook]\ntopic = "news"\npush = { https = "https://example.com/in", raw = true }\n'
+
+
+def resources() -> Iterator[Resource]:
+    key = CustomerKey("https://v.vault.azure.net", "key", "/subscriptions/s/identity")
+    yield from aws.plan(
+        loads(COMMON + HTTPS, source="x"),
+        aws.AwsSettings(
+            stack="dev", kms_key="arn:aws:kms:r:1:key/k", roles={"work": "r"}, functions={"mailer": "arn:l"}
+        ),
+    ).resources
+    yield from azure.plan(
+        loads(COMMON, source="x"),
+        azure.AzureSettings(
+            stack="dev",
+            location="westeurope",
+            sku="Premium",
+            subnet="/subscriptions/s/subnet",
+            customer_key=key,
+            principals={"work": azure.Principal("1")},
+            functions={"mailer": azure.Principal("2")},
+        ),
+    ).resources
+    yield from gcp.plan(
+        loads(COMMON + HTTPS, source="x"),
+        gcp.GcpSettings(
+            stack="dev",
+            project="p",
+            regions=("europe-west1",),
+            kms_key="projects/p/key",
+            push_account="push@p",
+            members={"work": "serviceAccount:w"},
+            functions={"mailer": "https://mailer.run.app"},
+        ),
+    ).resources
+
+
+def class_of(type_: str) -> Any:
+    """Find the SDK's class: `aws:sqs/queue:Queue` is `pulumi_aws.sqs.Queue`."""
+    package, module, name = type_.split(":")
+    module = {"lambda": "lambda_"}.get(module.split("/")[0], module.split("/")[0])
+    return getattr(importlib.import_module(f"pulumi_{package.replace('-', '_')}.{module}"), name)
+
+
+# The SDKs themselves warn, at import, of modules of theirs that moved.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("type_", sorted({resource.type for resource in resources() if resource.kind != "lookup"}))
+def test_arguments_are_the_provider_s(type_: str) -> None:
+    known = set(inspect.signature(class_of(type_)._internal_init).parameters)
+    for resource in resources():
+        if resource.type == type_:
+            assert set(resource.properties) <= known, set(resource.properties) - known

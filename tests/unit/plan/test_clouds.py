@@ -1,0 +1,364 @@
+"""What each cloud's plan of one topology holds, in particular: rights, push, adoption, keys, alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from polybus.errors import ConfigError, UnsupportedFeature
+from polybus.plan import aws, azure, gcp
+from polybus.plan.values import Join, Json, Ref, Resource
+from polybus.topology.file import loads
+from polybus.topology.model import Topology
+
+SHOP = """
+[bus]
+name = "shop"
+[topics.orders]
+ordered = true
+[topics.news]
+[subscriptions.billing]
+topic = "orders"
+filter = 'region in ("eu", "uk") and not exists(test)'
+lease = "90s"
+[subscriptions.fast]
+topic = "orders"
+ordered = false
+[queues.jobs]
+max_attempts = 3
+[services.shop]
+publishes = ["orders", "jobs"]
+[services.worker]
+consumes = ["billing", "jobs"]
+[services.keeper]
+operates = ["billing", "jobs"]
+"""
+
+
+def topology(more: str = "") -> Topology:
+    return loads(SHOP + more, source="polybus.toml")
+
+
+def by_name(plan: Any) -> dict[str, Resource]:
+    return {resource.name: resource for resource in plan.resources}
+
+
+def allowed(document: Mapping[str, Any]) -> set[tuple[str, str]]:
+    return {
+        (action, str(target))
+        for statement in document["Statement"]
+        for action in statement["Action"]
+        for target in statement["Resource"]
+    }
+
+
+def test_aws_gives_each_service_exactly_what_it_declared() -> None:
+    policies = aws.plan(topology()).policies
+    assert allowed(policies["shop"]) == {
+        ("sns:Publish", "${orders-topic.arn}"),
+        ("sqs:SendMessage", "${jobs-queue.arn}"),
+    }
+    receive = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
+    assert allowed(policies["worker"]) == {
+        *((action, f"${{{name}-queue.arn}}") for action in receive for name in ("billing", "jobs")),
+        *(("sqs:SendMessage", f"${{{name}-dead-letters.arn}}") for name in ("billing", "jobs")),
+    }
+    letters = (*receive, "sqs:GetQueueAttributes", "sqs:PurgeQueue")
+    assert allowed(policies["keeper"]) == {
+        *((action, f"${{{name}-dead-letters.arn}}") for action in letters for name in ("billing", "jobs")),
+        *(
+            (action, f"${{{name}-queue.arn}}")
+            for action in ("sqs:SendMessage", "sqs:GetQueueAttributes")
+            for name in ("billing", "jobs")
+        ),
+    }
+
+
+def test_aws_attaches_policies_where_a_role_is_given() -> None:
+    found = by_name(aws.plan(topology(), aws.AwsSettings(stack="dev", roles={"worker": "arn:aws:iam::1:role/path/w"})))
+    assert found["worker-rights"].properties["name"] == "shop-dev-worker"
+    assert found["worker-role"].properties == {"role": "w", "policy_arn": Ref("worker-rights", "arn")}
+    assert "shop-rights" not in found
+
+
+def test_aws_lets_only_its_topic_send_to_a_subscription() -> None:
+    found = by_name(aws.plan(topology()))
+    allow, deny = found["billing-queue-access"].properties["policy"].value["Statement"]
+    assert allow == {
+        "Sid": "AllowTopic",
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": Ref("billing-queue", "arn"),
+        "Condition": {"ArnEquals": {"aws:SourceArn": Ref("orders-topic", "arn")}},
+    }
+    assert deny["Effect"] == "Deny"
+    assert [item["Effect"] for item in found["jobs-queue-access"].properties["policy"].value["Statement"]] == ["Deny"]
+
+
+def test_aws_subscribes_raw_with_the_filter_once_the_queue_lets_it_in() -> None:
+    resource = by_name(aws.plan(topology()))["billing-subscription"]
+    assert resource.properties == {
+        "topic": Ref("orders-topic", "arn"),
+        "protocol": "sqs",
+        "endpoint": Ref("billing-queue", "arn"),
+        "raw_message_delivery": True,
+        "filter_policy": Json({"region": ["eu", "uk"], "test": [{"exists": False}]}),
+        "filter_policy_scope": "MessageAttributes",
+    }
+    assert resource.after == ("billing-queue-access",)
+
+
+def test_aws_queues_are_fifo_where_ordered_and_only_there() -> None:
+    found = by_name(aws.plan(topology(), aws.AwsSettings(stack="dev")))
+    assert found["orders-topic"].properties["name"] == "shop-dev-orders.fifo"
+    assert found["billing-queue"].properties["name"] == "shop-dev-billing.fifo"
+    assert found["billing-dead-letters"].properties["name"] == "shop-dev-billing-dead-letters.fifo"
+    assert found["fast-queue"].properties["name"] == "shop-dev-fast"
+    assert found["billing-queue"].properties["visibility_timeout_seconds"] == 90
+    redrive = found["jobs-redrive"].properties["redrive_policy"].value
+    assert redrive == {"deadLetterTargetArn": Ref("jobs-dead-letters", "arn"), "maxReceiveCount": 23}
+    allow = found["jobs-redrive-allow"].properties["redrive_allow_policy"].value
+    assert allow == {"redrivePermission": "byQueue", "sourceQueueArns": [Ref("jobs-queue", "arn")]}
+
+
+def test_aws_uses_a_customer_managed_key_everywhere_and_gives_the_right_to_it() -> None:
+    key = "arn:aws:kms:eu-west-1:1:key/k"
+    plan = aws.plan(topology(), aws.AwsSettings(kms_key=key))
+    for resource in plan.resources:
+        if resource.kind in ("topic", "subscription", "queue", "dead letters"):
+            assert resource.properties["kms_master_key_id"] == key
+            assert "sqs_managed_sse_enabled" not in resource.properties
+    for document in plan.policies.values():
+        assert ("kms:Decrypt", key) in allowed(document)
+
+
+@pytest.mark.parametrize(
+    ("push", "protocol", "more"),
+    [
+        ('{ email = "a@b.c" }', "email", set()),
+        ('{ sms = "+447700900123" }', "sms", set()),
+        ('{ https = "https://a.b/c", raw = true }', "https", {"raw_message_delivery", "delivery_policy"}),
+        ('{ function = "mailer" }', "lambda", set()),
+        ('{ function = "arn:aws:lambda:r:1:function:f" }', "lambda", set()),
+    ],
+)
+def test_aws_pushes_and_keeps_what_it_cannot_deliver(push: str, protocol: str, more: set[str]) -> None:
+    declared = topology(f'[subscriptions.out]\ntopic = "news"\npush = {push}\n')
+    found = by_name(aws.plan(declared, aws.AwsSettings(functions={"mailer": "arn:aws:lambda:r:1:function:mailer"})))
+    resource = found["out-subscription"]
+    assert resource.properties["protocol"] == protocol
+    assert set(resource.properties) - {"topic", "protocol", "endpoint", "redrive_policy"} == more
+    assert resource.properties["redrive_policy"].value == {"deadLetterTargetArn": Ref("out-dead-letters", "arn")}
+    allow = found["out-dead-letters-access"].properties["policy"].value["Statement"][0]
+    assert allow["Condition"] == {"ArnEquals": {"aws:SourceArn": Ref("news-topic", "arn")}}
+    assert "out-queue" not in found
+    if protocol == "lambda":
+        permission = found["out-invoke"].properties
+        assert permission["source_arn"] == Ref("news-topic", "arn")
+        assert permission["function"] == resource.properties["endpoint"]
+        assert str(permission["function"]).startswith("arn:")
+
+
+@pytest.mark.parametrize(
+    ("module", "stack"), [(aws, aws.AwsSettings()), (azure, azure.AzureSettings()), (gcp, gcp.GcpSettings())]
+)
+def test_a_function_that_the_stack_config_does_not_resolve_is_refused(module: Any, stack: Any) -> None:
+    declared = topology('[subscriptions.out]\ntopic = "news"\npush = { function = "mailer" }\n')
+    with pytest.raises(ConfigError, match=r"\$.subscriptions.out.push.function.*'mailer'.*configured functions: none"):
+        module.plan(declared, stack)
+
+
+def test_aws_adopts_what_exists_and_still_plans_around_it() -> None:
+    queue, topic = "arn:aws:sqs:eu-west-1:1:old", "arn:aws:sns:eu-west-1:1:old"
+    plan = aws.plan(
+        topology(
+            f'[topics.old]\nexisting = "{topic}"\n[subscriptions.s]\ntopic = "old"\n[queues.q]\nexisting = "{queue}"\n'
+        )
+    )
+    found = by_name(plan)
+    assert "old-topic" not in found
+    assert "q-queue" not in found
+    assert found["s-subscription"].properties["topic"] == topic
+    assert found["q-redrive"].properties["queue_url"] == "https://sqs.eu-west-1.amazonaws.com/1/old"
+    assert aws.binding_values(plan)["queues"]["q"]["address"] == "https://sqs.eu-west-1.amazonaws.com/1/old"
+    assert aws.binding_values(plan)["topics"]["old"]["address"] == topic
+
+
+def test_options_pass_through_to_the_one_resource() -> None:
+    topic = '[topics.t]\n[topics.t.aws]\nsignature_version = 2\n[topics.t.gcp]\nkms_key_name = "k"\n'
+    declared = topology(f"{topic}[queues.q]\n[queues.q.azure]\nmax_size_in_megabytes = 5120\n")
+    assert by_name(aws.plan(declared))["t-topic"].properties["signature_version"] == 2
+    assert by_name(gcp.plan(declared))["t-topic"].properties["kms_key_name"] == "k"
+    assert by_name(azure.plan(declared))["q-queue"].properties["max_size_in_megabytes"] == 5120
+
+
+ALARMS = '[alarms]\ndead_letters = 2\nbacklog = 50\noldest_age = "5m"\nnotify = { email = "ops@example.com" }\n'
+
+
+def test_aws_watches_what_the_topology_asks_for() -> None:
+    found = by_name(aws.plan(topology(ALARMS)))
+    letters = found["billing-letters-alarm"].properties
+    assert (letters["threshold"], letters["dimensions"]) == (2, {"QueueName": "shop-billing-dead-letters.fifo"})
+    assert letters["alarm_actions"] == [Ref("bus.alarms-topic", "arn")]
+    assert found["billing-age-alarm"].properties["threshold"] == 300
+    assert found["billing-backlog-alarm"].properties["threshold"] == 50
+    assert len(found["dashboard"].properties["dashboard_body"].value["widgets"]) == 3
+    assert not [name for name in by_name(aws.plan(topology())) if "alarm" in name]
+
+
+def test_azure_and_gcp_watch_too() -> None:
+    alert = by_name(azure.plan(topology(ALARMS)))["orders-letters-alarm"].properties
+    assert alert["criteria"]["all_of"][0]["threshold"] == 2
+    assert alert["actions"] == [{"action_group_id": Ref("bus.alarms-group", "id")}]
+    policy = by_name(gcp.plan(topology(ALARMS)))["billing-letters-alarm"].properties
+    condition = policy["conditions"][0]["condition_threshold"]
+    assert (condition["comparison"], condition["threshold_value"]) == ("COMPARISON_GT", 1)
+    assert policy["notification_channels"] == [Ref("bus.alarms-email", "id")]
+
+
+def test_azure_puts_everything_into_one_closed_namespace() -> None:
+    found = by_name(azure.plan(topology(), azure.AzureSettings(stack="dev", location="westeurope")))
+    namespace = found["namespace"].properties
+    assert namespace["namespace_name"].startswith("shop-dev-")
+    assert (namespace["disable_local_auth"], namespace["minimum_tls_version"]) == (True, "1.2")
+    assert found["resource-group"].properties["resource_group_name"] == "shop-dev"
+    billing = found["billing-subscription"].properties
+    assert (billing["requires_session"], billing["lock_duration"], billing["max_delivery_count"]) == (
+        True,
+        "PT1M30S",
+        25,
+    )
+    assert billing["dead_lettering_on_message_expiration"] is False
+    assert billing["dead_lettering_on_filter_evaluation_exceptions"] is True
+    assert found["fast-subscription"].properties["requires_session"] is False
+    assert found["fast-rule"].properties["sql_filter"]["sql_expression"].startswith("NOT EXISTS(polybus_to) OR")
+    assert found["jobs-queue"].properties["max_delivery_count"] == 23
+    assert "resource-group" not in by_name(azure.plan(topology(), azure.AzureSettings(resource_group="mine")))
+
+
+def test_azure_gives_roles_on_single_entities() -> None:
+    principals = {name: azure.Principal(name) for name in ("shop", "worker", "keeper")}
+    plan = azure.plan(topology(), azure.AzureSettings(principals=principals))
+    rights = {
+        (item.properties["principal_id"], item.properties["role_definition_id"][-36:], str(item.properties["scope"]))
+        for item in plan.resources
+        if item.kind == "rights"
+    }
+    sender, receiver = "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39", "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0"
+    assert rights == {
+        ("shop", sender, "${orders-topic.id}"),
+        ("shop", sender, "${jobs-queue.id}"),
+        ("worker", receiver, "${billing-subscription.id}"),
+        ("worker", receiver, "${jobs-queue.id}"),
+        ("keeper", receiver, "${billing-subscription.id}"),
+        ("keeper", sender, "${orders-topic.id}"),
+        ("keeper", receiver, "${jobs-queue.id}"),
+        ("keeper", sender, "${jobs-queue.id}"),
+    }
+    names = [item.properties["role_assignment_name"] for item in plan.resources if item.kind == "rights"]
+    assert len(set(names)) == len(names)
+
+
+def test_azure_needs_premium_for_what_only_premium_has() -> None:
+    big = topology('[queues.big]\nmax_message_size = "5MiB"\n')
+    with pytest.raises(UnsupportedFeature, match=r'\$.queues.big.max_message_size.*sku = "Premium"'):
+        azure.plan(big)
+    found = by_name(azure.plan(big, azure.AzureSettings(sku="Premium", subnet="/subscriptions/s/subnets/x")))
+    assert found["big-queue"].properties["max_message_size_in_kilobytes"] == 5 * 1024
+    assert found["namespace"].properties["public_network_access"] == "Disabled"
+    assert found["private-endpoint"].properties["subnet"] == {"id": "/subscriptions/s/subnets/x"}
+    with pytest.raises(UnsupportedFeature, match="Premium"):
+        azure.plan(topology(), azure.AzureSettings(subnet="/subscriptions/s/subnets/x"))
+
+
+def test_azure_refuses_a_bad_namespace_and_an_entity_of_another() -> None:
+    with pytest.raises(ConfigError, match="azure namespace: found 'x-sb'"):
+        azure.plan(topology(), azure.AzureSettings(namespace="x-sb"))
+    other = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ServiceBus/namespaces/other/queues/q"
+    with pytest.raises(ConfigError, match=r"\$.queues.old.existing.*namespace of the stack"):
+        azure.plan(topology(f'[queues.old]\nexisting = "{other}"\n'))
+    mine = other.replace("other", "other-bus")
+    plan = azure.plan(topology(f'[queues.old]\nexisting = "{mine}"\n'), azure.AzureSettings(namespace="other-bus"))
+    assert "old-queue" not in by_name(plan)
+    assert azure.binding_values(plan)["queues"]["old"]["address"] == "q"
+
+
+def test_azure_binding_names_entities_as_the_sdk_does() -> None:
+    plan = azure.plan(topology(), azure.AzureSettings(stack="dev"))
+    values = azure.binding_values(plan)
+    assert values["settings"] == {"namespace": Join((Ref("namespace", "name"), ".servicebus.windows.net"))}
+    billing = values["subscriptions"]["billing"]
+    assert billing["address"] == Join((Ref("orders-topic", "name"), "/Subscriptions/billing"))
+    assert billing["dead_letter"].parts[-1] == "/Subscriptions/billing/$DeadLetterQueue"
+    assert values["queues"]["jobs"]["address"] == Ref("jobs-queue", "name")
+
+
+def test_gcp_gives_members_single_rights_and_the_agent_its_two() -> None:
+    members = {name: f"serviceAccount:{name}@p" for name in ("shop", "worker", "keeper")}
+    plan = gcp.plan(topology(), gcp.GcpSettings(project="p", members=members))
+    rights = {
+        (
+            item.properties["member"].split(":")[1].split("@")[0],
+            item.properties["role"].split(".")[1],
+            str(item.properties.get("topic") or item.properties.get("subscription")),
+        )
+        for item in plan.resources
+        if item.kind == "rights"
+    }
+    assert rights == {
+        ("shop", "publisher", "${orders-topic.id}"),
+        ("shop", "publisher", "${jobs-topic.id}"),
+        ("worker", "subscriber", "${billing-subscription.name}"),
+        ("worker", "subscriber", "${jobs-subscription.name}"),
+        ("worker", "publisher", "${billing-dead-letters-topic.id}"),
+        ("worker", "publisher", "${jobs-dead-letters-topic.id}"),
+        ("keeper", "viewer", "${billing-subscription.name}"),
+        ("keeper", "viewer", "${jobs-subscription.name}"),
+        ("keeper", "viewer", "${billing-dead-letters.name}"),
+        ("keeper", "viewer", "${jobs-dead-letters.name}"),
+        ("keeper", "subscriber", "${billing-dead-letters.name}"),
+        ("keeper", "subscriber", "${jobs-dead-letters.name}"),
+        ("keeper", "publisher", "${orders-topic.id}"),
+        ("keeper", "publisher", "${jobs-topic.id}"),
+    }
+    agent = by_name(plan)["billing-agent"].properties["member"]
+    assert agent.parts == (
+        "serviceAccount:service-",
+        Ref("project", "number"),
+        "@gcp-sa-pubsub.iam.gserviceaccount.com",
+    )
+    known = gcp.plan(topology(), gcp.GcpSettings(project="p", project_number="42"))
+    assert "project" not in by_name(known)
+
+
+def test_gcp_pushes_with_a_signature_and_the_declared_backoff() -> None:
+    declared = topology(
+        '[subscriptions.out]\ntopic = "news"\npush = { function = "mailer" }\nmax_attempts = 7\n'
+        'backoff = { initial = "500ms", maximum = "1m" }\n'
+    )
+    stack = gcp.GcpSettings(push_account="push@p", functions={"mailer": "https://mailer.run.app"})
+    properties = by_name(gcp.plan(declared, stack))["out-subscription"].properties
+    assert properties["push_config"] == {
+        "push_endpoint": "https://mailer.run.app",
+        "oidc_token": {"service_account_email": "push@p", "audience": "https://mailer.run.app"},
+    }
+    assert properties["retry_policy"] == {"minimum_backoff": "0.5s", "maximum_backoff": "60s"}
+    assert properties["dead_letter_policy"]["max_delivery_attempts"] == 7
+
+
+def test_gcp_labels_are_made_to_fit() -> None:
+    stack = gcp.GcpSettings(labels={"Cost Centre": "R&D / Europe", "x": "y" * 80})
+    labels = by_name(gcp.plan(topology(), stack))["orders-topic"].properties["labels"]
+    assert labels == {"polybus-bus": "shop", "cost-centre": "r-d---europe", "x": "y" * 63}
+
+
+def test_gcp_binding_has_both_names_of_a_queue() -> None:
+    queue = gcp.binding_values(gcp.plan(topology()))["queues"]["jobs"]
+    assert queue["address"] == Ref("jobs-subscription", "id")
+    assert queue["options"] == {
+        "topic": Ref("jobs-topic", "id"),
+        "dead_letter_topic": Ref("jobs-dead-letters-topic", "id"),
+    }

@@ -156,17 +156,20 @@ class Delivering(Suite):
         assert received == expected, "the consumer received what the cloud should have kept back"
 
     async def test_D9_a_leased_message_is_with_one_consumer(self, env: Environment) -> None:
-        async with env.connect() as one, env.connect() as two:
-            async with env.listen("tasks", bus=one.bus, concurrency=1, prefetch=1) as here:
-                identity = await env.bus.publish("tasks", b"mine")
-                delivery = await here.get(identity)
-                async with env.listen("tasks", bus=two.bus) as there:
-                    await env.fence("tasks", there)
-                    assert there.count(identity) == 0
-                    await delivery.ack()
-                    await env.advance(LEASE + 1)
-                    await env.fence("tasks", here, there)
-                    assert (here.count(identity), there.count(identity)) == (1, 0)
+        async with (
+            env.connect() as one,
+            env.connect() as two,
+            env.listen("tasks", bus=one.bus, concurrency=1, prefetch=1) as here,
+        ):
+            identity = await env.bus.publish("tasks", b"mine")
+            delivery = await here.get(identity)
+            async with env.listen("tasks", bus=two.bus) as there:
+                await env.fence("tasks", there)
+                assert there.count(identity) == 0
+                await delivery.ack()
+                await env.advance(LEASE + 1)
+                await env.fence("tasks", here, there)
+                assert (here.count(identity), there.count(identity)) == (1, 0)
 
     async def test_D9_consumers_share_the_work(self, env: Environment) -> None:
         handled = Counter[str]()

@@ -68,11 +68,12 @@ class Leases(Suite):
     async def test_D2_a_lost_lease_cancels_the_handler_and_is_told(self, env: Environment) -> None:
         losses = _Losses()
         ended: list[str] = []
-        again = asyncio.Event()
+        again, go = asyncio.Event(), asyncio.Event()
 
         async def handler(delivery: Delivery) -> None:
             if ended:
                 again.set()
+                await go.wait()
                 return
             try:
                 await asyncio.Event().wait()
@@ -92,6 +93,7 @@ class Leases(Suite):
             assert peer.faults.calls[Operation.SETTLE] == settled, "a settlement was sent for a lost lease"
             peer.faults.heal()
             await env.within(again.wait())
+            go.set()
 
     async def test_D2_after_a_lost_lease_the_ack_is_not_sent_and_raises(self, env: Environment) -> None:
         for source in SOURCES:

@@ -121,22 +121,25 @@ class Ordering(Suite):
 
     async def test_D10_a_key_belongs_to_one_consumer_at_a_time(self, env: Environment) -> None:
         key = env.name("key")
-        async with env.connect() as one, env.connect() as two:
-            async with env.listen("brief-serial", bus=one.bus, concurrency=4) as here:
-                ids = await env.bus.publish_many("brief-serial", [_message(b"%d" % each, key) for each in range(3)])
-                first = await here.get(ids[0])
-                async with env.listen("brief-serial", bus=two.bus, concurrency=4) as there:
-                    await env.fence("brief-serial", here, there)
-                    assert [there.count(identity) for identity in ids] == [0, 0, 0]
-                    await first.ack()
-                    seen = []
-                    for identity in ids[1:]:
-                        await env.until(lambda each=identity: here.count(each) + there.count(each) > 0, "the next")  # type: ignore[misc]
-                        holder = here if here.count(identity) else there
-                        delivery = await holder.get(identity)
-                        seen.append(delivery.body)
-                        await delivery.ack()
-                    assert seen == [b"1", b"2"]
+        async with (
+            env.connect() as one,
+            env.connect() as two,
+            env.listen("brief-serial", bus=one.bus, concurrency=4) as here,
+        ):
+            ids = await env.bus.publish_many("brief-serial", [_message(b"%d" % each, key) for each in range(3)])
+            first = await here.get(ids[0])
+            async with env.listen("brief-serial", bus=two.bus, concurrency=4) as there:
+                await env.fence("brief-serial", here, there)
+                assert [there.count(identity) for identity in ids] == [0, 0, 0]
+                await first.ack()
+                seen = []
+                for identity in ids[1:]:
+                    await env.until(lambda each=identity: here.count(each) + there.count(each) > 0, "the next")  # type: ignore[misc]
+                    holder = here if here.count(identity) else there
+                    delivery = await holder.get(identity)
+                    seen.append(delivery.body)
+                    await delivery.ack()
+                assert seen == [b"1", b"2"]
 
     async def test_D10_a_lost_lease_gives_back_the_key_in_order(self, env: Environment) -> None:
         key = env.name("key")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -297,3 +299,29 @@ async def test_outside_the_main_thread_there_are_no_signals() -> None:
         return held.ends
 
     assert await asyncio.to_thread(asyncio.run, main()) == ["done"]
+
+
+async def test_a_handler_that_blocks_the_loop_is_reported_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    binding = make_binding()
+    app, told = App(source=binding), threading.Event()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "blocking the event loop" in record.getMessage():
+                told.set()
+
+    @app.handler("jobs")
+    async def hog(body: str) -> None:
+        assert told.wait(20)
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+
+    listener, logger = Listener(), logging.getLogger("polybus.app")
+    logger.addHandler(listener)
+    try:
+        await publish(binding, "a")
+        async with asyncio.timeout(30):
+            await app.run()
+    finally:
+        logger.removeHandler(listener)
+    assert "hog has been blocking the event loop for over 0.5 s, at " in caplog.text
+    assert f"{__file__}:" in caplog.text

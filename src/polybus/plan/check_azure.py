@@ -24,6 +24,8 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, AZURE)
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
+    for topic in topology.topics:
+        _one_case(report, topology, topic)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
     if common.consumed(topology):
@@ -50,6 +52,17 @@ def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
         report.error(
             f"{path}.existing", entry.existing, "allowed: the resource id of a Service Bus entity", source="AZ"
         )
+
+
+def _one_case(report: Report, topology: Topology, topic: str) -> None:
+    """Refuse filters that tell attributes apart by case, which Service Bus SQL doesn't."""
+    seen: dict[str, str] = {}
+    for name in sorted(topology.filter_attributes(topic)):
+        other = seen.setdefault(name.lower(), name)
+        if other != name:
+            limit = "Service Bus SQL takes names that differ in case alone for one"
+            found, instead = f"filters that name both {other} and {name}", "two names that differ otherwise"
+            report.error(f"$.topics.{topic}", found, limit, source="AZ", instead=instead)
 
 
 def _subscription(report: Report, topology: Topology, subscription: Subscription) -> None:

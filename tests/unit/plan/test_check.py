@@ -158,6 +158,12 @@ def test_filters_of_one_topic_have_room_for_our_own_attributes() -> None:
     assert "filters that name 10 attributes" in str(found[0])
 
 
+def test_attributes_that_differ_in_case_alone_are_refused_where_they_are_one() -> None:
+    found = errors("[subscriptions.s]\ntopic = \"orders\"\nfilter = 'exists(Region)'")
+    assert [(finding.cloud, finding.path) for finding in found] == [("azure", "$.topics.orders")]
+    assert "both Region and region" in str(found[0])
+
+
 def test_a_fifo_topic_has_at_most_a_hundred_subscriptions() -> None:
     text = "".join(f'[subscriptions.s{n}]\ntopic = "ledger"\n' for n in range(99))
     found = errors(text)

@@ -1,0 +1,38 @@
+"""What an import costs: a service that needs one cloud must not load the others, nor what only the command line needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("aiohttp", "azure", "boto3", "botocore", "google", "grpc", "opentelemetry", "pulumi", "rich", "typer")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has after running `code`."""
+    program = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import polybus",
+        "import polybus; polybus.connect, polybus.App, polybus.Delivery",
+        "from polybus import *",
+        "import polybus.topology.file, polybus.plan.check, polybus.plan.diagram",
+    ],
+)
+def test_imports_no_sdk_and_no_terminal(code: str) -> None:
+    assert not loaded_by(code) & set(HEAVY)
+
+
+def test_all_of_what_is_exported_is_there() -> None:
+    import polybus
+
+    for name in polybus.__all__:
+        assert getattr(polybus, name) is not None
+    assert list(polybus.__all__) == sorted(polybus.__all__, key=lambda name: (name.islower(), name))

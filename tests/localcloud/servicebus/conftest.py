@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import socket
+import struct
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from azure.servicebus import ServiceBusClient
@@ -11,6 +15,8 @@ from azure.servicebus import ServiceBusClient
 from polybus.clock import SteppedClock
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
+from polybus.localcloud.servicebus.amqp import encode as e
+from polybus.localcloud.servicebus.amqp import performatives as p
 
 _numbers = itertools.count(1)
 
@@ -42,3 +48,105 @@ def queue(server: ServiceBusServer) -> Callable[..., str]:
         return name
 
     return create
+
+
+class Peer:
+    """The client's end of a connection, byte by byte."""
+
+    BOUND = 20.0  # real seconds after which the server is taken to have missed its turn
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=self.BOUND)
+
+    def send(self, *parts: bytes) -> None:
+        self.socket.sendall(b"".join(parts))
+
+    def exactly(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise EOFError(f"the server closed after {len(data)} of {count} bytes")
+            data += part
+        return data
+
+    def frame(self) -> tuple[int, list[object], bytes]:
+        """Return (code, fields, payload) of the next frame that isn't empty."""
+        while True:
+            (size,) = struct.unpack(">I", self.exactly(4))
+            body = self.exactly(size - 4)[4:]
+            if body:
+                code, fields, end = p.read(body)
+                return code, fields, body[end:]
+
+    def open(self, *, idle: int | None = None) -> None:
+        """Open the connection and a session on channel 0; `idle` is our patience in milliseconds."""
+        patience = e.NULL if idle is None else e.uint(idle)
+        self.send(
+            p.AMQP_HEADER,
+            p.frame(0, p.performative(p.OPEN, [e.string("peer"), e.NULL, e.uint(65536), e.ushort(10), patience])),
+            p.frame(0, p.performative(p.BEGIN, [e.NULL, e.uint(0), e.uint(5000), e.uint(5000)])),
+        )
+        assert self.exactly(8) == p.AMQP_HEADER
+        assert [self.frame()[0], self.frame()[0]] == [p.OPEN, p.BEGIN]
+
+    def attach(self, name: str, handle: int, address: str, *, receives: bool) -> None:
+        """Attach a link and read the server's answers to it."""
+        source = e.described(p.SOURCE, e.items([e.string(address)]))
+        target = e.described(p.TARGET, e.items([e.string(address)]))
+        head = [e.string(name), e.uint(handle), e.boolean(receives), e.ubyte(0 if receives else 2), e.ubyte(0)]
+        tail = [source, target, e.NULL, e.NULL, e.NULL if receives else e.uint(0)]
+        self.send(p.frame(0, p.performative(p.ATTACH, [*head, *tail])))
+        assert self.frame()[0] == p.ATTACH
+        if not receives:
+            assert self.frame()[0] == p.FLOW
+
+    def credit(self, handle: int, credit: int) -> None:
+        window = [e.uint(0), e.uint(0x7FFFFFFF), e.uint(0), e.uint(0x7FFFFFFF)]
+        self.send(p.frame(0, p.performative(p.FLOW, [*window, e.uint(handle), e.uint(0), e.uint(credit)])))
+
+    def ended(self) -> bytes:
+        """Return what the server still sent before it ended the connection."""
+        data = b""
+        try:
+            while part := self.socket.recv(65536):
+                data += part
+        except ConnectionResetError:
+            return data
+        return data
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@pytest.fixture
+def peers() -> Iterator[Callable[[ServiceBusServer], Peer]]:
+    """Connect raw peers, that are closed with the test."""
+    made: list[Peer] = []
+
+    def connect(server: ServiceBusServer) -> Peer:
+        made.append(Peer(server.port))
+        return made[-1]
+
+    yield connect
+    for peer in made:
+        peer.close()
+
+
+@pytest.fixture
+def no_connections() -> Callable[[ServiceBusServer], None]:
+    """Wait until a server has no AMQP connection left."""
+
+    def wait(server: ServiceBusServer) -> None:
+        end = time.monotonic() + Peer.BOUND
+        while server.connections:
+            assert time.monotonic() < end, f"{server.connections} connections are left"
+            time.sleep(0.005)
+
+    return wait
+
+
+@pytest.fixture
+def corpus() -> list[bytes]:
+    """What clients sent: whole conversations, and what once was trouble."""
+    return [path.read_bytes() for path in sorted((Path(__file__).parent / "corpus").glob("*.bin"))]

@@ -55,7 +55,7 @@ def passes(sql: str, label: str | None = None, /, parameters: dict[str, Any] | N
         ("region NOT LIKE 'u%'", True),
         ("EXISTS(region) AND NOT EXISTS(missing)", True),
         ("missing IS NULL AND region IS NOT NULL", True),
-        ("[odd name] = 1 AND \"odd name\" = 1", True),
+        ('[odd name] = 1 AND "odd name" = 1', True),
         ("quote = 'it''s'", True),
         ("'a' + 'b' = 'ab'", True),
         ("property('region') = p('REGION')", True),

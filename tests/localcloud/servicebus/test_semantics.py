@@ -79,9 +79,7 @@ def test_expired_messages_are_dropped_or_dead_lettered(
     assert list(take(client, dropping)) == letters(client, dropping) == []
 
 
-def test_duplicates_are_dropped_within_the_window(
-    client: ServiceBusClient, queue: Queues, clock: SteppedClock
-) -> None:
+def test_duplicates_are_dropped_within_the_window(client: ServiceBusClient, queue: Queues, clock: SteppedClock) -> None:
     name = queue(detects_duplicates=True, duplicate_window=60.0)
     send(client, name, *(ServiceBusMessage(body, message_id="same") for body in ("one", "two")))
     assert [str(message) for message in take(client, name)] == ["one"]
@@ -90,11 +88,11 @@ def test_duplicates_are_dropped_within_the_window(
     assert [str(message) for message in take(client, name)] == ["three"]
 
 
-def test_forwarding_ends_after_four_hops(
-    client: ServiceBusClient, server: ServiceBusServer
-) -> None:
+def test_forwarding_ends_after_four_hops(client: ServiceBusClient, server: ServiceBusServer) -> None:
     for number in range(6):
-        server.entities.create_queue(f"hop{number}", QueueOptions(forward_to=f"hop{number + 1}" if number < 5 else None))
+        server.entities.create_queue(
+            f"hop{number}", QueueOptions(forward_to=f"hop{number + 1}" if number < 5 else None)
+        )
     send(client, "hop1", ServiceBusMessage("near"))
     (arrived,) = take(client, "hop5")
     assert (str(arrived), arrived.enqueued_sequence_number) == ("near", 1)
@@ -224,9 +222,7 @@ def test_settling_twice_and_asking_for_what_is_not_there(client: ServiceBusClien
             receiver.complete_message(message)
 
 
-def test_unknown_entities_keys_and_rights(
-    client: ServiceBusClient, queue: Queues, server: ServiceBusServer
-) -> None:
+def test_unknown_entities_keys_and_rights(client: ServiceBusClient, queue: Queues, server: ServiceBusServer) -> None:
     name = queue()
     with pytest.raises(ServiceBusAuthenticationError):
         send(client, "nowhere", ServiceBusMessage("x"))
@@ -274,11 +270,13 @@ def test_a_cut_before_the_answer_leaves_the_message(
 @breaks_sockets
 def test_cut_connections_are_replaced(client: ServiceBusClient, queue: Queues, server: ServiceBusServer) -> None:
     name = queue()
-    with ServiceBusClient.from_connection_string(server.connection_string()) as patient:
-        with patient.get_queue_sender(name) as sender:
-            sender.send_messages(ServiceBusMessage("x"))
-            server.cut_connections()
-            sender.send_messages(ServiceBusMessage("y"))
+    with (
+        ServiceBusClient.from_connection_string(server.connection_string()) as patient,
+        patient.get_queue_sender(name) as sender,
+    ):
+        sender.send_messages(ServiceBusMessage("x"))
+        server.cut_connections()
+        sender.send_messages(ServiceBusMessage("y"))
     assert sorted(str(message) for message in take(client, name)) == ["x", "y"]
     gc.collect()
 

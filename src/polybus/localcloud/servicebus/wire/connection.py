@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
 
     def _on_frame(self, kind: int, channel: int, body: bytes) -> None:
         code, fields, end = p.read(body)
-        if kind == 1 and code == p.SASL_INIT:
+        if kind == 1 and code == p.SASL_INIT and not self._opened:
             self._on_sasl(fields)
             return
         if kind != 0 or code == p.SASL_INIT or (not self._opened and code != p.OPEN):

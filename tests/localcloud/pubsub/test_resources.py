@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -228,6 +230,11 @@ def test_failures_can_be_injected(rig, server):
     assert rig.bodies(subscription) == [b"y"]
 
 
+def test_a_failure_of_no_method_is_refused(server):
+    with pytest.raises(ValueError, match="Acknowledge"):
+        server.fail_next("Publsh", grpc.StatusCode.UNAVAILABLE)
+
+
 async def test_a_failure_can_be_injected_into_a_stream(rig, server, streams):
     _, subscription = rig.pair()
     server.fail_next("StreamingPull", grpc.StatusCode.UNAVAILABLE)
@@ -256,3 +263,10 @@ def test_the_environment_names_address_and_project():
         }
         with pytest.raises(OSError, match="listen"), running_in_thread(PubsubServer(port=server.port)):
             pass
+
+
+def test_importing_the_server_loads_no_sdk():
+    code = (
+        "import sys, polybus.localcloud.pubsub as p; p.PubsubServer(); assert not {'grpc', 'google'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

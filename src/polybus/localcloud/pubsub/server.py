@@ -63,13 +63,13 @@ class PubsubServer:
             from polybus.localcloud.pubsub.service import Service
         except ModuleNotFoundError as error:
             raise MissingExtra(f"{error.name} (for the local Pub/Sub server)", "gcp,local") from error
-        self._store.open()
         service = Service(self._store, self._clock, enforce_iam=self._enforce_iam)
+        planned, self._planned = self._planned, []
+        for method, code, count, detail in planned:
+            service.faults.plan(method, code, count, detail)
+        self._store.open()
         self._port = await service.start(self.host, self._port)
         self._service = service
-        for method, code, count, detail in self._planned:
-            service.faults.plan(method, code, count, detail)
-        self._planned.clear()
 
     async def stop(self) -> None:
         service, self._service = self._service, None
@@ -79,7 +79,8 @@ class PubsubServer:
     def fail_next(self, method: str, code: grpc.StatusCode, count: int = 1, detail: str = "") -> None:
         """Have the next `count` calls of `method` (such as "Publish" or "StreamingPull") fail with `code`.
 
-        A failing call does nothing else. May be called from any thread, before or after `start`.
+        A failing call does nothing else. May be called from any thread, before or after `start`; an unknown method
+        raises ValueError, here or, where nothing is started yet, there.
         """
         if self._service is None:
             self._planned.append((method, code, count, detail))

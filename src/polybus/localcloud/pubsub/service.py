@@ -43,6 +43,7 @@ class Service:
         self._journal = Journal(store)
         self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam)
         self._pushes = Pushes(self._catalog)
+        self._handlers = self._build()
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -53,7 +54,7 @@ class Service:
         """Load what the store holds and listen; return the port."""
         self._catalog.load()
         server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers(self._handlers())
+        server.add_generic_rpc_handlers(self._handlers)
         try:
             bound = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
@@ -65,13 +66,13 @@ class Service:
             self._pushes.serve(subscription)
         return bound
 
-    def _handlers(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
+    def _build(self) -> tuple[grpc.GenericRpcHandler[Any, Any], ...]:
         catalog, faults = self._catalog, self.faults
         publisher, schemas, policies = Publisher(catalog), SchemaService(catalog), IamService(catalog)
         subscriber, delivery = Subscriber(catalog, self._pushes), Delivery(catalog)
 
-        async def stream(context: Context) -> None:
-            await streaming_pull(catalog, context)
+        async def stream(initial: bytes, context: Context) -> None:
+            await streaming_pull(catalog, initial, context)
 
         return (
             service(faults, publisher.NAME, publisher.methods()),

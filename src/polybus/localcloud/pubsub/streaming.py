@@ -24,12 +24,9 @@ __all__ = ["streaming_pull"]
 HEARTBEAT = 30.0
 
 
-async def streaming_pull(catalog: Catalog, context: Context) -> None:
+async def streaming_pull(catalog: Catalog, initial: bytes, context: Context) -> None:
     """Serve one stream until either side ends it."""
-    raw = await context.read()
-    if raw is END_OF_STREAM:
-        raise invalid("The stream was closed before its initial request.")
-    first = parse(protocol.StreamingPullRequest, raw)
+    first = parse(protocol.StreamingPullRequest, initial)
     subscription = pullable(catalog, first.subscription)
     if not first.stream_ack_deadline_seconds:
         raise invalid("The initial request must have stream_ack_deadline_seconds.")

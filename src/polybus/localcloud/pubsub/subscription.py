@@ -25,8 +25,6 @@ __all__ = ["Subscription"]
 # Forwards a message that has had its last delivery; False where it can't, and the message stays.
 Forward = Callable[["Subscription", Message, int], bool]
 
-# Part of every ack id, so that those from before a restart are well-formed, but of no lease.
-_INCARNATION = secrets.token_hex(8)
 _SEQUENCE_DIGITS = 16
 
 
@@ -64,7 +62,8 @@ class Subscription:
         self._timer: Timer | None = None
         self._timer_due = float("inf")
         self._active = clock.monotonic()
-        self._ack_prefix = f"{_INCARNATION}{tag}".ljust(ACK_ID_LENGTH - _SEQUENCE_DIGITS, "_")
+        # Random, so that ack ids from before a restart, and of other subscriptions, are well-formed but of no lease.
+        self._ack_prefix = secrets.token_hex(8).ljust(ACK_ID_LENGTH - _SEQUENCE_DIGITS, "_")
         self.configure(config)
 
     def configure(self, config: Proto) -> None:

@@ -25,18 +25,22 @@ END_OF_STREAM: object = grpc.aio.EOF  # type: ignore[attr-defined]
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+Stream: TypeAlias = Callable[[bytes, Context], Awaitable[None]]
 Method: TypeAlias = tuple[Proto, Handler]
 
 
 class Faults:
-    """Failures that a test asked for, by method."""
+    """Failures that a test asked for, by method; `methods` are those that there are."""
 
     def __init__(self) -> None:
+        self.methods: set[str] = set()
         self._planned: dict[str, deque[tuple[grpc.StatusCode, str]]] = {}
 
     def plan(self, method: str, code: grpc.StatusCode, count: int, detail: str) -> None:
         """Have the next `count` calls of a method, `Publish` or `google.pubsub.v1.Publisher/Publish`, fail."""
         name = method.rpartition("/")[2]
+        if name not in self.methods:
+            raise ValueError(f"{method}: no such method; there are {', '.join(sorted(self.methods))}")
         self._planned.setdefault(name, deque()).extend([(code, detail)] * count)
 
     def check(self, method: str) -> None:
@@ -89,22 +93,25 @@ def service(
     faults: Faults,
     name: str,
     methods: Mapping[str, Method],
-    streams: Mapping[str, Callable[[Context], Awaitable[None]]] | None = None,
+    streams: Mapping[str, Stream] | None = None,
 ) -> grpc.GenericRpcHandler[Any, Any]:
-    """Return the handlers of a service: unary methods by name, and streams that read and write their context."""
+    """Return the handlers of a service: unary methods by name, and streams, which get their first request as bytes."""
+    faults.methods.update(methods, streams or {})
     handlers = {method: _unary(faults, method, kind, handler) for method, (kind, handler) in methods.items()}
     for method, stream in (streams or {}).items():
         handlers[method] = _stream(faults, method, stream)
     return grpc.method_handlers_generic_handler(name, handlers)
 
 
-def _stream(
-    faults: Faults, name: str, handler: Callable[[Context], Awaitable[None]]
-) -> grpc.RpcMethodHandler[Any, Any]:
+def _stream(faults: Faults, name: str, handler: Stream) -> grpc.RpcMethodHandler[Any, Any]:
     async def call(_requests: object, context: Context) -> None:
         try:
+            # Before any answer: a client that is cut off while it still sends sees an error of its own making.
+            first = await context.read()
             faults.check(name)
-            await handler(context)
+            if first is END_OF_STREAM:
+                raise invalid("The stream was closed before its initial request.")
+            await handler(first, context)
         except Refused as refused:
             await refuse(context, refused)
 

@@ -188,6 +188,88 @@ def test_forms_of_any_shape(server: AwsServer, action: str, form: dict[str, str]
     assert 200 <= status < 500
 
 
+ATTRIBUTE = {"DataType": "String", "StringValue": "v"}
+ENTRY = {"Id": "a", "MessageBody": "m", "MessageAttributes": {"n": ATTRIBUTE}, "ReceiptHandle": "x"}
+ARN = "arn:aws:sqs:us-east-1:000000000000:q"
+STATEMENT = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sqs:*"], "Resource": ARN, "Condition": {}}
+GOOD: list[tuple[str, dict[str, Any]]] = [
+    ("SendMessage", {"MessageBody": "m", "DelaySeconds": 1, "MessageAttributes": {"n": ATTRIBUTE}}),
+    ("SendMessage", {"MessageBody": "m", "MessageSystemAttributes": {"AWSTraceHeader": ATTRIBUTE}}),
+    ("SendMessageBatch", {"Entries": [ENTRY, {**ENTRY, "Id": "b"}]}),
+    ("DeleteMessageBatch", {"Entries": [ENTRY]}),
+    ("ChangeMessageVisibilityBatch", {"Entries": [{**ENTRY, "VisibilityTimeout": 3}]}),
+    ("ReceiveMessage", {"MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "AttributeNames": ["All"]}),
+    ("ReceiveMessage", {"MessageAttributeNames": ["a.*"], "MessageSystemAttributeNames": ["SenderId"]}),
+    ("SetQueueAttributes", {"Attributes": {"DelaySeconds": "0", "VisibilityTimeout": "30"}}),
+    ("StartMessageMoveTask", {"SourceArn": ARN, "DestinationArn": ARN, "MaxNumberOfMessagesPerSecond": 1}),
+    ("ListMessageMoveTasks", {"SourceArn": ARN, "MaxResults": 1}),
+    ("AddPermission", {"Label": "l", "AWSAccountIds": ["000000000000"], "Actions": ["SendMessage"]}),
+    ("TagQueue", {"Tags": {"a": "b"}}),
+    ("UntagQueue", {"TagKeys": ["a"]}),
+    ("ListQueues", {"MaxResults": 1, "NextToken": "MQ==", "QueueNamePrefix": "q"}),
+]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, document: Any) -> Any:
+    """A document with one of its parts replaced by anything."""
+    if isinstance(document, dict) and document and draw(st.integers(0, 3)):
+        key = draw(st.sampled_from(sorted(document)))
+        return {**document, key: draw(spoiled(document[key]))}
+    if isinstance(document, list) and document and draw(st.integers(0, 3)):
+        at = draw(st.integers(0, len(document) - 1))
+        return [*document[:at], draw(spoiled(document[at])), *document[at + 1 :]]
+    return draw(values)
+
+
+@quick
+@given(st.sampled_from(GOOD).flatmap(lambda good: st.tuples(st.just(good[0]), spoiled(good[1]))))
+def test_good_requests_with_one_part_spoiled(server: AwsServer, request_: tuple[str, Any]) -> None:
+    action, params = request_
+    document = {"QueueUrl": QUEUE, **params} if isinstance(params, dict) else params
+    status, _ = ask(server, {"X-Amz-Target": f"AmazonSQS.{action}"}, json.dumps(document).encode())
+    assert 200 <= status < 500
+    still_serves(server)
+
+
+FILTER: dict[str, Any] = {"a": ["x", 1, None, {"prefix": "p"}, {"anything-but": ["x"]}, {"numeric": [">", 1, "<", 2]}]}
+FILTER["d"] = [{"anything-but": {"prefix": "y"}}, {"suffix": "z"}]
+FILTER |= {"$or": [{"b": [{"exists": True}]}, {"c": [{"cidr": "10.0.0.0/8"}, {"equals-ignore-case": "x"}]}]}
+POLICY = {"Version": "2012-10-17", "Statement": [{**STATEMENT, "Condition": {"ArnLike": {"aws:SourceArn": ["*"]}}}]}
+DOCUMENTS: list[tuple[str, dict[str, Any]]] = [
+    ("FilterPolicy", FILTER),
+    ("Policy", POLICY),
+    ("RedrivePolicy", {"deadLetterTargetArn": ARN, "maxReceiveCount": 3}),
+    ("RedriveAllowPolicy", {"redrivePermission": "byQueue", "sourceQueueArns": [ARN]}),
+]
+
+
+@quick
+@given(st.sampled_from(DOCUMENTS).flatmap(lambda item: st.tuples(st.just(item[0]), spoiled(item[1]))), st.booleans())
+def test_documents_with_one_part_spoiled(server: AwsServer, document: tuple[str, Any], body: bool) -> None:
+    name, content = document[0], json.dumps(document[1])
+    if name == "FilterPolicy":
+        given = {"FilterPolicy": content, "FilterPolicyScope": "MessageBody" if body else "MessageAttributes"}
+        form = {"Action": "Subscribe", "TopicArn": TOPIC, "Protocol": "sqs", "Endpoint": ARN}
+        for n, (key, value) in enumerate(given.items(), 1):
+            form |= {f"Attributes.entry.{n}.key": key, f"Attributes.entry.{n}.value": value}
+        status, answer = ask(server, {}, urlencode(form).encode(), service="sns")
+        message = json.dumps({"a": [1, None, {"b": 1}], "b": "x", "c": "10.1.1.1"})
+        publish = {"Action": "Publish", "TopicArn": TOPIC, "Message": message}
+        assert ask(server, {}, urlencode(publish).encode(), service="sns")[0] == 200
+        if status == 200:
+            arn = answer.decode().split("<SubscriptionArn>")[1].split("<")[0]
+            ask(server, {}, urlencode({"Action": "Unsubscribe", "SubscriptionArn": arn}).encode(), service="sns")
+    else:
+        params = {"QueueUrl": QUEUE.replace("/q", "/d"), "Attributes": {name: content}}
+        ask(server, {"X-Amz-Target": "AmazonSQS.CreateQueue"}, b'{"QueueName": "d"}')
+        status, _ = ask(server, {"X-Amz-Target": "AmazonSQS.SetQueueAttributes"}, json.dumps(params).encode())
+        sent = json.dumps({"QueueUrl": params["QueueUrl"], "MessageBody": "m"}).encode()
+        assert ask(server, {"X-Amz-Target": "AmazonSQS.SendMessage"}, sent)[0] in (200, 400, 403)
+    assert 200 <= status < 500
+    still_serves(server)
+
+
 @quick
 @given(st.binary(max_size=200), st.sampled_from(["", "AmazonSQS.SendMessage", "AmazonSQS.", "x", "..", "AmazonSNS.x"]))
 def test_bodies_and_targets_of_any_kind(server: AwsServer, body: bytes, target: str) -> None:

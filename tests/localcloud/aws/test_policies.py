@@ -78,6 +78,9 @@ TOPIC = "arn:aws:sns:us-east-1:000000000000:t"
         ({"Condition": {"StringEquals": {"aws:Nothing": "x"}}}, False),
         ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, False),
         ({"Condition": {"Null": {"aws:SourceArn": "true"}}}, False),
+        ({"Condition": {"NumericEquals": {"aws:SourceAccount": "0"}}}, True),
+        ({"Condition": {"NumericLessThan": {"aws:SourceArn": 1}}}, False),
+        ({"Condition": {"NotIpAddress": {"aws:SourceArn": "10.0.0.0/8"}}}, True),
     ],
 )
 def test_who_a_queue_policy_lets_in(aws: Any, changes: dict[str, Any], expected: bool) -> None:

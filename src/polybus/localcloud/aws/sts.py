@@ -16,8 +16,6 @@ __all__ = ["StsService"]
 class StsService:
     """The actions of STS."""
 
-    name = "sts"
-
     def __init__(self, account: str) -> None:
         self._account = account
         self.actions: dict[str, Action] = {"GetCallerIdentity": self.get_caller_identity}

@@ -74,7 +74,10 @@ class Condition:
             return str(value is None).lower() in self.values
         if value is None:
             return self.negative or self.if_exists
-        return any(self.test(value, wanted) for wanted in self.values) != self.negative
+        try:
+            return any(self.test(value, wanted) for wanted in self.values) != self.negative
+        except ValueError:  # the request's value is no number or address: it equals none
+            return self.negative
 
 
 def compile_conditions(raw: Any) -> tuple[Condition, ...]:

@@ -24,8 +24,6 @@ __all__ = ["SnsService"]
 class SnsService:
     """The actions of SNS; unknown names are not in `actions`."""
 
-    name = "sns"
-
     def __init__(self, queues: Queues, journal: Journal, faults: Faults) -> None:
         self.topics = Topics(queues.account, journal)
         topics, subscriptions = TopicActions(self.topics), SubscriptionActions(self.topics)

@@ -30,8 +30,6 @@ _RIGHTS = {
 class SqsService:
     """The actions of SQS; unknown names are not in `actions`."""
 
-    name = "sqs"
-
     def __init__(self, account: str, journal: Journal, timeline: Timeline, faults: Faults) -> None:
         self.queues = Queues(account, journal, timeline)
         self.tasks = MoveTasks(self.queues)

@@ -27,7 +27,7 @@ Decoded = tuple[Any, int]
 Decoder = Callable[[bytes, int], Decoded]
 
 # What malformed input can raise below; the public functions turn it into DecodeError.
-_BROKEN = (IndexError, KeyError, ValueError, struct.error, RecursionError, TypeError)
+_BROKEN = (IndexError, KeyError, ValueError, struct.error, RecursionError, TypeError, OverflowError)
 
 
 class DecodeError(ValueError):

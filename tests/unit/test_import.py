@@ -1,4 +1,4 @@
-"""What an import costs: a service that needs one cloud must not load the others, nor what only the command line needs."""
+"""What an import loads: not the clouds that a service doesn't use, nor what only the command line needs."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,8 +145,8 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
 @pytest.fixture
 def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the command line as a process; what still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    """Start the command line as a process; what still runs at the end is told to stop."""
+    started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
 
     def start(*arguments: str, cwd: Path, command: Sequence[str] = ("-m", "polybus.cli.main"), **more: Any):
         process = subprocess.Popen(
@@ -158,11 +159,15 @@ def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
             text=True,
             **more,
         )
-        started.append(process)
+        # A process that says nothing must not keep whoever reads its lines: then it ends, and the test fails.
+        timer = threading.Timer(60, process.terminate)
+        timer.start()
+        started.append((process, timer))
         return process
 
     yield start
-    for process in started:
+    for process, timer in started:
+        timer.cancel()
         if process.poll() is None:
-            process.kill()
-        process.communicate()
+            process.terminate()  # a supervisor then ends its child too
+        process.communicate(timeout=60)

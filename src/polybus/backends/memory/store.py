@@ -28,7 +28,7 @@ class Topic:
 class Store:
     """One bus in memory. Drivers share it when their bindings' `settings["store"]` is the same Store or name.
 
-    It may be used from several threads and event loops of one process.
+    It may be used from several threads and event loops of one process; their clocks must tell the same time.
     """
 
     def __init__(self) -> None:

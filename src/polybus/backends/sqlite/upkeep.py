@@ -58,7 +58,8 @@ class Upkeep:
             (free,) = connection.execute("PRAGMA freelist_count").fetchone()
             self._shrink = free > SPARE_PAGES + PAGES_AT_ONCE
             if self._shrink:
-                connection.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+                # It is one step a page, without a column: `execute` would stop after the first.
+                connection.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
         except sqlite3.OperationalError:
             # Another process has the lock, or the disk failed: the next transaction tells, the next minute tries again.
             self._shrink = False

@@ -21,11 +21,7 @@ POLL = 1.0
 """Seconds between two looks of a waiting consumer even if nobody rings; a look costs some 50 us of CPU."""
 
 BLIND_POLL = 0.025
-"""The same where the file system has no named pipes: half of the 50 ms within which a message is to be seen."""
-
-_NO_PIPES = frozenset(
-    (errno.EPERM, errno.EACCES, errno.EROFS, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOSPC, errno.EDQUOT)
-)
+"""The same where no named pipe could be made: half of the 50 ms within which a message is to be seen."""
 
 # A folder's time has the resolution of the kernel's tick, 4 to 10 ms: a listing made this shortly after a change may
 # have missed another one with the same time.
@@ -50,11 +46,10 @@ class Bell:
             # Open for both, so that it never comes to an end; open before it can be seen, so that nobody removes it.
             self._fd = os.open(hidden, os.O_RDWR | os.O_NONBLOCK)
             os.rename(hidden, self._pipe)
-        except OSError as error:
+        except OSError:  # no rights, no room, or a file system without pipes: it looks often instead (BLIND_POLL)
             self.close()
-            hidden.unlink(missing_ok=True)
-            if error.errno not in _NO_PIPES:
-                raise
+            with contextlib.suppress(OSError):
+                hidden.unlink()
 
     @property
     def poll(self) -> float:
@@ -83,7 +78,8 @@ class Bell:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-            self._pipe.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a publisher may have removed it, or somebody the folder
+                self._pipe.unlink()
 
 
 class Ringer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +16,7 @@ from polybus.bus.consumer import Consumer
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.errors import Fault, PublishFailed
-from polybus.telemetry import Hooks
+from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
 from polybus.testing.faults import Faults
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.listener import Listener
@@ -25,7 +26,16 @@ from polybus.testing.topology import suite_topology
 
 T = TypeVar("T")
 
-__all__ = ["Environment", "Peer", "Worker"]
+# Seconds that a receive call waits at most (`ConsumerDriver.receive_batch`).
+LONGEST_POLL = 20.0
+# What is left for the last part of a jump, in seconds: with the longest poll less than the shortest lease of the suite
+# (30 s), and more than a slow machine takes between two lines of a test.
+LAST_STEP = 5.0
+# Real seconds to wait for receive calls to return. One that takes longer waits by a clock of its own: its driver takes
+# the lease's end from its cloud then, which the jump can't make too early.
+RETURN = 0.5
+
+__all__ = ["Environment", "Peer", "Recorder", "Worker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,20 @@ class Peer:
 
     bus: Bus
     faults: Faults
+
+
+class Recorder(NoHooks):
+    """Hooks that note what became of deliveries: `outcomes` as (id, outcome), and the ids of `lost` ones."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[tuple[str, str]] = []
+        self.lost: list[str] = []
+
+    def settled(self, event: Settled) -> None:
+        self.outcomes.append((event.message.id, event.outcome))
+
+    def lease_lost(self, event: LeaseLostEvent) -> None:
+        self.lost.append(event.message.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +82,7 @@ class Environment:
         self.bus: Bus
         self.faults: Faults
         self._names = itertools.count(1)
+        self._peers: list[Faults] = []
         self._shared: dict[str, Listener] = {}
         self._stack = AsyncExitStack()
 
@@ -85,11 +110,15 @@ class Environment:
         binding = binding or self.binding
         driver = FaultyDriver(self.rig.driver(binding), self.clock)
         options = publisher or PublisherOptions()
-        async with connect(binding, driver=driver, clock=self.clock, publisher=options, hooks=hooks) as bus:
-            try:
-                yield Peer(bus, driver.faults)
-            finally:
-                driver.faults.heal()  # or closing would wait for what a failed test still holds
+        self._peers.append(driver.faults)
+        try:
+            async with connect(binding, driver=driver, clock=self.clock, publisher=options, hooks=hooks) as bus:
+                try:
+                    yield Peer(bus, driver.faults)
+                finally:
+                    driver.faults.heal()  # or closing would wait for what a failed test still holds
+        finally:
+            self._peers = [faults for faults in self._peers if faults is not driver.faults]
 
     # Consuming -------------------------------------------------------------------------------------------------------
 
@@ -146,8 +175,24 @@ class Environment:
     # Time ------------------------------------------------------------------------------------------------------------
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass at once: leases that are shorter end."""
+        """Let `seconds` pass at once: leases that are shorter end.
+
+        A lease counts from before the receive call that got it. One that began long before the jump would bring a
+        message whose lease is over already; so a jump is made in two parts, and such calls return in between.
+        """
+        if seconds > LAST_STEP:
+            await self.rig.advance(seconds - LAST_STEP)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETURN):
+                    while self._overdue():  # noqa: ASYNC110 - a call that returns sets no event
+                        await asyncio.sleep(0.001)
+            seconds = LAST_STEP
         await self.rig.advance(seconds)
+
+    def _overdue(self) -> bool:
+        """Say whether a receive call is under way that should have returned by now."""
+        begun = self.clock.monotonic() - LONGEST_POLL
+        return any(at <= begun for faults in self._peers for at in faults.receiving.values())
 
     async def keep(self, seconds: float, faults: Faults, lease: float) -> None:
         """Let `seconds` pass in steps, each time until the leases of `lease` seconds in hand have been extended.

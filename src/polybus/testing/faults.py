@@ -91,6 +91,7 @@ class Faults:
 
     `tries` are the messages that were sent, `received` those that came, `settled` what was settled and accepted, in
     order. `in_hand` are the deliveries that were received and not settled since, and `leases` until when they are held.
+    `receiving` are the receive calls under way, with the clock's reading when each began;
     `stopped` counts the consumers whose intake was ended.
     """
 
@@ -102,6 +103,7 @@ class Faults:
     settled: list[Settlement[Any]] = field(default_factory=list)
     in_hand: dict[int, Received[Any]] = field(default_factory=dict)
     leases: dict[int, float] = field(default_factory=dict)
+    receiving: dict[object, float] = field(default_factory=dict)
     stopped: int = 0
     _severed: bool = False
     _rules: list[_Rule] = field(default_factory=list)

@@ -123,6 +123,14 @@ class _Consumer:
         return self._inner.limits
 
     async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Any]]:
+        call = object()
+        self._faults.receiving[call] = self._faults.clock.monotonic()
+        try:
+            return await self._receive(count, wait)
+        finally:
+            del self._faults.receiving[call]
+
+    async def _receive(self, count: int, wait: float) -> Sequence[Received[Any]]:
         if self._faults.is_severed():
             await self._faults.clock.sleep(wait)
             return ()

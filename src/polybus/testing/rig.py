@@ -75,6 +75,9 @@ class Rig(Protocol):
     def check(self, topology: Topology) -> Sequence[str]:
         """Return what `check` finds wrong with a topology on this backend, each with its path (`$.queues.jobs`)."""
 
+    def limit_of(self, target: Entity) -> int:
+        """Return the bytes of the largest message to a topic or queue, as the backend counts them."""
+
     async def publish_foreign(
         self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
     ) -> None:
@@ -102,6 +105,10 @@ class BaseRig:
             self.clock.advance(seconds)
         else:
             await asyncio.sleep(seconds)
+
+    def limit_of(self, target: Entity) -> int:
+        """Return the limit of the target's own binding entry, or the backend's one limit."""
+        return target.max_size or self.max_message
 
     def driver(self, binding: Binding) -> Driver:
         """Return a driver of the backend that the binding names."""

@@ -11,7 +11,7 @@ from polybus.bus.delivery import Delivery
 from polybus.driver import Nack, Peeked
 from polybus.errors import DeadLetter
 from polybus.testing.conformance.suite import Suite
-from polybus.testing.environment import Environment
+from polybus.testing.environment import Environment, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.topology import BACKOFF, MAX_ATTEMPTS, SHORT_LEASE
 from polybus.topology.limits import NET_ATTEMPTS
@@ -53,12 +53,15 @@ class DeadLetters(Suite):
             calls[delivery.id] += 1
             raise ValueError("it never works")
 
+        recorder = Recorder()
         identity = await env.bus.publish("tasks", BODY, attributes=ATTRIBUTES)
-        async with env.work("tasks", handler):
+        async with env.connect(hooks=[recorder]) as peer, env.work("tasks", handler, bus=peer.bus):
             for attempt in range(1, MAX_ATTEMPTS + 1):
-                await env.until(lambda attempt=attempt: calls[identity] == attempt, f"attempt {attempt}")  # type: ignore[misc]
+                # The backoff begins with the settlement.
+                await env.until(lambda attempt=attempt: len(recorder.outcomes) == attempt, f"attempt {attempt}")  # type: ignore[misc]
                 await env.advance(BACKOFF.maximum + 1)
             letter = await letter_of(env, "tasks", identity)
+        assert recorder.outcomes == [(identity, "nack")] * (MAX_ATTEMPTS - 1) + [(identity, "dead_letter")]
         assert calls[identity] == MAX_ATTEMPTS
         assert letter.reason == "ValueError"
         assert "it never works" in (letter.description or "")

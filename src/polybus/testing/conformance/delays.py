@@ -13,7 +13,7 @@ from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.errors import PolybusError, Retry, UnsupportedFeature
 from polybus.testing.conformance.suite import Suite
-from polybus.testing.environment import Environment
+from polybus.testing.environment import Environment, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.rig import Refusal, may_refuse
 from polybus.testing.topology import DELAYED, MAX_DELAY, delayed_alone
@@ -91,9 +91,11 @@ class Delays(Suite):
                 raise Retry(after=200)
             both.set()
 
-        async with env.work("tasks", handler, options=ConsumerOptions(concurrency=1, prefetch=1)):
+        recorder = Recorder()
+        options = ConsumerOptions(concurrency=1, prefetch=1)
+        async with env.connect(hooks=[recorder]) as peer, env.work("tasks", handler, bus=peer.bus, options=options):
             await env.bus.publish("tasks", b"later")
-            await env.until(lambda: bool(handled), "the first")
+            await env.until(lambda: bool(recorder.outcomes), "the first given back")
             await env.bus.publish("tasks", b"now")
             await env.within(both.wait())
             assert handled == [b"later", b"now"]

@@ -19,11 +19,11 @@ __all__ = ["Delivering"]
 CASES: tuple[dict[str, str], ...] = (
     {},
     {"region": "eu"},
-    {"region": "uk", "test": ""},
+    {"region": "uk", "test": "yes"},
     {"region": "uk"},
     {"region": "us", "kind": "urgent-call"},
     {"kind": "alarm", "region": "EU"},
-    {"kind": "urgent", "test": "yes", "region": ""},
+    {"kind": "urgent", "test": "no", "region": "?"},
 )
 
 

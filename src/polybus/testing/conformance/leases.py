@@ -10,23 +10,14 @@ import pytest
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.errors import Fault, FaultKind, LeaseLost
-from polybus.telemetry import LeaseLostEvent, NoHooks
 from polybus.testing.conformance.suite import Suite
-from polybus.testing.environment import Environment
+from polybus.testing.environment import Environment, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.topology import SHORT_LEASE
 
 __all__ = ["Leases"]
 
 SOURCES = ("brief", "brief-serial")
-
-
-class _Losses(NoHooks):
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-
-    def lease_lost(self, event: LeaseLostEvent) -> None:
-        self.ids.append(event.message.id)
 
 
 class Leases(Suite):
@@ -66,7 +57,7 @@ class Leases(Suite):
         assert attempts == [1, 1, 1, 1]
 
     async def test_D2_a_lost_lease_cancels_the_handler_and_is_told(self, env: Environment) -> None:
-        losses = _Losses()
+        recorder = Recorder()
         ended: list[str] = []
         again, go = asyncio.Event(), asyncio.Event()
 
@@ -82,14 +73,14 @@ class Leases(Suite):
                 raise
 
         identity = await env.bus.publish("brief", b"too long")
-        async with env.connect(hooks=[losses]) as peer, env.work("brief", handler, bus=peer.bus):
+        async with env.connect(hooks=[recorder]) as peer, env.work("brief", handler, bus=peer.bus):
             await env.until(lambda: bool(peer.faults.in_hand), "the message")
             peer.faults.fail(Operation.EXTEND, Fault(FaultKind.UNAVAILABLE, "not now"), times=1_000)
             settled = peer.faults.calls[Operation.SETTLE]
             await env.advance(SHORT_LEASE + 1)
             await env.until(lambda: bool(ended), "the handler's end")
             assert ended == ["lost"]
-            assert losses.ids == [identity]
+            assert recorder.lost == [identity]
             assert peer.faults.calls[Operation.SETTLE] == settled, "a settlement was sent for a lost lease"
             peer.faults.heal()
             await env.within(again.wait())

@@ -40,8 +40,9 @@ class Limits(Suite):
     async def test_P4_a_body_over_the_limit_is_refused_before_any_call(self, env: Environment) -> None:
         async with env.connect() as peer:
             for target in ("jobs", "events"):
-                text = await refusal(env, peer, target, b"x" * env.rig.max_message)
-                assert str(env.rig.max_message) in text.replace(",", ""), text
+                limit = env.rig.limit_of(env.binding.target(target))
+                text = await refusal(env, peer, target, b"x" * limit)
+                assert str(limit) in text.replace(",", ""), text
                 assert env.binding.backend in text, text
                 assert target in text, text
 

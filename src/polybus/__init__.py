@@ -38,7 +38,7 @@ from polybus.feature import Feature
 from polybus.message import Message, Sent
 
 if TYPE_CHECKING:
-    from polybus import sync
+    import polybus.sync as sync  # noqa: PLR0402 - via __getattr__ it would be Any
     from polybus.app import App
     from polybus.bus.bus import Bus, connect
     from polybus.bus.consumer import Consumer, Consumption

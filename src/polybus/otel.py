@@ -80,11 +80,13 @@ class OpenTelemetryHooks:
 
     # Publishing ------------------------------------------------------------------------------------------------------
 
-    def inject(self, message: Message) -> Mapping[str, str]:
+    def inject(self, event: Publishing) -> Mapping[str, str]:
         """Begin the message's publish span, and return its context as attributes; none where it has a context."""
-        links = self._links(self._extracted(message))
-        span = self._tracer.start_span("publish", kind=self._trace.SpanKind.PRODUCER, links=links)
-        self._put_by(message.id, span)
+        links = self._links(self._extracted(event.message))
+        name = f"publish {event.target.name}"
+        attributes = {**_destination(event.backend, event.target), **_operation("publish", "send")}
+        span = self._tracer.start_span(name, kind=self._trace.SpanKind.PRODUCER, links=links, attributes=attributes)
+        self._put_by(event.message.id, span)
         carrier: dict[str, str] = {}
         if not links:
             self._propagate.inject(carrier, context=self._trace.set_span_in_context(span))
@@ -114,7 +116,6 @@ class OpenTelemetryHooks:
             if span is None:
                 return
             if span.is_recording():
-                span.update_name(f"publish {event.target.name}")
                 span.set_attributes({**result, **_message(event.message)})
             if isinstance(outcome, Fault):
                 self._fail(span, outcome.kind.value, outcome.detail)

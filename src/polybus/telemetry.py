@@ -84,8 +84,8 @@ class LeaseLostEvent:
 class Hooks(Protocol):
     """What a listener implements; subclass `NoHooks` to implement only some of it."""
 
-    def inject(self, message: Message) -> Mapping[str, str]:
-        """Return attributes to send along with a message that is being published: the trace context.
+    def inject(self, event: Publishing) -> Mapping[str, str]:
+        """Return attributes to send along with a message that is about to be published: the trace context.
 
         They never replace the user's own.
         """
@@ -113,7 +113,7 @@ def _ignore(outcome: Sent | Fault) -> None:
 class NoHooks:
     """Listens to nothing."""
 
-    def inject(self, message: Message) -> Mapping[str, str]:
+    def inject(self, event: Publishing) -> Mapping[str, str]:
         return {}
 
     def publishing(self, event: Publishing) -> Callable[[Sent | Fault], None]:

@@ -27,7 +27,7 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "
 class AwsRig(BaseRig):
     name = "aws"
     refuses = frozenset({Refusal.TOPIC, Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE})
-    max_message = AWS.sns_default_bytes
+    max_message = AWS.default_message_bytes
 
     def __init__(self) -> None:
         super().__init__()

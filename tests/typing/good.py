@@ -119,7 +119,7 @@ def use_blocking() -> None:
 
 
 class Listener(polybus.telemetry.NoHooks):
-    def inject(self, message: polybus.Message) -> dict[str, str]:
+    def inject(self, event: polybus.telemetry.Publishing) -> dict[str, str]:
         return {}
 
 

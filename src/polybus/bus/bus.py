@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -51,7 +52,7 @@ def connect(
     `source` is a binding, a topology (embedded, in memory), a path of either's file, a binding's JSON, or `embedded`.
     Where it is None: POLYBUS_BINDING, `polybus.binding.json`, `polybus.toml` with the embedded backend; files are found
     upward from the working directory. With `service`, what that service hasn't declared is refused. Raises ConfigError
-    for what is wrong with any of that; nothing is connected yet.
+    for what is wrong with any of that; nothing is connected yet. With POLYBUS_OTEL=1 OpenTelemetry is told as well.
     """
     binding, origin = resolve(source)
     return Bus(
@@ -59,10 +60,18 @@ def connect(
         origin=origin,
         service=service,
         clock=clock or SystemClock(),
-        hooks=hooks,
+        hooks=_with_otel(hooks),
         publisher=publisher or PublisherOptions(),
         driver=driver,
     )
+
+
+def _with_otel(hooks: Sequence[Hooks]) -> Sequence[Hooks]:
+    if "POLYBUS_OTEL" not in os.environ:  # the usual case doesn't even import it
+        return hooks
+    from polybus.otel import from_environment
+
+    return from_environment(hooks)
 
 
 class Bus:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from polybus.binding import Entity
 from polybus.errors import Fault
-from polybus.message import Message, Sent
+from polybus.message import Sent
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
 
 T = TypeVar("T")
@@ -27,9 +27,9 @@ class _Combined:
     def __init__(self, hooks: tuple[Hooks, ...]) -> None:
         self._hooks = hooks
 
-    def inject(self, message: Message) -> Mapping[str, str]:
+    def inject(self, event: Publishing) -> Mapping[str, str]:
         merged: dict[str, str] = {}
-        for injected in self._each(lambda hook: hook.inject(message)):
+        for injected in self._each(lambda hook: hook.inject(event)):
             merged.update(injected)
         return merged
 

@@ -62,9 +62,8 @@ class Outbox:
             return self._injected(message, self._hooks)
         return message
 
-    @staticmethod
-    def _injected(message: Message, hooks: Hooks) -> Message:
-        context = hooks.inject(message)
+    def _injected(self, message: Message, hooks: Hooks) -> Message:
+        context = hooks.inject(Publishing(self._backend, self._target, message))
         if not context:
             return message
         attributes = {**context, **message.attributes}

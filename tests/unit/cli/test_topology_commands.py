@@ -62,7 +62,7 @@ def test_without_a_topology_it_says_what_to_do(cli: Callable, tmp_path: Path, mo
 def test_plan_lists_what_the_embedded_store_holds(cli: Callable, good: Path) -> None:
     result = cli("plan", "--cloud", "local", "--json")
     assert result.code == 0
-    kinds = [(found["kind"], found["address"]) for found in result.json()["plans"]["local"]]
+    kinds = [(found["kind"], found["physical"]) for found in result.json()["plans"]["local"]]
     assert kinds == [
         ("topic", "orders"),
         ("subscription", "billing"),

@@ -21,7 +21,7 @@ import polybus
 from polybus import Binding, Entity, Message, SteppedClock, sync
 from polybus.backends.memory import Store
 from polybus.binding import Kind
-from polybus.telemetry import NoHooks, Processing
+from polybus.telemetry import NoHooks, Processing, Publishing
 
 trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="")
 
@@ -259,7 +259,7 @@ def test_one_that_is_dropped_says_so() -> None:
 
 def test_what_hooks_set_for_a_handler_is_set_in_the_block() -> None:
     class Tracing(NoHooks):
-        def inject(self, message: Message) -> dict[str, str]:
+        def inject(self, event: Publishing) -> dict[str, str]:
             return {"trace": trace.get()}
 
         @contextmanager

@@ -61,8 +61,8 @@ class Realiser:
 
         # Any key is the account's owner on a local server, unless it has a policy there.
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
-        self._sns = session.client("sns", endpoint_url=endpoint)
-        self._sqs = session.client("sqs", endpoint_url=endpoint)
+        self._sns: Any = session.client("sns", endpoint_url=endpoint)
+        self._sqs: Any = session.client("sqs", endpoint_url=endpoint)
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
             "aws:sns/topic:Topic": self._topic,

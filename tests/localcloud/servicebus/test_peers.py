@@ -186,3 +186,31 @@ def test_the_session_window_is_honoured(server: ServiceBusServer, peers: Connect
     wide = [e.uint(1), e.uint(50), e.uint(0), e.uint(5000), e.NULL, e.NULL, e.NULL, e.NULL, e.NULL, e.TRUE]
     peer.send(p.frame(0, p.performative(p.FLOW, wide)))
     assert [peer.frame()[0] for _ in range(5)] == [p.TRANSFER] * 4 + [p.FLOW]
+
+
+def request(token: str) -> bytes:
+    named = {"operation": "put-token", "type": "jwt", "name": "sb://localhost/q"}
+    pairs = [(e.string(name), e.string(value)) for name, value in named.items()]
+    return (
+        e.described(0x73, e.items([e.ulong(7)]))
+        + e.described(0x74, e.mapping(pairs))
+        + e.described(0x77, e.string(token))
+    )
+
+
+def test_a_refused_token_closes_the_entity_to_its_connection(server: ServiceBusServer, peers: Connect) -> None:
+    server.entities.create_queue("q")
+    peer = peers(server)
+    peer.open()
+    peer.attach("replies", 0, "$cbs", receives=True)
+    peer.attach("requests", 1, "$cbs", receives=False)
+    peer.credit(0, 10)
+    signed = "SharedAccessSignature sr=x&sig=bad&se=99999999999&skn=RootManageSharedAccessKey"
+    head = [e.uint(1), e.uint(0), e.binary(b"t"), e.uint(0), e.TRUE, e.FALSE]
+    peer.send(p.frame(0, p.performative(p.TRANSFER, head) + request(signed)))
+    code, _, payload = peer.frame()
+    assert code == p.TRANSFER
+    assert b"InvalidSignature" in payload
+    peer.attach("in", 2, "q", receives=True)
+    code, fields, _ = peer.frame()
+    assert (code, fields[2].value[0]) == (p.DETACH, "amqp:unauthorized-access")  # type: ignore[attr-defined]

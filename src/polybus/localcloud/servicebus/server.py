@@ -163,11 +163,13 @@ class ServiceBusServer:
             self._scratch = tempfile.TemporaryDirectory(prefix="polybus-servicebus-")
             folder = Path(self._scratch.name)
         self._certificate, key = make_certificate(folder, self._host)
+        tls = server_context(self._certificate, key)
+        key.unlink()  # the context holds it; the next start makes a new one
         http = await self._start_http()
         self._acceptor = Acceptor(
             lambda: Connection(self._shared),
             http,
-            server_context(self._certificate, key),
+            tls,
             self._shared.handshake_timeout,
         )
         self._port = self._acceptor.listen(self._host, self._port)

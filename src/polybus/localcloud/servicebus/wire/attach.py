@@ -105,6 +105,8 @@ def _attach(session: Session, ask: _Ask) -> None:
         return
     mailbox = host.namespace.find(path)
     host.faults.check("attach", mailbox.path)
+    if session.connection.denied is not None:
+        raise session.connection.denied
     host.rights.require(session.connection.key_name, path, LISTEN if ask.receives else SEND)
     if ask.receives:
         _attach_receiver(session, ask, mailbox)

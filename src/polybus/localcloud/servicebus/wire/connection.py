@@ -41,8 +41,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self.host = host
         self.sessions: dict[int, Session] = {}
-        self.keys: dict[str, str | None] = {}
         self.key_name: str | None = None
+        self.denied: Refusal | None = None  # why its last token was refused
         self.max_frame = MIN_FRAME
         self.writable = True
         self._transport: asyncio.Transport | None = None

@@ -95,7 +95,12 @@ class Cbs:
             raise Refusal(ARGUMENT_ERROR, "Only put-token with an audience is understood here.")
         if not isinstance(token, str):
             raise Refusal(ARGUMENT_ERROR, "The token is no text.")
-        connection.key_name = self._host.rights.verify(token)
+        try:
+            connection.key_name = self._host.rights.verify(token)
+        except Refusal as refusal:
+            connection.denied = refusal
+            raise
+        connection.denied = None
         path = entity_path(audience)
         if path.lower().endswith(MANAGEMENT):
             path = path[: -len(MANAGEMENT)]

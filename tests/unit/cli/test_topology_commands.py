@@ -62,14 +62,33 @@ def test_without_a_topology_it_says_what_to_do(cli: Callable, tmp_path: Path, mo
 def test_plan_lists_what_the_embedded_store_holds(cli: Callable, good: Path) -> None:
     result = cli("plan", "--cloud", "local", "--json")
     assert result.code == 0
-    kinds = [(found["kind"], found["physical"]) for found in result.json()["plans"]["local"]]
-    assert kinds == [
+    assert [(found["kind"], found["physical"]) for found in result.json()["plans"]["local"]] == [
         ("topic", "orders"),
         ("subscription", "billing"),
         ("dead letters", "billing-dead-letters"),
     ]
     table = cli("plan", "--cloud", "local").out
+    assert "local: 3 resources" in table
     assert "billing-dead-letters" in table
+
+
+def test_plan_names_what_each_cloud_would_hold(cli: Callable, good: Path) -> None:
+    result = cli("plan", "--stack", "dev", "--json")
+    assert result.code == 0
+    plans = result.json()["plans"]
+    assert list(plans) == ["local", "aws", "azure", "gcp"]
+    assert "shop-dev-orders" in {row["physical"] for row in plans["aws"]}
+    assert "shop-dev-billing" in {row["physical"] for row in plans["gcp"]}
+
+
+def test_plan_shows_the_others_where_a_cloud_refuses(cli: Callable, shop) -> None:
+    result = cli("plan")
+    assert result.code == 1
+    assert "aws: " in result.out
+    assert "gcp: " not in result.out
+    assert "at $.queues.jobs.max_delay: gcp" in result.err
+    found = cli("plan", "--json").json()
+    assert list(found["refused"]) == ["gcp"]
 
 
 def test_diagram_is_mermaid_or_svg(cli: Callable, shop, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from polybus.driver import (
     PublisherDriver,
     Received,
 )
-from polybus.errors import Fault
+from polybus.errors import Fault, FaultKind
 from polybus.message import Message, Sent
 
 DAY = 86_400.0
@@ -126,3 +127,12 @@ def bodies(received: Any) -> list[bytes]:
 async def take(consumer: ConsumerDriver[Any], count: int = 10) -> list[Received[Any]]:
     """Receive what is there now."""
     return list(await consumer.receive_batch(count, wait=0))
+
+
+def message(body: bytes | str, key: str | None = None, **attributes: str) -> Message:
+    content = body.encode() if isinstance(body, str) else body
+    return Message(content, attributes, key, str(uuid.uuid4()), None, "text/plain")
+
+
+def kinds(answers: Any) -> list[FaultKind | None]:
+    return [answer.kind if isinstance(answer, Fault) else None for answer in answers]

@@ -92,7 +92,10 @@ class SqliteDriver:
 
     async def aclose(self) -> None:
         opening, self._opening = self._opening, None
-        if opening is not None and not opening.cancelled() and opening.exception() is None:
+        if opening is None:
+            return
+        await asyncio.wait([opening])  # what failed was told to whoever opened
+        if not opening.cancelled() and opening.exception() is None:
             await asyncio.to_thread(opening.result().writer.close)
 
     async def _open(self) -> _Open:

@@ -3,7 +3,8 @@
 Delivery: exactly as DESIGN.md, section 3, says. What was accepted is on the disk (WAL, synchronous = FULL, group
 commit). Leases and delays are kept by the machine's wall clock, which all processes share.
 Limits: 10 MiB a message unless the topology says less or more; delays everywhere; on an ordered entity the later
-messages of a key wait for one that is delayed; a local file system. A topic's subscriptions are those of the publisher's binding.
+messages of a key wait for one that is delayed; a local file system. A topic's subscriptions are those of the
+publisher's binding.
 Push subscriptions: their copies are kept until their retention is over, and can be counted and peeked at.
 Files: the database with SQLite's `-wal` and `-shm`, and a folder `-wake` of named pipes; all may be removed together
 while no process uses them.

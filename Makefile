@@ -62,7 +62,7 @@ check-lint:
 
 check-types:
 	$(call headline,Types (mypy --strict))
-	@$(BIN)/mypy
+	@$(BIN)/mypy src $(wildcard stacks)
 
 check-layers:
 	$(call headline,Layers (import-linter))

@@ -15,6 +15,7 @@ from polybus.bus.bus import Bus, connect
 from polybus.bus.consumer import Consumer
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.driver import Peeked
 from polybus.errors import Fault, PublishFailed
 from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
 from polybus.testing.faults import Faults
@@ -34,6 +35,10 @@ LAST_STEP = 5.0
 # Real seconds to wait for receive calls to return. One that takes longer waits by a clock of its own: its driver takes
 # the lease's end from its cloud then, which the jump can't make too early.
 RETURN = 0.5
+
+# `hasten`: so many seconds pass in so many real ones.
+HASTE = 0.5
+HASTE_EVERY = 0.02
 
 __all__ = ["Environment", "Peer", "Recorder", "Worker"]
 
@@ -96,7 +101,10 @@ class Environment:
         return self
 
     async def __aexit__(self, *reason: object) -> None:
-        await self._stack.aclose()
+        try:
+            await self.hasten(asyncio.gather(*(listener.close() for listener in self._shared.values())))
+        finally:
+            await self._stack.aclose()
 
     @asynccontextmanager
     async def connect(
@@ -124,13 +132,29 @@ class Environment:
 
     def listen(self, source: str, *, bus: Bus | None = None, **options: Any) -> Listener:
         """Return a listener on a source, to be entered."""
-        return Listener(bus or self.bus, source, patience=self.rig.patience, **options)
+        return Listener(bus or self.bus, source, patience=self.rig.patience, hasten=self.hasten, **options)
 
     async def shared(self, source: str) -> Listener:
         """Return the listener on a source that all tests share; it stays open, so nothing else may consume there."""
         if source not in self._shared:
             self._shared[source] = await self._stack.enter_async_context(self.listen(source, prefetch=500))
         return self._shared[source]
+
+    async def letters(self, source: str, identity: str) -> list[Peeked]:
+        """Look for a message among the dead letters of a source."""
+
+        async def look() -> list[Peeked]:
+            peeked = self.bus.dead_letters(source).peek(1_000)
+            return [letter async for letter in peeked if letter.message.id == identity]
+
+        return await self.hasten(look())
+
+    async def letter(self, source: str, identity: str) -> Peeked:
+        """Wait until a message is among the dead letters of a source; return it."""
+        async with asyncio.timeout(self.rig.patience):
+            while not (found := await self.letters(source, identity)):
+                await asyncio.sleep(0.01)
+        return found[0]
 
     async def tidy(self) -> None:
         """Rid the shared listeners of what a test left there, so that it doesn't fill their window."""
@@ -153,10 +177,10 @@ class Environment:
             yield Worker(consumer, running)
         except BaseException:
             running.cancel()
-            await self.within(asyncio.wait([running]))
+            await self.hasten(asyncio.wait([running]))
             raise
-        await self.within(consumer.drain())
-        await self.within(running)
+        await self.hasten(consumer.drain())
+        await self.hasten(running)
 
     async def fence(self, target: str, *listeners: Listener) -> None:
         """Publish markers and wait until one of `listeners` has them.
@@ -216,6 +240,22 @@ class Environment:
                 return await awaitable
         except TimeoutError:
             raise AssertionError(f"nothing came within {self.rig.patience:g} s") from None
+
+    async def hasten(self, awaitable: Awaitable[T]) -> T:
+        """As `within`, while the clock runs faster, so that nobody sits out the end of a long poll.
+
+        A few seconds pass for what takes none otherwise: for the ends of consumers, and for looks at dead letters.
+        """
+        task = asyncio.ensure_future(awaitable)
+        try:
+            async with asyncio.timeout(self.rig.patience):
+                while not (await asyncio.wait([task], timeout=HASTE_EVERY))[0]:
+                    await self.rig.advance(HASTE)
+        except TimeoutError:
+            raise AssertionError(f"nothing came within {self.rig.patience:g} s") from None
+        finally:
+            task.cancel()
+        return task.result()
 
     async def until(self, predicate: Callable[[], bool], what: str) -> None:
         """Wait until something holds; raise AssertionError that says `what` after the rig's patience."""

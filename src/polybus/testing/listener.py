@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Any
 
@@ -38,11 +38,20 @@ class Listener:
     what other tests left behind.
     """
 
-    def __init__(self, bus: Bus, source: str, *, patience: float, **options: Any) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        source: str,
+        *,
+        patience: float,
+        hasten: Callable[[Awaitable[Any]], Awaitable[Any]],
+        **options: Any,
+    ) -> None:
         self.seen: list[Delivery] = []
         self._bus = bus
         self._source = source
         self._patience = patience
+        self._hasten = hasten
         self._options = options
         self._claimed: set[int] = set()
         self._changed = asyncio.Condition()
@@ -69,8 +78,7 @@ class Listener:
         self._leave.set()
         task, self._task = self._task, None
         if task is not None:
-            async with asyncio.timeout(self._patience):
-                await task
+            await self._hasten(task)
 
     async def tidy(self) -> None:
         """Ack all that came and isn't settled, and forget it."""
@@ -84,7 +92,7 @@ class Listener:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-            await asyncio.wait([task])
+            await self._hasten(asyncio.wait([task]))
 
     async def get(self, identity: str) -> Delivery:
         """Wait for a delivery of this message that was not handed out yet."""

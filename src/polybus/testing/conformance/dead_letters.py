@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from polybus.app import App
 from polybus.bus.delivery import Delivery
-from polybus.driver import Nack, Peeked
+from polybus.driver import Nack
 from polybus.errors import DeadLetter
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment, Recorder
@@ -16,7 +16,7 @@ from polybus.testing.faults import Operation
 from polybus.testing.topology import BACKOFF, MAX_ATTEMPTS, SHORT_LEASE
 from polybus.topology.limits import NET_ATTEMPTS
 
-__all__ = ["DeadLetters", "letter_of"]
+__all__ = ["DeadLetters"]
 
 ATTRIBUTES = {"region": "eu", "odd": "\x00\n", "empty": ""}
 BODY = b"\x00 as it was \xff"
@@ -27,20 +27,6 @@ class Order:
     """What the typed handler of D11 takes."""
 
     number: int
-
-
-async def letter_of(env: Environment, source: str, identity: str) -> Peeked:
-    """Wait until a message is among the dead letters of a source; return it."""
-    found: list[Peeked] = []
-
-    async def look() -> None:
-        while not found:
-            letters = env.bus.dead_letters(source).peek(1_000)
-            found.extend([letter async for letter in letters if letter.message.id == identity])
-            await asyncio.sleep(0.01)
-
-    await env.within(look())
-    return found[0]
 
 
 class DeadLetters(Suite):
@@ -60,7 +46,7 @@ class DeadLetters(Suite):
                 # The backoff begins with the settlement.
                 await env.until(lambda attempt=attempt: len(recorder.outcomes) == attempt, f"attempt {attempt}")  # type: ignore[misc]
                 await env.advance(BACKOFF.maximum + 1)
-            letter = await letter_of(env, "tasks", identity)
+            letter = await env.letter("tasks", identity)
         assert recorder.outcomes == [(identity, "nack")] * (MAX_ATTEMPTS - 1) + [(identity, "dead_letter")]
         assert calls[identity] == MAX_ATTEMPTS
         assert letter.reason == "ValueError"
@@ -72,7 +58,7 @@ class DeadLetters(Suite):
             identity = await env.bus.publish(target, BODY, attributes=ATTRIBUTES, ordering_key=key)
             for _ in range(MAX_ATTEMPTS):
                 await (await listener.get(identity)).nack(delay=0)
-            letter = await letter_of(env, source, identity)
+            letter = await env.letter(source, identity)
             message = letter.message
             assert (message.body, dict(message.attributes), message.ordering_key) == (BODY, ATTRIBUTES, key)
             assert letter.reason
@@ -88,7 +74,7 @@ class DeadLetters(Suite):
             assert serial.count(following) == 0
             await (await serial.get(failing)).nack(delay=0)
         await (await serial.get(following)).ack()
-        await letter_of(env, "serial", failing)
+        await env.letter("serial", failing)
 
     async def test_D6_the_backend_itself_ends_what_no_consumer_settles(self, env: Environment) -> None:
         """Deliveries that no bus counts, as those of consumers that crash: the net is max_attempts + 20."""
@@ -105,7 +91,7 @@ class DeadLetters(Suite):
                     break
                 assert await consumer.settle_batch([Nack(each) for each in received]) == [None] * len(received)
                 deliveries += len(received)
-            letter = await letter_of(env, "fragile", identity)
+            letter = await env.letter("fragile", identity)
             assert letter.reason == "MaxAttemptsExceeded"
             assert letter.message.body == b"poison"
             assert deliveries >= source.max_attempts + NET_ATTEMPTS
@@ -120,7 +106,7 @@ class DeadLetters(Suite):
             identity = await env.bus.publish(target, BODY, attributes=ATTRIBUTES)
             delivery = await listener.get(identity)
             await delivery.dead_letter("Unpayable", "the card is from the future: ümlaut")
-            letter = await letter_of(env, source, identity)
+            letter = await env.letter(source, identity)
             assert (letter.reason, letter.description) == ("Unpayable", "the card is from the future: ümlaut")
             message = letter.message
             assert (message.body, dict(message.attributes)) == (BODY, ATTRIBUTES)
@@ -133,7 +119,7 @@ class DeadLetters(Suite):
 
         async with env.work("tasks", handler):
             identity = await env.bus.publish("tasks", BODY)
-            letter = await letter_of(env, "tasks", identity)
+            letter = await env.letter("tasks", identity)
         assert (letter.reason, letter.description) == ("Unpayable", "no such card")
 
     async def test_D7_a_crash_leaves_the_letter_or_the_message(self, env: Environment) -> None:
@@ -153,7 +139,7 @@ class DeadLetters(Suite):
                 await listener.crash()
             await env.advance(SHORT_LEASE + 1)
             if after:
-                await letter_of(env, "brief", identity)
+                await env.letter("brief", identity)
             else:
                 async with env.listen("brief") as listener:
                     await (await listener.get(identity)).ack()
@@ -170,7 +156,7 @@ class DeadLetters(Suite):
             wrong = await env.bus.publish_many("tasks", [b"\xff\xfe", b'{"number": "many"}', b""])
             await env.bus.publish("tasks", {"number": 7})
             await env.until(lambda: bool(handled), "the good one")
-            letters = [await letter_of(env, "tasks", identity) for identity in wrong]
+            letters = [await env.letter("tasks", identity) for identity in wrong]
         assert handled == [Order(7)]
         assert {letter.reason for letter in letters} == {"DecodeError"}
         assert "number" in (letters[1].description or "")

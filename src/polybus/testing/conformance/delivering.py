@@ -87,7 +87,7 @@ class Delivering(Suite):
         assert env.faults.calls[Operation.SETTLE] == settled
         await env.fence("jobs", jobs)
         assert jobs.count(identity) == 1
-        assert not [letter async for letter in env.bus.dead_letters("jobs").peek() if letter.message.id == identity]
+        assert not await env.letters("jobs", identity)
 
     async def test_D3_an_ack_whose_answer_was_lost_is_final(self, env: Environment) -> None:
         identity = await env.bus.publish("tasks", b"done")

@@ -32,7 +32,7 @@ class Draining(Suite):
                 await other.ack(set(identities) - set(handled))
                 assert not draining.done()
                 go.set()
-                await env.within(draining)
+                await env.hasten(draining)
                 assert worker.consumer.in_flight == 0
                 assert not peer.faults.in_hand
                 await env.fence("tasks", other)
@@ -55,7 +55,7 @@ class Draining(Suite):
             async with env.listen("tasks") as other:
                 await env.fence("tasks", other)
                 go.set()
-                await env.within(draining)
+                await env.hasten(draining)
                 await env.fence("tasks", other)
                 assert not any(other.count(identity) for identity in identities)
         assert sorted(done) == sorted(identities)
@@ -77,7 +77,7 @@ class Draining(Suite):
             draining = asyncio.create_task(worker.consumer.drain(grace=60))
             await env.until(lambda: peer.faults.stopped == 1, "the drain's begin")
             await env.advance(61)
-            await env.within(draining)
+            await env.hasten(draining)
             assert ended == [identity]
             assert worker.consumer.in_flight == 0
             async with env.listen("tasks") as other:
@@ -97,7 +97,7 @@ class Draining(Suite):
                     await env.fence("tasks", other)
                     assert not draining.done(), "the receive call was not awaited"
                     gate.open()
-                    await env.within(draining)
+                    await env.hasten(draining)
                     await other.ack(identities)
 
     async def test_D12_what_is_held_back_is_given_back_at_once(self, env: Environment) -> None:
@@ -145,8 +145,8 @@ class Draining(Suite):
             consumer = peer.bus.consumer("tasks", handler, options=ConsumerOptions(grace=0.0))
             running = asyncio.create_task(consumer.run())
             await env.until(lambda: len(handled) == 2, "both in hand")
-            await env.within(peer.bus.aclose())
-            await env.within(running)
+            await env.hasten(peer.bus.aclose())
+            await env.hasten(running)
             assert not peer.faults.in_hand
         async with env.listen("tasks") as other:
             await other.ack(identities)

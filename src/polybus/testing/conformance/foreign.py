@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from polybus.testing.conformance.dead_letters import letter_of
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment
 from polybus.testing.topology import MAX_ATTEMPTS
@@ -60,9 +59,10 @@ class Foreign(Suite):
         for _ in range(MAX_ATTEMPTS):
             delivery = await jobs.find(body)
             await delivery.nack(delay=0)
-        letter = await letter_of(env, "jobs", delivery.id)
+        letter = await env.letter("jobs", delivery.id)
         assert (letter.message.body, dict(letter.message.attributes)) == (body, {"region": "eu"})
-        done = await env.bus.dead_letters("jobs").redrive(match=lambda message: message.id == delivery.id)
+        letters = env.bus.dead_letters("jobs")
+        done = await env.hasten(letters.redrive(match=lambda message: message.id == delivery.id))
         assert done == 1
         again = await jobs.find(body)
         await again.ack()

@@ -53,7 +53,7 @@ class Limits(Suite):
         jobs = await env.shared("jobs")
         delivery = await jobs.get(identity)
         await delivery.dead_letter("r" * 128, "d" * 1024)
-        letters = [letter async for letter in env.bus.dead_letters("jobs").peek() if letter.message.id == identity]
+        letters = await env.letters("jobs", identity)
         assert [len(letter.message.body) for letter in letters] == [env.rig.max_message - 8 * 1024]
         await env.bus.dead_letters("jobs").purge()
 

@@ -7,7 +7,6 @@ import pytest
 
 from polybus.errors import BackendError, Fault, FaultKind
 from polybus.message import Message
-from polybus.testing.conformance.dead_letters import letter_of
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment
 from polybus.testing.faults import Operation
@@ -29,7 +28,7 @@ class Redriving(Suite):
             await again.ack()
             assert (again.body, dict(again.attributes)) == (b"buried", {"region": "eu"})
             assert again.redelivered
-            assert not await self._letters(env, source, identity)
+            assert not await env.letters(source, identity)
 
     async def test_D13_no_other_subscription_sees_it(self, env: Environment) -> None:
         audit, billing = await env.shared("audit"), await env.shared("billing")
@@ -45,7 +44,7 @@ class Redriving(Suite):
         europe, tested = await env.shared("eu"), await env.shared("tested")
         identity = await env.bus.publish("filtered", b"buried", attributes={"region": "eu"})
         await (await europe.get(identity)).dead_letter("Buried")
-        await letter_of(env, "eu", identity)
+        await env.letter("eu", identity)
 
         def edit(message: Message) -> Message:
             return msgspec.structs.replace(message, attributes={"region": "nowhere", "test": "yes"})
@@ -77,7 +76,7 @@ class Redriving(Suite):
             for _ in range(2):
                 assert await self._redrive(env, source, identity) == 1
                 await (await listener.get(identity)).dead_letter("Again")
-                assert (await letter_of(env, source, identity)).reason == "Again"
+                assert (await env.letter(source, identity)).reason == "Again"
             assert await self._redrive(env, source, identity) == 1
             await (await listener.get(identity)).ack()
 
@@ -86,12 +85,12 @@ class Redriving(Suite):
         identities = {await self._bury(env, "jobs", "jobs") for _ in range(3)}
         seen: list[int] = []
         letters = env.bus.dead_letters("jobs")
-        done = await env.within(
+        done = await env.hasten(
             letters.redrive(limit=2, match=lambda message: message.id in identities, progress=seen.append)
         )
         assert done == 2
         assert seen[-1] == 2
-        done = await env.within(letters.redrive(match=lambda message: message.id in identities))
+        done = await env.hasten(letters.redrive(match=lambda message: message.id in identities))
         assert done == 1
         await jobs.ack(identities)
 
@@ -101,8 +100,8 @@ class Redriving(Suite):
         async with env.connect() as peer:
             peer.faults.fail(Operation.PUBLISH, Fault(FaultKind.DENIED, "no right to return"))
             with pytest.raises(BackendError, match="no right to return"):
-                await env.within(peer.bus.dead_letters("jobs").redrive(match=lambda each: each.id == identity))
-        await letter_of(env, "jobs", identity)
+                await env.hasten(peer.bus.dead_letters("jobs").redrive(match=lambda each: each.id == identity))
+        await env.letter("jobs", identity)
         assert await self._redrive(env, "jobs", identity) == 1
         await (await jobs.get(identity)).ack()
 
@@ -112,10 +111,10 @@ class Redriving(Suite):
         async with env.connect() as peer:
             peer.faults.fail(Operation.SETTLE, Fault(FaultKind.LEASE_LOST, "crashed"), times=100)
             with pytest.raises(Exception, match=r"lease|crashed"):
-                await env.within(peer.bus.dead_letters("jobs").redrive(match=lambda each: each.id == identity))
+                await env.hasten(peer.bus.dead_letters("jobs").redrive(match=lambda each: each.id == identity))
         await (await jobs.get(identity)).ack()
         await env.advance(env.binding.source("jobs").lease + 1)
-        await letter_of(env, "jobs", identity)
+        await env.letter("jobs", identity)
         assert await self._redrive(env, "jobs", identity) == 1
         await env.advance(1)
 
@@ -123,13 +122,9 @@ class Redriving(Suite):
         listener = await env.shared(source)
         identity = await env.bus.publish(target, b"buried", attributes={"region": "eu"})
         await (await listener.get(identity)).dead_letter("Buried")
-        await letter_of(env, source, identity)
+        await env.letter(source, identity)
         return identity
 
     async def _redrive(self, env: Environment, source: str, identity: str, **options: object) -> int:
         letters = env.bus.dead_letters(source)
-        return await env.within(letters.redrive(match=lambda message: message.id == identity, **options))  # type: ignore[arg-type]
-
-    async def _letters(self, env: Environment, source: str, identity: str) -> list[str]:
-        letters = env.bus.dead_letters(source).peek(1_000)
-        return [letter.message.id async for letter in letters if letter.message.id == identity]
+        return await env.hasten(letters.redrive(match=lambda message: message.id == identity, **options))  # type: ignore[arg-type]

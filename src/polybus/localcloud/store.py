@@ -85,7 +85,11 @@ class Store:
 
     async def _write(self) -> None:
         changes, self._changes = self._changes, {}
-        await asyncio.get_running_loop().run_in_executor(self._executor, self._transaction, changes)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._transaction, changes)
+        except BaseException:
+            self._changes = {**changes, **self._changes}  # for the next commit: the disk may have room again
+            raise
 
     def _transaction(self, changes: dict[tuple[str, str], Any]) -> None:
         assert self._connection is not None  # noqa: S101 - opened before any put

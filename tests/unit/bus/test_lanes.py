@@ -1,0 +1,88 @@
+"""The order in which messages may leave, for any mix of keys, limits and outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polybus.bus.lanes import Item, Lanes
+from polybus.driver import BatchLimits, Outgoing, Prepared
+from polybus.message import Message
+
+KEYS = st.lists(st.sampled_from([None, None, "a", "b", "c"]), max_size=40)
+LIMITS = st.builds(
+    BatchLimits,
+    count=st.integers(1, 6),
+    total_bytes=st.integers(20, 60),
+    mixes_keys=st.booleans(),
+    repeats_key=st.booleans(),
+)
+
+
+def make_item(number: int, key: str | None, loop: asyncio.AbstractEventLoop) -> Item:
+    message = Message(b"%d" % number, {}, key, str(number))
+    return Item(Prepared(Outgoing(message), 10, None), loop.create_future(), 0.0, None)
+
+
+@given(KEYS, LIMITS, st.randoms(use_true_random=False))
+def test_every_message_leaves_once_in_the_order_of_its_key(keys, limits, random) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        lanes = Lanes(limits)
+        for number, key in enumerate(keys):
+            lanes.add(make_item(number, key, loop))
+        left: list[Item] = []
+        under_way: list[list[Item]] = []
+        while lanes or under_way:
+            if lanes and (not under_way or random.random() < 0.5):
+                batch = lanes.take()
+                check_batch(batch, limits, under_way)
+                under_way.append(batch)
+                left += batch
+            else:
+                done = under_way.pop(random.randrange(len(under_way)))
+                for key in {item.key for item in done}:
+                    lanes.release(key)
+        assert sorted(int(item.prepared.outgoing.message.id) for item in left) == list(range(len(keys)))
+        assert (lanes.count, lanes.bytes) == (0, 0)
+        by_key = defaultdict(list)
+        for item in left:
+            by_key[item.key].append(int(item.prepared.outgoing.message.id))
+        assert all(numbers == sorted(numbers) for numbers in by_key.values())
+    finally:
+        loop.close()
+
+
+def check_batch(batch: list[Item], limits: BatchLimits, under_way: list[list[Item]]) -> None:
+    keys = [item.key for item in batch if item.key is not None]
+    assert batch
+    assert len(batch) <= limits.count
+    assert sum(item.prepared.size for item in batch) <= limits.total_bytes or len(batch) == 1
+    assert limits.repeats_key or len(set(keys)) == len(keys), "a key is repeated"
+    assert limits.mixes_keys or len({item.key for item in batch}) == 1, "keys are mixed"
+    busy = {item.key for other in under_way for item in other}
+    assert not busy.intersection(keys), "a key is in two batches at once"
+
+
+@given(KEYS, LIMITS)
+def test_what_is_cleared_is_gone_and_the_rest_is_not(keys, limits) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        lanes = Lanes(limits)
+        for number, key in enumerate(keys):
+            lanes.add(make_item(number, key, loop))
+        cleared = lanes.clear("a")
+        assert [item.key for item in cleared] == ["a"] * keys.count("a")
+        lanes.add(make_item(99, "a", loop))
+        left = []
+        while lanes:
+            batch = lanes.take()
+            left += batch
+            for key in {item.key for item in batch}:
+                lanes.release(key)
+        assert len(left) == len(keys) - keys.count("a") + 1
+    finally:
+        loop.close()

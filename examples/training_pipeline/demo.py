@@ -145,15 +145,16 @@ async def cloud(name: str, environment: dict[str, str], progress: Callable[[str]
 
     options = ("--cloud", name, "--topology", "polybus.toml", "--binding", str(binding), "--env-file", str(variables))
     child = await Child.start(name, (*POLYBUS, "local", "up", *options), environment, note)
+    ended = asyncio.create_task(child.failed())
     try:
-        ended = asyncio.create_task(child.failed())
         started = asyncio.create_task(ready.wait())
         done, _ = await asyncio.wait({ended, started}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         if ended in done:
             ended.result()
         if not done:
             raise RuntimeError(f"waited {PATIENCE:.0f} s for the local {name}")
-        environment.update(line.split("=", 1) for line in variables.read_text().splitlines() if "=" in line)
+        lines = (line for line in variables.read_text().splitlines() if "=" in line and not line.startswith("#"))
+        environment.update(line.split("=", 1) for line in lines)
         environment["POLYBUS_BINDING"] = str(binding)
         yield
     finally:

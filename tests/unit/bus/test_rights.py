@@ -38,7 +38,7 @@ async def test_a_publisher_may_publish_what_it_declared_and_nothing_else() -> No
 
 async def test_an_operator_may_look() -> None:
     async with polybus.connect(TOPOLOGY, service="biller") as bus:
-        assert (await bus.stats("billing")).waiting == 0
+        assert (await bus.stats("billing")).dead == 0
         assert [letter async for letter in bus.dead_letters("billing").peek()] == []
 
 

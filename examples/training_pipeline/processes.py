@@ -39,7 +39,7 @@ class Child:
 
     async def wait(self) -> int:
         """Return its exit code once it has ended and all of its lines were read."""
-        await self._reader
+        await asyncio.shield(self._reader)  # others wait for it too: who gives up waiting doesn't end it
         return await self._process.wait()
 
     async def failed(self) -> None:

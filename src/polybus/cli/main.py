@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Entry] = {
     "publish": Entry("polybus.cli.publish", "Publish messages to a topic or queue."),
     "tail": Entry("polybus.cli.tail", "Show messages without taking them from anybody."),
     "stats": Entry("polybus.cli.stats", "Count what waits in subscriptions and queues."),
+    "local": Entry("polybus.cli.local", "Run a stand-in for a cloud on this machine."),
     "dead-letter": Entry("polybus.cli.dead_letter", "List, show, redrive or purge dead letters."),
 }
 

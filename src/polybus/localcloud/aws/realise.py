@@ -1,7 +1,8 @@
 """Making a plan's resources on a local AWS server, from exactly what Pulumi's provider would get.
 
 Inputs are Pulumi's: by type token, with camelCase keys. SNS and SQS resources are made by boto3, so that the server
-checks them as AWS does. What the server has no service for (IAM, CloudWatch, Lambda permissions) is kept in `recorded`.
+checks them as AWS does; one that is there already, from a run before, is changed to what the plan says, and keeps its
+messages. What the server has no service for (IAM, CloudWatch, Lambda permissions) is kept in `recorded`.
 """
 
 from __future__ import annotations
@@ -96,12 +97,20 @@ class Realiser:
         self._sqs.close()
 
     def _topic(self, given: Inputs) -> Outputs:
-        arn = self._sns.create_topic(
-            Name=given["name"],
-            Attributes=_attributes(given, _TOPIC),
-            Tags=[{"Key": key, "Value": value} for key, value in given.get("tags", {}).items()],
-        )["TopicArn"]
-        return {"id": arn, "arn": arn, "name": given["name"]}
+        name, attributes = given["name"], _attributes(given, _TOPIC)
+        tags = [{"Key": key, "Value": value} for key, value in given.get("tags", {}).items()]
+        try:
+            arn = self._sns.create_topic(Name=name, Attributes=attributes, Tags=tags)["TopicArn"]
+        except self._sns.exceptions.InvalidParameterException:
+            pages = self._sns.get_paginator("list_topics").paginate()
+            topics = (topic["TopicArn"] for page in pages for topic in page["Topics"])
+            arn = next((topic for topic in topics if topic.endswith(f":{name}")), None)
+            if arn is None:
+                raise
+            self._sns.tag_resource(ResourceArn=arn, Tags=tags)
+            for key in attributes.keys() - {"FifoTopic"}:
+                self._sns.set_topic_attributes(TopicArn=arn, AttributeName=key, AttributeValue=attributes[key])
+        return {"id": arn, "arn": arn, "name": name}
 
     def _topic_policy(self, given: Inputs) -> Outputs:
         self._sns.set_topic_attributes(
@@ -110,21 +119,32 @@ class Realiser:
         return {"id": given["arn"]}
 
     def _subscription(self, given: Inputs) -> Outputs:
-        arn = self._sns.subscribe(
-            TopicArn=given["topic"],
-            Protocol=given["protocol"],
-            Endpoint=given["endpoint"],
-            Attributes=_attributes(given, _SUBSCRIPTION),
-            ReturnSubscriptionArn=True,
-        )["SubscriptionArn"]
+        topic, endpoint, attributes = given["topic"], given["endpoint"], _attributes(given, _SUBSCRIPTION)
+        call = {"TopicArn": topic, "Protocol": given["protocol"], "Endpoint": endpoint, "ReturnSubscriptionArn": True}
+        try:
+            arn = self._sns.subscribe(**call, Attributes=attributes)["SubscriptionArn"]
+        except self._sns.exceptions.InvalidParameterException:
+            pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+            found = (one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == endpoint)
+            arn = next((one["SubscriptionArn"] for one in found), None)
+            if arn is None:
+                raise
+            # A filter that isn't declared any more is taken away by an empty policy.
+            for key, value in {"FilterPolicy": "{}", **attributes}.items():
+                self._sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName=key, AttributeValue=value)
         return {"id": arn, "arn": arn}
 
     def _queue(self, given: Inputs) -> Outputs:
-        url = self._sqs.create_queue(
-            QueueName=given["name"], Attributes=_attributes(given, _QUEUE), tags=dict(given.get("tags", {}))
-        )["QueueUrl"]
+        name, attributes, tags = given["name"], _attributes(given, _QUEUE), dict(given.get("tags", {}))
+        try:
+            url = self._sqs.create_queue(QueueName=name, Attributes=attributes, tags=tags)["QueueUrl"]
+        except self._sqs.exceptions.QueueNameExists:
+            url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            self._sqs.tag_queue(QueueUrl=url, Tags=tags)
+            attributes.pop("FifoQueue", None)  # a FIFO queue's name says it, and it never changes
+            self._sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
         found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return {"id": url, "url": url, "arn": found["Attributes"]["QueueArn"], "name": given["name"]}
+        return {"id": url, "url": url, "arn": found["Attributes"]["QueueArn"], "name": name}
 
     def _set(self, given: Inputs, attribute: str, key: str) -> Outputs:
         self._sqs.set_queue_attributes(QueueUrl=given["queueUrl"], Attributes={attribute: _text(given[key])})

@@ -1,0 +1,166 @@
+"""`polybus local`: a stand-in for a cloud on this machine, with all that a topology declares."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polybus.cli import options
+from polybus.cli.local_serve import Request, environment_of, serve
+from polybus.cli.local_slot import Running, find_folder, running
+from polybus.cli.output import note, print_json
+from polybus.errors import ConfigError
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True)
+
+_PATIENCE = 60.0
+"""Seconds for a background process to come up or to end; both take about one, and a busy machine is no failure."""
+
+_LOOK = 0.05
+
+Topology = Annotated[
+    Path | None,
+    typer.Option("--topology", help="A topology file; by default polybus.toml, here or above.", show_default=False),
+]
+Chosen = Annotated[options.CloudName, typer.Option("--cloud", help="One cloud, or all three.")]
+
+
+@app.command()
+def up(
+    cloud: Annotated[options.CloudName, typer.Option("--cloud", help="One cloud, or all three.", show_default=False)],
+    *,
+    topology: Topology = None,
+    binding: Annotated[
+        Path | None, typer.Option("--binding", help="Where to write the binding.", show_default=False)
+    ] = None,
+    env_file: Annotated[
+        Path | None, typer.Option("--env-file", help="Where to write NAME=value lines.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A folder that outlives this; by default memory only.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 0,
+    background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
+    env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
+) -> None:
+    """Start a cloud on a loopback port, with all that a topology declares.
+
+    Runs until Ctrl-C, SIGTERM or `polybus local down`, and leaves nothing behind but --data. The server speaks the
+    cloud's own protocol, so its own SDKs and tools reach it too.
+    """
+    if cloud is options.CloudName.ALL and (binding is not None or port):
+        raise options.refuse("one file or port can't be three clouds'; name one cloud", "--binding / --port")
+    found = options.find_topology(topology).resolve()
+    request = Request(cloud.clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), port)
+    if background:
+        _print(_start(request), exports=env)
+        return
+    asyncio.run(serve(request, lambda states: _print(states, exports=env)))
+
+
+@app.command()
+def down(cloud: Chosen = options.CloudName.ALL, topology: Topology = None) -> None:
+    """End what `polybus local up` started for a topology."""
+    folder = find_folder(topology)
+    found = running(folder, cloud.clouds)
+    for state in found:
+        os.kill(state.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _PATIENCE
+    while left := running(folder, tuple(state.cloud for state in found)):
+        if time.monotonic() > deadline:
+            pids = ", ".join(f"{state.cloud} (process {state.pid})" for state in left)
+            raise ConfigError(f"still running after {_PATIENCE:.0f} s: {pids}")
+        time.sleep(_LOOK)
+    for state in found:
+        note(f"local {state.cloud} ended")
+    if not found:
+        note(f"nothing runs in {folder}")
+
+
+@app.command()
+def env(cloud: Chosen = options.CloudName.ALL, topology: Topology = None, json: options.Json = False) -> None:
+    """Print what points polybus and other tools at it, as export lines for `eval`."""
+    folder = find_folder(topology)
+    found = [state for state in running(folder, cloud.clouds) if state.ready]
+    if not found:
+        raise ConfigError(f"no local cloud runs in {folder}: start one with `polybus local up --cloud aws`")
+    if json:
+        print_json(environment_of(found))
+    else:
+        _print_exports(environment_of(found))
+
+
+def _resolved(path: Path | None) -> Path | None:
+    return None if path is None else path.resolve()
+
+
+def _start(request: Request) -> list[Running]:
+    """Start a process of its own and wait until it is ready; raise ConfigError with what it said where it isn't."""
+    import subprocess
+
+    if taken := running(request.folder, request.clouds):
+        raise ConfigError(f"a local {taken[0].cloud} runs for this topology already: `polybus local down` ends it")
+    with tempfile.TemporaryFile() as said:
+        child = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "polybus.cli.main", "local", "up", *request.arguments()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            states = running(request.folder, request.clouds)
+            if len(states) == len(request.clouds) and all(state.ready for state in states):
+                return states
+            if child.poll() is not None or time.monotonic() > deadline:
+                child.terminate()
+                child.wait()
+                said.seek(0)
+                lines = said.read().decode(errors="replace").splitlines()
+                why = "\n".join(line.removeprefix("polybus: ") for line in lines)
+                raise ConfigError(why or f"it wasn't ready within {_PATIENCE:.0f} s")
+            time.sleep(_LOOK)
+
+
+def _print(states: list[Running], *, exports: bool) -> None:
+    if exports:
+        _print_exports(environment_of(states))
+        return
+    for state in states:
+        print(f"local {state.cloud} is ready on {state.address}, with all of {state.topology}\n")
+        _print_exports(state.environment, indent="  ")
+        print(_example(state))
+    one = f" --cloud {states[0].cloud}" if len(states) == 1 else " --cloud ..."
+    print(f'In another terminal:  eval "$(polybus local env{one})"')
+    print("Ctrl-C or `polybus local down` ends it.", flush=True)
+
+
+def _example(state: Running) -> str:
+    """Return a command that works here, where there is something to publish to."""
+    from polybus.binding import Binding
+
+    binding = Binding.from_json(state.binding)
+    for target in (*binding.queues.values(), *binding.topics.values()):
+        key = " --key first" if target.ordered else ""
+        return f'  polybus publish {target.name} \'{{"hello": "world"}}\'{key}\n'
+    return ""
+
+
+def _print_exports(environment: Mapping[str, str], indent: str = "") -> None:
+    for name, value in environment.items():
+        print(f"{indent}export {name}={shlex.quote(value)}")
+    sys.stdout.flush()

@@ -1,0 +1,67 @@
+"""The local clouds, by name: how each is planned and started, and how a plan becomes real on it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybus.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from polybus.binding import Binding
+    from polybus.localcloud.server import LocalServer
+    from polybus.topology.model import Topology
+
+__all__ = ["LOCAL_CLOUDS", "LocalCloud", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCloud:
+    """What differs between them.
+
+    `plan` is pure and raises UnsupportedFeature. `realise` makes a plan's resources on a started server and returns the
+    binding by which it is reached there; it blocks, while the server runs elsewhere, and may be called again on what
+    is there already.
+    """
+
+    modules: tuple[str, ...]
+    plan: Callable[[Topology], Any]
+    realise: Callable[[Any, Any], Binding]
+
+
+def load(cloud: str, *, port: int, data: Path | None) -> LocalServer:
+    """Build a cloud's server; raises MissingExtra where it or the cloud's SDK isn't installed."""
+    from polybus.localcloud import run
+    from polybus.localcloud.server import LOOPBACK
+
+    try:
+        for module in LOCAL_CLOUDS[cloud].modules:
+            importlib.import_module(module)
+        return run.load(cloud, host=LOOPBACK, port=port, data=data)
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"{error.name} (for the local {cloud})", f"{cloud},local") from error
+
+
+def _plan_aws(topology: Topology) -> Any:
+    from polybus.plan.aws import AwsSettings, plan
+
+    return plan(topology, AwsSettings(region="us-east-1"))
+
+
+def _realise_aws(plan: Any, server: Any) -> Binding:
+    import msgspec
+
+    from polybus.localcloud.aws.realise import realise
+
+    made = realise(plan, endpoint=server.url, region=server.region)
+    # With the endpoint in it, the binding can't reach a real account, whatever the environment says. A service that is
+    # told to stop awaits its long poll: here polls cost nothing, so short ones let it stop at once.
+    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": server.url, "long_poll": 1})
+
+
+LOCAL_CLOUDS: Mapping[str, LocalCloud] = {
+    "aws": LocalCloud(("boto3",), _plan_aws, _realise_aws),
+}

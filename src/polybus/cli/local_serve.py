@@ -1,0 +1,113 @@
+"""Serving local clouds in this process until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from polybus.bus.resolve import VARIABLE
+from polybus.cli.local_clouds import LOCAL_CLOUDS, load
+from polybus.cli.local_slot import FOLDER, Running, Slot, write
+from polybus.errors import ConfigError
+
+__all__ = ["Request", "environment_of", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `polybus local up` was asked for; paths are absolute."""
+
+    clouds: tuple[str, ...]
+    topology: Path
+    binding: Path | None
+    env_file: Path | None
+    data: Path | None
+    port: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the slots are."""
+        return self.topology.parent / FOLDER
+
+    def arguments(self) -> list[str]:
+        """Return the command line that asks for the same."""
+        given = {"--binding": self.binding, "--env-file": self.env_file, "--data": self.data}
+        cloud = self.clouds[0] if len(self.clouds) == 1 else "all"
+        arguments = ["--cloud", cloud, "--topology", str(self.topology), "--port", str(self.port)]
+        for option, path in given.items():
+            if path is not None:
+                arguments += [option, str(path)]
+        return arguments
+
+
+async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None:
+    """Start the clouds, realise the topology on them, call `tell`, and serve until SIGINT, SIGTERM or SIGHUP.
+
+    Raises before anything is started where a cloud can't do what the topology says, or is running already.
+    """
+    from polybus.localcloud.server import running
+    from polybus.topology.file import load as read
+
+    topology = read(request.topology)
+    plans = {cloud: LOCAL_CLOUDS[cloud].plan(topology) for cloud in request.clouds}
+    stopped = _until_signal()
+    async with AsyncExitStack() as stack:
+        slots = {cloud: Slot(request.folder, cloud) for cloud in request.clouds}
+        for slot in slots.values():
+            stack.enter_context(slot.held())
+        files = _files(request)
+        states = {}
+        for cloud, plan in plans.items():
+            server = await stack.enter_async_context(running(load(cloud, port=request.port, data=request.data)))
+            # In a thread: this loop serves what it asks for.
+            binding = await asyncio.to_thread(LOCAL_CLOUDS[cloud].realise, plan, server)
+            states[cloud] = Running(
+                cloud=cloud,
+                pid=os.getpid(),
+                address=f"{server.host}:{server.port}",
+                topology=str(request.topology),
+                binding=binding.to_json(),
+                environment={VARIABLE: str(files[cloud]), **server.env()},
+                files=(str(files[cloud]), *((str(request.env_file),) if request.env_file else ())),
+            )
+        for cloud, state in states.items():
+            slots[cloud].tell(state)  # first, so that whatever happens next, the files end with the slot
+            write(files[cloud], state.binding.encode())
+        if request.env_file is not None:
+            lines = (f"{name}={value}\n" for name, value in environment_of(list(states.values())).items())
+            write(request.env_file, "".join(lines).encode())
+        tell(list(states.values()))
+        await stopped.wait()
+
+
+def environment_of(states: Sequence[Running]) -> dict[str, str]:
+    """Return the variables of some clouds together; POLYBUS_BINDING can name only one."""
+    together: dict[str, str] = {}
+    for state in states:
+        together.update(state.environment)
+    if len(states) > 1:
+        together.pop(VARIABLE, None)
+    return together
+
+
+def _files(request: Request) -> dict[str, Path]:
+    """Return where each binding is written; raise ConfigError for a file that is there: it isn't ours to remove."""
+    found = {cloud: request.binding or request.folder / f"{cloud}.binding.json" for cloud in request.clouds}
+    for path in (*found.values(), request.env_file):
+        if path is not None and path.exists():
+            raise ConfigError(f"{path}: is there already, and would be gone at the end; remove it or name another file")
+    return found
+
+
+def _until_signal() -> asyncio.Event:
+    """Return an event that the first signal sets; later ones change nothing, for ending takes no time."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped

@@ -1,0 +1,148 @@
+"""Where `polybus local up` says that it runs: one slot for each cloud, in .polybus/local beside the topology.
+
+A slot is held by a lock on a file, which ends with the process however that ends; beside it is what others need to know
+of it. Whoever finds a slot that nobody holds cleans it up.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from polybus.errors import ConfigError
+
+__all__ = ["FOLDER", "Running", "Slot", "find_folder", "running", "write"]
+
+FOLDER = Path(".polybus") / "local"
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A local cloud that was started: by which process, and how to use it.
+
+    `binding` is the binding's JSON, empty until all that the topology declares is there. `files` end with it.
+    """
+
+    cloud: str
+    pid: int
+    address: str = ""
+    topology: str = ""
+    binding: str = ""
+    environment: Mapping[str, str] = {}
+    files: tuple[str, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be used."""
+        return bool(self.binding)
+
+
+class Slot:
+    """One cloud's slot in a folder."""
+
+    def __init__(self, folder: Path, cloud: str) -> None:
+        self.folder = folder
+        self.cloud = cloud
+        self._lock = folder / f"{cloud}.lock"
+        self._state = folder / f"{cloud}.json"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the slot while the block runs, then remove all that `tell` named.
+
+        Raises ConfigError where it is taken.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        descriptor = self._acquire()
+        if descriptor is None:
+            raise ConfigError(
+                f"a local {self.cloud} runs for this topology already: `polybus local env --cloud {self.cloud}` says "
+                f"how to use it, `polybus local down --cloud {self.cloud}` ends it"
+            )
+        try:
+            self._remove_files()
+            self.tell(Running(cloud=self.cloud, pid=os.getpid()))
+            yield
+        finally:
+            self._remove_files()
+            self._release(descriptor)
+
+    def tell(self, state: Running) -> None:
+        """Say how to use what runs in this slot; only while it is held."""
+        write(self._state, msgspec.json.encode(state))
+
+    def read(self) -> Running | None:
+        """Return what runs in the slot, None where nothing does; what a killed process left is removed."""
+        if not self._lock.exists():
+            return None
+        descriptor = self._acquire()
+        if descriptor is None:
+            try:
+                return msgspec.json.decode(self._state.read_bytes(), type=Running)
+            except FileNotFoundError:
+                return None  # it has just begun, or has just ended
+        self._remove_files()
+        self._release(descriptor)
+        return None
+
+    def _acquire(self) -> int | None:
+        """Lock the file, made where it isn't there; None where another process has it."""
+        while True:
+            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                return None
+            # Whoever had it before may have removed it between our opening and our locking it: then it is nobody's.
+            with suppress(FileNotFoundError):
+                if self._lock.stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
+            os.close(descriptor)
+
+    def _release(self, descriptor: int) -> None:
+        self._lock.unlink(missing_ok=True)
+        os.close(descriptor)
+        for folder in (self.folder, self.folder.parent):
+            with suppress(OSError):  # something else is in it, another cloud's slot or the embedded store
+                folder.rmdir()
+
+    def _remove_files(self) -> None:
+        with suppress(FileNotFoundError):
+            state = msgspec.json.decode(self._state.read_bytes(), type=Running)
+            for file in state.files:
+                Path(file).unlink(missing_ok=True)
+        self._state.unlink(missing_ok=True)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that is there as a whole or not at all; only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def find_folder(topology: Path | None) -> Path:
+    """Return the folder of slots beside a topology, or the nearest from the working directory upward."""
+    if topology is not None:
+        return topology.resolve().parent / FOLDER
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / FOLDER).is_dir():
+            return folder / FOLDER
+    return here / FOLDER
+
+
+def running(folder: Path, clouds: tuple[str, ...]) -> list[Running]:
+    """Return what runs there now, of these clouds."""
+    found = (Slot(folder, cloud).read() for cloud in clouds)
+    return [state for state in found if state is not None]

@@ -5,9 +5,8 @@ Run it with `polybus run alerts:app`. The filter of its subscription lets nothin
 
 from __future__ import annotations
 
-from messages import Outcome
-
 import polybus
+from messages import Outcome
 
 app = polybus.App(service="alerts")
 

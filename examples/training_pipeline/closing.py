@@ -5,12 +5,12 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 
-import store
-import submit
-from messages import Outcome
 from rich.table import Table
 
 import polybus
+import store
+import submit
+from messages import Outcome
 
 WATCHED = ("training-jobs", "registry", "alerts")
 

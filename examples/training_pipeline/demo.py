@@ -18,15 +18,15 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 
-import closing
 import msgspec
+from rich.console import Console
+
+import closing
+import polybus
 import submit
 from messages import Outcome
 from processes import HERE, POLYBUS, Child, run
 from progress import Progress
-from rich.console import Console
-
-import polybus
 
 WORK = HERE / ".demo"
 SERVICES = ("trainer", "registry", "alerts")

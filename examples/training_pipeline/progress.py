@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from messages import Outcome
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
+
+from messages import Outcome
 
 _COLOURS = {"trainer": "cyan", "registry": "green", "alerts": "red"}
 

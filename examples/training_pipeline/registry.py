@@ -6,10 +6,9 @@ same.
 
 from __future__ import annotations
 
+import polybus
 import store
 from messages import Outcome
-
-import polybus
 
 app = polybus.App(service="registry")
 

@@ -11,9 +11,8 @@ import itertools
 from dataclasses import asdict
 from typing import Any, get_args
 
-from messages import DataSet, TrainingJob
-
 import polybus
+from messages import DataSet, TrainingJob
 
 PARAMETERS: dict[str, dict[str, int | float]] = {
     "logistic": {"C": 1.0},

@@ -10,8 +10,6 @@ import pickle
 import time
 from typing import Any
 
-import store
-from messages import Outcome, TrainingJob
 from sklearn import datasets
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import polybus
+import store
+from messages import Outcome, TrainingJob
 
 SEED = 7  # a job that is delivered twice is trained twice, to the same model
 

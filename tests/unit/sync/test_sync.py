@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import polybus
-from polybus import Binding, Entity, Message, SteppedClock, sync
+from polybus import Binding, Entity, SteppedClock, sync
 from polybus.backends.memory import Store
 from polybus.binding import Kind
 from polybus.telemetry import NoHooks, Processing, Publishing

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polybus
 
-from .sqlite_worker import CONSUMERS, KEYS, PUBLISHERS, QUEUE, binding
+from .sqlite_worker import CONSUMERS, KEYS, PUBLISHERS, QUEUE, binding, ready
 
 WORKER = Path(__file__).with_name("sqlite_worker.py")
 MESSAGES = 100_000
@@ -104,6 +104,8 @@ class _Crew:
     async def end(self) -> list[int]:
         """Ask all to drain; return their exit codes."""
         for process in self.running.values():
+            while not ready(self._folder, process.pid).exists() and process.returncode is None:
+                await asyncio.sleep(0.02)
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         codes = [await asyncio.wait_for(process.wait(), 60) for process in self.running.values()]

@@ -44,6 +44,11 @@ def keys_of(publisher: int) -> list[str]:
     return [f"key{number}" for number in range(KEYS) if number % PUBLISHERS == publisher]
 
 
+def ready(folder: Path, pid: int) -> Path:
+    """Name the file that tells that a consumer would drain on SIGTERM now."""
+    return folder / f"ready-{pid}"
+
+
 def accepted(path: Path) -> dict[str, int]:
     """Read how many messages of each key were accepted, from whole lines only."""
     counts: dict[str, int] = {}
@@ -69,8 +74,9 @@ async def publish(folder: Path, number: int, per_key: int, seed: str) -> None:
                     at[key] += 1
             messages = [polybus.Message(str(n).encode(), {}, key, f"{key}-{n}") for key, n in chunk]
             await bus.publish_many(QUEUE, messages)
+            await asyncio.sleep(chance.uniform(0, 0.1))  # killed here, it doesn't know what was accepted
             os.write(file, "".join(f"{key} {n}\n" for key, n in chunk).encode())
-            await asyncio.sleep(chance.uniform(0, 0.2))
+            await asyncio.sleep(chance.uniform(0, 0.1))
 
 
 async def consume(folder: Path) -> None:
@@ -85,6 +91,7 @@ async def consume(folder: Path) -> None:
         draining: list[asyncio.Task[None]] = []
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: draining.append(loop.create_task(consumer.drain())))
+        ready(folder, os.getpid()).touch()
         await consumer.run()
 
 

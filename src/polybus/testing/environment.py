@@ -15,7 +15,7 @@ from polybus.bus.bus import Bus, connect
 from polybus.bus.consumer import Consumer
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
-from polybus.driver import Peeked
+from polybus.driver import Driver, Peeked
 from polybus.errors import Fault, PublishFailed
 from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
 from polybus.testing.faults import Faults
@@ -120,13 +120,18 @@ class Environment:
         options = publisher or PublisherOptions()
         self._peers.append(driver.faults)
         try:
-            async with connect(binding, driver=driver, clock=self.clock, publisher=options, hooks=hooks) as bus:
+            outer = self.outer(driver)
+            async with connect(binding, driver=outer, clock=self.clock, publisher=options, hooks=hooks) as bus:
                 try:
                     yield Peer(bus, driver.faults)
                 finally:
                     driver.faults.heal()  # or closing would wait for what a failed test still holds
         finally:
             self._peers = [faults for faults in self._peers if faults is not driver.faults]
+
+    def outer(self, driver: Driver) -> Driver:
+        """Return what the bus gets instead of a driver that breaks on demand; for mutants."""
+        return driver
 
     # Consuming -------------------------------------------------------------------------------------------------------
 
@@ -151,9 +156,12 @@ class Environment:
 
     async def letter(self, source: str, identity: str) -> Peeked:
         """Wait until a message is among the dead letters of a source; return it."""
-        async with asyncio.timeout(self.rig.patience):
-            while not (found := await self.letters(source, identity)):
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(self.rig.patience):
+                while not (found := await self.letters(source, identity)):  # noqa: ASYNC110 - a cloud sets no event
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            raise AssertionError(f"{identity} is not among the dead letters of {source!r}") from None
         return found[0]
 
     async def tidy(self) -> None:

@@ -104,13 +104,16 @@ class _Crew:
     async def end(self) -> list[int]:
         """Ask all to drain; return their exit codes."""
         for process in self.running.values():
-            while not ready(self._folder, process.pid).exists() and process.returncode is None:
-                await asyncio.sleep(0.02)
+            await asyncio.wait_for(self._ready(process), 60)
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         codes = [await asyncio.wait_for(process.wait(), 60) for process in self.running.values()]
         self.running.clear()
         return codes
+
+    async def _ready(self, process: asyncio.subprocess.Process) -> None:
+        while not ready(self._folder, process.pid).exists() and process.returncode is None:  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.02)
 
     async def abandon(self) -> None:
         for process in self.running.values():

@@ -26,7 +26,7 @@ from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import AWS
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
-__all__ = ["AwsPlan", "AwsSettings", "binding", "binding_values", "plan"]
+__all__ = ["AwsPlan", "AwsSettings", "binding", "binding_values", "exports", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,25 @@ def binding_values(plan: AwsPlan) -> dict[str, Any]:
     """Give the binding as plain data with references in it: what a stack exports once they are known."""
     values: dict[str, Any] = unmarked(msgspec.to_builtins(_binding(plan, marked)))
     return values
+
+
+def exports(plan: AwsPlan) -> dict[str, Any]:
+    """Give the ARNs, URLs and IAM policies that other infrastructure needs, with references in them."""
+    topology, planner = plan.topology, _Planner(plan.topology, plan.settings)
+
+    def source(item: Subscription | Queue) -> dict[str, Any]:
+        name = f"{item.name}-dead-letters"
+        letters = {"deadLetterArn": Ref(name, "arn"), "deadLetterUrl": Ref(name, "url")}
+        if planner.arns.is_push(item.name):
+            return letters
+        return {"arn": planner.arns.source(item.name), "url": planner.queue_url(item), **letters}
+
+    return {
+        "topics": {name: {"arn": planner.arns.topic(name)} for name in topology.topics},
+        "subscriptions": {name: source(item) for name, item in topology.subscriptions.items()},
+        "queues": {name: source(item) for name, item in topology.queues.items()},
+        "policies": {service: Json(document) for service, document in plan.policies.items()},
+    }
 
 
 def _binding(plan: AwsPlan, find: Callable[[str | Ref], str]) -> Binding:

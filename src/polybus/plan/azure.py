@@ -24,8 +24,9 @@ from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import AZURE, KIB, MIB
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
-__all__ = ["AzurePlan", "AzureSettings", "Principal", "binding", "binding_values", "iso_duration", "plan"]
+__all__ = ["AzurePlan", "AzureSettings", "Principal", "binding", "binding_values", "exports", "iso_duration", "plan"]
 
+_DOMAIN = ".servicebus.windows.net"
 _DUPLICATES = "PT10M"  # Service Bus's own default window; a publisher's retries end long before
 
 
@@ -52,6 +53,21 @@ def binding_values(plan: AzurePlan) -> dict[str, Any]:
     return values
 
 
+def exports(plan: AzurePlan) -> dict[str, Any]:
+    """Give the resource ids and names that other infrastructure needs, with references in them."""
+    topology, home = plan.topology, Home(plan.topology, plan.settings)
+    host = Join((home.namespace, _DOMAIN))
+    return {
+        "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": host},
+        "topics": {name: {"id": home.published_id(name), "name": home.topic(name)} for name in topology.topics},
+        "subscriptions": {
+            name: {"id": home.consumed_id(name), "name": Ref(f"{name}-subscription", "name")}
+            for name in topology.subscriptions
+        },
+        "queues": {name: {"id": home.published_id(name), "name": home.queue(name)} for name in topology.queues},
+    }
+
+
 def iso_duration(seconds: float) -> str:
     """Write seconds as Azure gives them back, P4D and not PT345600S: else every refresh shows a difference."""
     days, rest = divmod(round(seconds), 86_400)
@@ -74,7 +90,7 @@ def _binding(plan: AzurePlan, find: Callable[[str | Ref | Join], str]) -> Bindin
         path = find(planner.home.queue(item.name))
         return Place(path, f"{path}/$DeadLetterQueue", size)
 
-    host = Join((planner.home.namespace, ".servicebus.windows.net"))
+    host = Join((planner.home.namespace, _DOMAIN))
     return binding_of(
         topology,
         backend="azure",

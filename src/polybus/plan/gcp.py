@@ -26,7 +26,7 @@ from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import GCP
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
 
-__all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "label", "plan"]
+__all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "exports", "label", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,25 @@ def binding_values(plan: GcpPlan) -> dict[str, Any]:
     """Give the binding as plain data with references in it: what a stack exports once they are known."""
     values: dict[str, Any] = unmarked(msgspec.to_builtins(_binding(plan, marked)))
     return values
+
+
+def exports(plan: GcpPlan) -> dict[str, Any]:
+    """Give the resource names that other infrastructure needs, with references in them."""
+    topology = plan.topology
+
+    def source(name: str) -> dict[str, Any]:
+        letters = f"{name}-dead-letters"
+        return {
+            "subscription": Ref(f"{name}-subscription", "id"),
+            "deadLetterTopic": Ref(f"{letters}-topic", "id"),
+            "deadLetterSubscription": Ref(letters, "id"),
+        }
+
+    return {
+        "topics": {name: {"topic": gcp_rights.topic_of(topology, name)} for name in topology.topics},
+        "subscriptions": {name: source(name) for name in topology.subscriptions},
+        "queues": {name: {"topic": gcp_rights.topic_of(topology, name), **source(name)} for name in topology.queues},
+    }
 
 
 def label(text: str) -> str:

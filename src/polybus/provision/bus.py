@@ -1,0 +1,101 @@
+"""The component: one cloud's plan, folded into the provider's resources one for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+
+from polybus.plan.values import Ref, Resource
+from polybus.provision.cloud import Cloud, cloud_named
+from polybus.provision.values import folded
+from polybus.topology.file import load
+from polybus.topology.model import Topology
+
+if TYPE_CHECKING:
+    from polybus.plan.aws import AwsSettings
+    from polybus.plan.azure import AzureSettings
+    from polybus.plan.gcp import GcpSettings
+
+__all__ = ["TYPE", "MessageBus"]
+
+TYPE = "polybus:index:MessageBus"
+"""The component's type token. It is in every child's URN, so it never changes."""
+
+
+class MessageBus(pulumi.ComponentResource):
+    """Everything that one topology needs on one cloud.
+
+    `binding` is what services read, as plain data with outputs as leaves; it is also the component's registered output.
+    `exports` has what other infrastructure needs (ARNs, URLs, resource ids, IAM policies), `children` every resource by
+    its logical name in the plan. None of them holds a secret.
+    """
+
+    binding: Mapping[str, Any]
+    exports: Mapping[str, Any]
+    children: Mapping[str, pulumi.Resource]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        topology: Topology | Path | str,
+        cloud: str,
+        settings: AwsSettings | AzureSettings | GcpSettings | None = None,
+        protect: bool = False,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """Create the resources of `topology` (or of its file) on `cloud`: "aws", "azure" or "gcp".
+
+        `name` begins every child's name. `protect` keeps what holds messages from being deleted or replaced. Raises
+        ConfigError or UnsupportedFeature, before the first resource, for what is wrong with the topology, the settings
+        or a provider's argument, and MissingExtra where the provider's SDK isn't installed.
+        """
+        chosen = cloud_named(cloud)
+        declared = topology if isinstance(topology, Topology) else load(Path(topology))
+        plan = chosen.planned(declared, settings)
+        super().__init__(TYPE, name, {}, opts)
+        fold = _Fold(self, chosen, name, protect)
+        for resource in plan.resources:
+            fold.make(resource)
+        self.binding = folded(chosen.binding_values(plan), fold.find)
+        self.exports = folded(chosen.exports(plan), fold.find)
+        self.children = fold.children
+        self.register_outputs({"binding": self.binding, **self.exports})
+
+
+class _Fold:
+    """Makes the children of one component."""
+
+    def __init__(self, parent: pulumi.Resource, cloud: Cloud, name: str, protect: bool) -> None:
+        self._parent = parent
+        self._sdk = cloud.sdk
+        self._name = name
+        self._protect = protect
+        self._looked_up: dict[str, Any] = {}
+        self.children: dict[str, pulumi.Resource] = {}
+
+    def make(self, resource: Resource) -> None:
+        """Make one resource, or read it; what it refers to has been made before."""
+        arguments = folded(resource.properties, self.find)
+        if resource.kind == "lookup":
+            opts = pulumi.InvokeOptions(parent=self._parent)
+            self._looked_up[resource.name] = self._sdk.lookup(resource.type)(**arguments, opts=opts)
+            return
+        options = pulumi.ResourceOptions(
+            parent=self._parent,
+            depends_on=[self.children[name] for name in resource.after],
+            # None leaves it to the component's own options, which children inherit.
+            protect=True if self._protect and resource.keeps_messages else None,
+        )
+        # A child's URN has its parent's type, and not its name: two buses in one program would clash without it.
+        name = f"{self._name}-{resource.name}"
+        self.children[resource.name] = self._sdk.resource(resource.type)(name, opts=options, **arguments)
+
+    def find(self, ref: Ref) -> pulumi.Output[Any]:
+        """Return what a reference stands for."""
+        made: Any = self._looked_up.get(ref.resource) or self.children[ref.resource]
+        output: pulumi.Output[Any] = getattr(made, ref.output)
+        return output

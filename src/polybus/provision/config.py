@@ -1,0 +1,109 @@
+"""The `polybus:` part of a stack's configuration, read strictly: what is wrong is refused before any resource."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pulumi
+from pulumi.runtime import config as runtime_config
+
+from polybus.errors import ConfigError
+from polybus.topology.table import nearest
+
+__all__ = ["NAMESPACE", "StackConfig"]
+
+NAMESPACE = "polybus"
+
+
+class StackConfig:
+    """Reads one stack's configuration; every error names the stack's file and the key."""
+
+    def __init__(self) -> None:
+        self.stack = pulumi.get_stack()
+        self._config = pulumi.Config(NAMESPACE)
+
+    def hold_keys(self, known: Iterable[str], elsewhere: Mapping[str, str]) -> None:
+        """Refuse keys that nobody reads; `elsewhere` are those that another cloud does, with that cloud's name."""
+        allowed = tuple(known)
+        for key in _given():
+            if key in allowed:
+                continue
+            if key in elsewhere:
+                raise ConfigError(f"{self._place(key)}: it is for {elsewhere[key]}; allowed here: {', '.join(allowed)}")
+            near = nearest(key, allowed)
+            hint = f"; did you mean {near}?" if near else ""
+            raise ConfigError(f"{self._place(key)}: nothing reads it{hint}; allowed: {', '.join(allowed)}")
+
+    def refused(self, key: str, found: object, allowed: str) -> ConfigError:
+        """Return the error for a value, to be raised."""
+        return ConfigError(f"{self._place(key)}: found {found!r}; allowed: {allowed}")
+
+    def missing(self, key: str, instead: str) -> ConfigError:
+        """Return the error for a key that has to be set, to be raised."""
+        return ConfigError(f"{self._place(key)} is not set: {instead}")
+
+    def of(self, namespace: str, key: str) -> str | None:
+        """Return a provider's own value, such as `aws:region`."""
+        return pulumi.Config(namespace).get(key)
+
+    def text(self, key: str) -> str | None:
+        return self._config.get(key)
+
+    def one_of(self, key: str, allowed: Sequence[str]) -> str | None:
+        value = self.text(key)
+        if value is not None and value not in allowed:
+            raise self.refused(key, value, ", ".join(allowed))
+        return value
+
+    def boolean(self, key: str) -> bool | None:
+        value = self.one_of(key, ("true", "false"))
+        return None if value is None else value == "true"
+
+    def integer(self, key: str) -> int | None:
+        value = self.text(key)
+        if value is None:
+            return None
+        try:
+            return int(value)
+        except ValueError:
+            raise self.refused(key, value, "a whole number") from None
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self._parsed(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.refused(key, value, "a list of texts")
+        return tuple(value)
+
+    def table(self, key: str) -> Mapping[str, Any]:
+        value = self._parsed(key, {})
+        if not isinstance(value, dict):
+            raise self.refused(key, value, "a table")
+        return value
+
+    def texts_by_name(self, key: str) -> Mapping[str, str]:
+        value = self.table(key)
+        if not all(isinstance(item, str) for item in value.values()):
+            raise self.refused(key, value, "a table of texts")
+        return value
+
+    def _parsed(self, key: str, default: Any) -> Any:
+        value = self.text(key)
+        if value is None:
+            return default
+        try:
+            return json.loads(value)
+        except ValueError:
+            example = f"pulumi config set --path '{NAMESPACE}:{key}.<name>' <value>"
+            raise self.refused(key, value, f"structured configuration, as `{example}` writes it") from None
+
+    def _place(self, key: str) -> str:
+        return f"Pulumi.{self.stack}.yaml: {NAMESPACE}:{key}"
+
+
+def _given() -> list[str]:
+    """List the keys of our namespace that are set, wherever the language host put them."""
+    every = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    prefix = f"{NAMESPACE}:"
+    return sorted(key.removeprefix(prefix) for key in every if key.startswith(prefix))

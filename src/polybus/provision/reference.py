@@ -1,0 +1,33 @@
+"""Another stack's binding, from inside a Pulumi program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pulumi
+
+__all__ = ["binding_of"]
+
+
+def binding_of(stack: str | pulumi.StackReference, *, output: str = "polybus") -> pulumi.Output[str]:
+    """Return the binding that a stack exports, as the JSON text that POLYBUS_BINDING takes.
+
+    `stack` is `<organization>/<project>/<stack>`, or a reference that is there. `output` is the name under which it is
+    exported; a stack without it fails the update, naming both.
+    """
+    reference = stack if isinstance(stack, pulumi.StackReference) else pulumi.StackReference(stack)
+    binding: pulumi.Output[Any] = reference.require_output(output)
+    text: pulumi.Output[str] = binding.apply(lambda value: json.dumps(_whole(value)))
+    return text
+
+
+def _whole(value: Any) -> Any:
+    """Write whole numbers as such again: every number of another stack arrives as a float."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return value

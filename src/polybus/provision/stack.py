@@ -1,0 +1,54 @@
+"""A whole stack from its configuration: what the program in `stacks/` calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+
+from polybus.errors import PolybusError
+from polybus.provision.bus import MessageBus
+from polybus.provision.cloud import Cloud, cloud_named
+from polybus.provision.config import StackConfig
+from polybus.topology.file import load
+from polybus.topology.model import CLOUDS
+
+__all__ = ["from_config"]
+
+_EVERYWHERE = ("cloud", "topology", "protect", "tags")
+_TOPOLOGY = "polybus.toml"
+
+
+def from_config(*, opts: pulumi.ResourceOptions | None = None) -> MessageBus:
+    """Create the bus that the stack's configuration describes: `polybus:cloud`, `polybus:topology` and the rest.
+
+    The topology's path is relative to the folder of Pulumi.yaml. Raises RunError, which Pulumi shows without a
+    traceback, for anything that is wrong, before the first resource.
+    """
+    try:
+        return _from_config(StackConfig(), opts)
+    except PolybusError as error:
+        raise pulumi.RunError(str(error)) from error
+
+
+def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> MessageBus:
+    cloud = _cloud(config)
+    topology = load(Path(pulumi.get_root_directory()) / (config.text("topology") or _TOPOLOGY))
+    return MessageBus(
+        topology.name,
+        topology=topology,
+        cloud=cloud.name,
+        settings=cloud.settings(config),
+        protect=config.boolean("protect") or False,
+        opts=opts,
+    )
+
+
+def _cloud(config: StackConfig) -> Cloud:
+    if config.text("cloud") is None:
+        raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(CLOUDS)}`")
+    cloud = cloud_named(config.one_of("cloud", CLOUDS) or "")
+    others = [cloud_named(name) for name in CLOUDS if name != cloud.name]
+    elsewhere = {key: other.name for other in others for key in other.keys}
+    config.hold_keys((*_EVERYWHERE, *cloud.keys), elsewhere)
+    return cloud

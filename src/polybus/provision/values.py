@@ -1,0 +1,30 @@
+"""A plan's values as Pulumi's: every reference becomes the output of the child that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pulumi
+
+from polybus.plan.values import Join, Json, Ref
+
+__all__ = ["folded"]
+
+
+def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]]) -> Any:
+    """Replace references by outputs, at any depth.
+
+    Mappings and lists stay plain, with outputs as leaves: what is known stays known in a preview.
+    """
+    if isinstance(value, Ref):
+        return find(value)
+    if isinstance(value, Join):
+        return pulumi.Output.concat(*(folded(part, find) for part in value.parts))
+    if isinstance(value, Json):
+        return pulumi.Output.json_dumps(folded(value.value, find))
+    if isinstance(value, Mapping):
+        return {key: folded(item, find) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [folded(item, find) for item in value]
+    return value

@@ -1,0 +1,13 @@
+"""The program of every stack: one bus, on the cloud that `polybus:cloud` names."""
+
+import pulumi
+
+from polybus.provision import from_config
+
+bus = from_config()
+
+# What services read: `pulumi stack output polybus --json > polybus.binding.json`.
+pulumi.export("polybus", bus.binding)
+# What other infrastructure reads: ARNs, URLs and ids, and the IAM policy of each service on AWS.
+for name, value in bus.exports.items():
+    pulumi.export(name, value)

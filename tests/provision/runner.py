@@ -104,7 +104,8 @@ def _options(request: Any) -> dict[str, Any]:
         "retainOnDelete": request.retainOnDelete,
         "deleteBeforeReplace": request.deleteBeforeReplace,
         "ignoreChanges": list(request.ignoreChanges),
-        "aliases": [str(alias) for alias in request.aliases],
+        # The SDKs add aliases of other types, for their own older versions; ours would name a resource.
+        "aliases": [str(alias) for alias in request.aliases if alias.urn or alias.spec.name],
         "provider": request.provider,
         "dependencies": sorted(urn.rpartition("::")[2] for urn in request.dependencies),
     }

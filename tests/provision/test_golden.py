@@ -54,5 +54,26 @@ def test_a_stack_registers_what_its_golden_file_says(stack: str) -> None:
     assert text == path.read_text(), f"{path} differs: review, then POLYBUS_UPDATE_GOLDEN=1 writes it anew"
 
 
+def python_names(value: Any, inside: str = "") -> list[str]:
+    """Find keys in Python's style at any depth, except where keys are data: tags and labels."""
+    found: list[str] = []
+    if isinstance(value, dict) and inside not in ("tags", "labels"):
+        for key, item in value.items():
+            found += [key] if "_" in key else []
+            found += python_names(item, key)
+    elif isinstance(value, list):
+        found = [name for item in value for name in python_names(item, inside)]
+    return found
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_argument_reaches_the_provider_by_its_own_name(stack: str) -> None:
+    """The SDKs pass a misspelt argument inside another on as it is, and one of several forms without renaming it."""
+    done = runner.run_stack(stack, simulated.create, look=simulated.look)
+    assert [(resource.name, python_names(dict(resource.inputs))) for resource in done.resources] == [
+        (resource.name, []) for resource in done.resources
+    ]
+
+
 def test_no_golden_file_outlives_its_stack() -> None:
     assert sorted(path.stem for path in GOLDEN.glob("*.json")) == STACKS

@@ -55,14 +55,15 @@ def _group(home: Home, notify: Notify) -> Resource:
 
 
 def _criterion(name: str, metric: str, threshold: int, entity: str | Ref) -> dict[str, Any]:
+    """Give one criterion, by the API's own names: of several forms the SDK can't tell which it is, and renames none."""
     return {
         "name": name,
-        "criterion_type": "StaticThresholdCriterion",
-        "metric_namespace": "Microsoft.ServiceBus/namespaces",
-        "metric_name": metric,
+        "criterionType": "StaticThresholdCriterion",
+        "metricNamespace": "Microsoft.ServiceBus/namespaces",
+        "metricName": metric,
         "operator": "GreaterThanOrEqual",
         "threshold": threshold,
-        "time_aggregation": "Maximum",
+        "timeAggregation": "Maximum",
         "dimensions": [{"name": "EntityName", "operator": "Include", "values": [entity]}],
     }
 
@@ -70,7 +71,7 @@ def _criterion(name: str, metric: str, threshold: int, entity: str | Ref) -> dic
 def _alert(
     home: Home, name: str, description: str, criterion: dict[str, Any], actions: list[dict[str, Any]]
 ) -> Resource:
-    criteria = {"odata_type": "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria", "all_of": [criterion]}
+    criteria = {"odataType": "Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria", "allOf": [criterion]}
     properties = {
         "rule_name": f"{home.namespace_name}-{name}",
         "resource_group_name": home.resource_group,

@@ -211,7 +211,7 @@ def test_aws_watches_what_the_topology_asks_for() -> None:
 
 def test_azure_and_gcp_watch_too() -> None:
     alert = by_name(azure.plan(topology(ALARMS)))["orders-letters-alarm"].properties
-    assert alert["criteria"]["all_of"][0]["threshold"] == 2
+    assert alert["criteria"]["allOf"][0]["threshold"] == 2
     assert alert["actions"] == [{"action_group_id": Ref("bus.alarms-group", "id")}]
     policy = by_name(gcp.plan(topology(ALARMS)))["billing-letters-alarm"].properties
     condition = policy["conditions"][0]["condition_threshold"]

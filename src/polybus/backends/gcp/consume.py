@@ -1,0 +1,187 @@
+"""Receiving from a subscription, and settling."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
+
+from polybus.backends.gcp.faults import fault
+from polybus.backends.gcp.intake import Intake
+from polybus.backends.gcp.publish import request_bytes, send
+from polybus.backends.gcp.settle import acknowledge, modify_each
+from polybus.backends.gcp.stream import Lease
+from polybus.backends.gcp.wire import Pb, decode, encode, why
+from polybus.binding import Entity, Kind
+from polybus.clock import Clock
+from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
+from polybus.errors import Fault
+from polybus.topology.limits import GCP
+
+__all__ = ["StreamConsumer"]
+
+Settle = Ack[Lease] | Nack[Lease] | DeadLetter[Lease]
+
+
+class StreamConsumer:
+    """Consumes one subscription: a topology's own, a queue's, or one of dead letters."""
+
+    limits = BatchLimits(count=GCP.ack_ids.most, total_bytes=GCP.request_bytes.most)
+
+    def __init__(
+        self,
+        publisher: PublisherAsyncClient,
+        subscriber: SubscriberAsyncClient,
+        source: Entity,
+        clock: Clock,
+        prefetch: int,
+    ) -> None:
+        self._publisher = publisher
+        self._subscriber = subscriber
+        self._source = source
+        self._clock = clock
+        self._grouped = source.ordered and source.kind is not Kind.DEAD_LETTERS
+        seconds = math.ceil(GCP.lease.clamp(source.lease))
+        self._intake = Intake(subscriber, source.address, seconds=seconds, prefetch=prefetch, clock=clock)
+
+    # Receiving -------------------------------------------------------------------------------------------------------
+
+    async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Lease]]:
+        """Return what a stream has brought; it is opened, and opened again after an error was raised, from here."""
+        return [self._received(raw, lease) for raw, lease in await self._intake.take(count, wait)]
+
+    def _received(self, raw: Pb, lease: Lease) -> Received[Lease]:
+        message, envelope = decode(raw.message, self._source)
+        # 0 without a dead-letter policy, which only the subscriptions of dead letters are planned without.
+        attempt = raw.delivery_attempt or 1
+        return Received(
+            message,
+            attempt,
+            lease.until,
+            lease,
+            (raw.message.ordering_key or None) if self._grouped else None,
+            attempt > 1 or envelope.moves > 0,
+            envelope.moves,
+            why(envelope, self._source),
+            envelope.description or None,
+        )
+
+    # Settling --------------------------------------------------------------------------------------------------------
+
+    async def settle_batch(self, settlements: Sequence[Settlement[Lease]]) -> Sequence[Fault | None]:
+        found: list[Fault | None] = [None] * len(settlements)
+        acks: list[int] = []
+        nacks: dict[int, list[int]] = {}
+        letters: list[int] = []
+        for place, settlement in enumerate(settlements):
+            if isinstance(settlement, Ack):
+                acks.append(place)
+            elif isinstance(settlement, Nack):
+                delay = min(math.ceil(settlement.delay), int(GCP.extension.most))
+                nacks.setdefault(delay, []).append(place)
+            else:
+                letters.append(place)
+        calls = [self._nack(settlements, places, delay, found) for delay, places in nacks.items()]
+        if letters:
+            calls.append(self._dead_letter(settlements, letters, found))
+        if acks:
+            calls.append(self._ack(settlements, acks, found))
+        if len(calls) == 1:
+            await calls[0]
+        else:
+            await asyncio.gather(*calls)
+        return found
+
+    async def _ack(self, settlements: Sequence[Settle], places: Sequence[int], found: list[Fault | None]) -> None:
+        leases = [settlements[place].received.receipt for place in places]
+        faults = await acknowledge(self._subscriber, self._source.address, [lease.ack_id for lease in leases])
+        for place, lease, failed in zip(places, leases, faults, strict=True):
+            found[place] = failed
+            if failed is None or not failed.retryable:
+                lease.over()
+
+    async def _nack(
+        self, settlements: Sequence[Settle], places: Sequence[int], delay: int, found: list[Fault | None]
+    ) -> None:
+        """Give back: the lease ends after the delay, at once without one."""
+        leases = [settlements[place].received.receipt for place in places]
+        if self._grouped:
+            for place in places:
+                self._intake.drop(settlements[place].received.group or "")
+        begun = self._clock.monotonic()
+        ack_ids = [lease.ack_id for lease in leases]
+        faults = await modify_each(self._subscriber, self._source.address, ack_ids, delay)
+        for place, lease, failed in zip(places, leases, faults, strict=True):
+            found[place] = failed
+            if failed is None and delay:
+                lease.until = begun + delay  # it is out until then, as the server counts
+            elif failed is None or not failed.retryable:
+                lease.over()
+
+    async def _dead_letter(
+        self, settlements: Sequence[Settle], places: Sequence[int], found: list[Fault | None]
+    ) -> None:
+        """Publish copies to the dead-letter topic, then ack what has one (contract, D7)."""
+        target = self._source.dead_letters
+        topic = str(self._source.options["dead_letter_topic"])
+        batch: list[tuple[int, Prepared[Pb]]] = []
+        size = 0
+        for place in places:
+            prepared = self._letter(settlements[place], target)
+            if isinstance(prepared, Fault):
+                found[place] = prepared
+                continue
+            if size + prepared.size > request_bytes(topic):
+                await self._send(topic, batch, found)
+                batch, size = [], 0
+            batch.append((place, prepared))
+            size += prepared.size
+        await self._send(topic, batch, found)
+        copied = [place for place in places if found[place] is None]
+        if copied:
+            await self._ack(settlements, copied, found)
+
+    def _letter(self, settlement: Settle, target: Entity) -> Prepared[Pb] | Fault:
+        received = settlement.received
+        reason, description = "unknown", ""
+        if isinstance(settlement, DeadLetter):
+            reason, description = settlement.reason or reason, settlement.description
+        outgoing = Outgoing(received.message, moves=received.moves + 1)
+        return encode(outgoing, target, reason=reason, description=description, reserve=0)
+
+    async def _send(self, topic: str, batch: Sequence[tuple[int, Prepared[Pb]]], found: list[Fault | None]) -> None:
+        """Publish the copies, at most as many as the ack ids of one batch: no more than a request may have."""
+        if not batch:
+            return
+        try:
+            await send(self._publisher, topic, [prepared.wire for _, prepared in batch])
+        except Exception as error:  # noqa: BLE001 - the other calls of this batch have answers of their own
+            failed = fault(error)
+            for place, _ in batch:
+                found[place] = failed
+
+    # Leases ----------------------------------------------------------------------------------------------------------
+
+    async def extend_batch(self, received: Sequence[Received[Lease]], seconds: float) -> Sequence[LeaseUntil | Fault]:
+        whole = max(math.floor(min(seconds, GCP.extension.most)), 1)
+        until = self._clock.monotonic() + whole
+        ack_ids = [each.receipt.ack_id for each in received]
+        faults = await modify_each(self._subscriber, self._source.address, ack_ids, whole)
+        granted = LeaseUntil(until)
+        answers: list[LeaseUntil | Fault] = []
+        for each, failed in zip(received, faults, strict=True):
+            if failed is None:
+                each.receipt.until = until
+            answers.append(failed or granted)
+        return answers
+
+    # Ending ----------------------------------------------------------------------------------------------------------
+
+    async def stop(self) -> Sequence[Received[Lease]]:
+        """End the streams; what they brought and was not returned goes back with the answer."""
+        return [self._received(raw, lease) for raw, lease in await self._intake.stop()]
+
+    async def aclose(self) -> None:
+        await self._intake.close()

@@ -1,0 +1,60 @@
+"""The driver: Pub/Sub by one binding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polybus.backends.gcp.admin import GcpAdmin
+from polybus.backends.gcp.clients import Clients
+from polybus.backends.gcp.consume import StreamConsumer
+from polybus.backends.gcp.faults import fault
+from polybus.backends.gcp.publish import TopicPublisher, topic_of
+from polybus.binding import Binding, Entity, Kind
+from polybus.clock import Clock
+from polybus.driver import AdminDriver, ConsumerDriver, PublisherDriver
+from polybus.errors import Fault
+from polybus.feature import Feature
+
+__all__ = ["GcpDriver", "driver"]
+
+
+class GcpDriver:
+    """Opens publishers and consumers that share two clients."""
+
+    def __init__(self, binding: Binding, clock: Clock) -> None:
+        self._binding = binding
+        self._clients = Clients(binding.settings)
+        self._clock = clock
+
+    async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
+        return TopicPublisher(await self._clients.publisher(), target, topic_of(target))
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+        publisher, subscriber = await self._clients.publisher(), await self._clients.subscriber()
+        return StreamConsumer(publisher, subscriber, source, self._clock, prefetch)
+
+    async def open_admin(self) -> AdminDriver:
+        return GcpAdmin(self._clients, self._binding, self._clock)
+
+    def features(self, entity: Entity) -> Feature:
+        """Pub/Sub has neither delayed messages nor, in its API, counts; looking at letters leases them shortly."""
+        if entity.kind is Kind.DEAD_LETTERS:
+            return Feature.NACK_DELAY | Feature.PEEK
+        features = Feature.NONE if entity.kind is Kind.TOPIC else Feature.NACK_DELAY
+        return features | Feature.ORDERING if entity.ordered else features
+
+    def fault(self, error: Exception) -> Fault:
+        return fault(error, self._clients.endpoint)
+
+    def raw(self, entity: Entity) -> object:
+        """Return the asynchronous client, and the path of the topic or subscription; after a first call."""
+        publisher, subscriber = self._clients.made()
+        return publisher if entity.kind is Kind.TOPIC else subscriber, entity.address
+
+    async def aclose(self) -> None:
+        await self._clients.close()
+
+
+def driver(binding: Binding, clock: Clock) -> GcpDriver:
+    """Return a driver for a binding with `backend` gcp; nothing is connected before the first call."""
+    return GcpDriver(binding, clock)

@@ -1,0 +1,119 @@
+"""What Google's exceptions and gRPC's status codes mean: the only place here that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import grpc
+from google.api_core.exceptions import GoogleAPICallError
+from google.auth import exceptions as auth
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+
+from polybus.errors import Fault, FaultKind, PolybusError
+
+__all__ = ["fault", "receipt_faults"]
+
+# From the meaning of each code in google/rpc/code.proto, and "Error codes" in the Pub/Sub documentation.
+_KINDS = {
+    grpc.StatusCode.CANCELLED: FaultKind.UNAVAILABLE,
+    grpc.StatusCode.UNKNOWN: FaultKind.INTERNAL,
+    grpc.StatusCode.INVALID_ARGUMENT: FaultKind.INVALID,
+    grpc.StatusCode.DEADLINE_EXCEEDED: FaultKind.TIMEOUT,
+    grpc.StatusCode.NOT_FOUND: FaultKind.NOT_FOUND,
+    grpc.StatusCode.ALREADY_EXISTS: FaultKind.INVALID,
+    grpc.StatusCode.PERMISSION_DENIED: FaultKind.DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: FaultKind.THROTTLED,
+    grpc.StatusCode.FAILED_PRECONDITION: FaultKind.INVALID,
+    grpc.StatusCode.ABORTED: FaultKind.UNAVAILABLE,
+    grpc.StatusCode.OUT_OF_RANGE: FaultKind.INVALID,
+    grpc.StatusCode.UNIMPLEMENTED: FaultKind.INVALID,
+    grpc.StatusCode.INTERNAL: FaultKind.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE: FaultKind.UNAVAILABLE,
+    grpc.StatusCode.DATA_LOSS: FaultKind.INTERNAL,
+    grpc.StatusCode.UNAUTHENTICATED: FaultKind.UNAUTHENTICATED,
+}
+
+_CREDENTIALS = (
+    "set up application default credentials: a service account where it runs, GOOGLE_APPLICATION_CREDENTIALS, or "
+    "`gcloud auth application-default login`; for a local server set PUBSUB_EMULATOR_HOST"
+)
+_ADVICE = {
+    FaultKind.UNAUTHENTICATED: _CREDENTIALS,
+    FaultKind.DENIED: "deploy the stack with this right in the service's declaration, or run as that service's account",
+    FaultKind.NOT_FOUND: (
+        "check that the project is the right one, deploy the stack, or refresh the binding: pulumi stack output "
+        "polybus --json"
+    ),
+    FaultKind.TIMEOUT: "no answer within the call's deadline; it may have been done",
+}
+
+# A prefix of the reason that an exactly-once subscription gives for an ack id that may be tried again ("Exactly-once
+# delivery" in the Pub/Sub documentation); any other means that it is no longer good.
+_TRANSIENT = "TRANSIENT_FAILURE_"
+
+
+def fault(error: Exception, endpoint: str | None = None) -> Fault:
+    """Say what an exception means; `endpoint` is the local server that was called, where it isn't Google's."""
+    code = _code(error)
+    if code is not None:
+        return _status(error, code, endpoint)
+    if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
+        return Fault(FaultKind.UNAUTHENTICATED, f"{_where(error)}no usable Google credentials: {error}; {_CREDENTIALS}")
+    if isinstance(error, auth.TransportError):
+        return Fault(FaultKind.UNAVAILABLE, f"{_where(error)}Google's token server can't be reached: {error}")
+    if isinstance(error, auth.GoogleAuthError):
+        return Fault(FaultKind.UNAUTHENTICATED, f"{_where(error)}{error}; {_CREDENTIALS}")
+    if isinstance(error, ValueError | PolybusError):
+        return Fault(FaultKind.INVALID, f"{type(error).__name__}: {error}")
+    return Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}")
+
+
+def _code(error: Exception) -> grpc.StatusCode | None:
+    if isinstance(error, GoogleAPICallError):
+        found = error.grpc_status_code
+        return found if isinstance(found, grpc.StatusCode) else None
+    return error.code() if isinstance(error, grpc.aio.AioRpcError) else None
+
+
+def _status(error: Exception, code: grpc.StatusCode, endpoint: str | None) -> Fault:
+    kind = _KINDS.get(code, FaultKind.INTERNAL)
+    said = error.message if isinstance(error, GoogleAPICallError) else str(error)
+    advice = _ADVICE.get(kind)
+    if kind is FaultKind.UNAVAILABLE:
+        advice = f"is the local server running at {endpoint}?" if endpoint else "check the network"
+    text = f"{_where(error)}{said}"
+    return Fault(kind, f"{text}; {advice}" if advice else text, code.name, _retry_after(error))
+
+
+def _where(error: Exception) -> str:
+    """Return the resource, whose path begins with its project, that `clients.call` noted."""
+    notes: Sequence[str] = getattr(error, "__notes__", ())
+    return f"{notes[0]}: " if notes else ""
+
+
+def _details(error: Exception) -> Iterable[object]:
+    return error.details if isinstance(error, GoogleAPICallError) else ()
+
+
+def _retry_after(error: Exception) -> float | None:
+    for detail in _details(error):
+        if isinstance(detail, RetryInfo):
+            return float(detail.retry_delay.seconds + detail.retry_delay.nanos * 1e-9)
+    return None
+
+
+def receipt_faults(error: Exception, ack_ids: Sequence[str], endpoint: str | None = None) -> list[Fault | None]:
+    """Say what a failed call means for each of its ack ids: an exactly-once subscription tells them apart."""
+    failed: dict[str, str] = {}
+    for detail in _details(error):
+        if isinstance(detail, ErrorInfo):
+            failed.update(detail.metadata)
+    whole = fault(error, endpoint)
+    if not any(ack_id in failed for ack_id in ack_ids):
+        return [whole] * len(ack_ids)
+    return [_receipt(failed[ack_id], whole) if ack_id in failed else None for ack_id in ack_ids]
+
+
+def _receipt(reason: str, whole: Fault) -> Fault:
+    kind = FaultKind.UNAVAILABLE if reason.startswith(_TRANSIENT) else FaultKind.LEASE_LOST
+    return Fault(kind, whole.detail, reason)

@@ -1,0 +1,60 @@
+"""Publishing to a Pub/Sub topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.pubsub_v1 import PublisherAsyncClient, types
+
+from polybus.backends.gcp.clients import UPLOAD, call
+from polybus.backends.gcp.wire import Pb, encode
+from polybus.binding import Entity, Kind
+from polybus.driver import BatchLimits, Outgoing, Prepared
+from polybus.errors import Fault
+from polybus.message import Sent
+from polybus.topology.limits import GCP
+
+__all__ = ["TopicPublisher", "request_bytes", "send", "topic_of"]
+
+# Raw protobuf: through the library's own message types a message costs 60 us of client CPU instead of 20.
+_Request: Any = types.PublishRequest.pb()
+
+
+def topic_of(target: Entity) -> str:
+    """Return the path of the topic that reaches an entity: its own, or that of its subscription."""
+    return target.address if target.kind is Kind.TOPIC else str(target.options["topic"])
+
+
+def request_bytes(topic: str) -> int:
+    """Return the bytes that the messages of one request to a topic may have: what its name leaves."""
+    return GCP.request_bytes.most - len(topic.encode()) - 8
+
+
+async def send(client: PublisherAsyncClient, topic: str, messages: Sequence[Pb]) -> None:
+    """Publish messages in one request, which succeeds or fails as a whole."""
+    request = types.PublishRequest.wrap(_Request(topic=topic, messages=messages))
+    await call(client.publish, request, topic, UPLOAD)
+
+
+class TopicPublisher:
+    """Publishes to a topic, for one subscription of it alone where `to` is that one's tag."""
+
+    def __init__(self, client: PublisherAsyncClient, target: Entity, topic: str, to: str | None = None) -> None:
+        # A request has one ordering key (PublishRequest.messages in the API reference), and succeeds or fails as a
+        # whole: nothing overtakes.
+        self.limits = BatchLimits(GCP.publish_messages.most, request_bytes(topic), mixes_keys=False)
+        self._client = client
+        self._target = target
+        self._topic = topic
+        self._to = to
+
+    def prepare(self, outgoing: Outgoing) -> Prepared[Pb] | Fault:
+        return encode(outgoing, self._target, to=self._to)
+
+    async def publish_batch(self, batch: Sequence[Prepared[Pb]]) -> Sequence[Sent | Fault]:
+        await send(self._client, self._topic, [prepared.wire for prepared in batch])
+        return [Sent(prepared.outgoing.message.id) for prepared in batch]
+
+    async def aclose(self) -> None:
+        """Nothing is held: the client is the driver's."""

@@ -1,0 +1,80 @@
+"""The calls that settle and extend leases, each for as many ack ids as Pub/Sub takes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from google.pubsub_v1 import SubscriberAsyncClient, types
+
+from polybus.backends.gcp.clients import call
+from polybus.backends.gcp.faults import receipt_faults
+from polybus.errors import Fault
+from polybus.topology.limits import GCP
+
+__all__ = ["acknowledge", "chunks", "modify", "modify_each"]
+
+_Acknowledge: Any = types.AcknowledgeRequest.pb()
+_Modify: Any = types.ModifyAckDeadlineRequest.pb()
+
+# What a request has beside its ack ids, at most: the subscription's path (a project of 30 and a name of 255 characters)
+# and the seconds; and what each id has in front of it.
+_BESIDE = 512
+_FRAME = 4
+
+
+def chunks(ack_ids: Sequence[str]) -> Iterator[slice]:
+    """Cut ack ids into parts that fit into a request each."""
+    start, size = 0, _BESIDE
+    for place, ack_id in enumerate(ack_ids):
+        size += len(ack_id) + _FRAME
+        if place - start >= GCP.ack_ids.most or size > GCP.ack_bytes.most:
+            yield slice(start, place)
+            start, size = place, _BESIDE + len(ack_id) + _FRAME
+    if start < len(ack_ids):
+        yield slice(start, len(ack_ids))
+
+
+async def acknowledge(client: SubscriberAsyncClient, subscription: str, ack_ids: Sequence[str]) -> list[Fault | None]:
+    """Ack each; None is done."""
+
+    async def one(part: Sequence[str]) -> list[Fault | None]:
+        request = types.AcknowledgeRequest.wrap(_Acknowledge(subscription=subscription, ack_ids=part))
+        try:
+            await call(client.acknowledge, request, subscription)
+        except Exception as error:  # noqa: BLE001 - other calls of the same batch have answers of their own
+            return receipt_faults(error, part)
+        return [None] * len(part)
+
+    return await _together([one(ack_ids[part]) for part in chunks(ack_ids)])
+
+
+async def modify_each(
+    client: SubscriberAsyncClient, subscription: str, ack_ids: Sequence[str], seconds: int
+) -> list[Fault | None]:
+    """Let each lease end in `seconds`, at once for 0; None is done."""
+
+    async def one(part: Sequence[str]) -> list[Fault | None]:
+        request = _Modify(subscription=subscription, ack_ids=part, ack_deadline_seconds=seconds)
+        try:
+            await call(client.modify_ack_deadline, types.ModifyAckDeadlineRequest.wrap(request), subscription)
+        except Exception as error:  # noqa: BLE001 - other calls of the same batch have answers of their own
+            return receipt_faults(error, part)
+        return [None] * len(part)
+
+    return await _together([one(ack_ids[part]) for part in chunks(ack_ids)])
+
+
+async def modify(client: SubscriberAsyncClient, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
+    """Let all leases end in `seconds`; raises what the call raises."""
+    for part in chunks(ack_ids):
+        request = _Modify(subscription=subscription, ack_ids=ack_ids[part], ack_deadline_seconds=seconds)
+        await call(client.modify_ack_deadline, types.ModifyAckDeadlineRequest.wrap(request), subscription)
+
+
+async def _together(calls: list[Any]) -> list[Fault | None]:
+    if len(calls) == 1:
+        found: list[Fault | None] = await calls[0]
+        return found
+    return [fault for part in await asyncio.gather(*calls) for fault in part]

@@ -1,0 +1,164 @@
+"""Messages as Pub/Sub carries them; docs/wire.md describes the same for readers.
+
+A body travels as it is, attributes as attributes. What Pub/Sub can't carry, values over 1,024 bytes and more attributes
+than there is room for, is folded into the reserved attribute, which continues in `polybus.1` and so on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.pubsub_v1 import types
+
+from polybus.backends.portable import invalid, problem, too_large
+from polybus.binding import Entity, Kind
+from polybus.driver import Outgoing, Prepared
+from polybus.envelope import RESERVED, RESERVED_TO, Envelope, join, short_type, split
+from polybus.errors import Fault
+from polybus.message import Message
+from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, GCP
+
+__all__ = ["Pb", "decode", "encode", "why"]
+
+Pb = Any
+"""A raw protobuf PubsubMessage: its class is made at run time."""
+
+_Message: Any = types.PubsubMessage.pb()
+
+VALUE = GCP.attribute_value_bytes.most if GCP.attribute_value_bytes else 0
+# What Pub/Sub itself adds to a message that it forwards to a dead-letter topic (Message.proto of the API, and
+# "Handle message failures" in its documentation).
+SOURCE = "CloudPubSubDeadLetterSource"
+_FORWARDED = tuple(
+    SOURCE + name
+    for name in ("DeliveryCount", "Subscription", "SubscriptionProject", "TopicPublishTime", "ResourceName")
+)
+# Of 100 attributes these are kept free: five that Pub/Sub adds to a letter, one for `polybus_to`, and three more
+# continuations of the reserved one, into which a letter's reason and description (DEAD_LETTER_RESERVE_BYTES) fit.
+FREE = 5 + 1 + 3
+MOST = GCP.attribute_count.most - FREE if GCP.attribute_count else 0
+# Beyond this many attributes the rest is folded: short ones take less room together than one by one.
+NATIVE = 80
+# A message inside a request costs its own length in front of it: a tag, and up to four bytes for 10 MB.
+FRAME = 5
+
+
+def encode(
+    outgoing: Outgoing,
+    target: Entity,
+    *,
+    to: str | None = None,
+    reason: str = "",
+    description: str = "",
+    reserve: int = DEAD_LETTER_RESERVE_BYTES,
+) -> Prepared[Pb] | Fault:
+    """Return a message in its wire form with its size as Pub/Sub counts it, or why it can't be sent.
+
+    `to` is the tag of the one subscription that shall get it; with a `reason` it is a dead letter.
+    """
+    fault = problem(outgoing, target, "gcp")
+    if fault is not None:
+        return fault
+    message = outgoing.message
+    native, folded = _divide(message.attributes)
+    if folded:
+        named = [name for name in target.filter_attributes if name in folded]
+        if named:
+            return invalid(target, "gcp", _unfit(named[0], folded[named[0]]))
+    moved = outgoing.moves > 0
+    envelope = Envelope(
+        id=message.id,
+        type=short_type(message.content_type),
+        folded=folded,
+        # A letter has no key on the wire, or one that someone looks at would hold up the others of its key.
+        key=message.ordering_key if reason else None,
+        published=round(message.published_at * 1000) if moved and message.published_at else 0,
+        moves=outgoing.moves,
+        reason=reason,
+        description=description,
+    )
+    text = envelope.to_text()
+    if len(text) <= VALUE:
+        native[RESERVED] = text
+    else:
+        native.update(split(text, VALUE))
+    most = MOST + FREE - 1 if reason else MOST
+    if len(native) > most:
+        return invalid(target, "gcp", _too_many(len(message.attributes), len(native), most))
+    if to is not None:
+        native[RESERVED_TO] = to
+    key = "" if reason or message.ordering_key is None else message.ordering_key
+    wire = _Message(data=message.body, attributes=native, ordering_key=key)
+    size = wire.ByteSize() + FRAME
+    limit = target.max_size or GCP.default_message_bytes
+    if size + reserve > limit:
+        return too_large(target, "gcp", size, limit)
+    return Prepared(outgoing, size, wire)
+
+
+def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what travels natively and what is folded."""
+    native: dict[str, str] = {}
+    folded: dict[str, str] = {}
+    for name, value in attributes.items():
+        short = len(value) <= VALUE and (value.isascii() or len(value.encode()) <= VALUE)
+        (native if short and len(native) < NATIVE else folded)[name] = value
+    return native, folded
+
+
+def _unfit(name: str, value: str) -> str:
+    if len(value.encode()) > VALUE:
+        return f"attribute {name!r} is in a filter, and Pub/Sub carries values of at most {VALUE} bytes"
+    return f"attribute {name!r} is in a filter, and is not among the first {NATIVE} attributes: Pub/Sub has no room"
+
+
+def _too_many(given: int, needed: int, most: int) -> str:
+    return (
+        f"{given} attributes need {needed} of Pub/Sub's attributes of {VALUE} bytes each, and it has room for {most}; "
+        "put them into the body"
+    )
+
+
+def decode(raw: Pb, source: Entity) -> tuple[Message, Envelope]:
+    """Return the message that a PubsubMessage carries, ours or foreign (contract, D14)."""
+    attributes: dict[str, str] = dict(raw.attributes)
+    if source.kind is Kind.DEAD_LETTERS:
+        for name in _FORWARDED:
+            attributes.pop(name, None)
+    key: str | None = raw.ordering_key or None
+    text = attributes.get(RESERVED)
+    envelope = None
+    if text is not None:
+        envelope = Envelope.from_text(text) if f"{RESERVED}.1" not in attributes else _joined(attributes)
+    if envelope is None:
+        attributes.pop(RESERVED_TO, None)
+        return Message(raw.data, attributes, key, raw.message_id, _time(raw)), Envelope()
+    del attributes[RESERVED]
+    attributes.pop(RESERVED_TO, None)
+    if envelope.folded:
+        attributes.update(envelope.folded)
+    if envelope.key is not None:
+        key = envelope.key
+    published = envelope.published_at or _time(raw)
+    return Message(raw.data, attributes, key, envelope.id, published, envelope.content_type), envelope
+
+
+def _joined(attributes: dict[str, str]) -> Envelope | None:
+    text = join(attributes)
+    envelope = None if text is None else Envelope.from_text(text)
+    if envelope is not None:
+        index = 1
+        while attributes.pop(f"{RESERVED}.{index}", None) is not None:
+            index += 1
+    return envelope
+
+
+def _time(raw: Pb) -> float:
+    stamp = raw.publish_time
+    return float(stamp.seconds + stamp.nanos * 1e-9)
+
+
+def why(envelope: Envelope, source: Entity) -> str | None:
+    """Return why a message is among dead letters: what the bus wrote, or Pub/Sub's own limit (contract, D6)."""
+    return envelope.reason or ("MaxAttemptsExceeded" if source.kind is Kind.DEAD_LETTERS else None)

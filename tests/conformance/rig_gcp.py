@@ -1,0 +1,78 @@
+"""The rig of the Google backend: google-cloud-pubsub, against the local Pub/Sub server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+import msgspec
+from google.pubsub_v1 import PublisherClient, SubscriberClient
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from polybus.binding import Binding, Entity, Kind
+from polybus.localcloud.pubsub.realise import realise
+from polybus.localcloud.pubsub.server import PubsubServer
+from polybus.localcloud.server import ThreadedServer
+from polybus.plan.check import check
+from polybus.plan.gcp import GcpSettings, plan
+from polybus.testing.rig import BaseRig, Refusal
+from polybus.topology.limits import GCP
+from polybus.topology.model import Topology
+
+PROJECT = "conformance"
+
+
+class GcpRig(BaseRig):
+    name = "gcp"
+    refuses = frozenset(Refusal)
+    max_message = GCP.default_message_bytes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._server: ThreadedServer | None = None
+        self._channel: grpc.Channel | None = None
+
+    async def start(self) -> str:
+        """Start the server; return its HOST:PORT."""
+        server = PubsubServer(clock=self.clock, project=PROJECT)
+        self._server = ThreadedServer(server)
+        self._server.start()
+        return f"{server.host}:{server.port}"
+
+    async def realise(self, topology: Topology) -> Binding:
+        endpoint = await self.start()
+        self._channel = grpc.insecure_channel(endpoint)
+        planned = plan(topology, GcpSettings(project=PROJECT))
+        made = await asyncio.to_thread(realise, planned, endpoint=endpoint, project=PROJECT)
+        return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
+
+    async def drop(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
+
+    def check(self, topology: Topology) -> Sequence[str]:
+        return [f"{finding.path}: {finding.found}" for finding in check(topology, "gcp") if finding.severity == "error"]
+
+    async def publish_foreign(
+        self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
+    ) -> None:
+        topic = target.address if target.kind is Kind.TOPIC else target.options["topic"]
+        client = PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))
+        message: dict[str, Any] = {"data": body, "attributes": dict(attributes), "ordering_key": ordering_key or ""}
+        await asyncio.to_thread(client.publish, request={"topic": topic, "messages": [message]})
+
+    async def receive_foreign(self, source: Entity) -> tuple[bytes, Mapping[str, str]]:
+        client = SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
+
+        def receive() -> tuple[bytes, Mapping[str, str]]:
+            found = client.pull(subscription=source.address, max_messages=1, timeout=self.patience)
+            [received] = found.received_messages
+            client.acknowledge(subscription=source.address, ack_ids=[received.ack_id])
+            return received.message.data, dict(received.message.attributes)
+
+        return await asyncio.to_thread(receive)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -17,7 +15,7 @@ import typer
 
 from polybus.cli import options
 from polybus.cli.local_serve import Request, environment_of, serve
-from polybus.cli.local_slot import Running, find_folder, running
+from polybus.cli.local_slot import LOOK, Running, Slot, find_folder, running
 from polybus.cli.output import note, print_json
 from polybus.errors import ConfigError
 
@@ -27,8 +25,6 @@ app = typer.Typer(no_args_is_help=True)
 
 _PATIENCE = 60.0
 """Seconds for a background process to come up or to end; both take about one, and a busy machine is no failure."""
-
-_LOOK = 0.05
 
 Topology = Annotated[
     Path | None,
@@ -75,18 +71,10 @@ def up(
 def down(cloud: Chosen = options.CloudName.ALL, topology: Topology = None) -> None:
     """End what `polybus local up` started for a topology."""
     folder = find_folder(topology)
-    found = running(folder, cloud.clouds)
-    for state in found:
-        os.kill(state.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _PATIENCE
-    while left := running(folder, tuple(state.cloud for state in found)):
-        if time.monotonic() > deadline:
-            pids = ", ".join(f"{state.cloud} (process {state.pid})" for state in left)
-            raise ConfigError(f"still running after {_PATIENCE:.0f} s: {pids}")
-        time.sleep(_LOOK)
-    for state in found:
+    ended = [state for name in cloud.clouds if (state := Slot(folder, name).end(_PATIENCE))]
+    for state in ended:
         note(f"local {state.cloud} ended")
-    if not found:
+    if not ended:
         note(f"nothing runs in {folder}")
 
 
@@ -125,6 +113,7 @@ def _start(request: Request) -> list[Running]:
         while True:
             states = running(request.folder, request.clouds)
             if len(states) == len(request.clouds) and all(state.ready for state in states):
+                child.returncode = 0  # it is to outlive us: without this, Popen warns that nobody waited for it
                 return states
             if child.poll() is not None or time.monotonic() > deadline:
                 child.terminate()
@@ -133,7 +122,7 @@ def _start(request: Request) -> list[Running]:
                 lines = said.read().decode(errors="replace").splitlines()
                 why = "\n".join(line.removeprefix("polybus: ") for line in lines)
                 raise ConfigError(why or f"it wasn't ready within {_PATIENCE:.0f} s")
-            time.sleep(_LOOK)
+            time.sleep(LOOK)
 
 
 def _print(states: list[Running], *, exports: bool) -> None:

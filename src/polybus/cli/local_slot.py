@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +18,12 @@ import msgspec
 
 from polybus.errors import ConfigError
 
-__all__ = ["FOLDER", "Running", "Slot", "find_folder", "running", "write"]
+__all__ = ["FOLDER", "LOOK", "Running", "Slot", "find_folder", "running", "write"]
 
 FOLDER = Path(".polybus") / "local"
+
+LOOK = 0.05
+"""Seconds between looks at what another process does; starting or ending one takes about a second."""
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +61,6 @@ class Slot:
 
         Raises ConfigError where it is taken.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = self._acquire()
         if descriptor is None:
             raise ConfigError(
@@ -68,8 +72,8 @@ class Slot:
             self.tell(Running(cloud=self.cloud, pid=os.getpid()))
             yield
         finally:
-            self._remove_files()
-            self._release(descriptor)
+            self._remove()
+            os.close(descriptor)
 
     def tell(self, state: Running) -> None:
         """Say how to use what runs in this slot; only while it is held."""
@@ -77,36 +81,80 @@ class Slot:
 
     def read(self) -> Running | None:
         """Return what runs in the slot, None where nothing does; what a killed process left is removed."""
-        if not self._lock.exists():
-            return None
-        descriptor = self._acquire()
+        descriptor = self._open()
         if descriptor is None:
-            try:
+            return None
+        try:
+            if not self._lock_is_free(descriptor):
                 return msgspec.json.decode(self._state.read_bytes(), type=Running)
-            except FileNotFoundError:
-                return None  # it has just begun, or has just ended
-        self._remove_files()
-        self._release(descriptor)
+            if self._is_current(descriptor):
+                self._remove()
+        except FileNotFoundError:
+            return None  # it has only just begun, or has ended meanwhile
+        finally:
+            os.close(descriptor)
         return None
+
+    def end(self, patience: float) -> Running | None:
+        """End what runs in the slot, and return what it was once nothing of it is left; None where nothing runs.
+
+        Raises ConfigError where it is still there after `patience` seconds.
+        """
+        state = self.read()
+        descriptor = self._open()
+        if state is None or descriptor is None:
+            return None
+        try:
+            deadline = time.monotonic() + patience
+            with suppress(ProcessLookupError):
+                os.kill(state.pid, signal.SIGTERM)
+            while not self._lock_is_free(descriptor):  # it lets go of it as its very last
+                if time.monotonic() > deadline:
+                    raise ConfigError(f"local {self.cloud}, process {state.pid}, still runs after {patience:.0f} s")
+                time.sleep(LOOK)
+        finally:
+            os.close(descriptor)
+        return state
+
+    def _open(self) -> int | None:
+        try:
+            return os.open(self._lock, os.O_RDWR)
+        except FileNotFoundError:
+            return None
 
     def _acquire(self) -> int | None:
         """Lock the file, made where it isn't there; None where another process has it."""
         while True:
-            descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            # Whoever had it before may have removed it between our opening and our locking it: then it is nobody's.
-            with suppress(FileNotFoundError):
-                if self._lock.stat().st_ino == os.fstat(descriptor).st_ino:
+            with suppress(FileNotFoundError):  # the one before us was removing the folder
+                self.folder.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o600)
+                if not self._lock_is_free(descriptor):
+                    os.close(descriptor)
+                    return None
+                if self._is_current(descriptor):
                     return descriptor
-            os.close(descriptor)
+                os.close(descriptor)
 
-    def _release(self, descriptor: int) -> None:
+    @staticmethod
+    def _lock_is_free(descriptor: int) -> bool:
+        """Take the lock of an open file, or tell that another process has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Tell whether the open file is the slot's: who had it before may have removed it before we had its lock."""
+        try:
+            return self._lock.stat().st_ino == os.fstat(descriptor).st_ino
+        except FileNotFoundError:
+            return False
+
+    def _remove(self) -> None:
+        """Remove all that there is of the slot; the lock itself goes with its descriptor."""
+        self._remove_files()
         self._lock.unlink(missing_ok=True)
-        os.close(descriptor)
         for folder in (self.folder, self.folder.parent):
             with suppress(OSError):  # something else is in it, another cloud's slot or the embedded store
                 folder.rmdir()

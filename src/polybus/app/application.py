@@ -79,6 +79,16 @@ class App:
         return tuple(self._handlers.values())
 
     @property
+    def source(self) -> Binding | Topology | Path | str | None:
+        """What the app connects to, as it was given."""
+        return self._source
+
+    @property
+    def hooks(self) -> tuple[Hooks, ...]:
+        """The listeners that the app was given."""
+        return self._hooks
+
+    @property
     def bus(self) -> Bus:
         """The bus of the running app; raises BusClosed when it doesn't run."""
         if self._bus is None:

@@ -18,10 +18,10 @@ from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.driver import Driver, Peeked
 from polybus.errors import Fault, PublishFailed
 from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
+from polybus.testing import matrix
 from polybus.testing.faults import Faults
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.listener import Listener
-from polybus.testing.matrix import NOTES
 from polybus.testing.rig import Rig
 from polybus.testing.topology import suite_topology
 
@@ -97,6 +97,7 @@ class Environment:
             self.binding = await self.rig.realise(suite_topology(self.rig.refuses))
             peer = await stack.enter_async_context(self.connect())
             self.bus, self.faults = peer.bus, peer.faults
+            matrix.note_features(self.rig.name, self.bus.features, self.rig.max_message)
             self._stack = stack.pop_all()
         return self
 
@@ -282,7 +283,7 @@ class Environment:
 
     def note(self, feature: str, value: str) -> None:
         """Note what was measured, for the capability table."""
-        NOTES.setdefault(self.rig.name, {})[feature] = value
+        matrix.note(self.rig.name, feature, value)
 
     async def refused(self, publishing: Awaitable[object]) -> Fault:
         """Return the fault with which a publish of one message fails; raise AssertionError where it doesn't."""

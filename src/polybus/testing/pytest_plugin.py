@@ -1,13 +1,95 @@
-"""The pytest plugin, loaded in every pytest run of an environment that has polybus: it imports nothing heavy."""
+"""The pytest plugin, loaded in every pytest run of an environment that has polybus: it imports nothing heavy.
+
+For service developers: the fixture `polybus_run` (see `polybus.testing.run`). For the conformance suite: each of its
+tests is marked with its clause (`pytest -m 'clause(number="D1")'`; `-k D12_` works too), and
+`--polybus-matrix FILE` writes what was measured.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
+
+_BACKEND = "polybus_backend"
+_CLAUSE = "polybus_clause"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that has the capabilities written down."""
+    parser.getgroup("polybus").addoption(
+        "--polybus-matrix",
+        metavar="FILE",
+        type=Path,
+        help="write what the conformance suite measured of the backends that ran to this JSON file",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that names a clause, so that `--strict-markers` accepts it anywhere."""
     config.addinivalue_line("markers", "clause(number): the clause of the contract that a conformance test proves")
+    if config.getoption("--polybus-matrix") is not None:
+        config.pluginmanager.register(_Collector(config.getoption("--polybus-matrix")), "polybus-matrix")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the conformance suite with their clause and backend."""
+    suite = sys.modules.get("polybus.testing.conformance.suite")
+    if suite is None:
+        return
+    from polybus.testing.clauses import clause_of
+
+    for item in items:
+        group = getattr(item, "cls", None)
+        clause = clause_of(getattr(item, "originalname", item.name))
+        if clause is not None and isinstance(group, type) and issubclass(group, suite.Suite):
+            item.add_marker(pytest.mark.clause(number=clause))
+            item.user_properties.append((_CLAUSE, clause))
+            item.user_properties.append((_BACKEND, _backend_of(group)))
+
+
+def _backend_of(group: type) -> str:
+    return str(getattr(getattr(group, "rig", None), "name", group.__name__))
+
+
+@pytest.fixture
+def polybus_run() -> Callable[..., Any]:
+    """Give `polybus.testing.run`: `async with polybus_run(app) as t`."""
+    from polybus.testing import run
+
+    return run
+
+
+class _Collector:
+    """Counts the outcomes of the suite's tests, and writes them at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._passed: dict[str, Counter[str]] = {}
+        self._failed: dict[str, Counter[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        backend, clause = properties.get(_BACKEND), properties.get(_CLAUSE)
+        if not isinstance(backend, str) or not isinstance(clause, str):
+            return
+        if report.failed:
+            self._failed.setdefault(backend, Counter())[clause] += 1
+        elif report.when == "call":
+            self._passed.setdefault(backend, Counter())[clause] += 1
+
+    def pytest_sessionfinish(self) -> None:
+        from polybus.testing import matrix
+
+        ran = {*self._passed, *self._failed}
+        backends = {
+            name: matrix.Backend(self._passed.get(name, {}), self._failed.get(name, {}), matrix.NOTES.get(name, {}))
+            for name in ran
+        }
+        matrix.save(matrix.merge(matrix.load(self._path), matrix.Results(backends)), self._path)

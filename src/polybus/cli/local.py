@@ -62,7 +62,7 @@ def up(
     found = options.find_topology(topology).resolve()
     request = Request(cloud.clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), port)
     if background:
-        _print(_start(request), exports=env)
+        _print(_start(request), exports=env, ends="")
         return
     asyncio.run(serve(request, lambda states: _print(states, exports=env)))
 
@@ -125,7 +125,7 @@ def _start(request: Request) -> list[Running]:
             time.sleep(LOOK)
 
 
-def _print(states: list[Running], *, exports: bool) -> None:
+def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ") -> None:
     if exports:
         _print_exports(environment_of(states))
         return
@@ -135,7 +135,7 @@ def _print(states: list[Running], *, exports: bool) -> None:
         print(_example(state))
     one = f" --cloud {states[0].cloud}" if len(states) == 1 else " --cloud ..."
     print(f'In another terminal:  eval "$(polybus local env{one})"')
-    print("Ctrl-C or `polybus local down` ends it.", flush=True)
+    print(f"{ends}`polybus local down` ends it.", flush=True)
 
 
 def _example(state: Running) -> str:

@@ -62,6 +62,23 @@ def _realise_aws(plan: Any, server: Any) -> Binding:
     return msgspec.structs.replace(made, settings={**made.settings, "endpoint": server.url, "long_poll": 1})
 
 
+def _plan_gcp(topology: Topology) -> Any:
+    from polybus.plan.gcp import GcpSettings, plan
+
+    return plan(topology, GcpSettings(project="local"))
+
+
+def _realise_gcp(plan: Any, server: Any) -> Binding:
+    import msgspec
+
+    from polybus.localcloud.pubsub.realise import realise
+
+    endpoint = f"{server.host}:{server.port}"
+    made = realise(plan, endpoint=endpoint, project=server.project)
+    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
+
+
 LOCAL_CLOUDS: Mapping[str, LocalCloud] = {
     "aws": LocalCloud(("boto3",), _plan_aws, _realise_aws),
+    "gcp": LocalCloud(("google.pubsub_v1",), _plan_gcp, _realise_gcp),
 }

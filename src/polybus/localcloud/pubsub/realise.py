@@ -1,7 +1,8 @@
 """Making a plan's resources on a local Pub/Sub, from exactly what Pulumi's provider would get.
 
 Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
-google-cloud-pubsub, so that the server checks them as Google does. What the server has no service for (Cloud
+google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
+changed to what the plan says. What the server has no service for (Cloud
 Monitoring) is kept in `recorded`.
 """
 
@@ -25,6 +26,8 @@ Outputs = dict[str, str]
 _OTHER_SERVICES = ("gcp:monitoring/",)
 # Mappings whose keys are the user's own, not the provider's.
 _VERBATIM = frozenset({"labels"})
+# What a subscription keeps for its life (UpdateSubscriptionRequest): the provider makes it anew, and so do we.
+_FIXED = ("topic", "filter", "enable_message_ordering")
 # The number that Google would have given to the project; only IAM members name it.
 _PROJECT_NUMBER = "1"
 
@@ -71,14 +74,20 @@ class Realiser:
         return {"id": f"projects/{project}", "projectId": project, "number": _PROJECT_NUMBER}
 
     def _topic(self, given: Inputs) -> Outputs:
+        from google.api_core.exceptions import AlreadyExists
         from google.pubsub_v1 import types
 
         path = self._path(given, "topics", given["name"])
         topic = _parsed(types.Topic.pb(), {**_without(given, "project"), "name": path})
-        self._publisher.create_topic(request=types.Topic.wrap(topic))
+        try:
+            self._publisher.create_topic(request=types.Topic.wrap(topic))
+        except AlreadyExists:
+            mask = _present(topic, "name")
+            self._publisher.update_topic(request={"topic": types.Topic.wrap(topic), "update_mask": mask})
         return {"id": path, "name": given["name"]}
 
     def _subscription(self, given: Inputs) -> Outputs:
+        from google.api_core.exceptions import AlreadyExists
         from google.pubsub_v1 import types
 
         path = self._path(given, "subscriptions", given["name"])
@@ -86,15 +95,26 @@ class Realiser:
         if fields.get("expirationPolicy") == {"ttl": ""}:
             fields["expirationPolicy"] = {}  # how the provider says never
         subscription = _parsed(types.Subscription.pb(), fields)
-        self._subscriber.create_subscription(request=types.Subscription.wrap(subscription))
+        wrapped = types.Subscription.wrap(subscription)
+        try:
+            self._subscriber.create_subscription(request=wrapped)
+        except AlreadyExists:
+            found = self._subscriber.get_subscription(subscription=path)
+            if all(getattr(found, field) == getattr(wrapped, field) for field in _FIXED):
+                mask = _present(subscription, "name", *_FIXED)
+                self._subscriber.update_subscription(request={"subscription": wrapped, "update_mask": mask})
+            else:
+                self._subscriber.delete_subscription(subscription=path)
+                self._subscriber.create_subscription(request=wrapped)
         return {"id": path, "name": given["name"]}
 
     def _member(self, given: Inputs, kind: str) -> Outputs:
         client = self._publisher if kind == "topic" else self._subscriber
         resource = self._path(given, f"{kind}s", given[kind])
         policy = client.get_iam_policy(request={"resource": resource})
-        policy.bindings.add(role=given["role"], members=[given["member"]])
-        client.set_iam_policy(request={"resource": resource, "policy": policy})
+        if not any(one.role == given["role"] and given["member"] in one.members for one in policy.bindings):
+            policy.bindings.add(role=given["role"], members=[given["member"]])
+            client.set_iam_policy(request={"resource": resource, "policy": policy})
         return {"id": f"{resource}/{given['role']}/{given['member']}"}
 
     def _project_of(self, given: Inputs) -> str:
@@ -147,6 +167,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value.value if isinstance(value, Json) else value
+
+
+def _present(message: Any, *without: str) -> dict[str, list[str]]:
+    """Return an update mask of what is set in a message."""
+    return {"paths": [field.name for field, _ in message.ListFields() if field.name not in without]}
 
 
 def _parsed(kind: Any, fields: dict[str, Any]) -> Any:

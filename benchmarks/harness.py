@@ -96,29 +96,31 @@ class Contender:
 class Aim:
     """What the first contender should reach.
 
-    Its `rate` (messages a second) or `cpu` (microseconds a message) as a multiple of that of the contender `over`, or
-    by itself where `over` is None.
+    Its `rate` (messages a second), `cpu` (microseconds a message) or `best` (milliseconds of its fastest round, for
+    what is done once a round) as a multiple of that of the contender `over`, or by itself where `over` is None.
     """
 
-    what: Literal["rate", "cpu"]
+    what: Literal["rate", "cpu", "best"]
     over: str | None = None
     at_least: float | None = None
     at_most: float | None = None
 
     def judge(self, rows: Sequence[Row]) -> Verdict:
-        first = rows[0]
-        value = first.rate if self.what == "rate" else first.cpu_us
+        value = self._value(rows[0])
         if self.over is not None:
             (other,) = [row for row in rows if row.name == self.over]
-            value /= other.rate if self.what == "rate" else other.cpu_us
+            value /= self._value(other)
         reached = (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
-        return Verdict(self._text(first.name), value, reached)
+        return Verdict(self._text(rows[0].name), value, reached)
+
+    def _value(self, row: Row) -> float:
+        return {"rate": row.rate, "cpu": row.cpu_us, "best": row.best_ms}[self.what]
 
     def _text(self, name: str) -> str:
-        what = {"rate": "rate", "cpu": "CPU a message"}[self.what]
+        what = {"rate": "rate", "cpu": "CPU a message", "best": "time"}[self.what]
         bounds = [f"at least {self.at_least:,}"] if self.at_least is not None else []
         bounds += [f"at most {self.at_most:,}"] if self.at_most is not None else []
-        unit = f"times {self.over}'s" if self.over else {"rate": "messages/s", "cpu": "us"}[self.what]
+        unit = f"times that of {self.over}" if self.over else {"rate": "a second", "cpu": "us", "best": "ms"}[self.what]
         return f"{what} of {name}: {' and '.join(bounds)} {unit}"
 
 
@@ -137,7 +139,8 @@ class Row:
 
     `rate` is in messages a second, `spread` the distance from the slowest to the fastest round as a part of `rate`,
     `cpu_us` in microseconds a message. `rate_ratio` and `cpu_ratio` are the first contender's over this one's: the
-    median of the rounds' own ratios, so that a busy minute counts for both.
+    median of the rounds' own ratios, so that a busy minute counts for both. `best_ms` is the fastest round's wall time
+    in milliseconds, divided by `messages`.
     """
 
     name: str
@@ -147,17 +150,19 @@ class Row:
     cpu_us: float
     rate_ratio: float
     cpu_ratio: float
+    best_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What one `compare` gave."""
+    """What one `compare` gave. `unit` is what was counted: messages, or runs of something."""
 
     title: str
     rounds: int
     rows: Sequence[Row]
     verdicts: Sequence[Verdict] = ()
     note: str = ""
+    unit: str = "message"
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -194,11 +199,12 @@ class Report:
         rounds: int = ROUNDS,
         warm_up: bool = True,
         note: str = "",
+        unit: str = "message",
     ) -> Comparison:
         """Let each contender work once a round, each round beginning with another one; return and keep the result.
 
         The first contender is the one that ratios and aims are about. A warm-up round is not counted. `note` says
-        what a reader must know to judge the numbers.
+        what a reader must know to judge the numbers, `unit` what was counted, messages as a rule.
         """
         samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
         for turn in range(-1 if warm_up else 0, rounds):
@@ -211,7 +217,7 @@ class Report:
         self.progress("")
         first = samples[contenders[0].name]
         rows = [_row(name, taken, first) for name, taken in samples.items()]
-        comparison = Comparison(title, rounds, rows, [aim.judge(rows) for aim in aims], note)
+        comparison = Comparison(title, rounds, rows, [aim.judge(rows) for aim in aims], note, unit)
         self.comparisons.append(comparison)
         self.show(comparison)
         return comparison
@@ -219,7 +225,7 @@ class Report:
     def _once(self, contender: Contender) -> Sample:
         gc.collect()
         result = contender.run()
-        return self.wait(result) if inspect.isawaitable(result) else result  # type: ignore[no-any-return, return-value]
+        return self.wait(result) if inspect.isawaitable(result) else result
 
     def close(self) -> None:
         self._runner.close()
@@ -241,6 +247,7 @@ def _row(name: str, samples: Sequence[Sample], first: Sequence[Sample]) -> Row:
         cpu_us=statistics.median(costs),
         rate_ratio=statistics.median(one.messages / one.wall / other for one, other in zip(first, rates, strict=True)),
         cpu_ratio=statistics.median(_cost(one) / other for one, other in zip(first, costs, strict=True)),
+        best_ms=1e3 / max(rates),
     )
 
 

@@ -149,7 +149,7 @@ def _sqlite(report: Report, folder: Path) -> None:
             Contender(peers.PERSIST_QUEUE, lambda: peers.persist_queue_put(next(files), few)),
             Contender(peers.raw(1), lambda: peers.raw_put(next(files), few, 1)),
         ],
-        note="Nothing to share a transaction with: what polybus costs where it can't batch, changes of thread included.",
+        note="Nothing to share a transaction with: what polybus costs where it can't batch, other thread included.",
     )
 
 

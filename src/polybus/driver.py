@@ -62,7 +62,7 @@ class BatchLimits:
     repeats_key: bool = True
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message on its way out.
 
     `delay` is in seconds. `moves` counts the message's moves to and from dead letters before this one: 0 at publish
@@ -79,8 +79,11 @@ class Outgoing(msgspec.Struct, frozen=True):
         return f"{self.message.id}.{self.moves}" if self.moves else self.message.id
 
 
-class Prepared(msgspec.Struct, Generic[W], frozen=True):
-    """A message in its wire form: made once, sent as often as it takes. `size` is in bytes, as the cloud counts."""
+class Prepared(msgspec.Struct, Generic[W], frozen=True, gc=False):
+    """A message in its wire form: made once, sent as often as it takes. `size` is in bytes, as the cloud counts.
+
+    `wire` must not lead back here: the garbage collector doesn't look at these (see polybus.message).
+    """
 
     outgoing: Outgoing
     size: int

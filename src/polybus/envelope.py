@@ -25,7 +25,7 @@ _SHORT = {JSON: "j", TEXT: "t", OCTETS: "o"}
 _LONG = {short: long for long, short in _SHORT.items()}
 
 
-class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The content of the reserved attribute.
 
     `encoding` is `b` where the body travels as base64, `s` where one space stands for an empty body.

@@ -13,7 +13,7 @@ from polybus.backends.gcp.intake import Intake
 from polybus.backends.gcp.publish import request_bytes, send
 from polybus.backends.gcp.settle import acknowledge, modify_each
 from polybus.backends.gcp.stream import Lease
-from polybus.backends.gcp.wire import Pb, decode, encode, why
+from polybus.backends.gcp.wire import Pb, Wire, decode, encode, why
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
@@ -126,7 +126,7 @@ class StreamConsumer:
         """Publish copies to the dead-letter topic, then ack what has one (contract, D7)."""
         target = self._source.dead_letters
         topic = str(self._source.options["dead_letter_topic"])
-        batch: list[tuple[int, Prepared[Pb]]] = []
+        batch: list[tuple[int, Prepared[Wire]]] = []
         size = 0
         for place in places:
             prepared = self._letter(settlements[place], target)
@@ -143,7 +143,7 @@ class StreamConsumer:
         if copied:
             await self._ack(settlements, copied, found)
 
-    def _letter(self, settlement: Settle, target: Entity) -> Prepared[Pb] | Fault:
+    def _letter(self, settlement: Settle, target: Entity) -> Prepared[Wire] | Fault:
         received = settlement.received
         reason, description = "unknown", ""
         if isinstance(settlement, DeadLetter):
@@ -151,7 +151,7 @@ class StreamConsumer:
         outgoing = Outgoing(received.message, moves=received.moves + 1)
         return encode(outgoing, target, reason=reason, description=description, reserve=0)
 
-    async def _send(self, topic: str, batch: Sequence[tuple[int, Prepared[Pb]]], found: list[Fault | None]) -> None:
+    async def _send(self, topic: str, batch: Sequence[tuple[int, Prepared[Wire]]], found: list[Fault | None]) -> None:
         """Publish the copies, at most as many as the ack ids of one batch: no more than a request may have."""
         if not batch:
             return

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.pubsub_v1 import PublisherAsyncClient, types
 
 from polybus.backends.gcp.clients import UPLOAD, call
-from polybus.backends.gcp.wire import Pb, encode
+from polybus.backends.gcp.wire import Wire, encode, fill
 from polybus.binding import Entity, Kind
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault
@@ -31,10 +31,11 @@ def request_bytes(topic: str) -> int:
     return GCP.request_bytes.most - len(topic.encode()) - 8
 
 
-async def send(client: PublisherAsyncClient, topic: str, messages: Sequence[Pb]) -> None:
+async def send(client: PublisherAsyncClient, topic: str, messages: Iterable[Wire]) -> None:
     """Publish messages in one request, which succeeds or fails as a whole."""
-    request = types.PublishRequest.wrap(_Request(topic=topic, messages=messages))
-    await call(client.publish, request, topic, UPLOAD)
+    request = _Request(topic=topic)
+    fill(request.messages, messages)
+    await call(client.publish, types.PublishRequest.wrap(request), topic, UPLOAD)
 
 
 class TopicPublisher:
@@ -49,10 +50,10 @@ class TopicPublisher:
         self._topic = topic
         self._to = to
 
-    def prepare(self, outgoing: Outgoing) -> Prepared[Pb] | Fault:
+    def prepare(self, outgoing: Outgoing) -> Prepared[Wire] | Fault:
         return encode(outgoing, self._target, to=self._to)
 
-    async def publish_batch(self, batch: Sequence[Prepared[Pb]]) -> Sequence[Sent | Fault]:
+    async def publish_batch(self, batch: Sequence[Prepared[Wire]]) -> Sequence[Sent | Fault]:
         await send(self._client, self._topic, [prepared.wire for prepared in batch])
         return [Sent(prepared.outgoing.message.id) for prepared in batch]
 

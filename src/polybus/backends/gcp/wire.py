@@ -6,10 +6,10 @@ than there is room for, is folded into the reserved attribute, which continues i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from google.pubsub_v1 import types
+import msgspec
 
 from polybus.backends.portable import invalid, problem, too_large
 from polybus.binding import Entity, Kind
@@ -19,12 +19,10 @@ from polybus.errors import Fault
 from polybus.message import Message
 from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, GCP
 
-__all__ = ["Pb", "decode", "encode", "why"]
+__all__ = ["Pb", "Wire", "decode", "encode", "fill", "why"]
 
 Pb = Any
-"""A raw protobuf PubsubMessage: its class is made at run time."""
-
-_Message: Any = types.PubsubMessage.pb()
+"""A raw protobuf message: its class is made at run time."""
 
 VALUE = GCP.attribute_value_bytes.most if GCP.attribute_value_bytes else 0
 # What Pub/Sub itself adds to a message that it forwards to a dead-letter topic (Message.proto of the API, and
@@ -38,10 +36,32 @@ _FORWARDED = tuple(
 # continuations of the reserved one, into which a letter's reason and description (DEAD_LETTER_RESERVE_BYTES) fit.
 FREE = 5 + 1 + 3
 MOST = GCP.attribute_count.most - FREE if GCP.attribute_count else 0
+_RESERVED_SIZE = len(RESERVED) + 10  # its name, and what any attribute costs: see ATTRIBUTE_FRAME
 # Beyond this many attributes the rest is folded: short ones take less room together than one by one.
 NATIVE = 80
-# A message inside a request costs its own length in front of it: a tag, and up to four bytes for 10 MB.
-FRAME = 5
+# Bytes of tags and lengths in front of what protobuf carries, at most: of a message in a request with its body and key,
+# and of an attribute with its name and value.
+FRAME = 16
+ATTRIBUTE_FRAME = 10
+
+
+class Wire(msgspec.Struct, frozen=True, gc=False):
+    """What becomes one message of a request.
+
+    Not a protobuf message yet: made inside of its request it takes a third of the time and no memory of its own.
+    """
+
+    body: bytes
+    attributes: dict[str, str]
+    key: str
+
+
+def fill(messages: Pb, wires: Iterable[Wire]) -> None:
+    """Add messages to a request's repeated field."""
+    for wire in wires:
+        attributes = messages.add(data=wire.body, ordering_key=wire.key).attributes
+        for name, value in wire.attributes.items():
+            attributes[name] = value
 
 
 def encode(
@@ -52,7 +72,7 @@ def encode(
     reason: str = "",
     description: str = "",
     reserve: int = DEAD_LETTER_RESERVE_BYTES,
-) -> Prepared[Pb] | Fault:
+) -> Prepared[Wire] | Fault:
     """Return a message in its wire form with its size as Pub/Sub counts it, or why it can't be sent.
 
     `to` is the tag of the one subscription that shall get it; with a `reason` it is a dead letter.
@@ -61,7 +81,7 @@ def encode(
     if fault is not None:
         return fault
     message = outgoing.message
-    native, folded = _divide(message.attributes)
+    native, folded, size = _divide(message.attributes)
     if folded:
         named = [name for name in target.filter_attributes if name in folded]
         if named:
@@ -81,30 +101,38 @@ def encode(
     text = envelope.to_text()
     if len(text) <= VALUE:
         native[RESERVED] = text
+        size += len(text) + _RESERVED_SIZE
     else:
-        native.update(split(text, VALUE))
+        parts = split(text, VALUE)
+        native.update(parts)
+        size += len(text) + (_RESERVED_SIZE + 4) * len(parts)
     most = MOST + FREE - 1 if reason else MOST
     if len(native) > most:
         return invalid(target, "gcp", _too_many(len(message.attributes), len(native), most))
     if to is not None:
         native[RESERVED_TO] = to
+        size += len(RESERVED_TO) + len(to) + ATTRIBUTE_FRAME
     key = "" if reason or message.ordering_key is None else message.ordering_key
-    wire = _Message(data=message.body, attributes=native, ordering_key=key)
-    size = wire.ByteSize() + FRAME
+    size += len(message.body) + len(key) + FRAME
     limit = target.max_size or GCP.default_message_bytes
     if size + reserve > limit:
         return too_large(target, "gcp", size, limit)
-    return Prepared(outgoing, size, wire)
+    return Prepared(outgoing, size, Wire(message.body, native, key))
 
 
-def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what travels natively and what is folded."""
+def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], int]:
+    """Return what travels natively, what is folded, and the bytes of the first."""
     native: dict[str, str] = {}
     folded: dict[str, str] = {}
+    size = 0
     for name, value in attributes.items():
-        short = len(value) <= VALUE and (value.isascii() or len(value.encode()) <= VALUE)
-        (native if short and len(native) < NATIVE else folded)[name] = value
-    return native, folded
+        length = len(value) if value.isascii() else len(value.encode())
+        if length <= VALUE and len(native) < NATIVE:
+            native[name] = value
+            size += len(name) + length + ATTRIBUTE_FRAME
+        else:
+            folded[name] = value
+    return native, folded, size
 
 
 def _unfit(name: str, value: str) -> str:
@@ -122,7 +150,8 @@ def _too_many(given: int, needed: int, most: int) -> str:
 
 def decode(raw: Pb, source: Entity) -> tuple[Message, Envelope]:
     """Return the message that a PubsubMessage carries, ours or foreign (contract, D14)."""
-    attributes: dict[str, str] = dict(raw.attributes)
+    given = raw.attributes
+    attributes: dict[str, str] = {name: given[name] for name in given}  # a third less than dict() takes
     if source.kind is Kind.DEAD_LETTERS:
         for name in _FORWARDED:
             attributes.pop(name, None)

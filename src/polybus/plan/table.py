@@ -14,7 +14,7 @@ from polybus.plan.local import LocalPlan
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Topology
 
-__all__ = ["PLACES", "Plan", "Row", "describe", "plan_for"]
+__all__ = ["PLACES", "Plan", "Row", "describe", "physical_of", "plan_for", "text_of"]
 
 PLACES = ("local", "aws", "azure", "gcp")
 
@@ -70,12 +70,15 @@ def describe(plan: Plan) -> list[Row]:
     return [_row(resource) for resource in plan.resources]
 
 
+def physical_of(resource: Resource) -> str:
+    """Give a resource's name on the cloud, "" where it has none."""
+    found = next((resource.properties[key] for key in _own_name(resource) if key in resource.properties), "")
+    return found if isinstance(found, str) else ""
+
+
 def _row(resource: Resource) -> Row:
-    physical = next((resource.properties[key] for key in _own_name(resource) if key in resource.properties), "")
-    settings = {key: _short(value) for key, value in resource.properties.items() if key not in _LEFT_OUT}
-    return Row(
-        resource.kind, resource.entry.removeprefix("$."), physical if isinstance(physical, str) else "", settings
-    )
+    settings = {key: text_of(value) for key, value in resource.properties.items() if key not in _LEFT_OUT}
+    return Row(resource.kind, resource.entry.removeprefix("$."), physical_of(resource), settings)
 
 
 def _own_name(resource: Resource) -> tuple[str, ...]:
@@ -84,7 +87,8 @@ def _own_name(resource: Resource) -> tuple[str, ...]:
     return tuple(sorted(_NAMES, key=lambda name: name.replace("_", "").removesuffix("name") != type_))
 
 
-def _short(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Write a property for people, references as `${resource.output}`, cut where it is long."""
     text = _text(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 

@@ -1,0 +1,124 @@
+"""What a changed topology would do to what is there, and which messages that would lose.
+
+What Pulumi does with one resource is decided by what differs: some properties can't be changed on the cloud, so that
+the resource is deleted and made again, and with it whatever refers to it by such a property. Names are explicit, so the
+provider deletes first ("Explicit names" in Pulumi's notes on bridged providers): what waited there is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from polybus.plan.immutable import immutable
+from polybus.plan.table import physical_of, text_of
+from polybus.plan.values import Resource, refs
+
+__all__ = ["Action", "Change", "Edit", "diff", "lossy"]
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    CHANGE = "change"
+    REPLACE = "replace"
+    DELETE = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One property, as it was and as it will be; "" stands for not set. `forces` marks what makes it a replacement."""
+
+    property: str
+    old: str
+    new: str
+    forces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one resource; `loses` says which messages go with it, "" for none.
+
+    `kind` is the resource's in our words, `logical` the entry it comes from, `physical` its name on the cloud before
+    the change (after it, for what is new).
+    """
+
+    action: Action
+    kind: str
+    logical: str
+    physical: str
+    edits: tuple[Edit, ...] = ()
+    loses: str = ""
+
+
+_LOSSES = {
+    "namespace": "everything that waits in the namespace",
+    "topic": "everything that waits in its subscriptions",
+    "dead letters": "its dead letters",
+}
+
+
+def diff(old: Iterable[Resource], new: Iterable[Resource]) -> list[Change]:
+    """Compare two plans for one cloud: what is made, changed and replaced, in the new plan's order; then deletions."""
+    before = _real(old)
+    after = _real(new)
+    replaced: set[str] = set()
+    changes: list[Change] = []
+    for key, resource in after.items():
+        known = before.get(key)
+        if known is None:
+            changes.append(_change(Action.CREATE, resource))
+        elif edits := tuple(_edits(known, resource, replaced)):
+            action = Action.REPLACE if any(edit.forces for edit in edits) else Action.CHANGE
+            if action is Action.REPLACE:
+                replaced.add(resource.name)
+            changes.append(_change(action, known, edits))
+    gone = [resource for key, resource in before.items() if key not in after]
+    return [*changes, *(_change(Action.DELETE, resource) for resource in gone)]
+
+
+def lossy(changes: Iterable[Change]) -> list[Change]:
+    """List the changes that lose messages."""
+    return [change for change in changes if change.loses]
+
+
+def _real(resources: Iterable[Resource]) -> dict[tuple[str, str], Resource]:
+    """Give the resources by what Pulumi knows them by; what is only looked up isn't one."""
+    return {(item.type, item.name): item for item in resources if item.kind != "lookup"}
+
+
+def _change(action: Action, resource: Resource, edits: tuple[Edit, ...] = ()) -> Change:
+    gone = action in (Action.REPLACE, Action.DELETE) and resource.keeps_messages
+    loses = _LOSSES.get(resource.kind, "what waits in it") if gone else ""
+    if gone and resource.type.startswith("azure-native:") and resource.kind in ("subscription", "queue"):
+        loses = "what waits in it, and its dead letters"
+    entry = resource.entry.removeprefix("$.")
+    return Change(action, resource.kind, entry, physical_of(resource), edits, loses)
+
+
+def _edits(old: Resource, new: Resource, replaced: set[str]) -> Iterator[Edit]:
+    fixed = immutable(new.type)
+    for name in dict.fromkeys((*old.properties, *new.properties)):
+        was, will = old.properties.get(name), new.properties.get(name)
+        if was != will:
+            yield Edit(name, _text(was), _text(will), forces=_forces(new.type, name, was, will, fixed))
+        else:
+            # What it refers to will be another one, though the plan says the same of it.
+            again = [ref.resource for ref in refs(will) if ref.resource in replaced]
+            if again:
+                yield Edit(name, _text(was), f"that of the new {again[0]}", forces=name in fixed)
+
+
+def _forces(type_: str, name: str, was: Any, will: Any, fixed: frozenset[str]) -> bool:
+    if type_ == "azure-native:servicebus:Namespace" and name == "sku":
+        return _is_premium(was) != _is_premium(will)  # a namespace can't move between Premium and the others
+    return name in fixed
+
+
+def _is_premium(sku: Mapping[str, Any]) -> bool:
+    return bool(sku["name"] == "Premium")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else text_of(value)

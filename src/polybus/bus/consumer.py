@@ -70,12 +70,13 @@ class Consumer:
             await self._receiver.drain(grace)
 
     async def _work(self, receiver: Receiver) -> None:
+        worker = asyncio.current_task()
         while (delivery := await receiver.next()) is not None:
-            await self._handle(receiver, delivery)
+            await self._handle(receiver, delivery, worker)
 
-    async def _handle(self, receiver: Receiver, delivery: Delivery) -> None:
+    async def _handle(self, receiver: Receiver, delivery: Delivery, worker: asyncio.Task[None] | None) -> None:
         error: BaseException | None = None
-        delivery.begin()
+        delivery.begin(worker)
         try:
             try:
                 await self._handler(delivery)

@@ -181,9 +181,9 @@ class Delivery:
 
     # As a context manager --------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Note the task that handles it: it is cancelled when the lease is lost, and waited for by a drain."""
-        self._task = asyncio.current_task()
+    def begin(self, task: asyncio.Task[Any] | None = None) -> None:
+        """Note the task that handles it, this one where None: a lost lease cancels it, and a drain waits for it."""
+        self._task = task or asyncio.current_task()
         self._context = self._owner.processing(self)
         if self._context is not None:
             self._context.__enter__()

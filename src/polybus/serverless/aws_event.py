@@ -1,0 +1,72 @@
+"""What Lambda puts into events for SQS and SNS, as messages.
+
+Shapes: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html and .../with-sns.html. They carry what the APIs do,
+under other names: keys in lower camel case for SQS, `Type` and `Value` for SNS's attributes, and binary values in
+base64 in both.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from polybus.binding import Entity
+from polybus.driver import Received
+
+__all__ = ["sns_message", "sqs_message"]
+
+Json = Mapping[str, Any]
+
+
+def sqs_message(record: Json, source: Entity, lease_until: float) -> Received[str]:
+    """Return the delivery that a record of an SQS event is."""
+    attributes = {name: _sqs_attribute(value) for name, value in (record.get("messageAttributes") or {}).items()}
+    raw = {
+        "MessageId": record["messageId"],
+        "Body": record["body"],
+        "Attributes": record["attributes"],
+        "MessageAttributes": attributes,
+    }
+    attempt = int(record["attributes"]["ApproximateReceiveCount"])
+    group = record["attributes"].get("MessageGroupId") if source.ordered else None
+    return _received(raw, source, lease_until, attempt=attempt, receipt=record["receiptHandle"], group=group)
+
+
+def sns_message(notification: Json, source: Entity, lease_until: float) -> Received[str]:
+    """Return the delivery that an SNS notification is: an event's `Sns`, or what SNS posts to an HTTPS endpoint.
+
+    It has no receipt, and SNS doesn't count attempts: each is the first.
+    """
+    attributes = {name: _sns_attribute(value) for name, value in (notification.get("MessageAttributes") or {}).items()}
+    stamp = datetime.fromisoformat(notification["Timestamp"])
+    raw = {
+        "MessageId": notification["MessageId"],
+        "Body": notification["Message"],
+        "Attributes": {"SentTimestamp": str(round(stamp.timestamp() * 1000))},
+        "MessageAttributes": attributes,
+    }
+    return _received(raw, source, lease_until, attempt=1, receipt="", group=None)
+
+
+def _received(
+    raw: Json, source: Entity, lease_until: float, *, attempt: int, receipt: str, group: str | None
+) -> Received[str]:
+    from polybus.backends.aws.wire import decode
+
+    message, envelope = decode(raw, source)
+    redelivered = attempt > 1 or envelope.moves > 0
+    return Received(message, attempt, lease_until, receipt, group, redelivered, envelope.moves)
+
+
+def _sqs_attribute(value: Json) -> Json:
+    if value.get("stringValue") is not None:
+        return {"StringValue": value["stringValue"]}
+    return {"BinaryValue": base64.b64decode(value.get("binaryValue") or "")}
+
+
+def _sns_attribute(value: Json) -> Json:
+    if value["Type"] == "Binary":
+        return {"BinaryValue": base64.b64decode(value["Value"])}
+    return {"StringValue": value["Value"]}

@@ -1,0 +1,89 @@
+"""The bus of a function: it publishes like any, and its deliveries are what the cloud invokes the function with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from polybus.binding import Binding, Entity
+from polybus.bus.bus import Bus
+from polybus.bus.consumer import Consumer, Handler
+from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.clock import Clock
+from polybus.driver import ConsumerDriver
+from polybus.serverless.inlet import Inlet
+from polybus.telemetry import Hooks
+
+__all__ = ["FunctionBus"]
+
+
+class FunctionBus(Bus):
+    """A bus whose consumers receive nothing by themselves: each is an inlet that invocations are handed to.
+
+    `declared` is the binding as it was deployed; in `binding` push subscriptions are like any other, because in a
+    function they do have handlers.
+    """
+
+    def __init__(
+        self,
+        binding: Binding,
+        *,
+        origin: str,
+        service: str | None,
+        clock: Clock,
+        hooks: tuple[Hooks, ...],
+        publisher: PublisherOptions,
+    ) -> None:
+        super().__init__(
+            _handled(binding),
+            origin=origin,
+            service=service,
+            clock=clock,
+            hooks=hooks,
+            publisher=publisher,
+            driver=None,
+        )
+        self.declared = binding
+        self.inlets: dict[str, Inlet] = {}
+        self._settlers: dict[str, ConsumerDriver[Any]] = {}
+
+    def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
+        """Return the inlet of a subscription or queue; nothing polls."""
+        entity = self._checker.source(source)
+        inlet = Inlet(
+            entity, handler, options or ConsumerOptions(), backend=self.backend, clock=self.clock, hooks=self._hooks
+        )
+        self.inlets[source] = inlet
+        return inlet
+
+    async def settler(self, source: Entity) -> ConsumerDriver[Any]:
+        """Return the backend's own consumer of a source, for settling alone: it is never asked to receive."""
+        found = self._settlers.get(source.name)
+        if found is None:
+            found = await self.driver.open_consumer(source, prefetch=1, concurrency=1)
+            self._settlers[source.name] = found
+        return found
+
+    async def aclose(self) -> None:
+        """Close what settles, and then all that a bus closes."""
+        settlers, self._settlers = self._settlers, {}
+        for settler in settlers.values():
+            await settler.aclose()
+        await super().aclose()
+
+
+def _handled(binding: Binding) -> Binding:
+    """Return the binding with push subscriptions open to handlers, for every service: the cloud delivers them."""
+    pushed = tuple(name for name, entity in binding.subscriptions.items() if entity.push)
+    if not pushed:
+        return binding
+    subscriptions: Mapping[str, Entity] = {
+        name: msgspec.structs.replace(entity, push=False) for name, entity in binding.subscriptions.items()
+    }
+    services = {
+        name: msgspec.structs.replace(rights, consumes=(*rights.consumes, *pushed))
+        for name, rights in binding.services.items()
+    }
+    return msgspec.structs.replace(binding, subscriptions=subscriptions, services=services)

@@ -1,0 +1,226 @@
+"""An app's handlers as an ASGI application, for Pub/Sub's push requests and SNS's HTTPS deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybus.app import App
+from polybus.binding import Binding
+from polybus.clock import Clock
+from polybus.driver import Received
+from polybus.errors import ConfigError, PolybusError
+from polybus.serverless.aws_event import sns_message
+from polybus.serverless.failure import Unverified
+from polybus.serverless.fetch import Fetch, Unreachable, fetch
+from polybus.serverless.google_push import Malformed, read_push
+from polybus.serverless.google_tokens import GoogleTokens
+from polybus.serverless.host import Host
+from polybus.serverless.inlet import Verdict
+from polybus.serverless.routes import Match, Router, from_subscription, from_topic
+from polybus.serverless.sns_https import SnsDoor, VerifySns
+from polybus.serverless.sns_signature import SnsSignatures
+
+if TYPE_CHECKING:
+    from polybus.topology.model import Topology
+
+__all__ = ["CloudRun", "VerifyToken", "cloud_run"]
+
+_log = logging.getLogger("polybus.serverless")
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+VerifyToken = Callable[[str], None]
+
+# What a request may have: Pub/Sub's largest message, 10 MB (its quotas), in base64, and room for attributes.
+MOST_BYTES = 16 * 1024 * 1024
+# Seconds that SNS waits for an answer before it tries again (its developer guide: 15 s); one less, so that the handler
+# is told, and the answer of a handler that was slow isn't an ack that nobody hears.
+SNS_WAIT = 14.0
+
+# What is answered. 2xx acks, on both clouds. Pub/Sub tries again after anything else; SNS after 5xx, while 4xx sends
+# the message to the subscription's dead letters (message delivery retries, in its developer guide).
+_OF_GOOGLE = {
+    Verdict.DONE: HTTPStatus.NO_CONTENT,
+    Verdict.AGAIN: HTTPStatus.SERVICE_UNAVAILABLE,
+    Verdict.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+_OF_SNS = {**_OF_GOOGLE, Verdict.DONE: HTTPStatus.OK}
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, why: str) -> None:
+        self.status = status
+        super().__init__(why)
+
+
+class CloudRun:
+    """An ASGI 3 application; every path answers POST.
+
+    The app is opened by the server's lifespan start-up, or else by the first request, and closed by its shutdown.
+    """
+
+    def __init__(self, host: Host, router: Router, verify: VerifyToken | None, sns: SnsDoor | None) -> None:
+        self._host = host
+        self._router = router
+        self._verify = verify
+        self._sns = sns
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the server's lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            status = await self._answer(scope, receive)
+            headers = [(b"content-length", b"0")] if status is not HTTPStatus.NO_CONTENT else []
+            await send({"type": "http.response.start", "status": int(status), "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            raise ConfigError(f"{scope['type']!r} connections are not served: this answers POST alone")
+
+    async def close(self) -> None:
+        """Let handlers finish, end the app's lifespan and close its bus."""
+        await self._host.close()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self._host.open()
+                except Exception as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    raise
+                await send({"type": "lifespan.startup.complete"})
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> HTTPStatus:
+        if scope["method"] != "POST":
+            return HTTPStatus.METHOD_NOT_ALLOWED
+        headers = {name.decode("latin-1").lower(): _header(value) for name, value in scope["headers"]}
+        try:
+            body = await _read(headers, receive)
+            if "x-amz-sns-message-type" in headers:
+                return await self._from_sns(headers, body)
+            return await self._from_google(headers, body)
+        except _Refused as refused:
+            _log.error("refused a request: %s", refused)
+            return refused.status
+        except (Unverified, Malformed) as error:
+            _log.error("refused a request: %s", error)
+            return HTTPStatus.FORBIDDEN if isinstance(error, Unverified) else HTTPStatus.BAD_REQUEST
+        except Unreachable as error:
+            _log.error("can't tell now whether a request is genuine: %s", error)
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        except PolybusError as error:
+            # Of ours, and said in the log alone: who posts here must not read it. 5xx: it comes again.
+            _log.error("a request can't be handled: %s", error)
+            return HTTPStatus.INTERNAL_SERVER_ERROR
+
+    async def _from_google(self, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+        if self._verify is None:
+            raise _Refused(
+                HTTPStatus.FORBIDDEN,
+                "Google's push requests are not accepted before cloud_run is told their audience and service_account",
+            )
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise _Refused(HTTPStatus.UNAUTHORIZED, "no bearer token: is the subscription's push config without OIDC?")
+        await asyncio.to_thread(self._verify, token.strip())
+        push = read_push(headers, body)
+        source = self._source(push.subscription, from_subscription(push.subscription))
+        return _OF_GOOGLE[await self._deliver(source, push.received)]
+
+    async def _from_sns(self, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+        if self._sns is None:
+            raise _Refused(
+                HTTPStatus.FORBIDDEN,
+                "SNS's deliveries are not accepted: the binding has no push subscription that the app handles, and "
+                "cloud_run was given no topics",
+            )
+        notification = await self._sns.admit(headers, body)
+        if notification is None:
+            return HTTPStatus.OK
+        source = self._source(notification["TopicArn"], from_topic(notification["TopicArn"]))
+        return _OF_SNS[
+            await self._deliver(source, lambda entity, until: sns_message(notification, entity, until), SNS_WAIT)
+        ]
+
+    def _source(self, address: str, match: Match) -> str:
+        return self._router.find(address, match) if address else self._router.only()
+
+    async def _deliver(
+        self, source: str, received: Callable[[Any, float], Received[Any]], wait: float | None = None
+    ) -> Verdict:
+        bus = await self._host.open()
+        inlet = bus.inlets[source]
+        lease = inlet.source.lease if wait is None else wait
+        return await inlet.deliver(received(inlet.source, self._host.clock.monotonic() + lease))
+
+
+def _header(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+async def _read(headers: Mapping[str, str], receive: Receive) -> bytes:
+    too_large = _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"over {MOST_BYTES} bytes")
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > MOST_BYTES:
+        raise too_large
+    parts = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Refused(HTTPStatus.BAD_REQUEST, "the request ended before its body did")
+        parts += message.get("body", b"")
+        if len(parts) > MOST_BYTES:
+            raise too_large
+        if not message.get("more_body", False):
+            return bytes(parts)
+
+
+def cloud_run(
+    app: App,
+    source: Binding | Topology | Path | str | None = None,
+    *,
+    handles: str | None = None,
+    audience: str | Collection[str] | None = None,
+    service_account: str | Collection[str] | None = None,
+    verify: VerifyToken | None = None,
+    topics: Collection[str] = (),
+    verify_sns: VerifySns | None = None,
+    fetch: Fetch = fetch,
+    clock: Clock | None = None,
+) -> CloudRun:
+    """Return an ASGI application that runs an app's handlers for what Pub/Sub and SNS post to it.
+
+    `source` is the binding as in `polybus.connect` (default: the app's own, then POLYBUS_BINDING). The handler is found
+    by the subscription or topic that the request names; `handles` names it for all requests instead.
+
+    Google's requests must bear a token of Google's for one of `audience` and one of `service_account`, as in the push
+    config; `verify` replaces that check, and raises Unverified to refuse. SNS's must be signed by SNS (`verify_sns`
+    replaces that check) and come from a topic whose push subscription the app handles, or from one of `topics` (ARNs);
+    subscriptions of these topics are confirmed. Nothing else is handled.
+
+    An acked message is answered with 2xx, any other with an error, after which the cloud delivers again. `fetch` gets
+    SNS's certificates and confirms. Raises ConfigError for a binding that is missing or wrong, and for one of audience
+    and service_account without the other; MissingExtra where google-auth or cryptography is needed and not installed.
+    """
+    host = Host(app, source, clock)
+    router = Router(app, host.binding, handles)
+    if verify is None and (audience is not None or service_account is not None):
+        verify = GoogleTokens(audience or (), service_account or ())
+    allowed = {*topics, *(router.topics() if host.binding.backend == "aws" else ())}
+    door = None
+    if allowed:
+        checked = verify_sns if verify_sns is not None else SnsSignatures(fetch=fetch, clock=clock)
+        door = SnsDoor(allowed, checked, fetch)
+    return CloudRun(host, router, verify, door)

@@ -1,0 +1,85 @@
+"""Fetching certificates and confirmations over HTTPS, with the standard library."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+__all__ = ["CertificateCache", "Fetch", "Fetched", "Unreachable", "fetch"]
+
+# Seconds for one request. Pub/Sub waits for the ack deadline (10 s at least), SNS 15 s (its developer guide): the
+# answer must still get out.
+TIMEOUT = 5.0
+# Bytes of an answer that are read: certificates take 2 KB each, an XML confirmation less.
+LONGEST = 256 * 1024
+
+
+class Unreachable(Exception):
+    """An address that is needed to verify a request doesn't answer; the sender should try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer to a GET."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+Fetch = Callable[[str], Fetched]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        """Follow none: the host that was checked is the host that answers."""
+        return
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
+def fetch(url: str) -> Fetched:
+    """GET an https address; raises ValueError for any other, Unreachable where nothing answers. Blocks."""
+    if urlsplit(url).scheme != "https":
+        raise ValueError(f"not fetched, because it isn't https: {url}")
+    try:
+        with _opener.open(url, timeout=TIMEOUT) as answer:
+            return Fetched(answer.status, dict(answer.headers), answer.read(LONGEST))
+    except HTTPError as error:
+        with error:
+            return Fetched(error.code, dict(error.headers), b"")
+    except (URLError, OSError) as error:
+        raise Unreachable(f"{url}: {error}") from error
+
+
+class CertificateCache:
+    """A transport for google-auth that asks for certificates as seldom as their sender wants (Cache-Control)."""
+
+    def __init__(self, fetch: Fetch = fetch, now: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
+        self._now = now
+        self._kept: dict[str, tuple[float, Fetched]] = {}
+
+    def __call__(self, url: str, method: str = "GET", **options: Any) -> Fetched:
+        """Answer as google.auth.transport.Request does, for what google-auth asks for keys."""
+        kept = self._kept.get(url)
+        if kept is not None and self._now() < kept[0]:
+            return kept[1]
+        fetched = self._fetch(url)
+        if fetched.status == HTTPStatus.OK:
+            self._kept[url] = (self._now() + _max_age(fetched.headers), fetched)
+        return fetched
+
+
+def _max_age(headers: Mapping[str, str]) -> float:
+    control = next((value for name, value in headers.items() if name.lower() == "cache-control"), "")
+    found = re.search(r"max-age=(\d+)", control)
+    return float(found[1]) if found else 0.0

@@ -1,0 +1,206 @@
+"""Where a function's invocations reach a handler: one delivery in, one verdict out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from enum import Enum
+from typing import Any
+
+from polybus.binding import Entity
+from polybus.bus.consumer import Consumer, Handler
+from polybus.bus.delivery import Delivery, State
+from polybus.bus.options import ConsumerOptions
+from polybus.bus.retry import backoff
+from polybus.clock import Clock, wait_for
+from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
+from polybus.errors import BackendError, Fault, LeaseLost
+from polybus.telemetry import Hooks, LeaseLostEvent, Outcome, Processing, Settled
+
+__all__ = ["Bury", "Inlet", "Verdict"]
+
+_log = logging.getLogger("polybus.serverless")
+
+# Puts a delivery among the dead letters and ends it at its source; a Fault says why that failed.
+Bury = Callable[[DeadLetter[Any]], Awaitable[Fault | None]]
+
+
+class Verdict(Enum):
+    """What becomes of a delivery."""
+
+    DONE = "done"  # acked, or safe among the dead letters: it must not come again
+    AGAIN = "again"  # failed or not handled: it must come again
+    REFUSED = "refused"  # to be dead-lettered, which only the platform can do here
+
+
+class Inlet(Consumer):
+    """A consumer that is handed its deliveries; for one event loop."""
+
+    def __init__(
+        self,
+        source: Entity,
+        handler: Handler,
+        options: ConsumerOptions,
+        *,
+        backend: str,
+        clock: Clock,
+        hooks: Hooks | None,
+    ) -> None:
+        super().__init__(_no_receiver, handler, options)
+        self.source = source
+        self.backend = backend
+        self.clock = clock
+        self.hooks = hooks
+        self._slots = asyncio.Semaphore(options.concurrency)
+        self._stopped = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._deliveries: set[Delivery] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many deliveries are held now."""
+        return len(self._deliveries)
+
+    async def run(self) -> None:
+        """Return once it is drained."""
+        await self._stopped.wait()
+
+    async def drain(self, grace: float | None = None) -> None:
+        """Take no more, and let handlers finish within `grace` seconds; then they are cancelled and come again."""
+        self._drained = True
+        try:
+            await wait_for(self.clock, self._idle.wait(), self._options.grace if grace is None else grace)
+        except TimeoutError:
+            for delivery in list(self._deliveries):
+                delivery.cancel()
+            await self._idle.wait()
+        self._stopped.set()
+
+    async def deliver(self, received: Received[Any], bury: Bury | None = None) -> Verdict:
+        """Have one delivery handled, and return what becomes of it; never raises for what the handler does.
+
+        `received.lease_until` is when the platform ends the invocation: what still runs then is cancelled, and comes
+        again. `bury` dead-letters where that can be done from here; without it a dead letter is REFUSED.
+        """
+        if self._drained:
+            return Verdict.AGAIN
+        attempt = _Attempt(self, bury)
+        delivery = Delivery(attempt, received, self.clock.monotonic())
+        self._count(delivery, 1)
+        timer = self.clock.call_later(received.lease_until - self.clock.monotonic(), lambda: _expire(delivery))
+        try:
+            async with self._slots:
+                if delivery.state is State.HELD:
+                    await self._handle_one(delivery)
+        finally:
+            timer.cancel()
+            self._count(delivery, -1)
+        if delivery.lost:
+            attempt.tell_lost(delivery)
+        return attempt.verdict
+
+    def _count(self, delivery: Delivery, change: int) -> None:
+        (self._deliveries.add if change > 0 else self._deliveries.discard)(delivery)
+        if self.hooks is not None:
+            self.hooks.in_flight(self.source, change)
+        if self._deliveries:
+            self._idle.clear()
+        else:
+            self._idle.set()
+
+    async def _handle_one(self, delivery: Delivery) -> None:
+        error: BaseException | None = None
+        delivery.begin()
+        try:
+            try:
+                await self._handler(delivery)
+            except asyncio.CancelledError as cancelled:
+                error = cancelled
+                if not delivery.absorb_cancel():
+                    raise
+                await delivery.give_back()
+            except Exception as failed:  # noqa: BLE001 - whatever a handler raises is a failed attempt
+                error = failed
+                await delivery.fail(failed)
+            else:
+                if not delivery.settled:
+                    await delivery.ack()
+        except LeaseLost as lost:
+            _log.warning("%s", lost)
+        except BackendError as refused:
+            _log.error("message %s of %r could not be dead-lettered: %s", delivery.id, delivery.source, refused)
+        finally:
+            delivery.end(error)
+
+
+class _Attempt:
+    """What one delivery is settled with; nothing is told to the backend, but for dead letters."""
+
+    def __init__(self, inlet: Inlet, bury: Bury | None) -> None:
+        self.source = inlet.source
+        self.verdict = Verdict.AGAIN
+        self._inlet = inlet
+        self._bury = bury
+
+    async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+        if isinstance(settlement, Ack):
+            self.verdict = Verdict.DONE
+            self._tell(delivery, "ack")
+        elif isinstance(settlement, Nack):
+            self._tell(delivery, "nack")
+        elif self._bury is None:
+            self.verdict = Verdict.REFUSED
+            _log.warning("message %s of %r is refused: %s", delivery.id, delivery.source, settlement.reason)
+            self._tell(delivery, "nack", reason=settlement.reason)
+        else:
+            fault = await self._bury(settlement)
+            self._tell(delivery, "dead_letter", fault, settlement.reason)
+            if fault is not None:
+                raise BackendError(fault)
+            self.verdict = Verdict.DONE
+
+    async def retry(self, delivery: Delivery, delay: float) -> None:
+        self._tell(delivery, "nack")
+
+    def retry_delay(self, attempt: int) -> float:
+        return backoff(self.source.backoff.initial, self.source.backoff.maximum, attempt)
+
+    def check_lease(self, delivery: Delivery) -> None:
+        if delivery.lost:
+            raise LeaseLost(delivery.lost_text())
+
+    def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
+        hooks = self._inlet.hooks
+        if hooks is None:
+            return None
+        return hooks.processing(Processing(self._inlet.backend, self.source, delivery.message, delivery.attempt))
+
+    def _tell(
+        self, delivery: Delivery, outcome: Outcome, fault: Fault | None = None, reason: str | None = None
+    ) -> None:
+        if self._inlet.hooks is not None:
+            duration = self._inlet.clock.monotonic() - delivery.received_at
+            backend, message = self._inlet.backend, delivery.message
+            self._inlet.hooks.settled(
+                Settled(backend, self.source, message, delivery.attempt, outcome, duration, fault, reason)
+            )
+
+    def tell_lost(self, delivery: Delivery) -> None:
+        self.verdict = Verdict.AGAIN
+        self._tell(delivery, "lease_lost")
+        if self._inlet.hooks is not None:
+            event = LeaseLostEvent(self._inlet.backend, self.source, delivery.message, delivery.attempt)
+            self._inlet.hooks.lease_lost(event)
+
+
+def _expire(delivery: Delivery) -> None:
+    if delivery.state is State.HELD:
+        delivery.state = State.LOST
+        delivery.cancel()
+
+
+async def _no_receiver() -> Any:
+    raise AssertionError("an inlet receives nothing by itself")

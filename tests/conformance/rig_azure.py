@@ -1,0 +1,79 @@
+"""The rig of the Azure backend: azure-servicebus, against the local Service Bus server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from polybus.binding import Binding, Entity, Kind
+from polybus.localcloud.server import ThreadedServer
+from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.localcloud.servicebus.realise import realise
+from polybus.plan.azure import AzureSettings, plan
+from polybus.plan.check import check
+from polybus.testing.rig import BaseRig, Refusal
+from polybus.topology.limits import AZURE
+from polybus.topology.model import Topology
+
+
+class AzureRig(BaseRig):
+    name = "azure"
+    refuses = frozenset({Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE})
+    max_message = AZURE.default_message_bytes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._server: ThreadedServer | None = None
+        self._connection_string = ""
+
+    async def realise(self, topology: Topology) -> Binding:
+        server = ServiceBusServer(clock=self.clock)
+        self._server = ThreadedServer(server)
+        self._server.start()
+        os.environ.update(server.env())
+        self._connection_string = server.connection_string()
+        return await asyncio.to_thread(
+            realise,
+            plan(topology, AzureSettings()),
+            connection_string=self._connection_string,
+            ca_file=server.certificate,
+        )
+
+    async def drop(self) -> None:
+        if self._server is not None:
+            for name in self._server.server.env():
+                os.environ.pop(name, None)
+            await asyncio.to_thread(self._server.stop)
+
+    def check(self, topology: Topology) -> Sequence[str]:
+        findings = check(topology, "azure")
+        return [f"{finding.path}: {finding.found}" for finding in findings if finding.severity == "error"]
+
+    async def publish_foreign(
+        self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
+    ) -> None:
+        message = ServiceBusMessage(body, application_properties={**attributes} or None, session_id=ordering_key)
+        async with ServiceBusClient.from_connection_string(self._connection_string) as client:
+            topic = target.kind is Kind.TOPIC
+            sender = client.get_topic_sender(target.address) if topic else client.get_queue_sender(target.address)
+            async with sender:
+                await sender.send_messages(message)
+
+    async def receive_foreign(self, source: Entity) -> tuple[bytes, Mapping[str, str]]:
+        async with (
+            ServiceBusClient.from_connection_string(self._connection_string) as client,
+            client.get_queue_receiver(source.address) as receiver,
+        ):
+            [message] = await receiver.receive_messages(max_message_count=1, max_wait_time=10)
+            await receiver.complete_message(message)
+            found = message.application_properties or {}
+            attributes = {_text(name): _text(value) for name, value in found.items()}
+            return b"".join(message.body), attributes
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

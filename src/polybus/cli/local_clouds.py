@@ -78,7 +78,20 @@ def _realise_gcp(plan: Any, server: Any) -> Binding:
     return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
 
 
+def _plan_azure(topology: Topology) -> Any:
+    from polybus.plan.azure import AzureSettings, plan
+
+    return plan(topology, AzureSettings())
+
+
+def _realise_azure(plan: Any, server: Any) -> Binding:
+    from polybus.localcloud.servicebus.realise import realise
+
+    return realise(plan, connection_string=server.connection_string(), ca_file=server.certificate)
+
+
 LOCAL_CLOUDS: Mapping[str, LocalCloud] = {
     "aws": LocalCloud(("boto3",), _plan_aws, _realise_aws),
+    "azure": LocalCloud(("azure.servicebus", "aiohttp"), _plan_azure, _realise_azure),
     "gcp": LocalCloud(("google.pubsub_v1",), _plan_gcp, _realise_gcp),
 }

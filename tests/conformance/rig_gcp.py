@@ -17,7 +17,7 @@ from polybus.localcloud.pubsub.realise import realise
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import ThreadedServer
 from polybus.plan.check import check
-from polybus.plan.gcp import GcpSettings, plan
+from polybus.plan.gcp import GcpPlan, GcpSettings, plan
 from polybus.testing.rig import BaseRig, Refusal
 from polybus.topology.limits import GCP
 from polybus.topology.model import Topology
@@ -42,16 +42,24 @@ class GcpRig(BaseRig):
         self._server.start()
         return f"{server.host}:{server.port}"
 
+    def plan(self, topology: Topology) -> GcpPlan:
+        """Plan what `realise` makes."""
+        return plan(topology, GcpSettings(project=PROJECT))
+
     async def realise(self, topology: Topology) -> Binding:
         endpoint = await self.start()
         self._channel = grpc.insecure_channel(endpoint)
-        planned = plan(topology, GcpSettings(project=PROJECT))
+        planned = self.plan(topology)
         made = await asyncio.to_thread(realise, planned, endpoint=endpoint, project=PROJECT)
         return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
 
     async def drop(self) -> None:
         if self._channel is not None:
             self._channel.close()
+        await self.end()
+
+    async def end(self) -> None:
+        """Stop the server."""
         if self._server is not None:
             await asyncio.to_thread(self._server.stop)
 

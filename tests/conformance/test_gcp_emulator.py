@@ -1,0 +1,65 @@
+"""The part of the suite that Google's own Pub/Sub emulator supports, and a line that names what it lacks.
+
+Where the emulator isn't on the machine, the line says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+import pytest
+
+from polybus.testing.conformance import Conformance
+
+from .rig_gcp_emulator import JAR, WHY_NOT, EmulatorRig
+
+# What the emulator lacks, and the tests that show it.
+LACKS = {
+    "filters": ("test_D8_filters", "test_D13_no_other", "test_D13_a_filter"),
+    "dead-letter forwarding": ("test_D6_the_backend_itself",),
+}
+# Tests that wait for 20 seconds of the machine's clock each; shorter ones prove the same of the emulator.
+LONG = ("test_D13_it_can_be_buried_and_redriven_again_and_again", "test_D13_a_letter_comes_back_as_it_was")
+# Tests that move time: the emulator runs on the machine's own clock.
+MOVES_TIME = ("env.advance(", "env.keep(", "self._crash(")
+
+TESTS = {name: member for name, member in inspect.getmembers(Conformance) if name.startswith("test_")}
+
+
+def lacking(name: str) -> bool:
+    return name.startswith(tuple(test for tests in LACKS.values() for test in tests))
+
+
+def moves_time(test: Any) -> bool:
+    source = inspect.getsource(inspect.unwrap(test))
+    return any(call in source for call in MOVES_TIME)
+
+
+RUN = [name for name, test in TESTS.items() if not lacking(name) and not moves_time(test) and name not in LONG]
+
+
+if JAR is not None:
+
+    class TestGoogleEmulator(Conformance):
+        rig = EmulatorRig
+
+    for each in TESTS:
+        if each not in RUN:
+            setattr(TestGoogleEmulator, each, None)
+
+
+def test_what_the_emulator_lacks_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(RUN) > len(TESTS) / 2
+    assert set(LONG) <= set(TESTS)
+    assert all(any(name.startswith(test) for name in TESTS) for tests in LACKS.values() for test in tests)
+    with capsys.disabled():
+        if JAR is None:
+            print(f"\nConformance on Google's Pub/Sub emulator: not run, {WHY_NOT}")
+        else:
+            later = sum(not lacking(name) and moves_time(test) for name, test in TESTS.items())
+            print(
+                f"\nConformance on {os.path.basename(JAR)}: {len(RUN)} of {len(TESTS)} tests; it lacks "
+                f"{', '.join(LACKS)}, and a clock to move ({later} tests)"
+            )

@@ -151,7 +151,8 @@ def _sqlite(report: Report, folder: Path) -> None:
             Contender(peers.raw(1), lambda: peers.raw_put(next(files), few, 1)),
         ],
         note="With one task there is nothing to share a transaction with: that row is what polybus costs where it "
-        "can't batch, the way to its writer's thread and back included. A service that handles requests is the first row.",
+        "can't batch, the way to its writer's thread and back included. The first row is a service that handles "
+        "requests, or messages, side by side.",
     )
 
 

@@ -2,58 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from polybus.cli import options
+from polybus.cli.changes import ADVICE, changes_between, print_losses
 from polybus.cli.output import note, print_json
 from polybus.cli.text import wrapped
 
 if TYPE_CHECKING:
+    from polybus.plan.diff import Change
     from polybus.plan.findings import Finding
+    from polybus.topology.model import Topology
 
 __all__ = ["command"]
 
 
 def command(
     topology: options.TopologyFile = None,
+    *,
     cloud: options.Cloud = options.CloudName.ALL,
     stack: options.Stack = "",
     notes: Annotated[bool, typer.Option("--notes/--no-notes", help="Show what is only done differently.")] = True,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="OLD",
+            help="Refuse what would lose messages where this topology is deployed.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_replace: Annotated[
+        bool, typer.Option("--allow-replace", help="With --against: show what would be lost, and accept it.")
+    ] = False,
+    live: Annotated[bool, typer.Option("--live", help="Compare with what the cloud has, by the binding.")] = False,
+    binding: options.Binding = None,
     json: options.Json = False,
 ) -> None:
     """Say whether each cloud can realise a topology.
 
     Exits with 1 where a cloud refuses something, and names the place in the file, the limit and what works instead.
+    With --live, asks the binding's cloud instead what it has, and exits with 1 where that is not as declared.
     """
-    from polybus.plan.check import check
-    from polybus.plan.findings import Severity
     from polybus.topology.file import load
 
     declared = load(options.find_topology(topology))
-    findings = {name: check(declared, name, stack=stack) for name in cloud.clouds}
-    errors = {name: sum(finding.severity is Severity.ERROR for finding in found) for name, found in findings.items()}
-    if json:
-        clouds = {
-            name: {"ok": not errors[name], "findings": [asdict(it) for it in found]} for name, found in findings.items()
-        }
-        print_json({"topology": declared.source, "ok": not any(errors.values()), "clouds": clouds})
-    else:
-        for name, found in findings.items():
-            print(f"{name}: {_verdict(errors[name])}")
-            for finding in found:
-                if notes or finding.severity is Severity.ERROR:
-                    _print(finding)
-    if any(errors.values()):
-        if not json:
-            note(f"polybus: {declared.source}: refused by {', '.join(name for name in errors if errors[name])}")
+    if live:
+        if against is not None:
+            raise options.refuse("compares files, --live asks the cloud: one of the two", "--against")
+        _live(declared, binding, stack, json=json)
+        return
+    if binding is not None:
+        raise options.refuse("only --live asks the cloud", "--binding")
+    old = None if against is None else load(against)
+    _check(declared, cloud.clouds, stack, old, accept=allow_replace, notes=notes, json=json)
+
+
+def _live(declared: Topology, binding: str | None, stack: str, *, json: bool) -> None:
+    import asyncio
+
+    from polybus.cli.live import compare, report
+
+    found = asyncio.run(compare(declared, binding, stack))
+    report(found, json=json)
+    if found.drifts:
         raise typer.Exit(1)
 
 
-def _verdict(errors: int) -> str:
-    return f"refused, {errors} problem{'s' if errors > 1 else ''}" if errors else "ok"
+def _check(
+    declared: Topology,
+    clouds: Sequence[str],
+    stack: str,
+    against: Topology | None,
+    *,
+    accept: bool,
+    notes: bool,
+    json: bool,
+) -> None:
+    from polybus.plan.check import check
+    from polybus.plan.findings import Severity
+
+    findings = {name: check(declared, name, stack=stack) for name in clouds}
+    errors = {name: sum(finding.severity is Severity.ERROR for finding in found) for name, found in findings.items()}
+    losses = {name: _losses(against, declared, name, stack) for name in clouds if not errors[name]}
+    lost = [name for name, found in losses.items() if found and not accept]
+    refused = [name for name in errors if errors[name]]
+    if json:
+        told = {name: _plain(errors[name], found, losses.get(name, [])) for name, found in findings.items()}
+        print_json({"topology": declared.source, "ok": not refused and not lost, "clouds": told})
+    else:
+        for name, found in findings.items():
+            print(f"{name}: {_verdict(errors[name], len(losses.get(name, ())))}")
+            for finding in found:
+                if notes or finding.severity is Severity.ERROR:
+                    _print(finding)
+            print_losses(losses.get(name, ()))
+        if lost:
+            print(wrapped(f"instead: {ADVICE}", "    "))
+    if refused and not json:
+        note(f"polybus: {declared.source}: refused by {', '.join(refused)}")
+    if lost and not json:
+        note(f"polybus: {declared.source}: would lose messages on {', '.join(lost)}")
+    if refused or lost:
+        raise typer.Exit(1)
+
+
+def _losses(old: Topology | None, new: Topology, cloud: str, stack: str) -> list[Change]:
+    """List what would be lost; nothing where the old topology can't have been there."""
+    from polybus.errors import UnsupportedFeature
+    from polybus.plan.diff import lossy
+
+    if old is None:
+        return []
+    try:
+        return lossy(changes_between(old, new, cloud, stack))
+    except UnsupportedFeature:
+        note(f"polybus: {old.source}: {cloud} refuses it, so nothing of it can be lost there")
+        return []
+
+
+def _plain(errors: int, findings: Sequence[Finding], losses: Sequence[Change]) -> Mapping[str, Any]:
+    return {
+        "ok": not errors,
+        "findings": [asdict(finding) for finding in findings],
+        "losses": [asdict(change) for change in losses],
+    }
+
+
+def _verdict(errors: int, losses: int) -> str:
+    if errors:
+        return f"refused, {errors} problem{'s' if errors > 1 else ''}"
+    return f"ok, and {losses} change{'s' if losses > 1 else ''} would lose messages" if losses else "ok"
 
 
 def _print(finding: Finding) -> None:

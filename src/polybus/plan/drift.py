@@ -1,0 +1,155 @@
+"""Whether a cloud has what was planned: what is missing, what is set differently, what nobody planned.
+
+Reading is the backends' (`backends/<cloud>/live.py`), comparing is here, on plain values: what was read is given in the
+plan's words, by the same types and property names. What the stack's configuration alone decides (whose key encrypts,
+further tags, which principal a service is) is not in a topology, so it isn't compared; `unread` tells what else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from polybus.plan.drift_rules import RULES, Rules
+from polybus.plan.names import physical_name
+from polybus.plan.table import physical_of, text_of
+from polybus.plan.values import Ref, Resource, resolve
+
+__all__ = ["Difference", "Drift", "DriftKind", "Observed", "Result", "compare", "stack_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One resource as the cloud has it.
+
+    `name` is its logical name in the plan, where the binding says which it is; None has it found by what it is.
+    `properties` of None says that it was looked for and isn't there. `outputs` are what other resources refer to.
+    `shared` marks what may well be another's, so that it is no surprise.
+    """
+
+    type: str
+    name: str | None
+    address: str
+    properties: Mapping[str, Any] | None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    shared: bool = False
+
+
+class DriftKind(StrEnum):
+    MISSING = "missing"
+    CHANGED = "changed"
+    EXTRA = "extra"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One property: as planned and as found; "" stands for not set."""
+
+    property: str
+    planned: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One resource that is not as planned; `entry` is "" for what nobody planned."""
+
+    kind: DriftKind
+    resource: str
+    entry: str
+    address: str
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was found; `compared` counts planned resources, `unread` those that weren't asked for, by their kind."""
+
+    drifts: tuple[Drift, ...]
+    compared: int
+    unread: Mapping[str, int]
+
+
+def compare(resources: Sequence[Resource], observed: Iterable[Observed]) -> Result:
+    """Compare a plan's resources with what a cloud has; drifts in the plan's order, then what nobody planned."""
+    comparison = _Comparison(tuple(observed))
+    unread: dict[str, int] = {}
+    drifts: list[Drift] = []
+    compared = 0
+    for resource in resources:
+        if resource.type in RULES:
+            compared += 1
+            drifts.extend(comparison.of(resource))
+        elif resource.kind != "lookup":
+            unread[resource.kind] = unread.get(resource.kind, 0) + 1
+    return Result((*drifts, *comparison.extra()), compared, unread)
+
+
+def stack_of(bus: str, physical: Mapping[str, str]) -> str:
+    """Find the stack in physical names, by the entry of each; "" where they have none, or are all cut."""
+    for entry, name in physical.items():
+        middle = name.removeprefix(f"{bus}-").removesuffix(f"-{entry}")
+        if len(bus) + len(middle) + len(entry) + 2 == len(name):
+            return middle
+        if name == physical_name(bus, entry, longest=len(name)):
+            return ""
+    return ""
+
+
+class _Comparison:
+    """Finds for each planned resource what the cloud has of it."""
+
+    def __init__(self, observed: Sequence[Observed]) -> None:
+        self._named = {(item.type, item.name): item for item in observed if item.name is not None}
+        self._unnamed = [item for item in observed if item.name is None]
+        self._outputs: dict[str, dict[str, str]] = {}
+        for (_, name), item in self._named.items():
+            self._outputs.setdefault(str(name), {}).update(item.outputs)
+
+    def of(self, resource: Resource) -> Iterator[Drift]:
+        rules = RULES[resource.type]
+        planned = resolve(resource.properties, self._find)
+        found = self._take(resource, rules, planned)
+        entry = resource.entry.removeprefix("$.")
+        if found is None or found.properties is None:
+            address = physical_of(resource) if found is None else found.address
+            yield Drift(DriftKind.MISSING, resource.kind, entry, address)
+            return
+        differences = tuple(_differences(rules, planned, found.properties))
+        if differences:
+            yield Drift(DriftKind.CHANGED, resource.kind, entry, found.address, differences)
+
+    def extra(self) -> Iterator[Drift]:
+        """List what was found and not taken by any planned resource."""
+        for item in (*self._named.values(), *self._unnamed):
+            if item.properties is not None and not item.shared:
+                yield Drift(DriftKind.EXTRA, RULES[item.type].kind, "", item.address)
+
+    def _find(self, ref: Ref) -> str:
+        """Give an output; of what isn't there it stays the reference, which is like nothing that the cloud has."""
+        return self._outputs.get(ref.resource, {}).get(ref.output, str(ref))
+
+    def _take(self, resource: Resource, rules: Rules, planned: Mapping[str, Any]) -> Observed | None:
+        named = self._named.pop((resource.type, resource.name), None)
+        if named is not None or not rules.identity:
+            return named
+        for item in self._unnamed:
+            if item.type == resource.type and rules.same(planned, item.properties or {}):
+                self._unnamed.remove(item)
+                return item
+        return None
+
+
+def _differences(rules: Rules, planned: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[Difference]:
+    # What isn't there yet as it will be tells only why.
+    compared = {"status": rules.compared["status"]} if "status" in found else rules.compared
+    for name, same in compared.items():
+        wanted, there = rules.value(name, planned), rules.value(name, found)
+        if not same(wanted, there):
+            yield Difference(name, _text(wanted), _text(there))
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else text_of(value)

@@ -1,0 +1,102 @@
+"""Which properties of a cloud's resources are compared with a plan, and when two values mean the same.
+
+Only what an API gives back and a topology decides. The defaults are those that each cloud fills in by itself; sources:
+the API references of SQS (SetQueueAttributes), SNS (SetTopicAttributes, Subscribe), Pub/Sub and Service Bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from polybus.plan import same
+from polybus.plan.same import Same
+
+__all__ = ["RULES", "Rules"]
+
+_Derive: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How one type of resource is compared.
+
+    `kind` names one that nobody planned. `identity` are the properties that tell one from another of its type, where
+    the binding has no address of it. `derived` gives what is compared instead of the properties that it is made of.
+    """
+
+    kind: str
+    compared: Mapping[str, Same]
+    identity: Mapping[str, Same] = field(default_factory=dict)
+    derived: Mapping[str, _Derive] = field(default_factory=dict)
+
+    def value(self, name: str, properties: Mapping[str, Any]) -> Any:
+        """Give a property, or what is derived under that name."""
+        derive = self.derived.get(name)
+        return derive(properties) if derive else properties.get(name)
+
+    def same(self, planned: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+        """Tell whether both are the same resource."""
+        return all(alike(planned.get(name), found.get(name)) for name, alike in self.identity.items())
+
+
+def _encrypted(properties: Mapping[str, Any]) -> str:
+    """Tell whether it is encrypted; with whose key is the stack's to say."""
+    managed = same.flag(properties.get("sqs_managed_sse_enabled"))
+    return "on" if properties.get("kms_master_key_id") or managed else "off"
+
+
+_ENCRYPTION: Mapping[str, _Derive] = {"encryption": _encrypted}
+_FIFO: Mapping[str, Same] = {"content_based_deduplication": same.flags}
+
+_AWS = {
+    "aws:sns/topic:Topic": Rules(
+        "topic",
+        {
+            "name": same.texts,
+            "fifo_topic": same.flags,
+            **_FIFO,
+            "fifo_throughput_scope": same.texts,
+            "maximum_message_size": same.numbers(262_144),
+            "encryption": same.at_least_on,
+            "tags": same.tags,
+        },
+        derived=_ENCRYPTION,
+    ),
+    "aws:sqs/queue:Queue": Rules(
+        "queue",
+        {
+            "name": same.texts,
+            "fifo_queue": same.flags,
+            **_FIFO,
+            "deduplication_scope": same.texts,
+            "fifo_throughput_limit": same.texts,
+            "visibility_timeout_seconds": same.numbers(30),
+            "message_retention_seconds": same.numbers(345_600),
+            "receive_wait_time_seconds": same.numbers(0),
+            "max_message_size": same.numbers(1_048_576),
+            "delay_seconds": same.numbers(0),
+            "encryption": same.at_least_on,
+            "tags": same.tags,
+        },
+        derived=_ENCRYPTION,
+    ),
+    "aws:sns/topicSubscription:TopicSubscription": Rules(
+        "subscription",
+        {
+            "raw_message_delivery": same.flags,
+            "filter_policy": same.documents,
+            "redrive_policy": same.policies,
+            "delivery_policy": same.delivery_policies,
+            "status": same.texts,  # of one that waits for its endpoint's consent
+        },
+        identity={"topic": same.texts, "protocol": same.texts, "endpoint": same.texts},
+    ),
+    "aws:sns/topicPolicy:TopicPolicy": Rules("access", {"policy": same.policies}),
+    "aws:sqs/queuePolicy:QueuePolicy": Rules("access", {"policy": same.policies}),
+    "aws:sqs/redrivePolicy:RedrivePolicy": Rules("redrive", {"redrive_policy": same.policies}),
+    "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": Rules("redrive", {"redrive_allow_policy": same.policies}),
+}
+
+RULES: Mapping[str, Rules] = {**_AWS}

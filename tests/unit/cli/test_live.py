@@ -1,0 +1,238 @@
+"""`polybus check --live` on the local AWS server: it tells exactly what is not as declared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import msgspec
+import pytest
+
+from polybus.binding import Binding
+from polybus.clock import SystemClock
+from polybus.localcloud.aws.realise import realise
+from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.server import ThreadedServer
+from polybus.plan.aws import AwsSettings, plan
+from polybus.topology.file import load
+
+TOPOLOGY = """
+[bus]
+name = "shop"
+
+[topics.orders]
+ordered = true
+
+[topics.news]
+
+[subscriptions.billing]
+topic = "orders"
+filter = 'region in ("eu", "uk") and not exists(test)'
+
+[subscriptions.reader]
+topic = "news"
+
+[queues.jobs]
+lease = "30s"
+
+[services.worker]
+consumes = ["billing", "jobs"]
+
+[alarms]
+"""
+PUSH = """
+[subscriptions.hook]
+topic = "news"
+push = { https = "https://example.com/hook", raw = true }
+
+[subscriptions.mailer]
+topic = "news"
+push = { function = "mailer" }
+"""
+
+
+class Account:
+    """A realised topology, and boto3's clients to change what is there."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        self.topology = folder / "polybus.toml"
+        self.endpoint = endpoint
+        self.realise(TOPOLOGY)
+        self.sns: Any = boto3.client("sns", endpoint_url=endpoint)
+        self.sqs: Any = boto3.client("sqs", endpoint_url=endpoint)
+
+    def realise(self, text: str) -> None:
+        """Make what a topology declares, and write its binding where commands find it."""
+        self.topology.write_text(text)
+        functions = {"mailer": "arn:aws:lambda:us-east-1:000000000000:function:mailer"}
+        settings = AwsSettings(stack="dev", region="us-east-1", functions=functions)
+        made = realise(plan(load(self.topology), settings), endpoint=self.endpoint)
+        self.binding = msgspec.structs.replace(made, settings={**made.settings, "endpoint": self.endpoint})
+        (self.topology.parent / "polybus.binding.json").write_text(self.binding.to_json())
+
+    def subscription(self, topic: str, protocol: str = "sqs") -> str:
+        arn = self.binding.topics[topic].address
+        found = self.sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
+        return next(item["SubscriptionArn"] for item in found if item["Protocol"] == protocol)
+
+    def set(self, url: str, **attributes: str) -> None:
+        self.sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "local")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.chdir(tmp_path)
+    server = AwsServer(clock=SystemClock())
+    running = ThreadedServer(server)
+    running.start()
+    made = Account(tmp_path, f"http://{server.host}:{server.port}")
+    yield made
+    made.sns.close()
+    made.sqs.close()
+    running.stop()
+
+
+def drifts(cli: Callable) -> list[tuple[str, str, str, list[str]]]:
+    """Give what `check --live` found as kind, resource, entry, and the names of what differs."""
+    result = cli("check", "--live", "--json")
+    found = result.json()
+    assert result.code == (0 if found["ok"] else 1)
+    return [
+        (drift["kind"], drift["resource"], drift["entry"], [edit["property"] for edit in drift["differences"]])
+        for drift in found["drifts"]
+    ]
+
+
+def test_what_was_just_made_is_as_declared(cli: Callable, account: Account) -> None:
+    result = cli("check", "--live")
+    assert result.code == 0, result.out
+    assert result.out == "aws: 24 resources are as declared\n"
+    assert result.err.startswith("polybus: not compared, only Pulumi reads it")
+    found = cli("check", "--live", "--json").json()
+    assert (found["ok"], found["stack"]) == (True, "dev")
+    assert set(found["not_compared"]) == {"alarm", "dashboard"}
+
+
+def test_an_attribute_of_a_queue(cli: Callable, account: Account) -> None:
+    account.set(account.binding.queues["jobs"].address, VisibilityTimeout="31", ReceiveMessageWaitTimeSeconds="0")
+    result = cli("check", "--live")
+    assert result.code == 1
+    assert "visibility_timeout_seconds: planned 30, found 31" in result.out
+    assert "receive_wait_time_seconds: planned 20, found 0" in result.out
+    assert result.out.count("changed") == 1
+    assert "1 thing is not as declared" in result.err
+
+
+def test_a_filter_policy_that_is_gone(cli: Callable, account: Account) -> None:
+    arn = account.subscription("orders")
+    account.sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName="FilterPolicy", AttributeValue="{}")
+    assert drifts(cli) == [("changed", "delivery", "subscriptions.billing", ["filter_policy"])]
+
+
+def test_a_filter_policy_that_is_only_written_otherwise(cli: Callable, account: Account) -> None:
+    again = json.dumps({"test": [{"exists": False}], "region": ["uk", "eu"]}, indent=4)
+    arn = account.subscription("orders")
+    account.sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName="FilterPolicy", AttributeValue=again)
+    assert drifts(cli) == []
+
+
+def test_a_subscription_that_was_deleted(cli: Callable, account: Account) -> None:
+    account.sns.unsubscribe(SubscriptionArn=account.subscription("news"))
+    assert drifts(cli) == [("missing", "delivery", "subscriptions.reader", [])]
+
+
+def test_a_subscription_that_nobody_planned(cli: Callable, account: Account) -> None:
+    url = account.sqs.create_queue(QueueName="foreign")["QueueUrl"]
+    arn = account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    account.sns.subscribe(TopicArn=account.binding.topics["news"].address, Protocol="sqs", Endpoint=arn)
+    assert drifts(cli) == [("extra", "subscription", "", [])]
+    assert f"sqs:{arn}" in cli("check", "--live").out
+
+
+def test_a_queue_that_was_deleted(cli: Callable, account: Account) -> None:
+    account.sqs.delete_queue(QueueUrl=account.binding.queues["jobs"].dead_letter)
+    found = drifts(cli)
+    assert ("missing", "dead letters", "queues.jobs", []) in found
+    assert {entry for _, _, entry, _ in found} == {"queues.jobs"}
+    assert {kind for kind, *_ in found} == {"missing"}
+
+
+def test_access_that_was_widened(cli: Callable, account: Account) -> None:
+    url = account.binding.queues["jobs"].address
+    attributes = account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
+    policy = json.loads(attributes["Policy"])
+    open_ = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
+    account.set(url, Policy=json.dumps({**policy, "Statement": [*policy["Statement"], open_]}))
+    assert drifts(cli) == [("changed", "access", "queues.jobs", ["policy"])]
+
+
+def test_a_redrive_policy_and_encryption_that_were_taken_away(cli: Callable, account: Account) -> None:
+    url = account.binding.queues["jobs"].address
+    account.set(url, RedrivePolicy="", SqsManagedSseEnabled="false")
+    assert drifts(cli) == [
+        ("changed", "queue", "queues.jobs", ["encryption"]),
+        ("missing", "redrive", "queues.jobs", []),
+    ]
+
+
+def test_what_waits_for_its_endpoints_consent_delivers_nothing_yet(cli: Callable, account: Account) -> None:
+    account.realise(TOPOLOGY.replace("[alarms]", '[alarms]\nnotify = { email = "ops@example.com" }') + PUSH)
+    assert drifts(cli) == [
+        ("changed", "push", "subscriptions.hook", ["status"]),
+        ("changed", "alarm", "alarms", ["status"]),
+    ]
+    account.sns.unsubscribe(SubscriptionArn=account.subscription("news", "lambda"))
+    assert ("missing", "push", "subscriptions.mailer", []) in drifts(cli)
+
+
+def test_more_tags_are_no_drift_but_ours_are_needed(cli: Callable, account: Account) -> None:
+    url = account.binding.queues["jobs"].address
+    account.sqs.tag_queue(QueueUrl=url, Tags={"cost": "7"})
+    assert drifts(cli) == []
+    account.sqs.untag_queue(QueueUrl=url, TagKeys=["polybus-bus"])
+    assert drifts(cli) == [("changed", "queue", "queues.jobs", ["tags"])]
+
+
+def test_what_bears_our_tags_and_is_not_planned(cli: Callable, account: Account) -> None:
+    tags = {"polybus-bus": "shop", "polybus-stack": "dev"}
+    account.sqs.create_queue(QueueName="shop-dev-old", tags=tags)
+    account.sqs.create_queue(QueueName="shop-prod-old", tags={**tags, "polybus-stack": "prod"})
+    account.sns.create_topic(Name="shop-dev-old", Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    assert drifts(cli) == [("extra", "topic", "", []), ("extra", "queue", "", [])]
+
+
+def test_an_entry_that_was_declared_since_and_one_that_no_longer_is(cli: Callable, account: Account) -> None:
+    account.topology.write_text(TOPOLOGY.replace("queues.jobs", "queues.tasks").replace('"jobs"', '"tasks"'))
+    found = drifts(cli)
+    assert ("missing", "queue", "queues.tasks", []) in found
+    assert ("extra", "queue", "", []) in found
+    assert {kind for kind, *_ in found} == {"missing", "extra"}
+    assert "made from another topology" in cli("check", "--live").err
+
+
+def test_a_wrong_stack_is_seen(cli: Callable, account: Account) -> None:
+    result = cli("check", "--live", "--stack", "prod", "--json")
+    assert result.code == 1
+    assert {edit["planned"] for drift in result.json()["drifts"] for edit in drift["differences"]} >= {"shop-prod-jobs"}
+
+
+def test_an_embedded_store_has_no_cloud(cli: Callable, shop: Any) -> None:
+    result = cli("check", "--live")
+    assert (result.code, result.out) == (1, "")
+    assert "the sqlite backend has no cloud to compare with" in result.err
+
+
+def test_no_server(cli: Callable, account: Account) -> None:
+    binding = Binding.from_file(account.topology.parent / "polybus.binding.json")
+    gone = msgspec.structs.replace(binding, settings={**binding.settings, "endpoint": "http://127.0.0.1:9"})
+    (account.topology.parent / "gone.json").write_text(gone.to_json())
+    result = cli("check", "--live", "--binding", "gone.json")
+    assert (result.code, result.out) == (1, "")
+    assert "unavailable" in result.err
+    assert result.err.count("\n") == 1

@@ -55,12 +55,12 @@ class Clients:
         return self._made[service]
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run a blocking call in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._calls, call)
+        """Run a blocking call in a thread; what it raises names its queue or topic in a note."""
+        return await asyncio.get_running_loop().run_in_executor(self._calls, _noted, call)
 
     async def poll(self, call: Callable[[], T]) -> T:
-        """Run a call that may wait for long in a thread for such."""
-        return await asyncio.get_running_loop().run_in_executor(self._polls, call)
+        """Run a call that may wait for long in a thread for such; else like `run`."""
+        return await asyncio.get_running_loop().run_in_executor(self._polls, _noted, call)
 
     def _make(self, service: str) -> Any:
         import boto3
@@ -93,6 +93,16 @@ class Clients:
         self._polls.shutdown(wait=False)
         for client in self._made.values():
             client.close()
+
+
+def _noted(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except Exception as error:
+        given = call.keywords if isinstance(call, partial) else {}
+        if (address := given.get("QueueUrl") or given.get("TopicArn")) is not None:
+            error.add_note(address)
+        raise
 
 
 def _encode_form(params: dict[str, Any], **_: Any) -> None:

@@ -122,6 +122,8 @@ def _client_error(error: boto.ClientError) -> Fault:
     code = str(details.get("Code", ""))
     kind = _kind(code, metadata.get("HTTPStatusCode"))
     text = f"{error.operation_name}: {details.get('Message') or code}"
+    if kind is FaultKind.NOT_FOUND:
+        text = " ".join((text, *getattr(error, "__notes__", ())))  # AWS doesn't say which one; the clients note it
     return _advised(kind, text, code, _retry_after(metadata.get("HTTPHeaders", {})))
 
 

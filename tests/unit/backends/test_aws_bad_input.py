@@ -160,7 +160,7 @@ async def test_a_right_that_is_missing_is_named_with_its_resource(bus: polybus.B
         assert part in fault.detail  # in small letters, as SQS says it
     fault = await failed(bus, "orders")
     assert fault.kind is FaultKind.DENIED
-    for part in ("sns:Publish", "arn:aws:sns:us-east-1:000000000000:shop-orders"):
+    for part in ("SNS:Publish", "arn:aws:sns:us-east-1:000000000000:shop-orders"):
         assert part in fault.detail
     allow(server, "sqs:SendMessage")
     with pytest.raises(BackendError, match=r"sqs:receivemessage on resource: arn:aws:sqs.*shop-billing"):

@@ -1,0 +1,262 @@
+"""What SNS and SQS carry: docs/wire.md, held to byte by byte, and that nothing changes on the way."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polybus.backends.aws.wire import decode, encode
+from polybus.binding import Entity, Kind
+from polybus.driver import Outgoing, Prepared
+from polybus.errors import Fault, FaultKind
+from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.server import running_in_thread
+from polybus.message import Message
+
+QUEUE = Entity(kind=Kind.QUEUE, name="jobs", address="url", dead_letter="letters")
+TOPIC = Entity(kind=Kind.TOPIC, name="orders", address="arn", filter_attributes=("region",))
+FIFO = Entity(kind=Kind.QUEUE, name="keyed", address="url.fifo", dead_letter="letters.fifo", ordered=True)
+ID = "0b6f2a4e-8d65-4c1b-9f0e-6f3f3c9d1a77"
+
+
+def sent(message: Message, target: Entity = QUEUE, **more: Any) -> Prepared[Any]:
+    prepared = encode(Outgoing(message), target, **more)
+    assert isinstance(prepared, Prepared), prepared
+    return prepared
+
+
+def refused(message: Message, target: Entity = QUEUE) -> Fault:
+    fault = encode(Outgoing(message), target)
+    assert isinstance(fault, Fault)
+    return fault
+
+
+def reserved(prepared: Prepared[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(prepared.wire.attributes["polybus"]["StringValue"])
+    return found
+
+
+def received(prepared: Prepared[Any], group: str | None = None) -> dict[str, Any]:
+    """What SQS would give for it."""
+    system = {"SentTimestamp": "1763830000123", "ApproximateReceiveCount": "1"}
+    if group is not None:
+        system["MessageGroupId"] = group
+    return {
+        "MessageId": "of-sqs",
+        "Body": prepared.wire.body,
+        "MessageAttributes": prepared.wire.attributes,
+        "Attributes": system,
+    }
+
+
+def test_text_travels_as_it_is() -> None:
+    prepared = sent(
+        Message('{"total": 9.5, "name": "Zoë"}'.encode(), {"region": "eu"}, None, ID, None, "application/json")
+    )
+    assert prepared.wire.body == '{"total": 9.5, "name": "Zoë"}'
+    assert prepared.wire.attributes["region"] == {"DataType": "String", "StringValue": "eu"}
+    assert reserved(prepared) == {"i": ID, "c": "j"}
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"a\x00b", b"\x1b[0m", "\ufffe".encode(), b"\xed\xa0\x80"])
+def test_what_sqs_refuses_in_a_body_travels_as_base64(body: bytes) -> None:
+    prepared = sent(Message(body, {}, None, ID))
+    assert base64.b64decode(prepared.wire.body) == body
+    assert reserved(prepared) == {"i": ID, "e": "b"}
+    assert decode(received(prepared), QUEUE)[0].body == body
+
+
+def test_an_empty_body_travels_as_one_space() -> None:
+    prepared = sent(Message(b"", {}, None, ID))
+    assert (prepared.wire.body, reserved(prepared)) == (" ", {"i": ID, "e": "s"})
+    assert decode(received(prepared), QUEUE)[0].body == b""
+    assert decode(received(sent(Message(b" ", {}, None, ID))), QUEUE)[0].body == b" "
+
+
+def test_attributes_over_sqs_s_count_are_folded() -> None:
+    attributes = {f"a{n}": str(n) for n in range(14)}
+    prepared = sent(Message(b"x", attributes, None, ID))
+    native = prepared.wire.attributes
+    assert len(native) == 9  # with the reserved one; the tenth is kept free for dead-lettering
+    assert reserved(prepared)["a"] == {f"a{n}": str(n) for n in range(8, 14)}
+    assert decode(received(prepared), QUEUE)[0].attributes == attributes
+
+
+def test_what_a_filter_names_is_never_folded() -> None:
+    attributes = {**{f"a{n}": str(n) for n in range(12)}, "region": "eu"}
+    prepared = sent(Message(b"x", attributes, None, ID), TOPIC)
+    assert prepared.wire.attributes["region"]["StringValue"] == "eu"
+    assert "region" not in reserved(prepared)["a"]
+    for value in ("", "a\x00"):
+        fault = refused(Message(b"x", {"region": value}, None, ID), TOPIC)
+        assert fault.kind is FaultKind.INVALID
+        assert "'region' is in a filter" in fault.detail
+
+
+@pytest.mark.parametrize("value", ["", "\x00", "\x1f", "tab\tis legal\x7f\x0b", "\uffff"])
+def test_values_that_sqs_refuses_are_folded(value: str) -> None:
+    prepared = sent(Message(b"x", {"odd": value, "even": "2"}, None, ID))
+    assert prepared.wire.attributes.keys() == {"even", "polybus"}
+    assert reserved(prepared)["a"] == {"odd": value}
+    assert prepared.wire.attributes["polybus"]["StringValue"].isascii()
+    assert decode(received(prepared), QUEUE)[0].attributes == {"odd": value, "even": "2"}
+
+
+def test_the_size_is_what_sqs_counts() -> None:
+    """Body, and of every attribute its name, its type and its value (SQS developer guide, message metadata)."""
+    prepared = sent(Message("ä".encode() * 10, {"région".replace("é", "e"): "ü"}, None, ID))
+    envelope = prepared.wire.attributes["polybus"]["StringValue"]
+    attributes = len("region") + len("String") + 2 + len("polybus") + len("String") + len(envelope)
+    assert prepared.size == 20 + attributes
+    limit = 1024 * 1024
+    room = limit - 2048 - len("polybus") - len("String") - len(json.dumps({"i": ID}, separators=(",", ":")))
+    assert sent(Message(b"x" * room, {}, None, ID)).size == limit - 2048
+    assert refused(Message(b"x" * (room + 1), {}, None, ID)).kind is FaultKind.TOO_LARGE
+
+
+def test_a_dead_letter_fits_whatever_was_sent() -> None:
+    """The 2 KiB and the one attribute that are kept free are enough for the longest reason and description."""
+    room = 1024 * 1024 - 2048 - len("polybusString") - len(json.dumps({"i": ID}, separators=(",", ":")))
+    message = Message(b"x" * room, {}, None, ID)
+    sent(message)
+    letter = encode(Outgoing(message, moves=1), QUEUE.dead_letters, reason="r" * 100, description="d" * 1024, reserve=0)
+    assert isinstance(letter, Prepared)
+    assert (reserved(letter)["m"], reserved(letter)["r"]) == (1, "r" * 100)
+
+
+def test_dedup_ids_count_the_moves() -> None:
+    message = Message(b"x", {}, "k", ID)
+    assert Outgoing(message).dedup_id == ID
+    assert Outgoing(message, moves=2).dedup_id == f"{ID}.2"
+
+
+def test_a_fifo_queue_s_group_is_the_key() -> None:
+    prepared = sent(Message(b"x", {}, "customer-7", ID), FIFO)
+    assert "k" not in reserved(prepared)
+    assert decode(received(prepared, "customer-7"), FIFO)[0].ordering_key == "customer-7"
+
+
+def test_the_key_of_a_topic_s_message_travels_along() -> None:
+    """A subscription that keeps no order gets no group from SNS."""
+    ordered = Entity(kind=Kind.TOPIC, name="ledger", address="arn.fifo", ordered=True)
+    prepared = sent(Message(b"x", {}, "customer-7", ID), ordered)
+    assert reserved(prepared)["k"] == "customer-7"
+    assert decode(received(prepared), QUEUE)[0].ordering_key == "customer-7"
+
+
+# Foreign messages -----------------------------------------------------------------------------------------------------
+
+
+def foreign(body: str, attributes: dict[str, Any] | None = None) -> dict[str, Any]:
+    system = {"SentTimestamp": "1763830000123", "ApproximateReceiveCount": "1"}
+    return {"MessageId": "of-sqs", "Body": body, "MessageAttributes": attributes or {}, "Attributes": system}
+
+
+def test_a_foreign_message_is_read() -> None:
+    native = {"n": {"DataType": "Number", "StringValue": "7"}, "b": {"DataType": "Binary", "BinaryValue": b"\x00\x01"}}
+    message, envelope = decode(foreign("plain", native), QUEUE)
+    assert (message.body, message.attributes) == (b"plain", {"n": "7", "b": "AAE="})
+    assert (message.id, message.published_at, message.content_type) == ("of-sqs", 1763830000.123, None)
+    assert envelope.moves == 0
+
+
+def test_an_sns_envelope_is_opened() -> None:
+    notification = {
+        "Type": "Notification",
+        "MessageId": "of-sns",
+        "TopicArn": "arn:aws:sns:us-east-1:0:t",
+        "Message": "hello",
+        "MessageAttributes": {"region": {"Type": "String", "Value": "eu"}},
+    }
+    message, _ = decode(foreign(json.dumps(notification)), QUEUE)
+    assert (message.body, message.attributes) == (b"hello", {"region": "eu"})
+
+
+@pytest.mark.parametrize(
+    "body", ['{"TopicArn": "no envelope"}', '{"TopicArn"', '{"TopicArn": 1, "Type": "Notification"}']
+)
+def test_what_only_looks_like_an_sns_envelope_stays_as_it_is(body: str) -> None:
+    assert decode(foreign(body), QUEUE)[0].body == body.encode()
+
+
+@pytest.mark.parametrize("value", ["not json", "[]", '{"i": 7}', ""])
+def test_a_reserved_attribute_that_is_not_ours_makes_a_message_foreign(value: str) -> None:
+    message, _ = decode(foreign("x", {"polybus": {"DataType": "String", "StringValue": value}}), QUEUE)
+    assert (message.body, message.id) == (b"x", "of-sqs")
+
+
+def test_base64_that_was_changed_on_the_way_is_delivered_as_it_is() -> None:
+    value = json.dumps({"i": ID, "e": "b"})
+    message, _ = decode(foreign("!!", {"polybus": {"DataType": "String", "StringValue": value}}), QUEUE)
+    assert (message.body, message.id) == (b"!!", ID)
+
+
+# Any message, through the server --------------------------------------------------------------------------------------
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,20}", fullmatch=True).filter(
+    lambda name: not name.lower().startswith(("aws", "amazon", "goog", "polybus"))
+)
+VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+BODIES = st.binary(max_size=60) | st.text(st.characters(exclude_categories=["Cs"]), max_size=60).map(str.encode)
+MESSAGES = st.builds(
+    Message,
+    BODIES,
+    st.dictionaries(NAMES, VALUES, max_size=14),
+    st.none(),
+    st.uuids().map(str),
+    st.none(),
+    st.none() | st.sampled_from(["application/json", "text/plain", "application/octet-stream", "image/png; q=ü"]),
+)
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[tuple[Any, Entity]]:
+    """An SQS client with botocore's validation on, and a queue."""
+    with running_in_thread(AwsServer()) as server:
+        client = boto3.client(
+            "sqs",
+            endpoint_url=server.url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        url = client.create_queue(QueueName="any")["QueueUrl"]
+        yield client, Entity(kind=Kind.QUEUE, name="any", address=url, dead_letter=url)
+        client.close()
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=st.lists(MESSAGES, min_size=1, max_size=10, unique_by=lambda message: message.id))
+def test_any_message_comes_back_as_it_was(local: tuple[Any, Entity], messages: list[Message]) -> None:
+    client, queue = local
+    entries = []
+    for place, message in enumerate(messages):
+        wire = sent(message, queue).wire
+        entries.append({"Id": str(place), "MessageBody": wire.body, "MessageAttributes": wire.attributes})
+    assert "Failed" not in client.send_message_batch(QueueUrl=queue.address, Entries=entries)
+    found: dict[str, Message] = {}
+    while len(found) < len(messages):
+        answer = client.receive_message(
+            QueueUrl=queue.address,
+            MaxNumberOfMessages=10,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+        )
+        for raw in answer["Messages"]:
+            message, _ = decode(raw, queue)
+            found[message.id] = message
+            client.delete_message(QueueUrl=queue.address, ReceiptHandle=raw["ReceiptHandle"])
+    for message in messages:
+        other = found[message.id]
+        assert (other.body, other.attributes, other.content_type) == (
+            message.body,
+            message.attributes,
+            message.content_type,
+        )

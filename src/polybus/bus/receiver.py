@@ -67,6 +67,7 @@ class Receiver:
         self._group_lease = Feature.GROUP_LEASE in features
         self._held: dict[Delivery, None] = {}
         self._held_back: dict[Delivery, Timer] = {}
+        self._told: set[Delivery] = set()
         self._ready: deque[Delivery] = deque()
         self._groups = Groups()
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -246,6 +247,7 @@ class Receiver:
             await self._settler.settle(delivery, Nack(delivery.received, delay))
         else:
             self._tell_settled(delivery, "nack", None)
+            self._told.add(delivery)
             self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
             self._room.set()
 
@@ -258,6 +260,7 @@ class Receiver:
         again.lease_until, again.renew_at = delivery.lease_until, delivery.renew_at
         self._groups.replace(delivery, again)
         del self._held[delivery]
+        self._told.discard(delivery)
         self._held[again] = None
         self._ready.append(again)
         self._wake_one()
@@ -266,7 +269,8 @@ class Receiver:
         if delivery not in self._held:
             return
         if fault is None:
-            self._tell_settled(delivery, _outcome(settlement), None, getattr(settlement, "reason", None))
+            if delivery not in self._told:  # a retry that was held back is told when it begins to wait
+                self._tell_settled(delivery, _outcome(settlement), None, getattr(settlement, "reason", None))
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
         delivery.state = State.LOST
@@ -287,6 +291,7 @@ class Receiver:
     def _release(self, delivery: Delivery, *, in_order: bool) -> None:
         """Forget a delivery; let the next of its group pass, or give the group's others back."""
         del self._held[delivery]
+        self._told.discard(delivery)
         if self._hooks is not None:
             self._hooks.in_flight(self.source, -1)
         if delivery.lane is not None:

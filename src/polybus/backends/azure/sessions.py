@@ -30,6 +30,8 @@ __all__ = ["Receipt", "SessionConsumer"]
 IDLE = 0.5
 # Links that wait for a session where none is at work: two keys that come together are both served at once.
 SPARE = 2
+# How long the library may take to connect, in seconds: cancelled before, it would leave its socket open.
+CONNECT = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,7 +219,8 @@ class SessionConsumer:
         self.share = max(window // self._most, 1)
         self._clients = clients
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._accepting: dict[asyncio.Task[None], ServiceBusReceiver] = {}
+        # With when it began to open its link.
+        self._accepting: dict[asyncio.Task[None], tuple[ServiceBusReceiver, float]] = {}
         self._buffer: deque[tuple[Receipt, float]] = deque()
         self._came = asyncio.Event()
         self._error: Exception | None = None
@@ -235,7 +238,7 @@ class SessionConsumer:
         while not self._stopping and self._error is None and len(self._accepting) < wanted:
             link = self._clients.session(self.source)
             task = asyncio.get_running_loop().create_task(self._wait_for_session(link))
-            self._accepting[task] = link
+            self._accepting[task] = (link, asyncio.get_running_loop().time())
             task.add_done_callback(self._accepted)
 
     async def _wait_for_session(self, link: ServiceBusReceiver) -> None:
@@ -256,7 +259,7 @@ class SessionConsumer:
         task.add_done_callback(lambda done: self._ended(session, done))
 
     def _accepted(self, task: asyncio.Task[None]) -> None:
-        link = self._accepting.pop(task)
+        link, _ = self._accepting.pop(task)
         if task.cancelled():
             self._clients.close_soon(link)
         self._accept()
@@ -339,9 +342,9 @@ class SessionConsumer:
         """Wait for no more sessions, and take nothing more of those at work; what nobody took goes back with them."""
         self._stopping = True
         self._came.set()
-        for task in list(self._accepting):
-            task.cancel()
-            self._clients.finish(task)
+        now = asyncio.get_running_loop().time()
+        for task, (_, begun) in list(self._accepting.items()):
+            self._clients.finish(asyncio.create_task(_cancel(task, begun + CONNECT - now)))
         while self._buffer:
             receipt, _ = self._buffer.popleft()
             receipt.session.drop(receipt)
@@ -354,3 +357,11 @@ class SessionConsumer:
         for session, task in list(self._sessions.items()):
             session.give_up()
             self._clients.finish(task)
+
+
+async def _cancel(task: asyncio.Task[None], after: float) -> None:
+    """Cancel a task unless it ends within `after` seconds; return once it has ended."""
+    if after > 0:
+        await asyncio.wait([task], timeout=after)
+    task.cancel()
+    await asyncio.wait([task])

@@ -1,0 +1,43 @@
+"""Retries that wait here, because the backend keeps no delay: each is told once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import polybus
+from polybus.backends import load
+from polybus.binding import Entity
+from polybus.bus.resolve import resolve
+from polybus.feature import Feature
+from polybus.testing.environment import Recorder
+from polybus.testing.proxy import DriverProxy
+from polybus.topology.file import loads
+
+TOPOLOGY = loads('[bus]\nname = "held"\n[queues.jobs]\nmax_attempts = 3\n', source="polybus.toml")
+
+
+class NoDelay(DriverProxy):
+    """A backend that can't give a message back with a delay."""
+
+    def features(self, entity: Entity) -> Feature:
+        return self.inner.features(entity) & ~Feature.NACK_DELAY
+
+
+async def test_each_failed_attempt_is_told_once() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    recorder = Recorder()
+    driver = NoDelay(load("memory")(binding, clock))
+    async with polybus.connect(binding, clock=clock, driver=driver, hooks=[recorder]) as bus:
+        identity = await bus.publish("jobs", "never")
+
+        async def handler(delivery: polybus.Delivery) -> None:
+            raise ValueError("it never works")
+
+        consumer = bus.consumer("jobs", handler)
+        running = asyncio.create_task(consumer.run())
+        for _ in range(3):
+            await clock.advance(600)
+        await consumer.drain()
+        await running
+    assert recorder.outcomes == [(identity, "nack"), (identity, "nack"), (identity, "dead_letter")]

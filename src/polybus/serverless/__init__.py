@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polybus.serverless.aws_lambda import AwsLambda, aws_lambda
-    from polybus.serverless.azure_functions import AzureFunction, ServiceBusMessage, azure_functions
-    from polybus.serverless.cloud_run import CloudRun, cloud_run
+    from polybus.serverless.aws_function import AwsLambda, aws_lambda
+    from polybus.serverless.azure_function import AzureFunction, ServiceBusMessage, azure_functions
     from polybus.serverless.failure import HandlersFailed, Unverified
     from polybus.serverless.google_tokens import GoogleTokens
+    from polybus.serverless.http_function import CloudRun, cloud_run
     from polybus.serverless.sns_signature import SnsSignatures
 
 __all__ = [
@@ -33,18 +33,19 @@ __all__ = [
     "cloud_run",
 ]
 
+# No module here has the name of a function: importing it would put the module in the function's place.
 _HOMES = {
-    "AwsLambda": "aws_lambda",
-    "AzureFunction": "azure_functions",
-    "CloudRun": "cloud_run",
+    "AwsLambda": "aws_function",
+    "AzureFunction": "azure_function",
+    "CloudRun": "http_function",
     "GoogleTokens": "google_tokens",
     "HandlersFailed": "failure",
-    "ServiceBusMessage": "azure_functions",
+    "ServiceBusMessage": "azure_function",
     "SnsSignatures": "sns_signature",
     "Unverified": "failure",
-    "aws_lambda": "aws_lambda",
-    "azure_functions": "azure_functions",
-    "cloud_run": "cloud_run",
+    "aws_lambda": "aws_function",
+    "azure_functions": "azure_function",
+    "cloud_run": "http_function",
 }
 
 

@@ -48,11 +48,12 @@ class Mapping:
         account, name = url.split("/")[-2:]
         self.arn = f"arn:aws:sqs:{REGION}:{account}:{name}"
 
-    def poll(self, count: int = 10) -> list[str]:
-        """Receive up to `count`, invoke, delete what succeeded; return the bodies that were handed over."""
+    def poll(self, wait: int = 1) -> list[str]:
+        """Receive, invoke, delete what succeeded; return the bodies that were handed over."""
         messages = self._sqs.receive_message(
             QueueUrl=self._url,
-            MaxNumberOfMessages=count,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=wait,
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         ).get("Messages", [])
@@ -148,7 +149,7 @@ def test_what_failed_comes_again_and_goes_to_the_dead_letters_after_its_last_att
     mapping = stack.mapping("billing")
     while len(stack.shop.deliveries) < 2:
         mapping.poll()
-    assert mapping.poll() == []
+    assert mapping.poll(wait=0) == []
     stack.clock.advance(61)
     assert len(mapping.poll()) == 1
     assert [delivery.attempt for delivery in stack.shop.deliveries if delivery.body == b'{"id":"fails"}'] == [1, 2]

@@ -151,9 +151,10 @@ class Faults:
         return sum(attempt.id == identity for attempt in self.tries)
 
     def remaining(self) -> float | None:
-        """Return the seconds that the shortest lease in hand has left, or None with nothing in hand."""
-        ends = [self.leases[receipt] for receipt in self.in_hand]
-        return min(ends) - self.clock.monotonic() if ends else None
+        """Return the seconds that the shortest lease in hand has left, or None with no good lease in hand."""
+        now = self.clock.monotonic()
+        ends = [end for receipt in self.in_hand if (end := self.leases[receipt]) > now]
+        return min(ends) - now if ends else None
 
     # What the driver calls ----------------------------------------------------------------------------------------
 

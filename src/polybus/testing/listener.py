@@ -53,7 +53,7 @@ class Listener:
         self._patience = patience
         self._hasten = hasten
         self._options = options
-        self._claimed: set[int] = set()
+        self._claimed: set[Delivery] = set()
         self._changed = asyncio.Condition()
         self._failed: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +73,7 @@ class Listener:
     async def close(self) -> None:
         """Ack what was not asked for, drain, and stop; raises what ended the consuming before."""
         for delivery in list(self.seen):
-            if id(delivery) not in self._claimed:
+            if delivery not in self._claimed:
                 await _discard(delivery)
         self._leave.set()
         task, self._task = self._task, None
@@ -99,7 +99,7 @@ class Listener:
         await self._wait(f"a delivery of message {identity}", lambda: self._unclaimed(identity) is not None)
         delivery = self._unclaimed(identity)
         assert delivery is not None
-        self._claimed.add(id(delivery))
+        self._claimed.add(delivery)
         return delivery
 
     async def take(self, identities: Iterable[str]) -> list[Delivery]:
@@ -109,7 +109,7 @@ class Listener:
             f"deliveries of {len(wanted)} messages", lambda: all(self._unclaimed(each) is not None for each in wanted)
         )
         found = [delivery for each in wanted if (delivery := self._unclaimed(each)) is not None]
-        self._claimed.update(id(delivery) for delivery in found)
+        self._claimed.update(found)
         return sorted(found, key=self.seen.index)
 
     async def ack(self, identities: Iterable[str]) -> list[Message]:
@@ -119,12 +119,12 @@ class Listener:
         messages: list[Message] = []
 
         def next_one() -> Delivery | None:
-            return next((each for each in self.seen if each.id in wanted and id(each) not in self._claimed), None)
+            return next((each for each in self.seen if each.id in wanted and each not in self._claimed), None)
 
         while missing:
             await self._wait(f"{len(missing)} of {len(wanted)} messages", lambda: next_one() is not None)
             while (delivery := next_one()) is not None:
-                self._claimed.add(id(delivery))
+                self._claimed.add(delivery)
                 if delivery.id in missing:
                     missing.discard(delivery.id)
                     messages.append(delivery.message)
@@ -139,16 +139,18 @@ class Listener:
         """Wait for a delivery with this body that was not handed out yet, whatever its id."""
 
         def first() -> Delivery | None:
-            return next((each for each in self.seen if each.body == body and id(each) not in self._claimed), None)
+            return next((each for each in self.seen if each.body == body and each not in self._claimed), None)
 
         await self._wait(f"a delivery of {body[:40]!r}", lambda: first() is not None)
         delivery = first()
         assert delivery is not None
-        self._claimed.add(id(delivery))
+        self._claimed.add(delivery)
         return delivery
 
     def _unclaimed(self, identity: str) -> Delivery | None:
-        return next((each for each in self.seen if each.id == identity and id(each) not in self._claimed), None)
+        return next(
+            (each for each in self.seen if each.id == identity and each not in self._claimed and not each.lost), None
+        )
 
     async def _wait(self, what: str, predicate: Any) -> None:
         where = f"{what} from {self._source!r}"

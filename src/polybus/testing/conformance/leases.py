@@ -56,6 +56,23 @@ class Leases(Suite):
         assert [handled[identity] for identity in identities] == [1, 1, 1, 1]
         assert attempts == [1, 1, 1, 1]
 
+    async def test_D2_a_retry_that_falls_due_while_its_lease_is_extended_is_kept(self, env: Environment) -> None:
+        identity = await env.bus.publish("brief-serial", b"again")
+        async with env.connect() as peer, env.listen("brief-serial", bus=peer.bus) as listener:
+            await (await listener.get(identity)).nack(delay=20)
+            gate = peer.faults.hold(Operation.EXTEND)
+            await env.advance(16)
+            await env.within(gate.reached.wait())
+            await env.advance(5)
+            again = await listener.get(identity)
+            peer.faults.cut(Operation.EXTEND, Fault(FaultKind.UNAVAILABLE, "not now"))
+            gate.open()
+            await env.advance(5)
+            await env.until(lambda: (peer.faults.remaining() or 0) > SHORT_LEASE / 2, "the lease extended")
+            await env.keep(3 * SHORT_LEASE, peer.faults, SHORT_LEASE)
+            assert not again.lost
+            await again.ack()
+
     async def test_D2_a_lost_lease_cancels_the_handler_and_is_told(self, env: Environment) -> None:
         recorder = Recorder()
         ended: list[str] = []

@@ -35,6 +35,12 @@ async def call(method: Callable[..., Awaitable[Any]], request: Any, resource: st
         raise
 
 
+def _credentials() -> Any:
+    """Find the application default credentials; blocks."""
+    credentials, _ = google.auth.default(scopes=SubscriberGrpcAsyncIOTransport.AUTH_SCOPES)
+    return credentials
+
+
 class Clients:
     """The publisher's and the subscriber's client of one driver, and their channels.
 
@@ -63,26 +69,28 @@ class Clients:
         return self.made()[1]
 
     def made(self) -> tuple[PublisherAsyncClient, SubscriberAsyncClient]:
-        """Return both; raises RuntimeError where no call was made yet."""
+        """Return both, making them here and now if need be; call it on the event loop that uses them."""
         if self._publisher is None or self._subscriber is None:
-            raise RuntimeError("the Pub/Sub clients are made by the first call on the bus; there was none yet")
+            return self._connect(None if self.endpoint else _credentials())
         return self._publisher, self._subscriber
 
     async def _make(self) -> None:
         async with self._lock:
-            if self._publisher is not None:
-                return
-            endpoint = self.endpoint
-            if endpoint is not None:
-                channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
-                self._subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
-                self._publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
-                return
-            # In a thread: it reads files, and may ask the metadata server of the machine.
-            scopes = SubscriberGrpcAsyncIOTransport.AUTH_SCOPES
-            credentials, _ = await asyncio.to_thread(google.auth.default, scopes=scopes)
-            self._subscriber = SubscriberAsyncClient(credentials=credentials)
-            self._publisher = PublisherAsyncClient(credentials=credentials)
+            if self._publisher is None:
+                # In a thread: it reads files, and may ask the metadata server of the machine.
+                self._connect(None if self.endpoint else await asyncio.to_thread(_credentials))
+
+    def _connect(self, credentials: Any) -> tuple[PublisherAsyncClient, SubscriberAsyncClient]:
+        endpoint = self.endpoint
+        if endpoint is not None:
+            channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
+            subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
+            publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
+        else:
+            subscriber = SubscriberAsyncClient(credentials=credentials)
+            publisher = PublisherAsyncClient(credentials=credentials)
+        self._publisher, self._subscriber = publisher, subscriber
+        return publisher, subscriber
 
     async def close(self) -> None:
         """Close the connections; no call is under way."""

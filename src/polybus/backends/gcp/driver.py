@@ -47,7 +47,7 @@ class GcpDriver:
         return fault(error, self._clients.endpoint)
 
     def raw(self, entity: Entity) -> object:
-        """Return the asynchronous client, and the path of the topic or subscription; after a first call."""
+        """Return the asynchronous client, and the path of the topic or subscription."""
         publisher, subscriber = self._clients.made()
         return publisher if entity.kind is Kind.TOPIC else subscriber, entity.address
 

@@ -82,10 +82,13 @@ def encode(
         return fault
     message = outgoing.message
     native, folded, size = _divide(message.attributes)
-    if folded:
-        named = [name for name in target.filter_attributes if name in folded]
-        if named:
-            return invalid(target, "gcp", _unfit(named[0], folded[named[0]]))
+    if folded and any(name in folded for name in target.filter_attributes):
+        given = message.attributes
+        first = {name: given[name] for name in target.filter_attributes if name in given}
+        native, folded, size = _divide({**first, **given})
+        for name in first:
+            if name in folded:
+                return invalid(target, "gcp", _unfit(name, given[name]))
     moved = outgoing.moves > 0
     envelope = Envelope(
         id=message.id,
@@ -138,7 +141,7 @@ def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, st
 def _unfit(name: str, value: str) -> str:
     if len(value.encode()) > VALUE:
         return f"attribute {name!r} is in a filter, and Pub/Sub carries values of at most {VALUE} bytes"
-    return f"attribute {name!r} is in a filter, and is not among the first {NATIVE} attributes: Pub/Sub has no room"
+    return f"more than {NATIVE} attributes of this message are in filters, and Pub/Sub has no room for more"
 
 
 def _too_many(given: int, needed: int, most: int) -> str:

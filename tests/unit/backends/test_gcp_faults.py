@@ -1,0 +1,91 @@
+"""What Google's exceptions mean to the bus."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.api_core import exceptions
+from google.auth import exceptions as auth
+from google.rpc import error_details_pb2
+
+from polybus.backends.gcp.faults import fault, receipt_faults
+from polybus.errors import BindingError, Fault, FaultKind
+
+KINDS = {
+    grpc.StatusCode.UNAVAILABLE: FaultKind.UNAVAILABLE,
+    grpc.StatusCode.ABORTED: FaultKind.UNAVAILABLE,
+    grpc.StatusCode.CANCELLED: FaultKind.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED: FaultKind.TIMEOUT,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: FaultKind.THROTTLED,
+    grpc.StatusCode.INTERNAL: FaultKind.INTERNAL,
+    grpc.StatusCode.UNKNOWN: FaultKind.INTERNAL,
+    grpc.StatusCode.DATA_LOSS: FaultKind.INTERNAL,
+    grpc.StatusCode.NOT_FOUND: FaultKind.NOT_FOUND,
+    grpc.StatusCode.PERMISSION_DENIED: FaultKind.DENIED,
+    grpc.StatusCode.UNAUTHENTICATED: FaultKind.UNAUTHENTICATED,
+    grpc.StatusCode.INVALID_ARGUMENT: FaultKind.INVALID,
+    grpc.StatusCode.FAILED_PRECONDITION: FaultKind.INVALID,
+    grpc.StatusCode.OUT_OF_RANGE: FaultKind.INVALID,
+    grpc.StatusCode.UNIMPLEMENTED: FaultKind.INVALID,
+    grpc.StatusCode.ALREADY_EXISTS: FaultKind.INVALID,
+}
+
+
+def raised(code: grpc.StatusCode, *details: object) -> exceptions.GoogleAPICallError:
+    error: exceptions.GoogleAPICallError = exceptions.from_grpc_status(code, "as Google says it", details=details)
+    error.add_note("projects/shop/topics/orders")
+    return error
+
+
+@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+def test_every_code_has_its_kind_and_names_project_and_resource(code: grpc.StatusCode) -> None:
+    found = fault(raised(code))
+    assert (found.kind, found.code) == (KINDS[code], code.name)
+    assert found.detail.startswith("projects/shop/topics/orders: as Google says it")
+
+
+def test_the_local_server_is_named_where_there_is_one() -> None:
+    error = raised(grpc.StatusCode.UNAVAILABLE)
+    assert "is the local server running at 127.0.0.1:8085?" in fault(error, "127.0.0.1:8085").detail
+    assert "check the network" in fault(error).detail
+
+
+def test_the_wait_that_google_asks_for_is_kept() -> None:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(2_500)
+    assert fault(raised(grpc.StatusCode.RESOURCE_EXHAUSTED, retry)).retry_after == 2.5
+    assert fault(raised(grpc.StatusCode.RESOURCE_EXHAUSTED)).retry_after is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "says"),
+    [
+        (auth.DefaultCredentialsError("none found"), FaultKind.UNAUTHENTICATED, "gcloud auth application-default"),
+        (auth.RefreshError("invalid_grant"), FaultKind.UNAUTHENTICATED, "invalid_grant"),
+        (auth.MalformedError("no such field"), FaultKind.UNAUTHENTICATED, "no such field"),
+        (auth.TransportError("no route"), FaultKind.UNAVAILABLE, "token server can't be reached: no route"),
+        (BindingError("wrong"), FaultKind.INVALID, "BindingError: wrong"),
+        (ValueError("wrong"), FaultKind.INVALID, "ValueError: wrong"),
+        (KeyError("odd"), FaultKind.INTERNAL, "KeyError: 'odd'"),
+    ],
+)
+def test_what_isn_t_a_status(error: Exception, kind: FaultKind, says: str) -> None:
+    found = fault(error)
+    assert found.kind is kind
+    assert says in found.detail
+
+
+def test_an_exactly_once_subscription_tells_ack_ids_apart() -> None:
+    reasons = {"gone": "PERMANENT_FAILURE_INVALID_ACK_ID", "later": "TRANSIENT_FAILURE_SERVICE_UNAVAILABLE"}
+    error = raised(grpc.StatusCode.INVALID_ARGUMENT, error_details_pb2.ErrorInfo(metadata=reasons))
+    gone, fine, later = receipt_faults(error, ["gone", "fine", "later"])
+    assert gone is not None
+    assert (gone.kind, gone.code) == (FaultKind.LEASE_LOST, "PERMANENT_FAILURE_INVALID_ACK_ID")
+    assert fine is None
+    assert later is not None
+    assert later.retryable
+
+
+def test_a_call_that_fails_as_a_whole_fails_for_all() -> None:
+    found = receipt_faults(raised(grpc.StatusCode.UNAVAILABLE), ["a", "b"])
+    assert [each.kind for each in found if isinstance(each, Fault)] == [FaultKind.UNAVAILABLE] * 2

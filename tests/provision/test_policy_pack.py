@@ -1,0 +1,175 @@
+"""The policy pack: what it makes of what Pulumi's engine shows it.
+
+`pulumi-policy` is no dependency of polybus, so a double stands for it here: its classes as the pack calls them, and its
+mappings, which raise when a value is read that a preview doesn't know yet.
+"""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from polybus.localcloud.aws.realise import camel
+from polybus.plan import aws, azure, gcp
+from polybus.plan.values import Join, Json, Ref, Resource, refs
+from polybus.topology.file import load
+
+ROOT = Path(__file__).parents[2]
+TOPOLOGY = load(ROOT / "stacks" / "polybus.toml")
+FAMOUS = '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}}'
+
+
+class Unknown(Exception):
+    """Raised by reading what isn't known."""
+
+
+class Props(Mapping[str, Any]):
+    """A resource's inputs; None stands for what isn't known."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if value is None:
+            raise Unknown(key)
+        return Props(value) if isinstance(value, dict) else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+class Pack:
+    """The policies that the pack made, by name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: dict[str, Any] = {}
+        module, proxy = ModuleType("pulumi_policy"), ModuleType("pulumi_policy.proxy")
+        double: Any = module
+        double.EnforcementLevel = SimpleNamespace(MANDATORY="mandatory")
+        double.PolicyConfigSchema = SimpleNamespace
+        double.ResourceValidationPolicy = lambda **given: SimpleNamespace(stack=False, **given)
+        double.StackValidationPolicy = lambda **given: SimpleNamespace(stack=True, **given)
+        double.PolicyPack = lambda **given: made.update(given)
+        proxy.UnknownValueError = Unknown  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "pulumi_policy", module)
+        monkeypatch.setitem(sys.modules, "pulumi_policy.proxy", proxy)
+        runpy.run_path(str(ROOT / "stacks" / "policy"), run_name="__main__")
+        self.level = made["enforcement_level"]
+        self.policies = made["policies"]
+
+    def run(self, resources: list[Any], **config: Any) -> set[tuple[str, str]]:
+        """Give the rules that report, and on which resource."""
+        found: set[tuple[str, str]] = set()
+        for policy in self.policies:
+            if policy.stack:
+                args = SimpleNamespace(resources=resources)
+                policy.validate(args, lambda _, urn, name=policy.name: found.add((name, urn)))
+                continue
+            for resource in resources:
+                resource.get_config = lambda: config
+                policy.validate(resource, lambda _, name=policy.name, at=resource.urn: found.add((name, at)))
+        return found
+
+
+@pytest.fixture
+def pack(monkeypatch: pytest.MonkeyPatch) -> Pack:
+    return Pack(monkeypatch)
+
+
+def text(value: Any, known: bool) -> Any:
+    """Give a property as the engine has it: JSON as text, None where it isn't known."""
+    if not known and any(refs(value)):
+        return None
+    if isinstance(value, Json):
+        return json.dumps(value.value, default=str)
+    if isinstance(value, (Ref, Join)):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {camel(key): text(item, known) for key, item in value.items()}
+    return value
+
+
+def shown(resources: tuple[Resource, ...], *, known: bool) -> list[Any]:
+    """Give a plan's resources as the engine shows them to a pack."""
+    made: dict[str, Any] = {}
+    for resource in resources:
+        if resource.kind == "lookup":
+            continue
+        depends = {
+            camel(key): [made[ref.resource] for ref in refs(value) if ref.resource in made]
+            for key, value in resource.properties.items()
+        }
+        props = {camel(key): text(value, known) for key, value in resource.properties.items()}
+        made[resource.name] = SimpleNamespace(
+            resource_type=resource.type,
+            props=Props(props),
+            urn=resource.name,
+            name=resource.name,
+            property_dependencies={key: targets for key, targets in depends.items() if targets},
+        )
+    return list(made.values())
+
+
+def planned(cloud: str) -> tuple[Resource, ...]:
+    principals = {name: azure.Principal("1") for name in TOPOLOGY.services}
+    match cloud:
+        case "aws":
+            return aws.plan(TOPOLOGY, aws.AwsSettings(roles=dict.fromkeys(TOPOLOGY.services, "r"))).resources
+        case "azure":
+            return azure.plan(TOPOLOGY, azure.AzureSettings(principals=principals)).resources
+    return gcp.plan(TOPOLOGY, gcp.GcpSettings(project_number="1")).resources
+
+
+def test_the_pack_is_mandatory_and_has_every_rule(pack: Pack) -> None:
+    assert pack.level == "mandatory"
+    assert {policy.name for policy in pack.policies} == {
+        "encryption",
+        "tls-only",
+        "no-wildcards",
+        "no-local-auth",
+        "public-access",
+        "dead-letters",
+        "tls-everywhere",
+    }
+    assert all(policy.description for policy in pack.policies)
+
+
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp"])
+@pytest.mark.parametrize("known", [True, False], ids=["up", "preview"])
+def test_our_own_stack_keeps_every_rule(pack: Pack, cloud: str, known: bool) -> None:
+    resources = shown(planned(cloud), known=known)
+    assert len(resources) > 5
+    assert pack.run(resources) == set()
+
+
+def test_what_breaks_a_rule_is_reported_where_it_is(pack: Pack) -> None:
+    resources = {resource.urn: resource for resource in shown(planned("aws"), known=True)}
+    queue = next(name for name in resources if name.endswith("-queue"))
+    resources[queue].props = Props({"name": "x", "sqsManagedSseEnabled": False})
+    resources[f"{queue}-access"].props = Props({"policy": FAMOUS})
+    redrive = queue.replace("-queue", "-redrive")
+    found = pack.run([resource for name, resource in resources.items() if name != redrive])
+    assert found == {
+        ("encryption", queue),
+        ("tls-only", f"{queue}-access"),
+        ("no-wildcards", f"{queue}-access"),
+        ("dead-letters", queue),
+        ("dead-letters", queue.replace("-queue", "-dead-letters")),
+    }
+
+
+def test_public_access_is_as_the_packs_configuration_declares(pack: Pack) -> None:
+    resources = shown(planned("azure"), known=True)
+    assert pack.run(resources, declared=True) == set()
+    assert pack.run(resources, declared=False) == {("public-access", "namespace")}

@@ -1,0 +1,232 @@
+"""The rules that every stack keeps: plans break none, and each rule sees what breaks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from polybus.plan import aws, azure, gcp
+from polybus.plan.policy import RULES, STACK_RULES, Item, item_of, public_access, violations
+from polybus.plan.values import Ref, Resource
+from polybus.topology.file import loads
+from polybus.topology.model import CLOUDS, Topology
+
+from .strategies import topologies
+
+PUSHES = """
+[bus]
+name = "shop"
+[topics.t]
+[topics.o]
+ordered = true
+[subscriptions.pull]
+topic = "o"
+[subscriptions.hook]
+topic = "t"
+push = { https = "https://example.com" }
+[queues.q]
+[alarms]
+notify = { email = "ops@example.com" }
+"""
+PLANNERS: Mapping[str, Any] = {"aws": aws, "azure": azure, "gcp": gcp}
+SETTINGS: Mapping[str, Any] = {
+    "aws": [
+        aws.AwsSettings(stack="dev", roles={"worker": "w", "keeper": "k"}),
+        aws.AwsSettings(kms_key="arn:aws:kms:eu-west-1:1:key/k", roles={"worker": "w"}),
+    ],
+    "azure": [
+        azure.AzureSettings(stack="dev", principals={"worker": azure.Principal("1"), "keeper": azure.Principal("2")}),
+        azure.AzureSettings(sku="Premium", subnet="/subscriptions/s/subnets/x"),
+    ],
+    "gcp": [
+        gcp.GcpSettings(stack="dev", project="p", members={"worker": "serviceAccount:w@p", "keeper": "user:k"}),
+        gcp.GcpSettings(project="p", project_number="42", kms_key="k"),
+    ],
+}
+each_cloud = pytest.mark.parametrize("cloud", CLOUDS)
+many = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+
+@each_cloud
+@many
+@given(topology=topologies())
+def test_no_plan_breaks_a_rule(cloud: str, topology: Topology) -> None:
+    for chosen in SETTINGS[cloud]:
+        plan = PLANNERS[cloud].plan(topology, chosen)
+        items = [item_of(resource) for resource in plan.resources]
+        assert violations(items, public=getattr(chosen, "subnet", None) is None) == []
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_pushes_and_alarms_break_none(cloud: str) -> None:
+    plan = PLANNERS[cloud].plan(loads(PUSHES.replace("ordered = true\n", ""), source="polybus.toml"))
+    assert violations([item_of(resource) for resource in plan.resources]) == []
+
+
+def planned(cloud: str) -> list[Resource]:
+    text = (
+        PUSHES
+        if cloud != "azure"
+        else PUSHES.replace("[subscriptions.hook]\ntopic", "[queues.x]\n#").replace("push =", "# push =")
+    )
+    return list(PLANNERS[cloud].plan(loads(text, source="polybus.toml")).resources)
+
+
+def broken(cloud: str, name: str, **properties: Any) -> set[tuple[str, str]]:
+    """Give the rules that break, and where, once the properties of one resource are other ones; None removes."""
+    found: list[Resource] = []
+    for resource in planned(cloud):
+        if resource.name == name:
+            resource = Resource(
+                resource.type, name, {**resource.properties, **properties}, resource.kind, resource.entry
+            )
+        found.append(resource)
+    assert name in {resource.name for resource in found}
+    return {(violation.rule, violation.resource) for violation in violations([item_of(item) for item in found])}
+
+
+def without(cloud: str, name: str) -> set[tuple[str, str]]:
+    """Give the rules that break once one resource is gone."""
+    rest = [resource for resource in planned(cloud) if resource.name != name]
+    assert len(rest) == len(planned(cloud)) - 1
+    return {(violation.rule, violation.resource) for violation in violations([item_of(item) for item in rest])}
+
+
+DENY = {
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "sqs:*",
+    "Resource": "*",
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_plans_below_are_good_before_they_are_broken(cloud: str) -> None:
+    assert violations([item_of(resource) for resource in planned(cloud)]) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "properties"),
+    [("q-queue", {"sqs_managed_sse_enabled": False}), ("q-dead-letters", {"sqs_managed_sse_enabled": None})],
+)
+def test_a_queue_without_encryption(name: str, properties: dict[str, Any]) -> None:
+    assert broken("aws", name, **properties) == {("encryption", name)}
+
+
+def test_a_topic_without_encryption() -> None:
+    assert broken("aws", "t-topic", kms_master_key_id=None) == {("encryption", "t-topic")}
+
+
+@pytest.mark.parametrize("name", ["q-queue-access", "t-topic-access"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {**DENY, "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "a", "Resource": "r"},
+        {**DENY, "Principal": {"AWS": "arn:aws:iam::1:root"}},
+        {**DENY, "Condition": {"Bool": {"aws:SecureTransport": "true"}}},
+    ],
+)
+def test_a_policy_that_lets_in_what_comes_without_tls(name: str, statement: dict[str, Any]) -> None:
+    assert broken("aws", name, policy=json.dumps({"Statement": [statement]})) == {("tls-only", name)}
+
+
+def test_a_queue_or_topic_without_a_policy() -> None:
+    assert without("aws", "q-queue-access") == {("tls-everywhere", "q-queue")}
+    assert without("aws", "t-topic-access") == {("tls-everywhere", "t-topic")}
+
+
+def test_old_tls_and_plain_http() -> None:
+    assert broken("azure", "namespace", minimum_tls_version="1.0") == {("tls-only", "namespace")}
+    assert broken("azure", "namespace", minimum_tls_version=None) == {("tls-only", "namespace")}
+    assert broken("aws", "hook-subscription", protocol="http") == {("tls-only", "hook-subscription")}
+    config = {"push_endpoint": "http://example.com"}
+    assert broken("gcp", "hook-subscription", push_config=config) == {("tls-only", "hook-subscription")}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"Principal": "*"},
+        {"Principal": {"AWS": "*"}},
+        {"Principal": {"AWS": ["arn:aws:iam::1:root", "*"]}},
+        {"Action": "sqs:*"},
+        {"Action": ["sqs:SendMessage", "sqs:Receive*"]},
+        {"Resource": "*"},
+        {"Resource": ["arn:aws:sqs:eu-west-1:1:*"]},
+        {"NotAction": "sqs:DeleteQueue"},
+        {"NotPrincipal": {"AWS": "arn:aws:iam::1:root"}},
+    ],
+    ids=json.dumps,
+)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_wildcard_in_what_is_allowed(part: dict[str, Any], whole: bool) -> None:
+    good = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::1:root"}, "Action": "sqs:SendMessage"}
+    allow = {**good, "Resource": "arn:aws:sqs:eu-west-1:1:q", **part}
+    document = {"Statement": [allow, DENY]}
+    assert broken("aws", "q-queue-access", policy=json.dumps(document)) == {("no-wildcards", "q-queue-access")}
+    [rule] = [rule for rule in RULES if rule.name == "no-wildcards"]
+    policy = {"Statement": allow} if whole else {"Statement": [allow]}
+    assert list(rule.check("aws:iam/policy:Policy", {"policy": json.dumps(policy)}))
+
+
+def test_everyone_on_google_and_any_caller_of_a_function() -> None:
+    [rule] = [rule for rule in RULES if rule.name == "no-wildcards"]
+    for member in ("allUsers", "allAuthenticatedUsers"):
+        given = {"role": "roles/pubsub.publisher", "member": member}
+        assert list(rule.check("gcp:pubsub/topicIAMMember:TopicIAMMember", given))
+        assert list(rule.check("gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember", given))
+    permission = "aws:lambda/permission:Permission"
+    assert list(rule.check(permission, {"principal": "*", "source_arn": "arn"}))
+    assert list(rule.check(permission, {"principal": "sns.amazonaws.com"}))
+    assert not list(rule.check(permission, {"principal": "sns.amazonaws.com", "source_arn": "arn"}))
+
+
+def test_connection_strings() -> None:
+    assert broken("azure", "namespace", disable_local_auth=False) == {("no-local-auth", "namespace")}
+    assert broken("azure", "namespace", disable_local_auth=None) == {("no-local-auth", "namespace")}
+
+
+def test_public_access_is_said_and_as_declared() -> None:
+    assert broken("azure", "namespace", public_network_access=None) == {("public-access", "namespace")}
+    namespace = "azure-native:servicebus:Namespace"
+    for declared, good, bad in ((True, "Enabled", "Disabled"), (False, "Disabled", "Enabled")):
+        check = public_access(declared).check
+        assert not list(check(namespace, {"public_network_access": good}))
+        assert list(check(namespace, {"public_network_access": bad}))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "name", "properties"),
+    [
+        ("aws", "hook-subscription", {"redrive_policy": None}),
+        ("azure", "q-queue", {"max_delivery_count": None}),
+        ("azure", "pull-subscription", {"dead_lettering_on_filter_evaluation_exceptions": False}),
+        ("gcp", "q-subscription", {"dead_letter_policy": None}),
+    ],
+)
+def test_dead_letters_with_nowhere_to_go(cloud: str, name: str, properties: dict[str, Any]) -> None:
+    assert ("dead-letters", name) in broken(cloud, name, **properties)
+
+
+def test_dead_letters_that_nobody_keeps_or_may_forward() -> None:
+    assert without("aws", "q-redrive") == {("dead-letters", "q-queue"), ("dead-letters", "q-dead-letters")}
+    assert ("dead-letters", "q-subscription") in without("gcp", "q-dead-letters")
+    assert without("gcp", "q-agent") == {("dead-letters", "q-subscription")}
+    assert without("gcp", "q-dead-letters-agent") == {("dead-letters", "q-subscription")}
+
+
+def test_what_is_not_known_yet_is_not_judged() -> None:
+    unknown = Ref("q-queue", "?")
+    assert broken("aws", "q-queue-access", policy=unknown) == set()
+    assert broken("aws", "t-topic", kms_master_key_id=unknown) == set()
+
+
+def test_every_rule_has_a_name_of_its_own_and_leaves_others_resources_alone() -> None:
+    names = [rule.name for rule in (*RULES, *STACK_RULES, public_access())]
+    assert len(set(names)) == len(names)
+    assert violations([Item("random:index/randomId:RandomId", "id", {"byte_length": 8})]) == []

@@ -143,6 +143,9 @@ def run(
     def isolated() -> None:
         settings.ROOT.set(None)
         config.set_all_config(dict(values or {}), [])
+        # What set_mocks leaves as it was: the tasks of every run in the process, which each would wait for.
+        settings.SETTINGS.outputs = set()
+        settings.SETTINGS.lock = threading.Lock()
         monitor = _Monitor(done, create, look)
         mocks.set_mocks(monitor.mocks, project="polybus", stack=stack_name, preview=preview, monitor=monitor)
         # set_mocks makes a root of its own, whose exports would mix with the program's.

@@ -10,8 +10,8 @@ SUBSCRIPTION = "/subscriptions/11111111-2222-3333-4444-555555555555"
 
 
 def create(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer for any of the three providers."""
-    return {"aws": _aws, "azure-native": _azure, "gcp": _gcp}[type_.split(":", maxsplit=1)[0]](type_, name, inputs)
+    """Answer for any of the three providers, and for what Pulumi itself has."""
+    return {"aws": _aws, "azure-native": _azure, "gcp": _gcp, "pulumi": _plain}[type_.split(":", maxsplit=1)[0]](type_, name, inputs)
 
 
 def look(token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +49,10 @@ def _azure(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if kind == known:
             return {"id": f"{provider}/{folder.format_map(inputs)}/{inputs[key]}", "name": inputs[key]}
     return {"id": f"{group}/{kind}/{name}", "name": name}
+
+
+def _plain(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": name}
 
 
 def _gcp(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,10 +71,11 @@ def up(
 def down(cloud: Chosen = options.CloudName.ALL, topology: Topology = None) -> None:
     """End what `polybus local up` started for a topology."""
     folder = find_folder(topology)
-    ended = [state for name in cloud.clouds if (state := Slot(folder, name).end(_PATIENCE))]
-    for state in ended:
+    found = running(folder, cloud.clouds)  # first: several may be of one process, which ends them all
+    for state in found:
+        Slot(folder, state.cloud).end(_PATIENCE)
         note(f"local {state.cloud} ended")
-    if not ended:
+    if not found:
         note(f"nothing runs in {folder}")
 
 
@@ -133,7 +134,7 @@ def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ") ->
         print(f"local {state.cloud} is ready on {state.address}, with all of {state.topology}\n")
         _print_exports(state.environment, indent="  ")
         print(_example(state))
-    one = f" --cloud {states[0].cloud}" if len(states) == 1 else " --cloud ..."
+    one = f" --cloud {states[0].cloud}" if len(states) == 1 else " --cloud NAME"
     print(f'In another terminal:  eval "$(polybus local env{one})"')
     print(f"{ends}`polybus local down` ends it.", flush=True)
 

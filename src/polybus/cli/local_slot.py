@@ -95,16 +95,18 @@ class Slot:
             os.close(descriptor)
         return None
 
-    def end(self, patience: float) -> Running | None:
-        """End what runs in the slot, and return what it was once nothing of it is left; None where nothing runs.
+    def end(self, patience: float) -> None:
+        """End what runs in the slot, if anything does, and return once nothing of it is left.
 
         Raises ConfigError where it is still there after `patience` seconds.
         """
         state = self.read()
         descriptor = self._open()
-        if state is None or descriptor is None:
-            return None
+        if descriptor is None:
+            return
         try:
+            if state is None:
+                return
             deadline = time.monotonic() + patience
             with suppress(ProcessLookupError):
                 os.kill(state.pid, signal.SIGTERM)
@@ -114,7 +116,6 @@ class Slot:
                 time.sleep(LOOK)
         finally:
             os.close(descriptor)
-        return state
 
     def _open(self) -> int | None:
         try:

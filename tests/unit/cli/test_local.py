@@ -181,6 +181,40 @@ def taken(binding: Binding, count: int) -> list[polybus.Message]:
     return sorted(messages, key=lambda message: message.published_at)
 
 
+@pytest.mark.parametrize("cloud", ["azure", "gcp"])
+def test_other_clouds_keep_their_data_too(cli: Callable, shop, monkeypatch: pytest.MonkeyPatch, cloud: str) -> None:
+    text = shop.topology.read_text().replace('max_delay = "15m"\n', "").replace("max_attempts = 1", "max_attempts = 5")
+    shop.topology.write_text(text)
+    for body in ("first", "second"):
+        started = cli("local", "up", "--cloud", cloud, "--background", "--data", "data")
+        assert started.code == 0, started.err
+        for name, value in cli("local", "env", "--json").json().items():
+            monkeypatch.setenv(name, value)
+        published = cli("publish", "orders", body)
+        assert published.code == 0, published.err
+        if body == "second":
+            lines = cli("tail", "watch", "--json", "--wait", "5s", "--limit", "2").out.splitlines()
+            assert sorted(json.loads(line)["body"] for line in lines) == ["first", "second"]
+        assert cli("local", "down").err == f"local {cloud} ended\n"
+    assert contents(shop.folder) == {"polybus.toml", "data"}
+
+
+@pytest.mark.usefixtures("down")
+def test_all_clouds_at_once(cli: Callable, shop) -> None:
+    text = shop.topology.read_text().replace('max_delay = "15m"\n', "").replace("max_attempts = 1", "max_attempts = 5")
+    shop.topology.write_text(text)
+    assert cli("local", "up", "--cloud", "all", "--background").code == 0
+    together = cli("local", "env", "--json").json()
+    assert together.keys() > {"AWS_ENDPOINT_URL", "PUBSUB_EMULATOR_HOST", "AZURE_SERVICEBUS_CONNECTION_STRING"}
+    assert "POLYBUS_BINDING" not in together
+    for cloud in ("aws", "azure", "gcp"):
+        binding = cli("local", "env", "--cloud", cloud, "--json").json()["POLYBUS_BINDING"]
+        assert Binding.from_file(Path(binding)).backend == cloud
+    ended = cli("local", "down")
+    assert sorted(ended.err.splitlines()) == ["local aws ended", "local azure ended", "local gcp ended"]
+    assert contents(shop.folder) == {"polybus.toml"}
+
+
 # Bad input: one clear error, and nothing half-made.
 
 

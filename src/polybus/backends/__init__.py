@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from polybus.driver import DriverFactory
 from polybus.errors import BindingError, MissingExtra
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUP", "load", "names"]
 
@@ -28,8 +30,7 @@ _EXTRAS = {
 
 def names() -> tuple[str, ...]:
     """List the backends that exist: the built-in ones, then those that installed packages register."""
-    others = {point.name for point in entry_points(group=GROUP)}
-    return (*_BUILT_IN, *sorted(others.difference(_BUILT_IN)))
+    return (*_BUILT_IN, *sorted(_registered().keys() - set(_BUILT_IN)))
 
 
 def load(name: str) -> DriverFactory:
@@ -39,13 +40,19 @@ def load(name: str) -> DriverFactory:
     """
     if name in _BUILT_IN:
         return _load_built_in(name)
-    registered = {point.name: point for point in entry_points(group=GROUP)}
+    registered = _registered()
     if name in registered:
         return _load_registered(registered[name])
     known = names()
     near = difflib.get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise BindingError(f"no backend named {name!r}; there are: {', '.join(known)}{hint}")
+
+
+def _registered() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points  # slow to import; what is built in doesn't need it
+
+    return {point.name: point for point in entry_points(group=GROUP)}
 
 
 def _load_built_in(name: str) -> DriverFactory:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polybus.binding import Binding
 from polybus.errors import BindingError
-from polybus.plan.local import local_binding
-from polybus.topology.file import load
-from polybus.topology.model import Topology
+
+if TYPE_CHECKING:
+    from polybus.topology.model import Topology
 
 __all__ = ["BINDING_FILE", "TOPOLOGY_FILE", "VARIABLE", "resolve"]
 
@@ -46,12 +47,12 @@ def resolve(
     start = Path.cwd() if start is None else start
     if isinstance(source, Binding):
         return source, "the argument of connect"
-    if isinstance(source, Topology):
-        return local_binding(source, backend="memory"), "the topology given to connect, in memory"
     if isinstance(source, Path):
         return _from_path(source, "the argument of connect")
-    if source is not None:
+    if isinstance(source, str):
         return _from_text(source, "the argument of connect", start)
+    if source is not None:
+        return _in_memory(source), "the topology given to connect, in memory"
     variable = environ.get(VARIABLE, "").strip()
     if variable:
         return _from_text(variable, VARIABLE, start)
@@ -94,7 +95,19 @@ def _from_files(environ: Mapping[str, str], start: Path) -> tuple[Binding, str]:
     return _embedded(found), f"{found}, embedded"
 
 
+# Topologies are read here alone: what runs on a binding, as everything in a cloud does, starts without their reader.
+
+
+def _in_memory(topology: Topology) -> Binding:
+    from polybus.plan.local import local_binding
+
+    return local_binding(topology, backend="memory")
+
+
 def _embedded(topology: Path) -> Binding:
+    from polybus.plan.local import local_binding
+    from polybus.topology.file import load
+
     store = topology.resolve().parent / STORE
     return local_binding(load(topology), backend="sqlite", path=store)
 

@@ -113,7 +113,11 @@ class LeaseKeeper:
 
     def _conclude(self, delivery: Delivery, answer: LeaseUntil | Fault) -> bool:
         if delivery not in self._held:
-            return False
+            # Its retry may have fallen due meanwhile: a new delivery, of the same lease.
+            heir = next((held for held in self._held if held.received is delivery.received), None)
+            if heir is None:
+                return False
+            delivery = heir
         now = self._clock.monotonic()
         if isinstance(answer, LeaseUntil):
             delivery.lease_until = answer.at

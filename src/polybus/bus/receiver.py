@@ -257,7 +257,7 @@ class Receiver:
             self._settler.soon(delivery, Nack(delivery.received))
             return
         again = Delivery(self, delivery.received, delivery.received_at, delivery.retries + 1)
-        # What an extension that is under way brings goes to the old one: the new one asks for its own.
+        # An extension that is under way may fail: the new one asks for its own.
         halfway = (self._clock.monotonic() + delivery.lease_until) / 2
         again.lease_until, again.renew_at = delivery.lease_until, min(delivery.renew_at, halfway)
         self._groups.replace(delivery, again)

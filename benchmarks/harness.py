@@ -109,7 +109,7 @@ class Aim:
         value = self._value(rows[0])
         if self.over is not None:
             (other,) = [row for row in rows if row.name == self.over]
-            value /= self._value(other)
+            value = {"rate": other.rate_ratio, "cpu": other.cpu_ratio, "best": value / other.best_ms}[self.what]
         reached = (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
         return Verdict(self._text(rows[0].name), value, reached)
 

@@ -31,11 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = sorted(set(options.modules) - set(known))
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}; there are {', '.join(known)}")
-    found = {name: _run(name, options) for name in options.modules or known}
+    found: dict[str, dict[str, Any]] = {}
+    for name in options.modules or known:
+        found[name] = _run(name, options)
+        if not options.quick:
+            results.save({name: found[name]})
     if options.json:
         print(json.dumps(found, indent=1))
-    if not options.quick:
-        results.save(found)
     missed = [
         f"{comparison['title']}: {verdict['aim']}"
         for result in found.values()

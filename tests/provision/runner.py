@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import json
 import runpy
 import threading
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -89,7 +92,7 @@ class _Provider(mocks.Mocks):
         self._look = look
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
-        if not args.custom:
+        if args.custom is False:  # a component; None is a resource that is read
             return "", {}
         outputs = self._create(args.typ, args.name, args.inputs)
         return outputs.get("id"), {**args.inputs, **outputs}
@@ -154,9 +157,24 @@ def run(
         settings.SETTINGS.root_directory = str(root)
         loop.run_until_complete(stack.run_in_stack(program))
 
-    with _loop_of_its_own() as loop, ThreadPoolExecutor(1, initializer=asyncio.set_event_loop, initargs=(loop,)) as own:
-        own.submit(contextvars.copy_context().run, isolated).result()
+    try:
+        with (
+            _loop_of_its_own() as loop,
+            ThreadPoolExecutor(1, initializer=asyncio.set_event_loop, initargs=(loop,)) as own,
+        ):
+            own.submit(contextvars.copy_context().run, isolated).result()
+    except BaseException as error:
+        _forget(error)
+        raise
     return done
+
+
+def _forget(error: BaseException) -> None:
+    """Drop what a failed run has left: Pulumi awaits none of the outputs that can't be known any more, and says so."""
+    traceback.clear_frames(error.__traceback__)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        gc.collect()
 
 
 @contextmanager
@@ -177,6 +195,7 @@ def _loop_of_its_own() -> Iterator[asyncio.AbstractEventLoop]:
         executor.shutdown()
         for task in asyncio.all_tasks(loop):  # what failed beside the first error, which nobody awaits
             task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
         for each in (loop, *workers):
             each.close()
 

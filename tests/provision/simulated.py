@@ -11,7 +11,9 @@ SUBSCRIPTION = "/subscriptions/11111111-2222-3333-4444-555555555555"
 
 def create(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Answer for any of the three providers, and for what Pulumi itself has."""
-    return {"aws": _aws, "azure-native": _azure, "gcp": _gcp, "pulumi": _plain}[type_.split(":", maxsplit=1)[0]](type_, name, inputs)
+    return {"aws": _aws, "azure-native": _azure, "gcp": _gcp, "pulumi": _plain}[type_.split(":", maxsplit=1)[0]](
+        type_, name, inputs
+    )
 
 
 def look(token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

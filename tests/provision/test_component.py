@@ -11,6 +11,7 @@ import pulumi
 import pytest
 from pulumi.output import Unknown
 
+from polybus.binding import Binding
 from polybus.errors import ConfigError, MissingExtra, UnsupportedFeature
 from polybus.plan import aws, azure, gcp
 from polybus.plan.values import Resource
@@ -231,19 +232,25 @@ def test_a_cloud_is_chosen_without_any_other_s_sdk() -> None:
 # -- Another stack's binding -------------------------------------------------------------------------------------------
 
 
-def test_a_stack_reference_gives_the_binding_as_services_read_it() -> None:
-    from polybus.binding import Binding
-
-    exported = run(program()).outputs["polybus"]
-
+def stack_reference(outputs: Mapping[str, Any]) -> Callable[[str, str, Mapping[str, Any]], dict[str, Any]]:
     def create(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         assert type_ == "pulumi:pulumi:StackReference"
-        return {"id": name, "name": name, "outputs": {"polybus": exported}, "secretOutputNames": []}
+        return {"id": name, "name": name, "outputs": dict(outputs), "secretOutputNames": []}
 
-    def make() -> None:
-        pulumi.export("variable", binding_of("acme/polybus/aws-dev"))
+    return create
 
-    text = runner.run(make, create).outputs["variable"]
-    binding = Binding.from_json(text)
+
+def refer() -> None:
+    pulumi.export("variable", binding_of("acme/polybus/aws-dev"))
+
+
+def test_a_stack_reference_gives_the_binding_as_services_read_it() -> None:
+    done = runner.run(refer, stack_reference(run(program()).outputs))
+    binding = Binding.from_json(done.outputs["variable"])
     assert binding.backend == "aws"
     assert binding.subscriptions["billing"].max_attempts == 5
+
+
+def test_a_stack_without_a_binding_is_named() -> None:
+    with pytest.raises(pulumi.RunError, match=r"the stack acme/polybus/aws-dev exports no 'polybus'"):
+        runner.run(refer, stack_reference({"other": 1}))

@@ -14,12 +14,19 @@ def binding_of(stack: str | pulumi.StackReference, *, output: str = "polybus") -
     """Return the binding that a stack exports, as the JSON text that POLYBUS_BINDING takes.
 
     `stack` is `<organization>/<project>/<stack>`, or a reference that is there. `output` is the name under which it is
-    exported; a stack without it fails the update, naming both.
+    exported; a stack without it fails the update with RunError, which names both.
     """
     reference = stack if isinstance(stack, pulumi.StackReference) else pulumi.StackReference(stack)
-    binding: pulumi.Output[Any] = reference.require_output(output)
-    text: pulumi.Output[str] = binding.apply(lambda value: json.dumps(_whole(value)))
-    return text
+    found: pulumi.Output[str] = pulumi.Output.all(reference.name, reference.get_output(output)).apply(
+        lambda both: _text(both[0], output, both[1])
+    )
+    return found
+
+
+def _text(stack: str, output: str, binding: Any) -> str:
+    if binding is None:
+        raise pulumi.RunError(f"the stack {stack} exports no {output!r}: it has to export a MessageBus's binding")
+    return json.dumps(_whole(binding))
 
 
 def _whole(value: Any) -> Any:

@@ -38,6 +38,9 @@ COMMANDS: Mapping[str, Entry] = {
     "tail": Entry("polybus.cli.tail", "Show messages without taking them from anybody."),
     "stats": Entry("polybus.cli.stats", "Count what waits in subscriptions and queues."),
     "local": Entry("polybus.cli.local", "Run a stand-in for a cloud on this machine."),
+    "preview": Entry("polybus.cli.preview", "Show what `polybus up` would do to a stack."),
+    "up": Entry("polybus.cli.up", "Create or update a stack with Pulumi."),
+    "outputs": Entry("polybus.cli.outputs", "Print what a stack exports."),
     "dead-letter": Entry("polybus.cli.dead_letter", "List, show, redrive or purge dead letters."),
 }
 

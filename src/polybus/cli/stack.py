@@ -1,0 +1,62 @@
+"""What `polybus up`, `preview` and `outputs` share: where the stack is, and what has to be installed for it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polybus.cli import options
+from polybus.errors import ConfigError, MissingExtra
+
+__all__ = ["Folder", "Name", "Policies", "find_folder"]
+
+PROJECT = "Pulumi.yaml"
+
+Name = Annotated[str, typer.Argument(metavar="STACK", help="The Pulumi stack, such as aws-dev.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        help="The folder of Pulumi.yaml; by default this one, `stacks` in it, or one above.",
+        show_default=False,
+    ),
+]
+Policies = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy-pack", help="A policy pack to hold the stack to, such as stacks/policy.", show_default=False
+    ),
+]
+
+
+def find_folder(given: Path | None, stack: str) -> Path:
+    """Return the folder of the Pulumi project; raises ConfigError where what it takes to run it isn't installed."""
+    folder = _folder(given)
+    if find_spec("pulumi") is None:
+        raise MissingExtra("pulumi", f"{_cloud(folder, stack)}-stack")
+    if shutil.which("pulumi") is None:
+        raise ConfigError(
+            "the pulumi CLI is not on PATH: `curl -fsSL https://get.pulumi.com | sh`, or `brew install pulumi`; "
+            "see https://www.pulumi.com/docs/install/"
+        )
+    return folder
+
+
+def _folder(given: Path | None) -> Path:
+    here = Path.cwd() if given is None else given.resolve()
+    for folder in (here, *((here / "stacks", *here.parents) if given is None else ())):
+        if (folder / PROJECT).is_file():
+            return folder
+    raise options.refuse(f"there is no {PROJECT} in {here}{'' if given else ', its stacks, or above'}", "--folder")
+
+
+def _cloud(folder: Path, stack: str) -> str:
+    """Read the stack's cloud without a parser for YAML, to name the extra that it needs; AWS's has all that is said."""
+    path = folder / f"Pulumi.{stack}.yaml"
+    found = re.search(r"polybus:cloud:\s*[\"']?(aws|azure|gcp)\b", path.read_text() if path.is_file() else "")
+    return found[1] if found else "aws"

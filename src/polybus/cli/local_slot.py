@@ -61,7 +61,9 @@ class Slot:
 
         Raises ConfigError where it is taken.
         """
-        descriptor = self._acquire()
+        deadline = time.monotonic() + 10 * LOOK  # whoever only looks whether something runs has the lock for a moment
+        while (descriptor := self._acquire()) is None and time.monotonic() < deadline:
+            time.sleep(LOOK)
         if descriptor is None:
             raise ConfigError(
                 f"a local {self.cloud} runs for this topology already: `polybus local env --cloud {self.cloud}` says "

@@ -24,7 +24,7 @@ from polybus.bus.resolve import resolve
 from polybus.bus.rights import Checker, check_features
 from polybus.clock import Clock, SystemClock
 from polybus.driver import AdminDriver, Driver, Peeked, Stats
-from polybus.errors import BackendError, BusClosed, Fault, PublishFailed
+from polybus.errors import BackendError, BusClosed, Fault, PolybusError, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.telemetry import Hooks
@@ -331,12 +331,17 @@ class Bus:
         return self.driver.raw(self.binding.entity(name))
 
     async def call(self, function: Callable[[AdminDriver], Awaitable[T]]) -> T:
-        """Run one call of the backend's administration; raise BackendError where it fails."""
+        """Run one call of the backend's administration.
+
+        Raises BackendError where the backend fails it; what polybus itself refuses is raised as it is.
+        """
         driver = self.driver
         try:
             if self._admin is None:
                 self._admin = await driver.open_admin()
             return await function(self._admin)
+        except PolybusError:
+            raise
         except Exception as error:
             raise BackendError(driver.fault(error)) from error
 

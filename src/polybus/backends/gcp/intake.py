@@ -98,12 +98,13 @@ class Intake:
 
     def drop(self, key: str) -> None:
         """Forget what waits of an ordering key of which an earlier message was given back: it comes again with it."""
-        if self._buffer:
-            kept = [each for each in self._buffer if each[0].ordering_key != key]
-            for raw, lease in self._buffer:
-                if raw.ordering_key == key:
-                    lease.over()
-            self._buffer = deque(kept)
+        kept: deque[tuple[Pb, Lease]] = deque()
+        for raw, lease in self._buffer:
+            if raw.message.ordering_key == key:
+                lease.over()
+            else:
+                kept.append((raw, lease))
+        self._buffer = kept
 
     # Streams ---------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,373 @@
+"""The streams of a Pub/Sub consumer: what they hold, what they come back from, how they end.
+
+Against the local server over real sockets, on a clock that both share; and, for what that never does, a server of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+import msgspec
+import pytest
+from google.api_core.exceptions import GoogleAPICallError
+from google.pubsub_v1 import types
+
+from polybus.backends.gcp import driver as make
+from polybus.binding import Binding, Entity, Kind
+from polybus.clock import SteppedClock
+from polybus.driver import Ack, ConsumerDriver, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received
+from polybus.errors import Fault, FaultKind
+from polybus.localcloud.pubsub.server import PubsubServer
+from polybus.localcloud.server import free_port, running_in_thread
+from polybus.message import Message
+
+TOPIC = "projects/p/topics/orders"
+PLACE = "projects/p/subscriptions/billing"
+LEASE = 60.0
+SOURCE = Entity(
+    kind=Kind.SUBSCRIPTION,
+    name="billing",
+    topic="orders",
+    address=PLACE,
+    dead_letter="projects/p/subscriptions/letters",
+    lease=LEASE,
+    options={"topic": TOPIC, "dead_letter_topic": TOPIC},
+)
+BOUND = 60.0
+
+
+class Rig:
+    """A topic and a subscription, a driver, and what tests do with them."""
+
+    def __init__(self, endpoint: str, clock: SteppedClock, stack: AsyncExitStack) -> None:
+        self.clock = clock
+        self.driver = make(Binding(backend="gcp", bus="b", settings={"endpoint": endpoint}), clock)
+        stack.push_async_callback(self.driver.aclose)
+        self._stack = stack
+        self.publisher, _ = self.driver.raw(Entity(kind=Kind.TOPIC, name="orders", address=TOPIC))  # type: ignore[misc]
+        self.subscriber, _ = self.driver.raw(SOURCE)  # type: ignore[misc]
+
+    async def create(self, **config: Any) -> None:
+        await self.publisher.create_topic(name=TOPIC)
+        await self.subscriber.create_subscription(
+            request={"name": PLACE, "topic": TOPIC, "ack_deadline_seconds": 60, **config}
+        )
+
+    async def consumer(self, prefetch: int = 10, source: Entity = SOURCE) -> ConsumerDriver[Any]:
+        consumer = await self.driver.open_consumer(source, prefetch=prefetch, concurrency=1)
+        self._stack.push_async_callback(consumer.aclose)
+        return consumer
+
+    async def publish(self, count: int, key: str = "") -> None:
+        messages = [{"data": b"%d" % number, "ordering_key": key} for number in range(count)]
+        await self.publisher.publish(request={"topic": TOPIC, "messages": messages})
+
+
+async def receive(consumer: ConsumerDriver[Any], count: int, most: int | None = None) -> list[Received[Any]]:
+    """Receive `count` messages, at most `most` a call."""
+    found: list[Received[Any]] = []
+    async with asyncio.timeout(BOUND):
+        while len(found) < count:
+            found += await consumer.receive_batch(most or count - len(found), wait=20.0)
+    return found
+
+
+def bodies(received: list[Received[Any]]) -> list[bytes]:
+    return [each.message.body for each in received]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND):
+        while not holds():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def clock() -> SteppedClock:
+    return SteppedClock()
+
+
+@pytest.fixture
+def server(clock: SteppedClock) -> Iterator[PubsubServer]:
+    with running_in_thread(PubsubServer(clock=clock)) as server:
+        yield server
+
+
+@pytest.fixture
+async def rig(server: PubsubServer, clock: SteppedClock) -> AsyncIterator[Rig]:
+    async with AsyncExitStack() as stack:
+        yield Rig(f"{server.host}:{server.port}", clock, stack)
+
+
+# What waits here ------------------------------------------------------------------------------------------------------
+
+
+async def test_what_waits_in_the_buffer_keeps_its_lease(rig: Rig, server: PubsubServer) -> None:
+    await rig.create(dead_letter_policy={"dead_letter_topic": TOPIC, "max_delivery_attempts": 5})
+    consumer = await rig.consumer()
+    await rig.publish(10)
+    [first] = await receive(consumer, 1, most=1)
+    assert await consumer.settle_batch([Ack(first)]) == [None]
+    for _ in range(6):
+        rig.clock.advance(LEASE / 2)
+        await asyncio.sleep(0.05)  # more than the round trip that it takes; less, and the lease would show it
+    rest = await receive(consumer, 9)
+    assert [each.attempt for each in rest] == [1] * 9
+    assert min(each.lease_until for each in rest) > rig.clock.monotonic()
+    assert await consumer.settle_batch([Ack(each) for each in rest]) == [None] * 9
+    assert server.retained_messages == 0
+
+
+async def test_stop_returns_what_was_never_received(rig: Rig, server: PubsubServer) -> None:
+    await rig.create()
+    consumer = await rig.consumer()
+    await rig.publish(10)
+    first = await receive(consumer, 1, most=1)
+    rest = list(await consumer.stop())
+    assert await consumer.receive_batch(10, wait=20.0) == []
+    nacked = await consumer.settle_batch([Nack(each) for each in (*first, *rest)])
+    assert nacked == [None] * (1 + len(rest))
+    # All of them at once, without waiting for a lease to end: nothing was left on the way.
+    again = await receive(await rig.consumer(), 10)
+    assert sorted(bodies(again)) == sorted(b"%d" % number for number in range(10))
+
+
+async def test_a_waiting_receive_returns_when_the_consumer_stops(rig: Rig) -> None:
+    await rig.create()
+    consumer = await rig.consumer()
+    waiting = asyncio.create_task(consumer.receive_batch(1, wait=20.0))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(consumer.stop(), BOUND)
+    assert await asyncio.wait_for(waiting, BOUND) == []
+
+
+async def test_what_is_given_back_of_a_key_takes_the_later_ones_with_it(rig: Rig) -> None:
+    """They come again with the first: what waits here of them must not overtake it."""
+    await rig.create(enable_message_ordering=True)
+    consumer = await rig.consumer(source=_ordered())
+    await rig.publish(5, "k")
+    [first] = await receive(consumer, 1, most=1)
+    assert await consumer.settle_batch([Nack(first)]) == [None]
+    again = await receive(consumer, 5)
+    assert bodies(again) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def _ordered() -> Entity:
+    return msgspec.structs.replace(SOURCE, ordered=True)
+
+
+# Room for what is held back -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefetch", [1, 4])
+async def test_delayed_messages_take_no_room(rig: Rig, prefetch: int) -> None:
+    await rig.create()
+    consumer = await rig.consumer(prefetch)
+    await rig.publish(60)
+    seen: set[bytes] = set()
+    while len(seen) < 60:
+        received = await receive(consumer, 1, most=prefetch)
+        seen.update(bodies(received))
+        assert await consumer.settle_batch([Nack(each, 500.0) for each in received]) == [None] * len(received)
+    rig.clock.advance(501)
+    again = await receive(consumer, 60)
+    assert len(set(bodies(again))) == 60
+
+
+async def test_no_more_is_out_than_was_asked_for(rig: Rig) -> None:
+    await rig.create()
+    await rig.publish(50)
+    one, other = await rig.consumer(4), await rig.consumer(50)
+    held = await receive(one, 4)
+    rest = await receive(other, 46)
+    assert len({*bodies(held), *bodies(rest)}) == 50
+
+
+# Settling -------------------------------------------------------------------------------------------------------------
+
+
+async def test_an_exactly_once_subscription_tells_which_ack_came_too_late(rig: Rig) -> None:
+    await rig.create(enable_exactly_once_delivery=True)
+    consumer = await rig.consumer()
+    await rig.publish(3)
+    received = await receive(consumer, 3)
+    late = received[1]
+    assert await consumer.settle_batch([Nack(late)]) == [None]
+    first, second, third = await consumer.settle_batch([Ack(each) for each in received])
+    assert (first, third) == (None, None)
+    assert second is not None
+    assert second.kind is FaultKind.LEASE_LOST
+    [extended] = await consumer.extend_batch([late], 60)
+    assert isinstance(extended, Fault)
+    assert extended.kind is FaultKind.LEASE_LOST
+    assert bodies(await receive(consumer, 1)) == [late.message.body]
+
+
+async def test_an_extension_is_granted_up_to_ten_minutes(rig: Rig) -> None:
+    await rig.create()
+    consumer = await rig.consumer()
+    await rig.publish(1)
+    [received] = await receive(consumer, 1)
+    before = rig.clock.monotonic()
+    [granted] = await consumer.extend_batch([received], 3_600)
+    assert isinstance(granted, LeaseUntil)
+    assert before + 600 <= granted.at <= rig.clock.monotonic() + 600
+
+
+async def test_many_acks_and_letters_are_cut_into_requests(rig: Rig, server: PubsubServer) -> None:
+    """1,000 ack ids, 512 KiB of them, or 10 MB of letters are what one request may have."""
+    await rig.create()
+    consumer = await rig.consumer(2_500)
+    for _ in range(5):
+        await rig.publish(500)
+    received = await receive(consumer, 2_500)
+    assert await consumer.settle_batch([Ack(each) for each in received]) == [None] * 2_500
+    assert server.retained_messages == 0
+    publisher = await rig.driver.open_publisher(Entity(kind=Kind.TOPIC, name="orders", address=TOPIC))
+    for _ in range(2):
+        prepared = publisher.prepare(Outgoing(Message(b"x" * 9_000_000, {}, None, "id")))
+        assert isinstance(prepared, Prepared)
+        await publisher.publish_batch([prepared])
+    large = await receive(consumer, 2)
+    assert await consumer.settle_batch([DeadLetter(each, "large") for each in large]) == [None] * 2
+    letters = await receive(consumer, 2)
+    assert [len(body) for body in bodies(letters)] == [9_000_000] * 2
+
+
+# Failing and coming back ----------------------------------------------------------------------------------------------
+
+
+async def test_a_stream_that_can_t_be_opened_is_told_and_opened_again(rig: Rig, server: PubsubServer) -> None:
+    await rig.create()
+    await rig.publish(1)
+    consumer = await rig.consumer()
+    server.fail_next("StreamingPull", grpc.StatusCode.UNAVAILABLE)
+    with pytest.raises(Exception, match="test asked") as caught:
+        await consumer.receive_batch(1, wait=20.0)
+    fault = rig.driver.fault(caught.value)
+    assert fault.retryable
+    assert PLACE in fault.detail
+    assert bodies(await receive(consumer, 1)) == [b"0"]
+
+
+async def test_a_server_that_went_away_is_found_again(tmp_path: Any, clock: SteppedClock) -> None:
+    port = free_port()
+    async with AsyncExitStack() as stack:
+        rig = Rig(f"127.0.0.1:{port}", clock, stack)
+        with running_in_thread(PubsubServer(clock=clock, port=port, data=tmp_path)):
+            await rig.create()
+            consumer = await rig.consumer()
+            await rig.publish(3)
+            received = await receive(consumer, 3)
+            assert await consumer.settle_batch([Ack(received[0])]) == [None]
+        [fault] = await consumer.settle_batch([Ack(received[1])])
+        assert fault is not None
+        assert fault.retryable
+        with pytest.raises((GoogleAPICallError, ConnectionError)):
+            await receive(consumer, 1)
+        with running_in_thread(PubsubServer(clock=clock, port=port, data=tmp_path)):
+            found: set[bytes] = set()
+            async with asyncio.timeout(BOUND):
+                while len(found) < 2:
+                    try:
+                        found.update(bodies(await receive(consumer, 1)))
+                    except (GoogleAPICallError, ConnectionError):
+                        continue
+            assert found == {b"1", b"2"}
+
+
+class Ending:
+    """A server whose streams end with UNAVAILABLE when told to, as Google's do every half hour or so."""
+
+    def __init__(self) -> None:
+        self.requests: list[list[Any]] = []
+        self.end = asyncio.Event()
+        self.silent = False
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        server = grpc.aio.server()
+        kind = types.StreamingPullRequest.pb()
+        handler = grpc.stream_stream_rpc_method_handler(
+            self._stream,
+            request_deserializer=kind.FromString,
+            response_serializer=types.StreamingPullResponse.pb().SerializeToString,
+        )
+        service = grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", {"StreamingPull": handler})
+        server.add_generic_rpc_handlers((service,))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            await server.stop(None)
+
+    async def _stream(self, requests: Any, context: Any) -> None:
+        got: list[Any] = []
+        self.requests.append(got)
+        response = types.StreamingPullResponse.pb()
+        await context.write(response())
+        await context.write(response())  # a heartbeat
+        reading = asyncio.create_task(self._read(context, got))
+        ending = asyncio.create_task(self.end.wait())
+        await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
+        if ending.done():
+            self.end.clear()
+            reading.cancel()
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "Please try again.")
+        ending.cancel()
+
+    async def _read(self, context: Any, got: list[Any]) -> None:
+        while (request := await context.read()) is not grpc.aio.EOF:
+            got.append(request)
+
+
+@pytest.fixture
+async def ending(clock: SteppedClock) -> AsyncIterator[tuple[Ending, Rig]]:
+    server = Ending()
+    async with AsyncExitStack() as stack:
+        endpoint = await stack.enter_async_context(server.serving())
+        yield server, Rig(endpoint, clock, stack)
+
+
+async def test_a_stream_that_lived_is_opened_again_without_a_word(ending: tuple[Ending, Rig]) -> None:
+    server, rig = ending
+    consumer = await rig.consumer()
+    waiting = asyncio.create_task(consumer.receive_batch(1, wait=20.0))
+    await until(lambda: len(server.requests) == 1 and bool(server.requests[0]))
+    rig.clock.advance(10)
+    server.end.set()
+    await until(lambda: len(server.requests) == 2 and bool(server.requests[1]))
+    assert not waiting.done()
+    first, again = server.requests[0][0], server.requests[1][0]
+    assert (first.subscription, first.max_outstanding_messages, first.stream_ack_deadline_seconds) == (PLACE, 10, 60)
+    assert first.client_id == again.client_id != ""
+    await consumer.stop()
+    assert await waiting == []
+
+
+async def test_a_stream_that_ends_at_once_is_told(ending: tuple[Ending, Rig]) -> None:
+    server, rig = ending
+    consumer = await rig.consumer()
+    server.end.set()
+    with pytest.raises(Exception, match="Please try again") as caught:
+        await consumer.receive_batch(1, wait=20.0)
+    assert rig.driver.fault(caught.value).kind is FaultKind.UNAVAILABLE
+
+
+async def test_heartbeats_are_sent_and_a_silent_stream_is_replaced(ending: tuple[Ending, Rig]) -> None:
+    server, rig = ending
+    consumer = await rig.consumer()
+    receiving = asyncio.create_task(consumer.receive_batch(1, wait=10_000.0))
+    await until(lambda: len(server.requests) == 1 and bool(server.requests[0]))
+    for beats in (1, 2, 3):
+        rig.clock.advance(31)
+        await until(lambda beats=beats: len(server.requests[0]) == 1 + beats)  # type: ignore[misc]
+    rig.clock.advance(2)
+    await until(lambda: len(server.requests) == 2)
+    await consumer.stop()
+    assert await receiving == []

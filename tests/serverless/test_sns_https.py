@@ -50,12 +50,12 @@ async def test_both_versions_of_the_signature_are_good(door: SnsHttps, shop: Sho
 async def test_a_field_that_was_changed_is_refused(door: SnsHttps, shop: Shop, field: str) -> None:
     document = signed()
     document[field] = '{"id": "forged"}' if field == "Message" else "Zm9yZ2Vk"
-    assert await door.post(document) == 403
+    assert await door.post(document) == 503
     assert shop.deliveries == []
 
 
 async def test_someone_elses_key_is_refused(door: SnsHttps, shop: Shop) -> None:
-    assert await door.post(signing.Signer().sign_sns(event("sns_https"))) == 403
+    assert await door.post(signing.Signer().sign_sns(event("sns_https"))) == 503
     assert shop.deliveries == []
 
 
@@ -78,7 +78,7 @@ async def test_someone_elses_key_is_refused(door: SnsHttps, shop: Shop) -> None:
 )
 async def test_certificates_come_from_sns_alone(door: SnsHttps, shop: Shop, url: str | None) -> None:
     door.web.pages[str(url)] = Fetched(200, {}, signing.signer().certificate)
-    assert await door.post({**signed(), "SigningCertURL": url}) == 403
+    assert await door.post({**signed(), "SigningCertURL": url}) == 503
     assert door.web.asked == []
     assert shop.deliveries == []
 
@@ -104,19 +104,19 @@ async def test_a_certificate_out_of_date_is_refused(shop: Shop) -> None:
     application = cloud_run(shop.app, binding("aws", push=True), verify_sns=verify, fetch=web)
     from asgi import post
 
-    assert await post(application, json.dumps(signed()).encode(), SnsHttps.headers) == 403
+    assert await post(application, json.dumps(signed()).encode(), SnsHttps.headers) == 503
     assert shop.deliveries == []
 
 
 @pytest.mark.parametrize("version", ["0", "3", 1, None])
 async def test_other_versions_are_refused(door: SnsHttps, shop: Shop, version: Any) -> None:
-    assert await door.post({**signed(), "SignatureVersion": version}) == 403
+    assert await door.post({**signed(), "SignatureVersion": version}) == 503
     assert shop.deliveries == []
 
 
 async def test_topics_that_are_not_ours_are_refused_before_anything_is_fetched(door: SnsHttps, shop: Shop) -> None:
     for name in ("sns_https", "sns_confirmation"):
-        assert await door.post(signed(name, TopicArn="arn:aws:sns:us-east-2:666666666666:orders")) == 403
+        assert await door.post(signed(name, TopicArn="arn:aws:sns:us-east-2:666666666666:orders")) == 503
     assert door.web.asked == []
     assert shop.deliveries == []
 
@@ -143,12 +143,12 @@ async def test_a_confirmation_that_sns_does_not_take_comes_again(door: SnsHttps)
 )
 async def test_only_the_confirmation_itself_is_fetched(door: SnsHttps, url: str) -> None:
     door.web.pages[url] = Fetched(200, {}, b"")
-    assert await door.post(signed("sns_confirmation", SubscribeURL=url)) == 403
+    assert await door.post(signed("sns_confirmation", SubscribeURL=url)) == 503
     assert url not in door.web.asked
 
 
 async def test_an_unsigned_confirmation_is_not_followed(door: SnsHttps) -> None:
-    assert await door.post(event("sns_confirmation")) == 403
+    assert await door.post(event("sns_confirmation")) == 503
     assert SUBSCRIBE not in door.web.asked
 
 
@@ -163,7 +163,7 @@ async def test_raw_deliveries_prove_nothing_and_are_refused(shop: Shop, caplog: 
 
     application = cloud_run(shop.app, binding("aws", push=True))
     headers = {**SnsHttps.headers, "x-amz-sns-rawdelivery": "true"}
-    assert await post(application, b'{"id": "one"}', headers) == 403
+    assert await post(application, b'{"id": "one"}', headers) == 503
     assert "raw delivery carries no signature" in caplog.text
     assert shop.deliveries == []
 
@@ -173,13 +173,12 @@ async def test_what_sns_never_posts_is_refused(shop: Shop, body: bytes) -> None:
     from asgi import post
 
     application = cloud_run(shop.app, binding("aws", push=True))
-    assert await post(application, body, SnsHttps.headers) == 403
+    assert await post(application, body, SnsHttps.headers) == 503
 
 
-async def test_a_dead_letter_is_not_tried_again(door: SnsHttps, shop: Shop) -> None:
-    for message in ('{"id": "dead"}', "not an order"):
-        assert await door.post(signed(Message=message)) == 422
-    assert await door.post(signed(Message='{"id": "fails"}')) == 503
+async def test_what_is_not_acked_is_a_servers_error_so_that_sns_keeps_it(door: SnsHttps, shop: Shop) -> None:
+    for message in ('{"id": "dead"}', "not an order", '{"id": "fails"}', '{"id": "later"}'):
+        assert await door.post(signed(Message=message)) == 503
 
 
 async def test_topics_that_are_named_may_deliver_and_the_rest_may_not(shop: Shop) -> None:
@@ -190,7 +189,7 @@ async def test_topics_that_are_named_may_deliver_and_the_rest_may_not(shop: Shop
     application = cloud_run(shop.app, binding("gcp"), handles="billing", topics=[other], fetch=web)
     body = json.dumps(signed(TopicArn=other)).encode()
     assert await post(application, body, SnsHttps.headers) == 200
-    assert await post(application, json.dumps(signed()).encode(), SnsHttps.headers) == 403
+    assert await post(application, json.dumps(signed()).encode(), SnsHttps.headers) == 503
     assert len(shop.deliveries) == 1
     await application.close()
 
@@ -200,5 +199,5 @@ async def test_without_any_topic_sns_is_refused(shop: Shop, caplog: pytest.LogCa
 
     application = cloud_run(shop.app, binding("aws"))
     document = copy.deepcopy(signed())
-    assert await post(application, json.dumps(document).encode(), SnsHttps.headers) == 403
+    assert await post(application, json.dumps(document).encode(), SnsHttps.headers) == 503
     assert "the binding has no push subscription that the app handles" in caplog.text

@@ -43,14 +43,14 @@ MOST_BYTES = 16 * 1024 * 1024
 # is told, and the answer of a handler that was slow isn't an ack that nobody hears.
 SNS_WAIT = 14.0
 
-# What is answered. 2xx acks, on both clouds. Pub/Sub tries again after anything else; SNS after 5xx, while 4xx sends
-# the message to the subscription's dead letters (message delivery retries, in its developer guide).
+# What is answered. 2xx acks on both clouds, and Pub/Sub delivers again after anything else. SNS delivers again after
+# 5xx alone, and then uses the subscription's dead letters; what it does after 4xx its developer guide doesn't promise
+# ("any status outside of 200 to 4xx" fails), so nothing that may be SNS's own is answered with one: it could be lost.
 _OF_GOOGLE = {
     Verdict.DONE: HTTPStatus.NO_CONTENT,
     Verdict.AGAIN: HTTPStatus.SERVICE_UNAVAILABLE,
     Verdict.REFUSED: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-_OF_SNS = {**_OF_GOOGLE, Verdict.DONE: HTTPStatus.OK}
 
 
 class _Refused(Exception):
@@ -103,16 +103,19 @@ class CloudRun:
         if scope["method"] != "POST":
             return HTTPStatus.METHOD_NOT_ALLOWED
         headers = {name.decode("latin-1").lower(): _header(value) for name, value in scope["headers"]}
+        of_sns = "x-amz-sns-message-type" in headers
         try:
             body = await _read(headers, receive)
-            if "x-amz-sns-message-type" in headers:
+            if of_sns:
                 return await self._from_sns(headers, body)
             return await self._from_google(headers, body)
         except _Refused as refused:
             _log.error("refused a request: %s", refused)
-            return refused.status
+            return HTTPStatus.SERVICE_UNAVAILABLE if of_sns else refused.status
         except (Unverified, Malformed) as error:
             _log.error("refused a request: %s", error)
+            if of_sns:
+                return HTTPStatus.SERVICE_UNAVAILABLE
             return HTTPStatus.FORBIDDEN if isinstance(error, Unverified) else HTTPStatus.BAD_REQUEST
         except Unreachable as error:
             _log.error("can't tell now whether a request is genuine: %s", error)
@@ -147,9 +150,8 @@ class CloudRun:
         if notification is None:
             return HTTPStatus.OK
         source = self._source(notification["TopicArn"], from_topic(notification["TopicArn"]))
-        return _OF_SNS[
-            await self._deliver(source, lambda entity, until: sns_message(notification, entity, until), SNS_WAIT)
-        ]
+        verdict = await self._deliver(source, lambda entity, until: sns_message(notification, entity, until), SNS_WAIT)
+        return HTTPStatus.OK if verdict is Verdict.DONE else HTTPStatus.SERVICE_UNAVAILABLE
 
     def _source(self, address: str, match: Match) -> str:
         return self._router.find(address, match) if address else self._router.only()

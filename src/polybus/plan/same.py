@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from polybus.plan.values import Json
 
 __all__ = [
+    "ANY",
     "Same",
     "at_least_on",
     "delivery_policies",
     "documents",
+    "durations",
+    "expiries",
     "flag",
     "flags",
+    "members",
     "numbers",
     "policies",
+    "seconds",
     "tags",
     "texts",
 ]
@@ -54,6 +60,44 @@ def numbers(default: float) -> Same:
         return float(default if planned is None else planned) == float(default if found is None else found)
 
     return alike
+
+
+def seconds(default: str) -> Same:
+    """Compare durations such as "604800s"; what isn't set is the cloud's default."""
+
+    def alike(planned: Any, found: Any) -> bool:
+        return _seconds(planned or default) == _seconds(found or default)
+
+    return alike
+
+
+def durations(planned: Any, found: Any) -> bool:
+    """Compare tables of durations."""
+    return _all_seconds(planned) == _all_seconds(found)
+
+
+def expiries(planned: Any, found: Any) -> bool:
+    """Compare expiration policies: one without a time says never, none at all is the cloud's default."""
+    if planned is None or found is None:
+        return planned is found
+    return bool((planned.get("ttl") or "") == (found.get("ttl") or ""))
+
+
+def members(planned: Any, found: Any) -> bool:
+    """Compare members of IAM, whichever project's service agent it is: the number is that of the project."""
+    return _anonymous(planned) == _anonymous(found)
+
+
+def _anonymous(member: Any) -> str:
+    return re.sub(r"service-[^@]+@gcp-sa-pubsub", "service-agent@gcp-sa-pubsub", str(member))
+
+
+def _seconds(text: str) -> float:
+    return float(text.removesuffix("s"))
+
+
+def _all_seconds(value: Any) -> dict[str, float]:
+    return {name: _seconds(text) for name, text in (value or {}).items()}
 
 
 def tags(planned: Any, found: Any) -> bool:

@@ -111,6 +111,9 @@ class SqsConsumer:
         for place, settlement in enumerate(settlements):
             kind = acks if isinstance(settlement, Ack) else nacks if isinstance(settlement, Nack) else letters
             kind.append(place)
+        if len(acks) == len(settlements):  # nearly always: three tasks fewer for each call
+            await self._delete(settlements, acks, found)
+            return found
         await asyncio.gather(
             self._delete(settlements, acks, found),
             self._make_visible(settlements, nacks, found),

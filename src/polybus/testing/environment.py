@@ -230,13 +230,13 @@ class Environment:
     async def keep(self, seconds: float, faults: Faults, lease: float) -> None:
         """Let `seconds` pass in steps, each time until the leases of `lease` seconds in hand have been extended.
 
-        A step leaves a quarter of the lease: the bus extends at half of it.
+        A step is a quarter of the lease at most, and leaves another: the bus extends at half of it.
         """
         least = lease / 4
         end = self.clock.monotonic() + seconds
         while (left := end - self.clock.monotonic()) > 0:
             remaining = faults.remaining()
-            step = left if remaining is None else min(left, max(remaining - least, 0.0))
+            step = min(left, least, max(remaining - least, 0.0) if remaining is not None else least)
             await self.advance(step)
             await self.until(lambda: (faults.remaining() or lease) > least, "leases extended")
 

@@ -61,9 +61,9 @@ class App:
     ) -> None:
         self.service = service
         self._source = source
-        self._clock = clock
+        self.clock = clock
         self._hooks = tuple(hooks)
-        self._publisher = publisher if publisher is not None else PublisherOptions()
+        self.publisher = publisher if publisher is not None else PublisherOptions()
         self._handlers: dict[str, Handler] = {}
         self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
         self._bus: Bus | None = None
@@ -180,9 +180,9 @@ class App:
                 opening = connect(
                     self._source if source is None else source,
                     service=self.service,
-                    clock=self._clock,
+                    clock=self.clock,
                     hooks=from_environment(self._hooks),
-                    publisher=self._publisher,
+                    publisher=self.publisher,
                 )
                 self._check_sources(opening)
                 bus = await stack.enter_async_context(opening)

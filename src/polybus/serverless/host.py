@@ -29,7 +29,7 @@ class Host:
     def __init__(self, app: App, source: Binding | Topology | Path | str | None, clock: Clock | None) -> None:
         self.app = app
         self.binding, self._origin = resolve(app.source if source is None else source)
-        self.clock = clock or app._clock or SystemClock()
+        self.clock = clock or app.clock or SystemClock()
         self._bus: FunctionBus | None = None
         self._running: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[FunctionBus] | None = None
@@ -68,7 +68,7 @@ class Host:
             service=self.app.service,
             clock=self.clock,
             hooks=tuple(from_environment(self.app.hooks)),
-            publisher=self.app._publisher,
+            publisher=self.app.publisher,
         )
 
     async def close(self) -> None:

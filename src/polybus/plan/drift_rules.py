@@ -136,4 +136,47 @@ _GCP = {
     ),
 }
 
-RULES: Mapping[str, Rules] = {**_AWS, **_GCP}
+
+def _sql(properties: Mapping[str, Any]) -> str:
+    return " ".join(str((properties.get("sql_filter") or {}).get("sql_expression", "")).split())
+
+
+_AZURE_DETECTION: Mapping[str, Same] = {
+    "requires_duplicate_detection": same.flags,
+    "duplicate_detection_history_time_window": same.texts,
+    "enable_partitioning": same.flags,
+}
+_AZURE_DELIVERY: Mapping[str, Same] = {
+    "requires_session": same.flags,
+    "lock_duration": same.texts,
+    "max_delivery_count": same.numbers(10),
+    "default_message_time_to_live": same.texts,
+    "dead_lettering_on_message_expiration": same.flags,
+    # Nothing is planned to be forwarded: what is, never reaches its consumers.
+    "forward_to": same.texts,
+    "forward_dead_lettered_messages_to": same.texts,
+    "entity_status": same.texts,
+}
+_AZURE = {
+    "azure-native:servicebus:Topic": Rules(
+        "topic",
+        {
+            "topic_name": same.texts,
+            **_AZURE_DETECTION,
+            "support_ordering": same.flags,
+            "entity_status": same.texts,
+        },
+    ),
+    "azure-native:servicebus:Queue": Rules("queue", {"queue_name": same.texts, **_AZURE_DETECTION, **_AZURE_DELIVERY}),
+    "azure-native:servicebus:Subscription": Rules(
+        "subscription",
+        {
+            "subscription_name": same.texts,
+            **_AZURE_DELIVERY,
+            "dead_lettering_on_filter_evaluation_exceptions": same.flags,
+        },
+    ),
+    "azure-native:servicebus:DefaultRule": Rules("filter", {"filter": same.texts}, derived={"filter": _sql}),
+}
+
+RULES: Mapping[str, Rules] = {**_AWS, **_GCP, **_AZURE}

@@ -1,0 +1,136 @@
+"""`polybus check --live` on the local Service Bus: it tells exactly what is not as declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.servicebus.management import ServiceBusAdministrationClient, SqlRuleFilter
+
+from polybus.clock import SystemClock
+from polybus.localcloud.server import ThreadedServer
+from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.localcloud.servicebus.realise import realise
+from polybus.plan.azure import AzureSettings, plan
+from polybus.topology.file import load
+
+TOPOLOGY = """
+[bus]
+name = "shop"
+
+[topics.orders]
+ordered = true
+
+[subscriptions.billing]
+topic = "orders"
+filter = 'region == "eu"'
+
+[subscriptions.watch]
+topic = "orders"
+ordered = false
+
+[queues.jobs]
+lease = "30s"
+retention = "4d"
+"""
+
+
+class Account:
+    """A realised topology, and Azure's client to change what is there."""
+
+    def __init__(self, folder: Path, server: ServiceBusServer) -> None:
+        self.topology = folder / "polybus.toml"
+        self.topology.write_text(TOPOLOGY)
+        to, certificate = server.connection_string(), server.certificate
+        self.binding = realise(
+            plan(load(self.topology), AzureSettings(stack="dev")), connection_string=to, ca_file=certificate
+        )
+        (folder / "polybus.binding.json").write_text(self.binding.to_json())
+        self.client: Any = ServiceBusAdministrationClient.from_connection_string(to, connection_verify=str(certificate))
+
+
+@pytest.fixture
+def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    monkeypatch.chdir(tmp_path)
+    server = ServiceBusServer(clock=SystemClock())
+    running = ThreadedServer(server)
+    running.start()
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+    made = Account(tmp_path, server)
+    yield made
+    made.client.close()
+    running.stop()
+
+
+def drifts(cli: Callable) -> list[tuple[str, str, str, list[str]]]:
+    """Give what `check --live` found as kind, resource, entry, and the names of what differs."""
+    result = cli("check", "--live", "--json")
+    assert result.out, result.err
+    found = result.json()
+    assert result.code == (0 if found["ok"] else 1)
+    return [
+        (drift["kind"], drift["resource"], drift["entry"], [edit["property"] for edit in drift["differences"]])
+        for drift in found["drifts"]
+    ]
+
+
+def test_what_was_just_made_is_as_declared(cli: Callable, account: Account) -> None:
+    result = cli("check", "--live")
+    assert result.code == 0, result.out
+    assert result.out == "azure: 6 resources are as declared\n"
+    assert "1 namespace" in result.err
+    assert cli("check", "--live", "--json").json()["stack"] == "dev"
+
+
+def test_settings_of_a_queue(cli: Callable, account: Account) -> None:
+    queue = account.client.get_queue("shop-dev-jobs")
+    queue.lock_duration, queue.max_delivery_count = timedelta(seconds=45), 3
+    account.client.update_queue(queue)
+    assert drifts(cli) == [("changed", "queue", "queues.jobs", ["lock_duration", "max_delivery_count"])]
+    assert "lock_duration: planned PT30S, found PT45S" in cli("check", "--live").out
+
+
+def test_a_filter_that_was_changed_and_a_rule_that_nobody_planned(cli: Callable, account: Account) -> None:
+    rule = account.client.get_rule("shop-dev-orders", "billing", "$Default")
+    rule.filter = SqlRuleFilter("region = 'uk'")
+    account.client.update_rule("shop-dev-orders", "billing", rule)
+    account.client.create_rule("shop-dev-orders", "watch", "more", filter=SqlRuleFilter("a = 'b'"))
+    assert drifts(cli) == [
+        ("changed", "filter", "subscriptions.billing", ["filter"]),
+        ("extra", "filter", "", []),
+    ]
+    assert "shop-dev-orders/Subscriptions/watch/Rules/more" in cli("check", "--live").out
+
+
+def test_a_rule_that_is_gone_lets_nothing_pass(cli: Callable, account: Account) -> None:
+    account.client.delete_rule("shop-dev-orders", "billing", "$Default")
+    assert drifts(cli) == [("missing", "filter", "subscriptions.billing", [])]
+
+
+def test_a_subscription_that_was_deleted_and_one_that_nobody_planned(cli: Callable, account: Account) -> None:
+    account.client.delete_subscription("shop-dev-orders", "watch")
+    account.client.create_subscription("shop-dev-orders", "foreign")
+    assert drifts(cli) == [
+        ("missing", "subscription", "subscriptions.watch", []),
+        ("missing", "filter", "subscriptions.watch", []),
+        ("extra", "subscription", "", []),
+    ]
+
+
+def test_a_queue_that_was_made_again_by_hand(cli: Callable, account: Account) -> None:
+    account.client.delete_queue("shop-dev-jobs")
+    assert drifts(cli) == [("missing", "queue", "queues.jobs", [])]
+    account.client.create_queue("shop-dev-jobs", requires_session=True)
+    [(kind, _, entry, properties)] = drifts(cli)
+    assert (kind, entry) == ("changed", "queues.jobs")
+    assert {"requires_session", "requires_duplicate_detection", "default_message_time_to_live"} <= set(properties)
+
+
+def test_what_else_is_in_the_namespace(cli: Callable, account: Account) -> None:
+    account.client.create_queue("old")
+    account.client.create_topic("old-topic")
+    assert drifts(cli) == [("extra", "topic", "", []), ("extra", "queue", "", [])]

@@ -36,6 +36,7 @@ _FORWARDED = tuple(
 # continuations of the reserved one, into which a letter's reason and description (DEAD_LETTER_RESERVE_BYTES) fit.
 FREE = 5 + 1 + 3
 MOST = GCP.attribute_count.most - FREE if GCP.attribute_count else 0
+_CONTINUED = f"{RESERVED}.1"
 _RESERVED_SIZE = len(RESERVED) + 10  # its name, and what any attribute costs: see ATTRIBUTE_FRAME
 # Beyond this many attributes the rest is folded: short ones take less room together than one by one.
 NATIVE = 80
@@ -162,7 +163,7 @@ def decode(raw: Pb, source: Entity) -> tuple[Message, Envelope]:
     text = attributes.get(RESERVED)
     envelope = None
     if text is not None:
-        envelope = Envelope.from_text(text) if f"{RESERVED}.1" not in attributes else _joined(attributes)
+        envelope = Envelope.from_text(text) if _CONTINUED not in attributes else _joined(attributes)
     if envelope is None:
         attributes.pop(RESERVED_TO, None)
         return Message(raw.data, attributes, key, raw.message_id, _time(raw)), Envelope()

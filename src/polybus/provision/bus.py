@@ -33,10 +33,6 @@ class MessageBus(pulumi.ComponentResource):
     its logical name in the plan. None of them holds a secret.
     """
 
-    binding: Mapping[str, Any]
-    exports: Mapping[str, Any]
-    children: Mapping[str, pulumi.Resource]
-
     def __init__(
         self,
         name: str,
@@ -60,9 +56,9 @@ class MessageBus(pulumi.ComponentResource):
         fold = _Fold(self, chosen, name, protect)
         for resource in plan.resources:
             fold.make(resource)
-        self.binding = folded(chosen.binding_values(plan), fold.find)
-        self.exports = folded(chosen.exports(plan), fold.find)
-        self.children = fold.children
+        self.binding: Mapping[str, Any] = folded(chosen.binding_values(plan), fold.find)
+        self.exports: Mapping[str, Any] = folded(chosen.exports(plan), fold.find)
+        self.children: Mapping[str, pulumi.Resource] = fold.children
         self.register_outputs({"binding": self.binding, **self.exports})
 
 

@@ -16,7 +16,7 @@ from polybus.topology.table import nearest
 if TYPE_CHECKING:
     from polybus.provision.config import StackConfig
 
-__all__ = ["Cloud", "CloudPlan", "cloud_named"]
+__all__ = ["Cloud", "CloudPlan", "cloud_named", "elsewhere"]
 
 
 class CloudPlan(Protocol):
@@ -63,3 +63,9 @@ def cloud_named(name: str) -> Cloud:
         raise ConfigError(f"found the cloud {name!r}; allowed: {', '.join(CLOUDS)}{hint}")
     cloud: Cloud = importlib.import_module(f"polybus.provision.{name}").CLOUD
     return cloud
+
+
+def elsewhere(cloud: Cloud) -> dict[str, str]:
+    """Return the keys that only other clouds read, each with the cloud that does."""
+    others = [cloud_named(name) for name in CLOUDS if name != cloud.name]
+    return {key: other.name for other in others for key in other.keys if key not in cloud.keys}

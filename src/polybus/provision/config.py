@@ -1,9 +1,9 @@
-"""The `polybus:` part of a stack's configuration, read strictly: what is wrong is refused before any resource."""
+"""What a stack's configuration says of a bus, read strictly: what is wrong is refused before any resource."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -18,16 +18,32 @@ NAMESPACE = "polybus"
 
 
 class StackConfig:
-    """Reads one stack's configuration; every error names the stack's file and the key."""
+    """Reads one stack's configuration; every error names where it stands and the key.
 
-    def __init__(self) -> None:
-        self.stack = pulumi.get_stack()
-        self._config = pulumi.Config(NAMESPACE)
+    `values` are the keys of our namespace, what is structured as JSON text; `provider` gives a provider's own value by
+    its namespace and key, such as `aws` and `region`; `place` begins every error.
+    """
+
+    def __init__(
+        self, stack: str, values: Mapping[str, str], provider: Callable[[str, str], str | None], place: str
+    ) -> None:
+        self.stack = stack
+        self.of = provider
+        self._values = values
+        self._place_of = place
+
+    @classmethod
+    def current(cls) -> StackConfig:
+        """Read the configuration of the stack whose program runs."""
+        config, stack = pulumi.Config(NAMESPACE), pulumi.get_stack()
+        values = {key: config.get(key) or "" for key in _given()}
+        place = f"Pulumi.{stack}.yaml: {NAMESPACE}:"
+        return cls(stack, values, lambda namespace, key: pulumi.Config(namespace).get(key), place)
 
     def hold_keys(self, known: Iterable[str], elsewhere: Mapping[str, str]) -> None:
         """Refuse keys that nobody reads; `elsewhere` are those that another cloud does, with that cloud's name."""
         allowed = tuple(known)
-        for key in _given():
+        for key in self._values:
             if key in allowed:
                 continue
             if key in elsewhere:
@@ -44,12 +60,8 @@ class StackConfig:
         """Return the error for a key that has to be set, to be raised."""
         return ConfigError(f"{self._place(key)} is not set: {instead}")
 
-    def of(self, namespace: str, key: str) -> str | None:
-        """Return a provider's own value, such as `aws:region`."""
-        return pulumi.Config(namespace).get(key)
-
     def text(self, key: str) -> str | None:
-        return self._config.get(key)
+        return self._values.get(key)
 
     def one_of(self, key: str, allowed: Sequence[str]) -> str | None:
         value = self.text(key)
@@ -99,7 +111,7 @@ class StackConfig:
             raise self.refused(key, value, f"structured configuration, as `{example}` writes it") from None
 
     def _place(self, key: str) -> str:
-        return f"Pulumi.{self.stack}.yaml: {NAMESPACE}:{key}"
+        return f"{self._place_of}{key}"
 
 
 def _given() -> list[str]:

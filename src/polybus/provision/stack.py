@@ -8,7 +8,7 @@ import pulumi
 
 from polybus.errors import PolybusError
 from polybus.provision.bus import MessageBus
-from polybus.provision.cloud import Cloud, cloud_named
+from polybus.provision.cloud import Cloud, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
 from polybus.topology.file import load
 from polybus.topology.model import CLOUDS
@@ -26,7 +26,7 @@ def from_config(*, opts: pulumi.ResourceOptions | None = None) -> MessageBus:
     traceback, for anything that is wrong, before the first resource.
     """
     try:
-        return _from_config(StackConfig(), opts)
+        return _from_config(StackConfig.current(), opts)
     except PolybusError as error:
         raise pulumi.RunError(str(error)) from error
 
@@ -48,7 +48,5 @@ def _cloud(config: StackConfig) -> Cloud:
     if config.text("cloud") is None:
         raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(CLOUDS)}`")
     cloud = cloud_named(config.one_of("cloud", CLOUDS) or "")
-    others = [cloud_named(name) for name in CLOUDS if name != cloud.name]
-    elsewhere = {key: other.name for other in others for key in other.keys}
-    config.hold_keys((*_EVERYWHERE, *cloud.keys), elsewhere)
+    config.hold_keys((*_EVERYWHERE, *cloud.keys), elsewhere(cloud))
     return cloud

@@ -1,0 +1,68 @@
+"""The component for programs in other languages: what `component_provider_host` serves.
+
+Pulumi reads the annotations of this module as they are, so they are not postponed here (`from __future__ import
+annotations` would break it), and it knows no unions.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+import pulumi
+
+from polybus.errors import PolybusError
+from polybus.provision import bus
+from polybus.provision.cloud import Cloud, cloud_named, elsewhere
+from polybus.provision.config import StackConfig
+from polybus.topology.file import loads
+
+__all__ = ["MessageBus", "MessageBusArgs"]
+
+_PROVIDERS = ("region", "location", "subscriptionId", "project")
+
+
+class MessageBusArgs(TypedDict):
+    """What a program in any language gives."""
+
+    cloud: str
+    """aws, azure or gcp."""
+    topology: str
+    """The text of polybus.toml."""
+    settings: NotRequired[dict[str, Any]]
+    """The keys of a stack's configuration, with region, location, subscriptionId or project of the provider."""
+    protect: NotRequired[bool]
+    """Keep what holds messages from being deleted or replaced."""
+
+
+class MessageBus(bus.MessageBus):
+    """Everything that one topology needs on one cloud."""
+
+    binding_json: pulumi.Output[str]
+    """What services read: the JSON that POLYBUS_BINDING takes."""
+    resources: dict[str, Any]
+    """ARNs, URLs, resource ids and IAM policies, for other infrastructure."""
+
+    def __init__(self, name: str, args: MessageBusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        try:
+            cloud = cloud_named(args["cloud"])
+            topology = loads(args["topology"], source=f"{name}: topology")
+            settings = cloud.settings(_config(name, cloud, args.get("settings", {})))
+            protect = args.get("protect", False)
+            super().__init__(name, topology=topology, cloud=cloud.name, settings=settings, protect=protect, opts=opts)
+        except PolybusError as error:
+            raise pulumi.RunError(str(error)) from error
+        self.binding_json = pulumi.Output.json_dumps(self.binding)
+        self.resources = dict(self.exports)
+
+
+def _config(name: str, cloud: Cloud, settings: Mapping[str, Any]) -> StackConfig:
+    values = {key: value if isinstance(value, str) else json.dumps(_whole(value)) for key, value in settings.items()}
+    place = f"{name}: settings."
+    config = StackConfig(pulumi.get_stack(), values, lambda namespace, key: values.get(key), place)
+    config.hold_keys(("tags", *_PROVIDERS, *cloud.keys), elsewhere(cloud))
+    return config
+
+
+def _whole(value: Any) -> Any:
+    """Write a whole number as such: every number arrives as a float."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,1 @@
+"""The component as a plugin, for programs in TypeScript, Go, C#, Java or YAML."""

@@ -57,6 +57,8 @@ def command(
             raise options.refuse("compares files, --live asks the cloud: one of the two", "--against")
         _live(declared, binding, stack, json=json)
         return
+    if allow_replace and against is None:
+        raise options.refuse("accepts what --against would refuse; name the old topology", "--allow-replace")
     if binding is not None:
         raise options.refuse("only --live asks the cloud", "--binding")
     old = None if against is None else load(against)

@@ -97,9 +97,13 @@ def _remarks(found: Comparison) -> None:
     if found.stale:
         note(f"polybus: {found.origin}: made from another topology than {found.topology.source}")
     if found.result.drifts:
+        pending = [drift for drift in found.drifts if any(edit.property == "status" for edit in drift.differences)]
+        for drift in pending:
+            note(f"polybus: {drift.address} waits for consent: by the link that SNS sent there")
         count = len(found.result.drifts)
         things = "thing is" if count == 1 else "things are"
-        note(f"polybus: {count} {things} not as declared; `pulumi up --refresh` makes it so")
+        advice = "" if len(pending) == count else "; `pulumi up --refresh` makes it so"
+        note(f"polybus: {count} {things} not as declared{advice}")
 
 
 def _names(binding: Binding) -> dict[str, str]:

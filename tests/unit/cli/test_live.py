@@ -187,6 +187,9 @@ def test_what_waits_for_its_endpoints_consent_delivers_nothing_yet(cli: Callable
         ("changed", "push", "subscriptions.hook", ["status"]),
         ("changed", "alarm", "alarms", ["status"]),
     ]
+    said = cli("check", "--live").err
+    assert "email:ops@example.com waits for consent" in said
+    assert "pulumi up" not in said
     account.sns.unsubscribe(SubscriptionArn=account.subscription("news", "lambda"))
     assert ("missing", "push", "subscriptions.mailer", []) in drifts(cli)
 

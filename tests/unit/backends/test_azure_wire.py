@@ -1,0 +1,119 @@
+"""What a message looks like on Service Bus, and what is read of those that others send."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.amqp import AmqpAnnotatedMessage
+
+from polybus.backends.azure.wire import encode, message_limit
+from polybus.binding import Entity, Kind
+from polybus.driver import Outgoing, Prepared
+from polybus.errors import Fault, FaultKind
+from polybus.message import Message
+
+TOPIC = Entity(kind=Kind.TOPIC, name="orders", address="shop-orders", filter_attributes=("region",))
+QUEUE = Entity(kind=Kind.QUEUE, name="jobs", address="shop-jobs", max_delay=900.0)
+KIB = 1024
+
+
+def message(body: bytes = b"x", attributes: Mapping[str, str] | None = None, **more: Any) -> Message:
+    return Message(body, attributes or {}, id=str(uuid.uuid4()), **more)
+
+
+def sent(outgoing: Outgoing, target: Entity = QUEUE, **more: Any) -> AmqpAnnotatedMessage:
+    prepared = encode(outgoing, target, **more)
+    assert isinstance(prepared, Prepared), prepared
+    wire = prepared.wire
+    return wire.raw_amqp_message if isinstance(wire, ServiceBusMessage) else wire
+
+
+def refused(outgoing: Outgoing, target: Entity = QUEUE, **more: Any) -> Fault:
+    fault = encode(outgoing, target, **more)
+    assert isinstance(fault, Fault)
+    return fault
+
+
+def test_an_ordinary_message_is_native_throughout() -> None:
+    plain = message(b"\x00 any bytes \xff", {"region": "eu"}, content_type="text/plain", ordering_key="c7")
+    wire = sent(Outgoing(plain), TOPIC)
+    assert b"".join(wire.body) == plain.body
+    assert wire.application_properties == {"region": "eu"}
+    properties = wire.properties
+    assert properties is not None
+    assert (properties.message_id, properties.group_id, properties.content_type) == (plain.id, "c7", "text/plain")
+
+
+def test_a_redriven_message_carries_its_id_and_has_an_id_of_its_own_for_each_subscription() -> None:
+    letter = message(b"again")
+    one, other = (sent(Outgoing(letter, moves=2), TOPIC, to=tag) for tag in ("aaaa", "bbbb"))
+    assert one.properties is not None
+    assert other.properties is not None
+    assert one.properties.message_id == f"{letter.id}.2.aaaa"
+    assert other.properties.message_id == f"{letter.id}.2.bbbb"
+    assert one.application_properties is not None
+    assert one.application_properties["polybus_to"] == "aaaa"
+    assert letter.id in str(one.application_properties["polybus"])
+
+
+def test_a_message_id_that_would_be_too_long_is_hashed() -> None:
+    wire = sent(Outgoing(Message(b"", id="f" * 128), moves=1))
+    assert wire.properties is not None
+    assert len(str(wire.properties.message_id)) == 64
+
+
+def test_a_delay_is_native() -> None:
+    wire = sent(Outgoing(message(), delay=60.0), now=1_700_000_000.0)
+    assert wire.annotations is not None
+    [due] = wire.annotations.values()
+    assert due.timestamp() == 1_700_000_060.0
+
+
+@pytest.mark.parametrize("name", ["DeadLetterReason", "deadlettererrordescription"])
+def test_names_that_dead_lettering_would_overwrite_are_folded(name: str) -> None:
+    wire = sent(Outgoing(message(attributes={name: "mine", "other": "native"})))
+    given = wire.application_properties
+    assert given is not None
+    assert given["other"] == "native"
+    assert name not in given
+    assert "mine" in str(given["polybus"])
+
+
+def test_a_value_over_the_limit_of_one_property_is_folded_in_parts() -> None:
+    wire = sent(Outgoing(message(attributes={"long": "v" * 40 * KIB})))
+    given = wire.application_properties
+    assert given is not None
+    assert set(given) == {"polybus", "polybus.1"}
+    assert all(len(str(value)) <= 32 * KIB for value in given.values())
+
+
+def test_attributes_over_the_limit_of_all_are_refused_by_name() -> None:
+    fault = refused(Outgoing(message(attributes={f"a{n}": "v" * 1_000 for n in range(64)})))
+    assert fault.kind is FaultKind.TOO_LARGE
+    assert "65536" in fault.detail
+    assert "azure" in fault.detail
+
+
+def test_a_filters_attribute_that_is_too_long_is_refused() -> None:
+    fault = refused(Outgoing(message(attributes={"region": "v" * 33 * KIB})), TOPIC)
+    assert fault.kind is FaultKind.INVALID
+    assert "'region'" in fault.detail
+
+
+@pytest.mark.parametrize("name", ["Region", "REGION"])
+def test_a_name_that_differs_from_a_filters_only_in_case_is_refused(name: str) -> None:
+    fault = refused(Outgoing(message(attributes={name: "eu"})), TOPIC)
+    assert fault.kind is FaultKind.INVALID
+    assert repr(name) in fault.detail
+    assert "'region'" in fault.detail
+
+
+def test_the_limit_is_the_bindings_or_the_standard_tiers() -> None:
+    assert message_limit(QUEUE) == 256 * KIB
+    fault = refused(Outgoing(message(b"x" * 255 * KIB)))
+    assert fault.kind is FaultKind.TOO_LARGE
+    assert str(256 * KIB) in fault.detail

@@ -121,7 +121,7 @@ class World:
 
     async def expire(self) -> None:
         """Let no lease be extended until all are over."""
-        self.env.faults.fail(Operation.EXTEND, Fault(FaultKind.INVALID, "not now"), times=10_000)
+        self.env.faults.fail(Operation.EXTEND, Fault(FaultKind.UNAVAILABLE, "not now"), times=100_000)
         for _ in range(STEPS):  # so that what comes again has most of its lease
             await self.env.advance(LEASE / STEPS + 1)
         for delivery in self.held.values():
@@ -132,6 +132,9 @@ class World:
         for listener in self.listeners.values():
             listener.seen[:] = [delivery for delivery in listener.seen if delivery.lease_until > now]
         self.env.faults.heal()
+        for _ in range(STEPS):  # what came since is extended again, at its next retry
+            await self.env.advance(4)
+            await asyncio.sleep(0.001)
 
     def arrived(self, source: str) -> set[int]:
         """The messages that came from a source and were not handed to the model yet."""
@@ -256,7 +259,7 @@ class BusMachine(RuleBasedStateMachine):
     def expire(self) -> None:
         """Time passes, and no lease is extended."""
         self.all(World.expire)
-        self.model.now += LEASE + STEPS
+        self.model.now += LEASE + STEPS + 4 * STEPS
         for source in SOURCES:
             self.model.give_back(source)
 
@@ -287,7 +290,9 @@ class BusMachine(RuleBasedStateMachine):
         for world in self.worlds:
             for source in SOURCES:
                 allowed = {entry.number for entry in self.model.deliverable(source)}
-                assert world.arrived(source) <= allowed, f"{source} on {world.env.rig.name}: {world.arrived(source)} <= {allowed}"
+                assert world.arrived(source) <= allowed, (
+                    f"{source} on {world.env.rig.name}: {world.arrived(source)} <= {allowed}"
+                )
 
     @invariant()
     def dead_letters_are_the_same(self) -> None:

@@ -16,7 +16,7 @@ from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
 
 from polybus.backends.azure.clients import Clients
-from polybus.backends.azure.consume import SETTLED_AT_ONCE, SLICE, Lease, Reader, received, settlement
+from polybus.backends.azure.consume import SETTLED_AT_ONCE, SLICE, Lease, Reader, each, received, settlement
 from polybus.backends.azure.faults import fault, is_conclusive, is_no_session, is_not_open
 from polybus.binding import Entity
 from polybus.clock import Clock, Timer
@@ -320,15 +320,13 @@ class SessionConsumer:
     # Settling --------------------------------------------------------------------------------------------------------
 
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
-        """Settle each by a call of its own, all at once; those of one session leave in their order."""
-        return await asyncio.gather(*(one.received.receipt.session.settle(one) for one in settlements))
+        """Settle each by a call of its own, several at once; those of one session leave in their order."""
+        return await each(lambda one: one.received.receipt.session.settle(one), settlements)
 
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         """Renew the lock of each session once, for all of its messages."""
         sessions = list(dict.fromkeys(one.receipt.session for one in received))
-        answers = dict(
-            zip(sessions, await asyncio.gather(*(session.extend(seconds) for session in sessions)), strict=True)
-        )
+        answers = dict(zip(sessions, await each(lambda session: session.extend(seconds), sessions), strict=True))
         return [self._extended(one.receipt, answers[one.receipt.session]) for one in received]
 
     def _extended(self, receipt: Receipt, answer: LeaseUntil | Fault) -> LeaseUntil | Fault:

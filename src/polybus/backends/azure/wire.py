@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
-from azure.servicebus.amqp import AmqpMessageBodyType
+from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType, AmqpMessageProperties
 
 from polybus.backends.portable import invalid, problem, too_large
 from polybus.binding import Entity, Kind
@@ -43,7 +43,7 @@ _OF_DEAD_LETTERS = frozenset({_REASON.lower(), _DESCRIPTION.lower()})
 # The cloud's own limit of deliveries (contract, D6), in our words.
 _EXCEEDED, _MAX_ATTEMPTS = "MaxDeliveryCountExceeded", "MaxAttemptsExceeded"
 
-Wire = ServiceBusMessage
+Wire = ServiceBusMessage | AmqpAnnotatedMessage
 
 
 def message_limit(target: Entity) -> int:
@@ -72,18 +72,29 @@ def encode(outgoing: Outgoing, target: Entity, *, now: float = 0.0, to: str | No
     limit = message_limit(target)
     if size + DEAD_LETTER_RESERVE_BYTES > limit:
         return too_large(target, "azure", size, limit)
-    due = None
     if outgoing.delay:
         due = datetime.datetime.fromtimestamp(now + outgoing.delay, datetime.UTC)
-    wire = ServiceBusMessage(
+        return Prepared(outgoing, size, _scheduled(message, moved, properties, due))
+    # The library's plain AMQP message: its ServiceBusMessage takes 40 us more to make, and twice to encode (timeit).
+    given = AmqpMessageProperties(message_id=moved, content_type=message.content_type, group_id=key)
+    wire = AmqpAnnotatedMessage(
+        data_body=message.body,
+        properties=given,
+        application_properties=properties or None,
+    )
+    return Prepared(outgoing, size, wire)
+
+
+def _scheduled(message: Message, moved: str, properties: dict[str, str], due: datetime.datetime) -> ServiceBusMessage:
+    given: dict[str | bytes, Any] = dict(properties.items())
+    return ServiceBusMessage(
         message.body,
-        application_properties=properties or None,  # type: ignore[arg-type]  # a dict of str is one of primitives
-        session_id=key,
+        application_properties=given or None,
+        session_id=message.ordering_key,
         message_id=moved,
         content_type=message.content_type,
         scheduled_enqueue_time_utc=due,
     )
-    return Prepared(outgoing, size, wire)
 
 
 def _message_id(outgoing: Outgoing, to: str | None) -> str:

@@ -49,6 +49,7 @@ class Mutant:
 
 
 class _MutantRig(MemoryRig):
+    name = "mutant"  # what it does goes into no table
     # What never comes is waited for as long as this, once or twice for each mutant; memory answers within milliseconds.
     patience = 1.0
 

@@ -72,11 +72,20 @@ def fault(error: Exception) -> Fault:
     """Say what an exception of the SDK means."""
     code = _condition(error)
     kind = _kind(error, code)
-    text = f"{type(error).__name__}: {error}" if kind in (FaultKind.INTERNAL, FaultKind.INVALID) else str(error)
+    text = _text(error)
+    if kind in (FaultKind.INTERNAL, FaultKind.INVALID):
+        text = f"{type(error).__name__}: {text}"
     advice = _ADVICE.get(kind)
     if isinstance(error, bus.MessagingEntityDisabledError):
         advice = "someone has disabled the entity: enable it in the portal"
     return Fault(kind, f"{text}; {advice}" if advice else text, code)
+
+
+def _text(error: Exception) -> str:
+    """Return what an error says, in one line; a refused token says only in its cause which entity it was for."""
+    inner = getattr(error, "inner_exception", None)
+    said = inner if isinstance(error, bus.ServiceBusAuthenticationError) and inner is not None else error
+    return " ".join(str(said).split())
 
 
 def _kind(error: Exception, code: str | None) -> FaultKind:

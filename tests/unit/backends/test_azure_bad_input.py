@@ -1,0 +1,307 @@
+"""What goes wrong on Service Bus: one clear error or a retry, as the contract says; nothing lost, nothing acked twice.
+
+Through the bus, on a real local server over real sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+from azure.servicebus.amqp import AmqpAnnotatedMessage
+
+import polybus
+from polybus.backends import load
+from polybus.binding import Binding
+from polybus.errors import BackendError, BindingError, FaultKind, PublishFailed
+from polybus.localcloud.server import running_in_thread
+from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.localcloud.servicebus.realise import realise
+from polybus.plan.azure import AzureSettings, plan
+from polybus.topology.file import loads
+
+# The library leaves the socket of a connection that broke to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+TOPOLOGY = """\
+[bus]
+name = "shop"
+[topics.orders]
+[subscriptions.billing]
+topic = "orders"
+filter = 'region == "eu"'
+[subscriptions.audit]
+topic = "orders"
+[queues.jobs]
+[queues.keyed]
+ordered = true
+[services.billing]
+consumes = ["billing"]
+[services.shop]
+publishes = ["orders", "jobs"]
+"""
+JOBS, KEYED = "shop-jobs", "shop-keyed"
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect such sockets before the next test, without their warnings."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.fixture
+def server() -> Iterator[ServiceBusServer]:
+    with running_in_thread(ServiceBusServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def binding(server: ServiceBusServer, monkeypatch: pytest.MonkeyPatch) -> Binding:
+    for name, value in server.env().items():
+        monkeypatch.setenv(name, value)
+    made = plan(loads(TOPOLOGY, source="polybus.toml"), AzureSettings())
+    return realise(made, connection_string=server.connection_string(), ca_file=server.certificate)
+
+
+@pytest.fixture
+async def bus(binding: Binding) -> AsyncIterator[polybus.Bus]:
+    async with polybus.connect(binding, publisher=polybus.PublisherOptions(deadline=5.0)) as bus:
+        yield bus
+
+
+async def failed(bus: polybus.Bus, target: str, **more: Any) -> polybus.Fault:
+    with pytest.raises(PublishFailed) as caught:
+        await bus.publish(target, "x", **more)
+    [fault] = caught.value.outcomes
+    assert isinstance(fault, polybus.Fault)
+    return fault
+
+
+async def until(predicate: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not predicate():  # noqa: ASYNC110 - the server sets no event
+            await asyncio.sleep(0.01)
+
+
+# Where it is ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_binding_without_a_namespace_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_SERVICEBUS_CONNECTION_STRING", raising=False)
+    with pytest.raises(BindingError, match=r"settings\.namespace"):
+        load("azure")(Binding(backend="azure", bus="shop"), polybus.SystemClock())
+
+
+def test_a_connection_string_of_a_real_namespace_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "Endpoint=sb://shop.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=c2VjcmV0"
+    monkeypatch.setenv("AZURE_SERVICEBUS_CONNECTION_STRING", secret)
+    with pytest.raises(BindingError, match="DefaultAzureCredential") as caught:
+        load("azure")(Binding(backend="azure", bus="shop"), polybus.SystemClock())
+    assert "c2VjcmV0" not in str(caught.value)
+
+
+async def test_a_namespace_that_is_not_there_is_named(binding: Binding, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = "Endpoint=sb://localhost:1;SharedAccessKeyName=k;SharedAccessKey=v;UseDevelopmentEmulator=true"
+    monkeypatch.setenv("AZURE_SERVICEBUS_CONNECTION_STRING", nowhere)
+    async with polybus.connect(binding) as bus:
+        with pytest.raises(BackendError, match="namespace's name") as caught:
+            await bus.ping()
+    assert caught.value.fault.kind is FaultKind.UNAVAILABLE
+
+
+@pytest.mark.parametrize("gone", [JOBS, KEYED])
+async def test_an_entity_that_is_not_there_is_named(server: ServiceBusServer, bus: polybus.Bus, gone: str) -> None:
+    server.entities.delete(gone)
+    name = gone.removeprefix("shop-")
+    with pytest.raises(BackendError) as consuming:
+        async with bus.consume(name) as deliveries:
+            await anext(aiter(deliveries))
+    for fault in (await failed(bus, name), consuming.value.fault):
+        assert fault.kind is FaultKind.NOT_FOUND
+        assert gone in fault.detail
+        assert "pulumi stack output" in fault.detail
+
+
+# Rights --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_right_that_is_missing_is_named_with_its_entity(
+    server: ServiceBusServer, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.rights.put("reader", "a2V5", JOBS, ["Listen"])
+    monkeypatch.setenv("AZURE_SERVICEBUS_CONNECTION_STRING", server.connection_string("reader", "a2V5"))
+    async with polybus.connect(binding) as bus:
+        fault = await failed(bus, "jobs")
+        assert fault.kind is FaultKind.DENIED
+        assert JOBS in fault.detail
+        assert (await bus.stats("jobs")).waiting is None  # counts take the right to manage
+
+
+async def test_a_key_that_is_wrong_is_no_identity(
+    server: ServiceBusServer, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_SERVICEBUS_CONNECTION_STRING", server.connection_string(key="d3Jvbmc="))
+    async with polybus.connect(binding) as bus:
+        with pytest.raises(BackendError) as caught:
+            await bus.ping()
+    assert caught.value.fault.kind is FaultKind.UNAUTHENTICATED
+
+
+# Refusals, throttling and broken connections -------------------------------------------------------------------------
+
+
+async def test_what_is_throttled_is_tried_again(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    server.fail_next("send", "com.microsoft:server-busy", 2)
+    await bus.publish("jobs", "patient")
+    assert server.entities.counts(JOBS).active == 1
+
+
+async def test_what_the_service_finds_too_large_fails(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    server.fail_next("send", "amqp:link:message-size-exceeded")
+    assert (await failed(bus, "jobs")).kind is FaultKind.TOO_LARGE
+
+
+async def test_what_the_service_refuses_fails_with_its_words(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    server.fail_next("send", "com.microsoft:argument-error", description="Not like this.")
+    fault = await failed(bus, "jobs")
+    assert fault.kind is FaultKind.INVALID
+    assert "Not like this." in fault.detail
+
+
+async def test_a_batch_that_is_cut_off_is_sent_again_and_kept_once(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    server.cut_next("send")
+    identities = await bus.publish_many("jobs", [b"%d" % number for number in range(50)])
+    assert len(set(identities)) == 50
+    assert server.entities.counts(JOBS).active == 50  # the duplicates were dropped
+
+
+async def test_an_ack_whose_answer_is_cut_off_is_told_once(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    """It was done: the second try finds no lock any more, and the message doesn't come again."""
+    await bus.publish("jobs", "x")
+    async with bus.consume("jobs") as deliveries:
+        delivery = await anext(aiter(deliveries))
+        server.cut_next("settle")
+        with pytest.raises(polybus.LeaseLost):
+            await delivery.ack()
+        await until(lambda: server.entities.counts(JOBS).active == 0)
+
+
+async def test_consuming_goes_on_after_all_connections_broke(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    await bus.publish("jobs", "before")
+    async with bus.consume("jobs") as deliveries:
+        each = aiter(deliveries)
+        delivery = await anext(each)
+        server.cut_connections()
+        await delivery.ack()  # by its lock, on a new link
+        await bus.publish("jobs", "after")
+        again = await anext(each)
+        assert again.body == b"after"
+        await again.ack()
+    assert server.entities.counts(JOBS).active == 0
+
+
+async def test_sessions_go_on_after_all_connections_broke(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    identities = [await bus.publish("keyed", b"%d" % number, ordering_key="k") for number in range(3)]
+    seen: list[str] = []
+    async with bus.consume("keyed") as deliveries:
+        each = aiter(deliveries)
+        first = await anext(each)
+        server.cut_connections()
+        with pytest.raises(polybus.LeaseLost):
+            await first.ack()
+        while len(seen) < 3:
+            delivery = await anext(each)
+            await delivery.ack()
+            seen.append(delivery.id)
+    assert seen == identities
+    assert server.entities.counts(KEYED).active == 0
+
+
+async def test_a_lock_that_is_lost_is_a_lost_lease(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    for name in ("jobs", "keyed"):
+        await bus.publish(name, "x")
+        async with bus.consume(name) as deliveries:
+            each = aiter(deliveries)
+            delivery = await anext(each)
+            lost = "com.microsoft:message-lock-lost" if name == "jobs" else "com.microsoft:session-lock-lost"
+            server.fail_next("settle", lost)
+            with pytest.raises(polybus.LeaseLost):
+                await delivery.ack()
+
+
+# What others send ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "body", "attributes"),
+    [
+        (ServiceBusMessage("text"), b"text", {}),
+        (AmqpAnnotatedMessage(value_body="a value"), b"a value", {}),
+        (AmqpAnnotatedMessage(value_body={"a": [1, True, None, "b"]}), b'{"a":[1,true,null,"b"]}', {}),
+        (AmqpAnnotatedMessage(sequence_body=[[1, "two"]]), b'[[1,"two"]]', {}),
+        (AmqpAnnotatedMessage(data_body=[b"one ", b"two"]), b"one two", {}),
+        (
+            ServiceBusMessage(b"", application_properties={"n": 7, "yes": True, "real": 0.5}),
+            b"",
+            {"n": "7", "yes": "true", "real": "0.5"},
+        ),
+        (ServiceBusMessage(b"x", application_properties={"polybus": "not ours"}), b"x", {}),
+    ],
+)
+async def test_any_kind_of_body_and_property_is_readable(
+    server: ServiceBusServer, bus: polybus.Bus, message: Any, body: bytes, attributes: dict[str, str]
+) -> None:
+    client = ServiceBusClient.from_connection_string(server.connection_string())
+    async with client, client.get_queue_sender(JOBS) as sender:
+        await sender.send_messages(message)
+    async with bus.consume("jobs") as deliveries:
+        delivery = await anext(aiter(deliveries))
+        await delivery.ack()
+    assert (delivery.body, dict(delivery.attributes)) == (body, attributes)
+    assert delivery.id
+
+
+# Operating -----------------------------------------------------------------------------------------------------------
+
+
+async def test_operators_count_look_and_purge(bus: polybus.Bus) -> None:
+    await bus.publish_many("jobs", [b"0", b"1", b"2"])
+    assert (await bus.stats("jobs")).waiting == 3
+    assert [peeked.message.body async for peeked in bus.peek("jobs")] == [b"0", b"1", b"2"]
+    await bus.purge("jobs")
+    assert (await bus.stats("jobs")).waiting == 0
+
+
+async def test_sessions_can_be_purged_but_not_looked_at(bus: polybus.Bus) -> None:
+    await bus.publish_many("keyed", [b"0", b"1"])
+    with pytest.raises(polybus.UnsupportedFeature, match="keyed"):
+        [peeked async for peeked in bus.peek("keyed")]
+    await bus.purge("keyed")
+    assert (await bus.stats("keyed")).waiting == 0
+
+
+async def test_each_subscription_redrives_its_own_copy_of_a_message(bus: polybus.Bus) -> None:
+    """Through one topic, within its window for duplicates."""
+    identity = await bus.publish("orders", "x", attributes={"region": "eu"})
+    for name in ("billing", "audit"):
+        async with bus.consume(name) as deliveries:
+            await (await anext(aiter(deliveries))).dead_letter("Buried")
+    for name in ("billing", "audit"):
+        assert await bus.dead_letters(name).redrive() == 1
+    for name in ("billing", "audit"):
+        async with bus.consume(name) as deliveries:
+            delivery = await anext(aiter(deliveries))
+            await delivery.ack()
+            assert delivery.id == identity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
@@ -56,7 +57,9 @@ class AzureRig(BaseRig):
     async def publish_foreign(
         self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
     ) -> None:
-        message = ServiceBusMessage(body, application_properties={**attributes} or None, session_id=ordering_key)
+        message = ServiceBusMessage(
+            body, application_properties=dict[str | bytes, Any](attributes.items()) or None, session_id=ordering_key
+        )
         async with ServiceBusClient.from_connection_string(self._connection_string) as client:
             topic = target.kind is Kind.TOPIC
             sender = client.get_topic_sender(target.address) if topic else client.get_queue_sender(target.address)

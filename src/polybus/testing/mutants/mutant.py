@@ -50,12 +50,11 @@ class Mutant:
 
 class _MutantRig(MemoryRig):
     name = "mutant"  # what it does goes into no table
-    # What never comes is waited for as long as this, once or twice for each mutant; memory answers within milliseconds.
-    patience = 1.0
 
-    def __init__(self, mutant: Mutant) -> None:
+    def __init__(self, mutant: Mutant, patience: float) -> None:
         super().__init__()
         self._mutant = mutant
+        self.patience = patience
 
     async def realise(self, topology: Topology) -> Binding:
         return self._mutant.binding(await super().realise(topology))
@@ -65,22 +64,26 @@ class _MutantRig(MemoryRig):
 
 
 class _MutantEnvironment(Environment):
-    def __init__(self, mutant: Mutant) -> None:
-        super().__init__(_MutantRig(mutant))
+    def __init__(self, mutant: Mutant, patience: float) -> None:
+        super().__init__(_MutantRig(mutant, patience))
         self._mutant = mutant
 
     def outer(self, driver: Driver) -> Driver:
         return self._mutant.bus(driver, self.clock)
 
 
-async def catch(mutant: Mutant) -> str | None:
-    """Run the tests of the mutant's clause against it; return the first that fails and how, None where all pass."""
+async def catch(mutant: Mutant, patience: float = 1.0) -> str | None:
+    """Run the tests of the mutant's clause against it; return the first that fails and how, None where all pass.
+
+    What never comes is waited for `patience` real seconds, once or twice for each mutant; memory answers within
+    milliseconds.
+    """
     failure = (Exception, pytest.fail.Exception)
     with mutant.patch():
         for name in sorted(dir(Conformance)):
             if clause_of(name) != mutant.clause:
                 continue
-            env = _MutantEnvironment(mutant)
+            env = _MutantEnvironment(mutant, patience)
             await env.__aenter__()
             try:
                 await getattr(Conformance(), name)(env)

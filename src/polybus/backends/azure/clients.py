@@ -96,7 +96,7 @@ class Clients:
             from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
             if self._connection_string is not None:
-                options = {"connection_verify": self._ca_file} if self._ca_file else {}
+                options = {"transport": _trusting(self._ca_file)} if self._ca_file else {}
                 self._administration = ServiceBusAdministrationClient.from_connection_string(
                     self._connection_string, retry_total=0, **options
                 )
@@ -176,6 +176,13 @@ class Clients:
         for client in (self._administration, self._bus, self._credential):
             if client is not None:
                 await client.close()
+
+
+def _trusting(ca_file: str) -> Any:
+    """Return an HTTP transport that trusts a certificate; the management client of 7.14 takes it in no other way."""
+    from azure.core.pipeline.transport import AioHttpTransport
+
+    return AioHttpTransport(connection_verify=ca_file)
 
 
 async def _close(link: Any) -> None:

@@ -1,12 +1,12 @@
-"""Watching on Azure: metric alerts on the namespace, one for each topic or queue, and who hears of them.
+"""Watching on Azure: metric alerts on the namespace, one for each topic or queue, who hears of them, and a dashboard.
 
 Azure Monitor counts dead letters and waiting messages by topic or queue; it has no age of the oldest message and no
-count of failed pushes for Service Bus ("Supported metrics for Microsoft.ServiceBus/Namespaces").
+count of failed pushes for Service Bus ("Supported metrics for Microsoft.ServiceBus/Namespaces"): `check` says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polybus.plan.azure_namespace import Home
@@ -16,6 +16,11 @@ from polybus.topology.model import Notify
 __all__ = ["resources"]
 
 _ENTRY = "$.alarms"
+_METRICS = "Microsoft.ServiceBus/namespaces"
+_LETTERS, _WAITING = "DeadletteredMessages", "ActiveMessages"
+_MAXIMUM = 3  # the portal's number of an aggregation ("The structure of Azure dashboards")
+_LINES = 2  # and of a kind of chart
+_ACROSS, _WIDE, _HIGH = 3, 6, 4  # charts in a row, and the tiles of one: the portal's own size of a metrics chart
 
 
 def resources(home: Home) -> Iterator[Resource]:
@@ -33,11 +38,13 @@ def resources(home: Home) -> Iterator[Resource]:
     sources |= {name: home.queue(name) for name in home.topology.queues}
     for name, entity in sources.items():
         letters = f"{name} has dead letters: look with `polybus dead-letter list`"
-        criterion = _criterion("letters", "DeadletteredMessages", alarms.dead_letters, entity)
+        criterion = _criterion("letters", _LETTERS, alarms.dead_letters, entity)
         yield _alert(home, f"{name}-letters", letters, criterion, actions)
         backlog = f"{name} has a backlog: its consumers are down or too slow"
-        criterion = _criterion("backlog", "ActiveMessages", alarms.backlog, entity)
+        criterion = _criterion("backlog", _WAITING, alarms.backlog, entity)
         yield _alert(home, f"{name}-backlog", backlog, criterion, actions)
+    if sources:
+        yield _dashboard(home, sources)
 
 
 def _group(home: Home, notify: Notify) -> Resource:
@@ -59,7 +66,7 @@ def _criterion(name: str, metric: str, threshold: int, entity: str | Ref) -> dic
     return {
         "name": name,
         "criterionType": "StaticThresholdCriterion",
-        "metricNamespace": "Microsoft.ServiceBus/namespaces",
+        "metricNamespace": _METRICS,
         "metricName": metric,
         "operator": "GreaterThanOrEqual",
         "threshold": threshold,
@@ -87,3 +94,45 @@ def _alert(
         "tags": home.tags,
     }
     return Resource("azure-native:monitor:MetricAlert", f"{name}-alarm", properties, "alarm", _ENTRY)
+
+
+def _dashboard(home: Home, sources: Mapping[str, str | Ref]) -> Resource:
+    """Plan one chart a topic or queue: waiting messages and dead letters."""
+    parts = [_chart(at, name, entity) for at, (name, entity) in enumerate(sources.items())]
+    properties = {
+        "dashboard_name": f"{home.namespace_name}-bus",
+        **home.located,
+        "tags": {**home.tags, "hidden-title": f"{home.namespace_name}: bus"},
+        "properties": {"lenses": [{"order": 0, "parts": parts}]},
+    }
+    return Resource("azure-native:portal:Dashboard", "dashboard", properties, "dashboard", _ENTRY)
+
+
+def _chart(at: int, name: str, entity: str | Ref) -> dict[str, Any]:
+    """Give one part: what is in `settings` has the portal's own names, which the SDK passes on as they are."""
+    chart = {
+        "title": name,
+        "titleKind": 2,  # the title above, and not one that the portal makes of the metrics
+        "metrics": [_metric(_WAITING, "waiting"), _metric(_LETTERS, "dead letters")],
+        "filterCollection": {"filters": [{"key": "EntityName", "operator": 0, "values": [entity]}]},
+        "visualization": {"chartType": _LINES},
+    }
+    optional = [{"name": "options", "isOptional": True}, {"name": "sharedTimeRange", "isOptional": True}]
+    return {
+        "position": {"x": at % _ACROSS * _WIDE, "y": at // _ACROSS * _HIGH, "col_span": _WIDE, "row_span": _HIGH},
+        "metadata": {
+            "type": "Extension/HubsExtension/PartType/MonitorChartPart",
+            "inputs": optional,
+            "settings": {"content": {"options": {"chart": chart}}},
+        },
+    }
+
+
+def _metric(name: str, legend: str) -> dict[str, Any]:
+    return {
+        "resourceMetadata": {"id": Ref("namespace", "id")},
+        "name": name,
+        "namespace": _METRICS.lower(),
+        "aggregationType": _MAXIMUM,
+        "metricVisualization": {"displayName": legend},
+    }

@@ -7,7 +7,7 @@ from polybus.plan.filters_azure import filter_problem
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
 from polybus.topology.limits import AZURE
-from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
+from polybus.topology.model import Alarms, Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = ["rules"]
@@ -32,10 +32,18 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         limit = "Service Bus keeps dead letters until they are redriven or purged, whatever dead_letter_retention says"
         report.note("$", "dead letters", limit, source="AZ", instead="`polybus dead-letter purge`, and its alarm")
     if topology.alarms is not None:
-        limit = (
-            "Azure Monitor has no age of the oldest message and no failed pushes for Service Bus: both raise no alarm"
-        )
-        report.note("$.alarms", "oldest_age and failed_pushes", limit, source="AZ", instead="backlog and dead_letters")
+        _alarms(report, topology, topology.alarms)
+
+
+def _alarms(report: Report, topology: Topology, alarms: Alarms) -> None:
+    """Tell which alarms Azure Monitor has no metric for, and which one is nearest to it."""
+    limit = "Azure Monitor has no age of the oldest message for Service Bus: it raises no alarm"
+    instead = f"the alarm of backlog, here at {alarms.backlog} waiting messages"
+    report.note("$.alarms.oldest_age", format_duration(alarms.oldest_age), limit, source="AZ", instead=instead)
+    if any(subscription.push is not None for subscription in topology.subscriptions.values()):
+        limit = "Service Bus pushes nothing itself, so Azure Monitor counts no failed pushes: it raises no alarm"
+        instead = f"the alarm of dead_letters, here at {alarms.dead_letters}: what a function fails on ends there"
+        report.note("$.alarms.failed_pushes", str(alarms.failed_pushes), limit, source="AZ", instead=instead)
 
 
 def _entity(report: Report, path: str, entry: Topic | Queue) -> None:

@@ -53,6 +53,7 @@ _IMMUTABLE: Mapping[str, frozenset[str]] = {
         ),
         "azure-native:monitor:ActionGroup": ("action_group_name", "resource_group_name", "location"),
         "azure-native:monitor:MetricAlert": ("rule_name", "resource_group_name", "location"),
+        "azure-native:portal:Dashboard": ("dashboard_name", "resource_group_name", "location"),
         "gcp:pubsub/topic:Topic": ("name", "project", "tags"),
         "gcp:pubsub/subscription:Subscription": (
             "name",

@@ -134,7 +134,13 @@ def test_what_a_cloud_cannot_do_is_refused_by_it_and_by_no_other(
         ("[queues.q]\nmax_attempts = 90", "gcp", "$.queues.q.max_attempts", "fewer than 20 more"),
         ("", "azure", "$", "keeps dead letters until they are redriven or purged"),
         ('[queues.q]\nmax_message_size = "1MiB"', "azure", "$.queues.q.max_message_size", "Premium"),
-        ("[alarms]", "azure", "$.alarms", "both raise no alarm"),
+        ("[alarms]\nbacklog = 70", "azure", "$.alarms.oldest_age", "instead: the alarm of backlog, here at 70 waiting"),
+        (
+            '[subscriptions.s]\ntopic = "orders"\npush = { function = "f" }\n[alarms]\ndead_letters = 3',
+            "azure",
+            "$.alarms.failed_pushes",
+            "instead: the alarm of dead_letters, here at 3",
+        ),
         (
             '[subscriptions.s]\ntopic = "orders"\npush = { email = "a@b.c" }\nmax_attempts = 9',
             "aws",
@@ -147,6 +153,10 @@ def test_what_a_cloud_cannot_do_is_refused_by_it_and_by_no_other(
 def test_what_a_cloud_does_differently_is_noted_and_not_refused(text: str, cloud: str, path: str, words: str) -> None:
     assert any(finding.path == path and words in str(finding) for finding in notes(text, cloud))
     assert errors(text, cloud) == []
+
+
+def test_no_failed_pushes_are_missed_where_nothing_is_pushed() -> None:
+    assert "$.alarms.failed_pushes" not in {finding.path for finding in notes("[alarms]", "azure")}
 
 
 def test_filters_of_one_topic_have_room_for_our_own_attributes() -> None:

@@ -219,6 +219,24 @@ def test_azure_and_gcp_watch_too() -> None:
     assert policy["notification_channels"] == [Ref("bus.alarms-email", "id")]
 
 
+def test_azure_shows_what_waits_and_what_is_dead_of_every_topic_and_queue() -> None:
+    plan = azure.plan(topology(ALARMS), azure.AzureSettings(namespace="shop-bus"))
+    dashboard = by_name(plan)["dashboard"].properties
+    (lens,) = dashboard["properties"]["lenses"]
+    charts = [part["metadata"]["settings"]["content"]["options"]["chart"] for part in lens["parts"]]
+    assert [(chart["title"], chart["filterCollection"]["filters"][0]["values"]) for chart in charts] == [
+        ("orders", [Ref("orders-topic", "name")]),
+        ("jobs", [Ref("jobs-queue", "name")]),
+    ]
+    assert {metric["name"] for chart in charts for metric in chart["metrics"]} == {
+        "ActiveMessages",
+        "DeadletteredMessages",
+    }
+    places = [(part["position"]["x"], part["position"]["y"]) for part in lens["parts"]]
+    assert places == [(0, 0), (6, 0)]
+    assert "dashboard" not in by_name(azure.plan(topology()))
+
+
 def test_azure_puts_everything_into_one_closed_namespace() -> None:
     found = by_name(azure.plan(topology(), azure.AzureSettings(stack="dev", location="westeurope")))
     namespace = found["namespace"].properties

@@ -77,28 +77,29 @@ class Consumer:
     async def _handle(self, receiver: Receiver, delivery: Delivery, worker: asyncio.Task[None] | None) -> None:
         error: BaseException | None = None
         delivery.begin(worker)
+        receiver.begun(delivery)
         try:
             try:
                 await self._handler(delivery)
-            except asyncio.CancelledError as cancelled:
-                error = cancelled
-                ours = delivery.absorb_cancel()
-                if not delivery.lost:
-                    await delivery.give_back()
-                if not ours:
-                    raise
             except Exception as failed:  # noqa: BLE001 - whatever a handler raises is a failed attempt
                 error = failed
                 await delivery.fail(failed)
             else:
                 if not delivery.settled:
                     receiver.settle_soon(delivery, Ack(delivery.received))
+        except asyncio.CancelledError as cancelled:  # while handling, or while a failure is settled
+            error = cancelled
+            ours = delivery.absorb_cancel()
+            await delivery.release()
+            if not ours:
+                raise
         except LeaseLost as lost:
             _log.warning("%s", lost)
         except BackendError as refused:
             _log.error("message %s of %r could not be settled: %s", delivery.id, delivery.source, refused)
         finally:
             delivery.end(error)
+            receiver.ended(delivery)
 
 
 class Consumption:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from enum import IntEnum
@@ -11,8 +12,8 @@ from typing import Any, Protocol
 
 from polybus.binding import Entity
 from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
+from polybus.errors import BackendError, LeaseLost, Retry
 from polybus.errors import DeadLetter as DeadLetterSignal
-from polybus.errors import LeaseLost, Retry
 from polybus.message import Message
 
 __all__ = ["Delivery", "Owner", "State"]
@@ -153,6 +154,14 @@ class Delivery:
         if self.state is State.HELD:
             await self._settle(Nack(self.received))
 
+    async def release(self) -> None:
+        """Give it back because its handler was cancelled; what fails then is logged by the receiver, not raised.
+
+        An error here would take the place of the cancellation, and whoever asked for that would wait for ever.
+        """
+        with contextlib.suppress(LeaseLost, BackendError):
+            await self.give_back()
+
     async def fail(self, error: BaseException) -> None:
         """Settle it as a handler's error asks: Retry, DeadLetter, or a failed attempt."""
         if isinstance(error, DeadLetterSignal):
@@ -190,6 +199,8 @@ class Delivery:
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that its handler is done, and with what error."""
+        if not isinstance(error, asyncio.CancelledError):
+            self.absorb_cancel()  # the handler made something else of it: what its task does next isn't cancelled
         context, self._context = self._context, None
         if context is not None:
             context.__exit__(type(error) if error is not None else None, error, None)
@@ -222,21 +233,26 @@ class Delivery:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         try:
+            if isinstance(error, asyncio.CancelledError):
+                raise error
             return await self._leave(error)
+        except asyncio.CancelledError as cancelled:  # in the block, or while it is settled here
+            error = cancelled
+            if self.lost and self.absorb_cancel():
+                raise LeaseLost(self.lost_text()) from None
+            await self.release()
+            raise
         finally:
             self.end(error)
 
     async def _leave(self, error: BaseException | None) -> bool:
-        if isinstance(error, asyncio.CancelledError) and self.lost and self.absorb_cancel():
-            raise LeaseLost(self.lost_text()) from None
         if self.state is State.SETTLED:
             return False
         if error is None:
             await self.ack()
             return False
         if not isinstance(error, Exception):
-            if not self.lost:
-                await self.give_back()
+            await self.release()
             return False
         await self.fail(error)
         return isinstance(error, Retry | DeadLetterSignal)

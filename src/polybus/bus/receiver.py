@@ -68,6 +68,7 @@ class Receiver:
         self._held: dict[Delivery, None] = {}
         self._held_back: dict[Delivery, Timer] = {}
         self._told: set[Delivery] = set()
+        self._handled: set[Delivery] = set()
         self._ready: deque[Delivery] = deque()
         self._groups = Groups()
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -210,6 +211,15 @@ class Receiver:
             self._hooks.in_flight(self.source, 1)
         return delivery
 
+    def begun(self, delivery: Delivery) -> None:
+        """Note that a handler has it: a drain waits for the handler, even for what it does after its own ack."""
+        self._handled.add(delivery)
+
+    def ended(self, delivery: Delivery) -> None:
+        """Note that its handler is done."""
+        self._handled.discard(delivery)
+        self._note_empty()
+
     # Settling --------------------------------------------------------------------------------------------------------
 
     def check_lease(self, delivery: Delivery) -> None:
@@ -307,7 +317,10 @@ class Receiver:
                 for later in self._groups.close(delivery):
                     self._give_back(later)
         self._room.set()
-        if not self._held:
+        self._note_empty()
+
+    def _note_empty(self) -> None:
+        if not self._held and not self._handled:
             self._empty.set()
 
     def _give_back(self, delivery: Delivery) -> None:
@@ -406,8 +419,8 @@ class Receiver:
 
     async def _interrupt(self) -> None:
         """Cancel the handlers that are still running; give back what they don't."""
-        for delivery in list(self._held):
-            if delivery.running and delivery.state is State.HELD:
+        for delivery in [*self._held, *self._handled]:
+            if delivery.running and (delivery.state is State.HELD or delivery not in self._held):
                 delivery.cancel()
         try:
             await wait_for(self._clock, self._empty.wait(), CANCEL_GRACE)

@@ -179,7 +179,7 @@ class Clients:
 
 
 def _trusting(ca_file: str) -> Any:
-    """Return an HTTP transport that trusts a certificate; the management client of 7.14 takes it in no other way."""
+    """Return an HTTP transport that trusts a certificate; the management client takes one since 7.15."""
     from azure.core.pipeline.transport import AioHttpTransport
 
     return AioHttpTransport(connection_verify=ca_file)

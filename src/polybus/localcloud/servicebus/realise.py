@@ -85,7 +85,7 @@ class Realiser:
         from azure.core.pipeline.transport import RequestsTransport
         from azure.servicebus.management import ServiceBusAdministrationClient
 
-        # In a transport of its own: the client of 7.14 doesn't hand a certificate on.
+        # The client of azure-servicebus 7.14 takes neither a certificate nor a transport: this needs 7.15.
         self._client: Any = ServiceBusAdministrationClient.from_connection_string(
             connection_string, transport=RequestsTransport(connection_verify=str(ca_file)), retry_total=0
         )

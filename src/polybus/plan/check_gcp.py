@@ -5,6 +5,7 @@ from __future__ import annotations
 from polybus.plan import rules as common
 from polybus.plan.filters_gcp import filter_problem
 from polybus.plan.findings import Report
+from polybus.plan.gcp_invokers import INVOKER, names_service
 from polybus.plan.names import Names, subscription_tag
 from polybus.topology.limits import GCP
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
@@ -59,4 +60,18 @@ def _push(report: Report, path: str, push: Push) -> None:
         report.error(where, push.endpoint, limit, source="PG", instead=instead)
     elif push.function is not None and push.function.startswith(("arn:", "/")):
         limit = "a function is the URL of a Cloud Run service, or a name that the stack config resolves"
-        report.error(where, push.function, limit, source="PG", instead="https://<service>-<hash>.run.app")
+        instead = "https://<service>-<project number>.<region>.run.app"
+        report.error(where, push.function, limit, source="PG", instead=instead)
+    else:
+        _invoker(report, where, push)
+
+
+def _invoker(report: Report, where: str, push: Push) -> None:
+    """Tell where the right to call a Cloud Run service can't be planned, since its address doesn't say which it is."""
+    host = push.endpoint.partition("://")[2].partition("/")[0]
+    if (push.function is None and not host.endswith(".run.app")) or names_service(push.endpoint):
+        return
+    form = "https://<service>-<project number>.<region>.run.app"
+    limit = f"{INVOKER} is planned where the address, or what the stack config resolves it to, is {form}; else grant it"
+    instead = f"{form}, or {INVOKER} on the service for the stack's pushAccount"
+    report.note(where, push.endpoint, limit, source="PG", instead=instead)

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
-from polybus.plan import check, gcp_rights, gcp_watch
+from polybus.plan import check, gcp_invokers, gcp_rights, gcp_watch
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_gcp import compile_filter
 from polybus.plan.names import Names, subscription_tag
@@ -66,6 +66,7 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     planner = _Planner(topology, chosen)
     resources = [*planner.resources()]
     resources += gcp_rights.resources(topology, chosen.members, planner.agent, planner.inside)
+    resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
     resources += gcp_watch.resources(topology, planner.names, planner.inside)
     return GcpPlan(topology, chosen, tuple(resources))
 
@@ -160,6 +161,15 @@ class _Planner:
             yield from self._letters(item)
             yield self._subscription(item)
 
+    def pushes(self) -> Iterator[tuple[str, str]]:
+        """Give the entry and the address of every push."""
+        for item in self._topology.subscriptions.values():
+            if item.push is not None:
+                yield path_of(item), self._endpoint(item, item.push)
+
+    def _endpoint(self, item: Subscription, push: Push) -> str:
+        return push.endpoint if push.function is None else function_of(item, push, self._settings.functions, "https:")
+
     def _topic(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         regions = {"allowed_persistence_regions": list(self._settings.regions)}
         return {
@@ -216,9 +226,7 @@ class _Planner:
 
     def _push(self, item: Subscription, push: Push) -> dict[str, Any]:
         """Give the arguments of a push: signed where an account is configured, with the declared backoff."""
-        endpoint = (
-            push.endpoint if push.function is None else function_of(item, push, self._settings.functions, "https:")
-        )
+        endpoint = self._endpoint(item, push)
         account = self._settings.push_account
         config = {
             "push_endpoint": endpoint,

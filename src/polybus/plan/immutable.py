@@ -65,6 +65,7 @@ _IMMUTABLE: Mapping[str, frozenset[str]] = {
         ),
         "gcp:pubsub/topicIAMMember:TopicIAMMember": ("topic", "project", "role", "member"),
         "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": ("subscription", "project", "role", "member"),
+        "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": ("name", "location", "project", "role", "member"),
         "gcp:monitoring/notificationChannel:NotificationChannel": ("project",),
         "gcp:monitoring/alertPolicy:AlertPolicy": ("project",),
         "gcp:monitoring/dashboard:Dashboard": ("project",),

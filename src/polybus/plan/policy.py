@@ -23,7 +23,11 @@ _DOCUMENTS = {
     "aws:sns/topicPolicy:TopicPolicy": "policy",
     "aws:iam/policy:Policy": "policy",
 }
-_MEMBERS = ("gcp:pubsub/topicIAMMember:TopicIAMMember", "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember")
+_MEMBERS = (
+    "gcp:pubsub/topicIAMMember:TopicIAMMember",
+    "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember",
+    "gcp:cloudrunv2/serviceIamMember:ServiceIamMember",
+)
 _NAMESPACE = "azure-native:servicebus:Namespace"
 _QUEUE = "aws:sqs/queue:Queue"
 _TOPIC = "aws:sns/topic:Topic"

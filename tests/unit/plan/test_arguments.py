@@ -68,7 +68,7 @@ def resources() -> Iterator[Resource]:
             kms_key="projects/p/key",
             push_account="push@p",
             members={"work": "serviceAccount:w"},
-            functions={"mailer": "https://mailer.run.app"},
+            functions={"mailer": "https://mailer-12.europe-west1.run.app"},
         ),
     ).resources
 

@@ -367,6 +367,27 @@ def test_gcp_pushes_with_a_signature_and_the_declared_backoff() -> None:
     assert properties["dead_letter_policy"]["max_delivery_attempts"] == 7
 
 
+def test_gcp_lets_its_pushes_call_the_cloud_run_service_that_an_address_names_once() -> None:
+    hook = '[subscriptions.{0}]\ntopic = "news"\npush = {{ {1} }}\n'
+    text = (
+        hook.format("a", 'function = "mailer"')
+        + hook.format("b", 'https = "https://next---mailer-12.europe-west1.run.app/in"')
+        + hook.format("c", 'https = "https://mailer-abc-uc.a.run.app"')
+    )
+    settings = gcp.GcpSettings(push_account="push@p", functions={"mailer": "https://mailer-12.europe-west1.run.app"})
+    type_ = "gcp:cloudrunv2/serviceIamMember:ServiceIamMember"
+    (member,) = [resource for resource in gcp.plan(topology(text), settings).resources if resource.type == type_]
+    assert dict(member.properties) == {
+        "project": "12",
+        "location": "europe-west1",
+        "name": "mailer",
+        "role": "roles/run.invoker",
+        "member": "serviceAccount:push@p",
+    }
+    unsigned = gcp.GcpSettings(functions=settings.functions)
+    assert type_ not in {resource.type for resource in gcp.plan(topology(text), unsigned).resources}
+
+
 def test_gcp_labels_are_made_to_fit() -> None:
     stack = gcp.GcpSettings(labels={"Cost Centre": "R&D / Europe", "x": "y" * 80})
     labels = by_name(gcp.plan(topology(), stack))["orders-topic"].properties["labels"]

@@ -2,8 +2,7 @@
 
 Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
 google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
-changed to what the plan says. What the server has no service for (Cloud
-Monitoring) is kept in `recorded`.
+changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run) is kept in `recorded`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["Realiser", "camel", "realise"]
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
 
-_OTHER_SERVICES = ("gcp:monitoring/",)
+_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/")
 # Mappings whose keys are the user's own, not the provider's.
 _VERBATIM = frozenset({"labels"})
 # What a subscription keeps for its life (UpdateSubscriptionRequest): the provider makes it anew, and so do we.

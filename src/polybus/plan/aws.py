@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
-from polybus.plan import aws_push, aws_watch, check
+from polybus.plan import aws_policy_size, aws_push, aws_watch, check
 from polybus.plan.aws_rights import Arns, policies
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_aws import compile_filter
@@ -62,6 +62,7 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     check.refuse(topology, "aws", stack=chosen.stack)
     check_services(topology, chosen.roles, "aws roles")
     planner = _Planner(topology, chosen)
+    aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
     resources = [*planner.resources(), *planner.rights(documents)]
     resources += aws_watch.resources(topology, planner.names, planner.tags, chosen.kms_key, planner.queue_name)

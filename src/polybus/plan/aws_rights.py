@@ -33,7 +33,7 @@ class Arns:
         queue = self.topology.queues.get(name)
         return (queue.existing if queue else None) or Ref(f"{name}-queue", "arn")
 
-    def letters(self, name: str) -> Ref:
+    def letters(self, name: str) -> str | Ref:
         return Ref(f"{name}-dead-letters", "arn")
 
     def is_push(self, name: str) -> bool:
@@ -65,7 +65,7 @@ def _statements(topology: Topology, arns: Arns, service: Service) -> Iterator[di
     yield from _allow("OperateDeadLetters", tuple(sorted((*_RECEIVE, *_STATS, *_PURGE))), letters)
 
 
-def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref] | list[Ref]) -> Iterator[dict[str, Any]]:
+def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref]) -> Iterator[dict[str, Any]]:
     if resources:
         yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 

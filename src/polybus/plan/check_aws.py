@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polybus.plan import aws_policy_size
 from polybus.plan import rules as common
 from polybus.plan.filters_aws import filter_problem
 from polybus.plan.findings import Report
@@ -35,6 +36,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         _subscription(report, topology, subscription)
     for queue in topology.queues.values():
         _queue(report, queue)
+    aws_policy_size.rule(report, topology, stack)
 
 
 def _topic(report: Report, topology: Topology, topic: Topic) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from polybus.errors import UnsupportedFeature
+from polybus.plan import aws
+from polybus.plan.aws_rights import Arns, policies
 from polybus.plan.check import Finding, Severity, check, refuse
+from polybus.plan.values import resolve
 from polybus.topology.file import loads
 from polybus.topology.model import CLOUDS, Topology
 
@@ -147,6 +152,18 @@ def test_what_a_cloud_cannot_do_is_refused_by_it_and_by_no_other(
             "$.subscriptions.s.max_attempts",
             "its own number of attempts",
         ),
+        (
+            '[subscriptions.s]\ntopic = "orders"\npush = { https = "https://in-abc-uc.a.run.app/x" }',
+            "gcp",
+            "$.subscriptions.s.push.https",
+            "roles/run.invoker on the service for the stack's pushAccount",
+        ),
+        (
+            '[subscriptions.s]\ntopic = "orders"\npush = { function = "mailer" }',
+            "gcp",
+            "$.subscriptions.s.push.function",
+            "what the stack config resolves it to",
+        ),
         ('[queues.q]\nretention = "14d"', "aws", "$.queues.q.dead_letter_retention", "first enqueuing"),
     ],
 )
@@ -157,6 +174,52 @@ def test_what_a_cloud_does_differently_is_noted_and_not_refused(text: str, cloud
 
 def test_no_failed_pushes_are_missed_where_nothing_is_pushed() -> None:
     assert "$.alarms.failed_pushes" not in {finding.path for finding in notes("[alarms]", "azure")}
+
+
+@pytest.mark.parametrize("address", ["https://in-12.europe-west1.run.app/x", "https://example.com/in"])
+def test_nothing_is_said_of_the_right_to_call_where_it_is_planned_or_of_no_concern(address: str) -> None:
+    text = f'[subscriptions.s]\ntopic = "orders"\npush = {{ https = "{address}" }}'
+    assert "$.subscriptions.s.push.https" not in {finding.path for finding in notes(text, "gcp")}
+
+
+def consumer_of(count: int) -> str:
+    """Declare a service that consumes so many queues: each puts two ARNs into its policy."""
+    queues = "".join(f"[queues.a-queue-with-a-name-{number:03}]\n" for number in range(count))
+    names = ", ".join(f'"a-queue-with-a-name-{number:03}"' for number in range(count))
+    return f"{queues}[services.worker]\nconsumes = [{names}]\n"
+
+
+def test_a_policy_that_is_too_long_for_iam_is_refused_and_one_that_may_be_is_noted() -> None:
+    sizes = {count: (errors(consumer_of(count)), notes(consumer_of(count), "aws")) for count in (30, 39, 60)}
+    refused = [(finding.cloud, finding.path) for finding in sizes[60][0]]
+    assert refused == [("aws", "$.services.worker")]
+    assert "; IAM allows 6,144, white space not counted" in str(sizes[60][0][0])
+    assert [finding.path for finding in sizes[39][1] if "by region and key" in finding.found] == ["$.services.worker"]
+    assert sizes[39][0] == sizes[30][0] == []
+    assert not [finding for finding in sizes[30][1] if finding.path == "$.services.worker"]
+
+
+def test_a_policy_is_refused_by_the_plan_of_a_stack_that_makes_it_too_long() -> None:
+    declared = topology(consumer_of(39))
+    aws.plan(declared, aws.AwsSettings(region="eu-west-1"))
+    with pytest.raises(
+        UnsupportedFeature, match=r"polybus.toml: at \$.services.worker: aws: found an IAM policy of 6,"
+    ):
+        aws.plan(declared, aws.AwsSettings(stack="production", region="ap-southeast-1"))
+
+
+def test_the_length_of_a_policy_is_that_of_what_is_planned() -> None:
+    declared = topology(consumer_of(60))
+    (refused,) = errors(consumer_of(60))
+    names = {f"a-queue-with-a-name-{number:03}" for number in range(60)}
+    outputs = {
+        f"{name}-{kind}": f"arn:aws:sqs:eu-west-1:123456789012:shop-{name}{more}"
+        for name in names
+        for kind, more in (("queue", ""), ("dead-letters", "-dead-letters"))
+    }
+    document = policies(declared, Arns(declared), None)["worker"]
+    text = json.dumps(resolve(document, lambda ref: outputs[ref.resource]), separators=(",", ":"))
+    assert f"{len(text):,} characters" in refused.found
 
 
 def test_filters_of_one_topic_have_room_for_our_own_attributes() -> None:

@@ -1,7 +1,7 @@
 """The plugin's tests, in a process of their own.
 
-Pulumi's provider protocol brings its own google.rpc.Status, and Google's client libraries bring theirs; protobuf refuses
-the second one in a process (seen with pulumi 3.272 and googleapis-common-protos).
+Pulumi's provider protocol brings its own google.rpc.Status, and Google's client libraries bring theirs; protobuf
+refuses the second one in a process (seen with pulumi 3.272 and googleapis-common-protos).
 """
 
 from __future__ import annotations

@@ -115,9 +115,12 @@ class Bus:
     def driver(self) -> Driver:
         """The backend's driver; raises BusClosed outside the `async with` block."""
         if self._driver is None:
-            state = "closed" if self._closed else "not open: use it as `async with polybus.connect() as bus`"
-            raise BusClosed(f"bus {self.binding.bus!r} is {state}")
+            raise self._not_open()
         return self._driver
+
+    def _not_open(self) -> BusClosed:
+        state = "closed" if self._closed else "not open: use it as `async with polybus.connect() as bus`"
+        return BusClosed(f"bus {self.binding.bus!r} is {state}")
 
     async def __aenter__(self) -> Bus:
         if self._closed or self._driver is not None:
@@ -138,13 +141,19 @@ class Bus:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Drain what consumes, send what was published, and disconnect; may be called again."""
-        driver, self._driver, self._closed = self._driver, None, True
-        if driver is None:
+        """Drain what consumes, send what was published, and disconnect; may be called again.
+
+        Handlers that finish meanwhile may still publish; nothing new is consumed. Once they are done, publishing
+        raises BusClosed.
+        """
+        driver, closing, self._closed = self._driver, self._closed, True
+        if driver is None or closing:
             return
         await asyncio.gather(*(receiver.drain() for receiver in list(self._receivers)))
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
-        await asyncio.gather(*(publisher.aclose() for publisher in self._publishers.values()))
+        self._driver = None
+        publishers, self._publishers = self._publishers, {}
+        await asyncio.gather(*(publisher.aclose() for publisher in publishers.values()))
         if self._admin is not None:
             await self._admin.aclose()
         await driver.aclose()
@@ -273,6 +282,8 @@ class Bus:
 
     async def _open_receiver(self, entity: Entity, options: ConsumerOptions) -> Receiver:
         driver = self.driver
+        if self._closed:
+            raise self._not_open()
         opened = await self._retrying(
             lambda: driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency)
         )
@@ -286,6 +297,9 @@ class Bus:
             hooks=self._hooks,
             on_closed=self._receivers.discard,
         )
+        if self._closed:  # while it was opened: the drain of all the others began without it
+            await receiver.drain(0)
+            raise self._not_open()
         self._receivers.add(receiver)
         return receiver
 

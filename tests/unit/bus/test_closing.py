@@ -1,0 +1,102 @@
+"""A bus that is closed while things go on, and after."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import polybus
+from polybus.backends import load
+from polybus.binding import Entity
+from polybus.bus.resolve import resolve
+from polybus.driver import ConsumerDriver, Driver
+from polybus.testing.faults import Operation
+from polybus.testing.faulty_driver import FaultyDriver
+from polybus.testing.proxy import DriverProxy
+from polybus.topology.file import loads
+
+TOPOLOGY = loads('[bus]\nname = "closing"\n[queues.jobs]\n[queues.refused]\n[queues.results]\n', source="polybus.toml")
+
+
+async def test_what_is_published_after_the_close_is_refused() -> None:
+    clock = polybus.ManualClock()
+    async with polybus.connect(TOPOLOGY, clock=clock) as bus:
+        await bus.publish("refused", "in time")
+    with pytest.raises(polybus.BusClosed):
+        await bus.publish("refused", "too late")
+    with pytest.raises(polybus.BusClosed):
+        await bus.publish_many("refused", ["too late"])
+
+
+async def test_a_handler_that_finishes_within_the_grace_may_publish_to_what_nobody_published_to_before() -> None:
+    clock = polybus.ManualClock()
+    entered, go_on = asyncio.Event(), asyncio.Event()
+    bus = polybus.connect(TOPOLOGY, clock=clock)
+    published: list[str] = []
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        entered.set()
+        await go_on.wait()
+        published.append(await bus.publish("results", "done"))
+
+    async with bus:
+        await bus.publish("jobs", "work")
+        running = asyncio.create_task(bus.consumer("jobs", handler).run())
+        await entered.wait()
+        closing = asyncio.create_task(bus.aclose())
+        await clock.settle()
+        with pytest.raises(polybus.BusClosed):
+            await bus.consumer("jobs", handler).run()
+        go_on.set()
+        await closing
+        await running
+    assert len(published) == 1
+
+
+class SlowToOpen(DriverProxy):
+    """Opens a consumer only once a test says so."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[object]:
+        self.reached.set()
+        await self.opened.wait()
+        return await self.inner.open_consumer(source, prefetch=prefetch, concurrency=concurrency)
+
+
+async def test_a_consumer_that_opens_while_the_bus_closes_is_refused() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = SlowToOpen(load("memory")(binding, clock))
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        raise AssertionError("nothing is to be handled")
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        running = asyncio.create_task(bus.consumer("jobs", handler).run())
+        await driver.reached.wait()
+        await bus.aclose()
+        driver.opened.set()
+        await clock.settle()
+        assert running.done()
+        with pytest.raises(polybus.BusClosed):
+            await running
+
+
+async def test_what_waits_for_room_while_the_bus_closes_is_sent() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = FaultyDriver(load("memory")(binding, clock), clock)
+    options = polybus.PublisherOptions(max_outstanding=1)
+    async with polybus.connect(binding, clock=clock, driver=driver, publisher=options) as bus:
+        gate = driver.faults.hold(Operation.PUBLISH)
+        tasks = [asyncio.create_task(bus.publish("jobs", "waits")) for _ in range(5)]
+        await gate.reached.wait()
+        closing = asyncio.create_task(bus.aclose())
+        await clock.settle()
+        gate.open()
+        await closing
+        assert len({await task for task in tasks}) == 5

@@ -118,6 +118,9 @@ class Bus:
             raise self._not_open()
         return self._driver
 
+    def _closing(self) -> bool:
+        return self._closed
+
     def _not_open(self) -> BusClosed:
         state = "closed" if self._closed else "not open: use it as `async with polybus.connect() as bus`"
         return BusClosed(f"bus {self.binding.bus!r} is {state}")
@@ -282,7 +285,7 @@ class Bus:
 
     async def _open_receiver(self, entity: Entity, options: ConsumerOptions) -> Receiver:
         driver = self.driver
-        if self._closed:
+        if self._closing():
             raise self._not_open()
         opened = await self._retrying(
             lambda: driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency)
@@ -297,7 +300,7 @@ class Bus:
             hooks=self._hooks,
             on_closed=self._receivers.discard,
         )
-        if self._closed:  # while it was opened: the drain of all the others began without it
+        if self._closing():  # while it was opened: the drain of all the others began without it
             await receiver.drain(0)
             raise self._not_open()
         self._receivers.add(receiver)

@@ -98,12 +98,17 @@ class _Redrive:
         self._match = match
         self._edit = edit
         self._progress = progress
-        self._kept: list[Delivery] = []
         self._seen: set[str] = set()
         self._done = 0
 
     async def run(self, limit: int | None) -> int:
         publisher = await self._bus.open_return(self._source)
+        try:
+            return await self._run(limit, publisher)
+        finally:
+            await publisher.aclose()
+
+    async def _run(self, limit: int | None, publisher: Publisher) -> int:
         receiver = await self._bus.open_receiver(self._entity, window=WINDOW)
         try:
             while limit is None or self._done < limit:
@@ -112,10 +117,7 @@ class _Redrive:
                     break
                 await self._put_back(letters, publisher)
         finally:
-            for kept in self._kept:
-                await kept.give_back()
-            await receiver.drain(0)
-            await publisher.aclose()
+            await receiver.drain(0)  # gives back what was not put back
         return self._done
 
     def _most(self, limit: int | None) -> int:
@@ -129,7 +131,6 @@ class _Redrive:
         for letter, outcome in [(letter, await future) for letter, future in sent]:
             if isinstance(outcome, Fault):
                 failed = failed or outcome
-                self._kept.append(letter)
             else:
                 acks.append(letter.ack())
         await asyncio.gather(*acks)
@@ -143,7 +144,6 @@ class _Redrive:
         """Say whether to redrive it; what isn't stays leased until the end, or it would come again and again."""
         message = letter.message
         if message.id in self._seen or (self._match is not None and not self._match(message)):
-            self._kept.append(letter)
             return False
         self._seen.add(message.id)
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -132,7 +133,10 @@ class Receiver:
         try:
             await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and self._ready:
+            if waiter.cancelled():
+                with contextlib.suppress(ValueError):  # it was passed over already
+                    self._waiters.remove(waiter)
+            elif waiter.done() and self._ready:
                 self._wake_one()  # it was told of a delivery that it will not take
             raise
 

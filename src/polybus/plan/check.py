@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from polybus.errors import UnsupportedFeature
-from polybus.plan import check_aws, check_azure, check_gcp
+from polybus.plan import check_aws, check_azure, check_gcp, options
 from polybus.plan.findings import Finding, Report, Severity
 from polybus.topology.model import CLOUDS, Topology
 
@@ -25,14 +25,24 @@ def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> l
     """
     findings: list[Finding] = []
     for name in CLOUDS if cloud is None else (cloud,):
+        findings.extend(_findings(topology, name, stack))
         report = Report(name)
-        _RULES[name](report, topology, stack)
+        options.rule(report, topology, name)
         findings.extend(report.findings)
     return sorted(findings, key=lambda finding: finding.severity != Severity.ERROR)
 
 
 def refuse(topology: Topology, cloud: str, *, stack: str = "") -> None:
-    """Raise UnsupportedFeature with everything that a cloud can't do of a topology; notes don't count."""
-    errors = [finding for finding in check(topology, cloud, stack=stack) if finding.severity is Severity.ERROR]
+    """Raise UnsupportedFeature with everything that a cloud can't do of a topology; notes don't count.
+
+    Pass-through arguments aren't looked at: who deploys has the SDK itself, perhaps a newer one, and asks that.
+    """
+    errors = [finding for finding in _findings(topology, cloud, stack) if finding.severity is Severity.ERROR]
     if errors:
         raise UnsupportedFeature("\n".join(f"{topology.source}: {finding}" for finding in errors))
+
+
+def _findings(topology: Topology, cloud: str, stack: str) -> list[Finding]:
+    report = Report(cloud)
+    _RULES[cloud](report, topology, stack)
+    return report.findings

@@ -1,0 +1,157 @@
+"""Pass-through arguments: what the SDK doesn't know is refused with its place, and the table of names is the SDKs'.
+
+POLYBUS_UPDATE_ARGUMENTS=1 pytest tests/unit/plan/test_options.py writes the table anew, for review.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import os
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from polybus.plan import arguments, aws, azure, gcp
+from polybus.plan.check import Finding, Severity, check
+from polybus.plan.options import type_of
+from polybus.plan.rules import consumed
+from polybus.topology.file import loads
+from polybus.topology.model import Queue, Subscription, Topic
+
+from .test_arguments import class_of
+
+SHOP = '[bus]\nname = "shop"\n[topics.orders]\n[subscriptions.billing]\ntopic = "orders"\n[queues.jobs]\n'
+PUSH = '[subscriptions.call]\ntopic = "orders"\npush = { function = "f" }\n'
+TYPES = (
+    "aws:sns/topic:Topic",
+    "aws:sns/topicSubscription:TopicSubscription",
+    "aws:sqs/queue:Queue",
+    "azure-native:servicebus:Queue",
+    "azure-native:servicebus:Subscription",
+    "azure-native:servicebus:Topic",
+    "gcp:pubsub/subscription:Subscription",
+    "gcp:pubsub/topic:Topic",
+)
+OURS = frozenset({"self", "__self__", "resource_name", "opts", "__props__"})
+PLANNERS: Mapping[str, Callable[[str], Any]] = {
+    "aws": lambda text: aws.plan(loads(text, source="x"), aws.AwsSettings(functions={"f": "arn:f"})),
+    "azure": lambda text: azure.plan(
+        loads(text, source="x"), azure.AzureSettings(functions={"f": azure.Principal("1")})
+    ),
+    "gcp": lambda text: gcp.plan(loads(text, source="x"), gcp.GcpSettings(functions={"f": "https://f"})),
+}
+
+
+def refused(text: str, cloud: str) -> list[Finding]:
+    return [found for found in check(loads(text, source="x"), cloud) if found.severity is Severity.ERROR]
+
+
+def names_of(type_: str) -> list[str]:
+    return sorted(set(inspect.signature(class_of(type_)._internal_init).parameters) - OURS)
+
+
+def table() -> str:
+    """Write the module that holds the table."""
+    packages = sorted({f"pulumi_{type_.partition(':')[0].replace('-', '_')}" for type_ in TYPES})
+    versions = [f'    "{name}": "{importlib.metadata.version(name.replace("_", "-"))}",' for name in packages]
+    lines = [
+        '"""The argument names of the resources that pass-through tables reach, by type, from the providers\' SDKs.',
+        "",
+        "tests/unit/plan/test_options.py compares it with the SDKs that are installed, and writes it.",
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "from collections.abc import Mapping",
+        "from typing import Final",
+        "",
+        '__all__ = ["ARGUMENTS", "VERSIONS"]',
+        "",
+        "VERSIONS: Final[Mapping[str, str]] = {",
+        *versions,
+        "}",
+        "",
+        "_NAMES: Final[Mapping[str, str]] = {",
+    ]
+    for type_ in TYPES:
+        names = textwrap.wrap(" ".join(names_of(type_)), width=108, break_long_words=False, break_on_hyphens=False)
+        lines += [f'    "{type_}": """', *(f"        {line}" for line in names), '    """,']
+    annotated = "ARGUMENTS: Final[Mapping[str, frozenset[str]]]"
+    last = f"{annotated} = {{type_: frozenset(text.split()) for type_, text in _NAMES.items()}}"
+    return "\n".join([*lines, "}", "", last]) + "\n"
+
+
+# The SDKs themselves warn, at import, of modules of theirs that moved.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_table_has_the_names_of_the_sdks() -> None:
+    if os.environ.get("POLYBUS_UPDATE_ARGUMENTS") == "1":
+        Path(arguments.__file__).write_text(table())
+        importlib.reload(arguments)
+    assert {type_: sorted(names) for type_, names in arguments.ARGUMENTS.items()} == {
+        type_: names_of(type_) for type_ in TYPES
+    }, "the SDKs have other arguments by now: POLYBUS_UPDATE_ARGUMENTS=1 writes the table anew, for review"
+
+
+@pytest.mark.parametrize(
+    ("cloud", "table", "path", "words"),
+    [
+        (
+            "aws",
+            "[topics.orders.aws]\nkms_master_key = 'k'",
+            "$.topics.orders.aws.kms_master_key",
+            "aws:sns/topic:Topic has no such argument in pulumi_aws {version}; instead: kms_master_key_id",
+        ),
+        ("aws", "[queues.jobs.aws]\ndelay_second = 1", "$.queues.jobs.aws.delay_second", "instead: delay_seconds"),
+        (
+            "aws",
+            '[subscriptions.call]\ntopic = "orders"\npush = { function = "f" }\naws = { delivery_polcy = "{}" }',
+            "$.subscriptions.call.aws.delivery_polcy",
+            "instead: delivery_policy",
+        ),
+        (
+            "azure",
+            "[subscriptions.billing.azure]\nrequire_session = true",
+            "$.subscriptions.billing.azure.require_session",
+            "instead: requires_session",
+        ),
+        ("gcp", "[queues.jobs.gcp]\nlabel = {}", "$.queues.jobs.gcp.label", "instead: labels"),
+        (
+            "gcp",
+            "[topics.orders.gcp]\nzzzz = 1",
+            "$.topics.orders.gcp.zzzz",
+            "instead: deletion_policy, ingestion_data_source_settings, ",
+        ),
+        (
+            "aws",
+            '[topics.old]\nexisting = "arn:aws:sns:r:1:old"\naws = { signature_version = 2 }',
+            "$.topics.old.aws",
+            "adopted as it is",
+        ),
+    ],
+)
+def test_an_argument_that_goes_nowhere_is_refused_with_its_place(cloud: str, table: str, path: str, words: str) -> None:
+    (found,) = refused(f"{SHOP}{table}\n", cloud)
+    assert found.path == path
+    assert words.format(version=arguments.VERSIONS["pulumi_aws"]) in str(found)
+
+
+def test_arguments_that_the_sdk_has_are_passed_on() -> None:
+    text = f"{SHOP}[topics.orders.aws]\nsignature_version = 2\n[topics.orders.gcp]\nkms_key_name = 'k'\n"
+    assert refused(text, "aws") == refused(text, "gcp") == refused(text, "azure") == []
+
+
+@pytest.mark.parametrize("cloud", sorted(PLANNERS))
+def test_arguments_are_held_to_the_resource_that_they_reach(cloud: str) -> None:
+    """What the check looks up has to be where the plan puts them."""
+    declared = loads(SHOP + PUSH, source="x")
+    entries: tuple[Topic | Subscription | Queue, ...] = (*declared.topics.values(), *consumed(declared))
+    for entry in entries:
+        section = {"Topic": "topics", "Subscription": "subscriptions", "Queue": "queues"}[type(entry).__name__]
+        name = sorted(arguments.ARGUMENTS[str(type_of(entry, cloud))])[-1]
+        marked = f'{SHOP}{PUSH}[{section}.{entry.name}.{cloud}]\n{name} = "as given"\n'
+        reached = {made.type for made in PLANNERS[cloud](marked).resources if made.properties.get(name) == "as given"}
+        assert reached == {type_of(entry, cloud)}

@@ -12,11 +12,14 @@ from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, attribute_name_pr
 __all__ = ["invalid", "problem", "too_large"]
 
 
-def problem(outgoing: Outgoing, target: Entity, cloud: str) -> Fault | None:
-    """Say what is wrong with a message's attributes or key, whatever the cloud; None where nothing is."""
+def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = False) -> Fault | None:
+    """Say what is wrong with a message's attributes or key, whatever the cloud; None where nothing is.
+
+    With `moved` its attributes may have any name: the cloud handed it over with them (contract, D14).
+    """
     message = outgoing.message
     for name, value in _untyped(message.attributes):
-        wrong = attribute_name_problem(name)
+        wrong = None if moved and isinstance(name, str) else attribute_name_problem(name)
         if wrong is not None:
             return invalid(target, cloud, wrong)
         if not isinstance(value, str):

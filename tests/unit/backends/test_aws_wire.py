@@ -126,7 +126,7 @@ def test_a_dead_letter_fits_whatever_was_sent() -> None:
     room = 1024 * 1024 - 2048 - len("polybusString") - len(json.dumps({"i": ID}, separators=(",", ":")))
     message = Message(b"x" * room, {}, None, ID)
     sent(message)
-    letter = encode(Outgoing(message, moves=1), QUEUE.dead_letters, reason="r" * 100, description="d" * 1024, reserve=0)
+    letter = encode(Outgoing(message, moves=1), QUEUE.dead_letters, reason="r" * 100, description="d" * 1024)
     assert isinstance(letter, Prepared)
     assert (reserved(letter)["m"], reserved(letter)["r"]) == (1, "r" * 100)
 
@@ -260,3 +260,28 @@ def test_any_message_comes_back_as_it_was(local: tuple[Any, Entity], messages: l
             message.attributes,
             message.content_type,
         )
+
+
+def test_a_letter_has_room_where_its_message_had_just_enough() -> None:
+    limit = 4096
+    small = Entity(kind=Kind.QUEUE, name="jobs", address="url", dead_letter="letters", max_size=limit)
+    empty = sent(Message(b".", {}, None, ID), small)
+    message = Message(b"." * (limit - 2048 - empty.size + 1), {}, None, ID)
+    assert sent(message, small).size == limit - 2048
+    assert isinstance(encode(Outgoing(message, moves=1), small, reason="Failed", description="d" * 1024), Prepared)
+    assert isinstance(encode(Outgoing(message, moves=2), small), Prepared), "it can't go back to where it came from"
+
+
+@pytest.mark.parametrize("name", ["awsRegion", "1st", "google_id"])
+def test_what_a_foreign_producer_named_otherwise_can_be_dead_lettered_and_put_back(name: str) -> None:
+    refused(Message(b"ours", {name: "value"}, None, ID))
+    message = Message(b"foreign", {name: "value"}, None, ID)
+    for outgoing, reason in ((Outgoing(message, moves=1), "Failed"), (Outgoing(message, moves=2), "")):
+        prepared = encode(outgoing, QUEUE, reason=reason)
+        assert isinstance(prepared, Prepared), prepared
+        assert decode(received(prepared), QUEUE)[0].attributes == {name: "value"}
+
+
+def test_a_letter_that_was_edited_into_something_untyped_is_refused() -> None:
+    edited = Message(b"edited", {"count": 1}, None, ID)  # type: ignore[dict-item]
+    assert isinstance(encode(Outgoing(edited, moves=2), QUEUE), Fault)

@@ -165,7 +165,7 @@ class SqsConsumer:
         reason, description = "", ""
         if isinstance(settlement, DeadLetter):
             reason, description = settlement.reason, settlement.description
-        return encode(outgoing, target, reason=reason or "unknown", description=description, reserve=0)
+        return encode(outgoing, target, reason=reason or "unknown", description=description)
 
     def _letter_entry(self, place: int, prepared: Prepared[Wire]) -> dict[str, Any]:
         entry: dict[str, Any] = {

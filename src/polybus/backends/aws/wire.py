@@ -52,10 +52,14 @@ def encode(
     *,
     reason: str = "",
     description: str = "",
-    reserve: int = DEAD_LETTER_RESERVE_BYTES,
 ) -> Prepared[Wire] | Fault:
-    """Return a message in its wire form with its size as AWS counts it, or why it can't be sent."""
-    fault = problem(outgoing, target, "aws")
+    """Return a message in its wire form with its size as AWS counts it, or why it can't be sent.
+
+    One that moves to or from dead letters was in SQS before: its names are what SQS carries, though a foreign producer
+    may have chosen them, and the room that was kept free for its letter is there to be used.
+    """
+    moved = outgoing.moves > 0
+    fault = problem(outgoing, target, "aws", moved=moved)
     if fault is not None:
         return fault
     message = outgoing.message
@@ -82,7 +86,7 @@ def encode(
         attributes[name] = {"DataType": "String", "StringValue": value}
         size += len(name) + _STRING + (len(value) if value.isascii() else len(value.encode()))
     limit = message_limit(target)
-    if size + reserve > limit:
+    if size + (0 if moved else DEAD_LETTER_RESERVE_BYTES) > limit:
         return too_large(target, "aws", size, limit)
     return Prepared(outgoing, size, Wire(body, attributes))
 

@@ -187,14 +187,6 @@ def test_aws_adopts_what_exists_and_still_plans_around_it() -> None:
     assert aws.binding_values(plan)["topics"]["old"]["address"] == topic
 
 
-def test_options_pass_through_to_the_one_resource() -> None:
-    topic = '[topics.t]\n[topics.t.aws]\nsignature_version = 2\n[topics.t.gcp]\nkms_key_name = "k"\n'
-    declared = topology(f"{topic}[queues.q]\n[queues.q.azure]\nmax_size_in_megabytes = 5120\n")
-    assert by_name(aws.plan(declared))["t-topic"].properties["signature_version"] == 2
-    assert by_name(gcp.plan(declared))["t-topic"].properties["kms_key_name"] == "k"
-    assert by_name(azure.plan(declared))["q-queue"].properties["max_size_in_megabytes"] == 5120
-
-
 ALARMS = '[alarms]\ndead_letters = 2\nbacklog = 50\noldest_age = "5m"\nnotify = { email = "ops@example.com" }\n'
 
 

@@ -155,3 +155,13 @@ def test_arguments_are_held_to_the_resource_that_they_reach(cloud: str) -> None:
         marked = f'{SHOP}{PUSH}[{section}.{entry.name}.{cloud}]\n{name} = "as given"\n'
         reached = {made.type for made in PLANNERS[cloud](marked).resources if made.properties.get(name) == "as given"}
         assert reached == {type_of(entry, cloud)}
+
+
+def test_options_pass_through_to_the_one_resource() -> None:
+    text = f"{SHOP}[topics.orders.aws]\nsignature_version = 2\n[queues.jobs.azure]\nmax_size_in_megabytes = 5120\n"
+    for cloud, name, argument in (
+        ("aws", "orders-topic", "signature_version"),
+        ("azure", "jobs-queue", "max_size_in_megabytes"),
+    ):
+        made = {resource.name for resource in PLANNERS[cloud](text).resources if argument in resource.properties}
+        assert made == {name}

@@ -101,6 +101,9 @@ class Settler:
             answers = await self._consumer.settle_batch([entry.settlement for entry in batch])
         except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
             answers = [self._fault(error)] * len(batch)
+        if len(answers) != len(batch):
+            detail = f"the driver gave {len(answers)} answers for {len(batch)} settlements; a bug of this backend"
+            answers = [Fault(FaultKind.INVALID, detail)] * len(batch)
         for entry, fault in zip(batch, answers, strict=True):
             if fault is not None and fault.retryable:
                 self._again(entry, fault)

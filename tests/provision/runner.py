@@ -155,7 +155,12 @@ def run(
         done.registered_outputs.clear()
         settings.ROOT.set(None)
         settings.SETTINGS.root_directory = str(root)
-        loop.run_until_complete(stack.run_in_stack(program))
+        try:
+            loop.run_until_complete(stack.run_in_stack(program))
+        finally:
+            for task in asyncio.all_tasks(loop):  # what failed beside the first error, which nobody awaits
+                task.cancel()
+            loop.run_until_complete(asyncio.sleep(0))
 
     try:
         with (
@@ -193,9 +198,6 @@ def _loop_of_its_own() -> Iterator[asyncio.AbstractEventLoop]:
         yield loop
     finally:
         executor.shutdown()
-        for task in asyncio.all_tasks(loop):  # what failed beside the first error, which nobody awaits
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
         for each in (loop, *workers):
             each.close()
 

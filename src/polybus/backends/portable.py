@@ -15,7 +15,7 @@ __all__ = ["invalid", "problem", "too_large"]
 def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = False) -> Fault | None:
     """Say what is wrong with a message's attributes or key, whatever the cloud; None where nothing is.
 
-    With `moved` its attributes may have any name: the cloud handed it over with them (contract, D14).
+    With `moved` its attributes may have any name, and its key be any: the cloud handed it over with them (D14).
     """
     message = outgoing.message
     for name, value in _untyped(message.attributes):
@@ -29,7 +29,7 @@ def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = Fal
                 value.encode()
             except UnicodeEncodeError:
                 return invalid(target, cloud, f"the value of attribute {name!r} has a lone surrogate: not Unicode text")
-    if message.ordering_key is not None:
+    if message.ordering_key is not None and not moved:
         wrong = ordering_key_problem(message.ordering_key)
         if wrong is not None:
             return invalid(target, cloud, wrong)

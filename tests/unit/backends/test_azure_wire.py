@@ -117,3 +117,18 @@ def test_the_limit_is_the_bindings_or_the_standard_tiers() -> None:
     fault = refused(Outgoing(message(b"x" * 255 * KIB)))
     assert fault.kind is FaultKind.TOO_LARGE
     assert str(256 * KIB) in fault.detail
+
+
+def test_what_a_foreign_producer_named_otherwise_can_be_put_back() -> None:
+    message = Message(b"foreign", {"with space": "value"}, None, "some id")
+    refused(Outgoing(message))
+    assert sent(Outgoing(message, moves=1)).application_properties["with space"] == "value"
+
+
+def test_a_letter_that_had_just_enough_room_goes_back_to_where_it_came_from() -> None:
+    small = Entity(kind=Kind.QUEUE, name="small", address="small", max_size=8 * KIB)
+    empty = encode(Outgoing(Message(b"", {}, None, "id")), small)
+    assert isinstance(empty, Prepared)
+    message = Message(b"." * (8 * KIB - 2 * KIB - empty.size), {}, None, "id")
+    sent(Outgoing(message), small)
+    sent(Outgoing(message, moves=1), small)

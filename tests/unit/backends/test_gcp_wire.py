@@ -127,7 +127,7 @@ def test_what_is_over_the_limit_is_refused() -> None:
 
 def test_a_letter_keeps_all_but_its_place_in_the_order() -> None:
     message = Message(b"x", {"a": "b"}, "c7", ID, 1_763_800_000.5, "text/plain")
-    prepared = sent(message, BILLING.dead_letters, 1, reason="Unpayable", description="ümlaut", reserve=0)
+    prepared = sent(message, BILLING.dead_letters, 1, reason="Unpayable", description="ümlaut")
     raw = on_the_wire(prepared)
     assert raw.ordering_key == ""
     letter, envelope = decode(raw, BILLING.dead_letters)
@@ -142,7 +142,7 @@ def test_any_message_can_become_a_letter() -> None:
     while isinstance(prepared := encode(Outgoing(Message(b"", attributes, "c7", ID)), LEDGER), Fault):
         attributes.popitem()
     message, _ = decode(on_the_wire(prepared), BILLING)
-    letter = sent(message, BILLING.dead_letters, 1, reason="r" * 128, description="\x00" * 1_024, reserve=0)
+    letter = sent(message, BILLING.dead_letters, 1, reason="r" * 128, description="\x00" * 1_024)
     assert len(letter.wire.attributes) + 5 <= 100
     assert dict(decode(on_the_wire(letter), BILLING.dead_letters)[0].attributes) == attributes
 
@@ -180,3 +180,27 @@ def test_nothing_changes_on_the_way(body: bytes, attributes: dict[str, str]) -> 
     assert isinstance(prepared, Prepared)
     message, _ = decode(on_the_wire(prepared), BILLING)
     assert (message.body, dict(message.attributes), message.id) == (body, attributes, ID)
+
+
+@pytest.mark.parametrize("name", ["awsRegion", "1st", "with space"])
+def test_what_a_foreign_producer_named_otherwise_can_be_dead_lettered_and_put_back(name: str) -> None:
+    refused(Message(b"ours", {name: "value"}, None, ID))
+    message = Message(b"foreign", {name: "value"}, None, ID)
+    assert sent(message, moves=1, reason="Failed").wire.attributes[name] == "value"
+    assert sent(message, moves=2, to="tag").wire.attributes[name] == "value"
+
+
+def test_a_foreign_key_can_be_dead_lettered_and_put_back() -> None:
+    refused(Message(b"ours", {}, "two words", ID), LEDGER)
+    message = Message(b"foreign", {}, "two words", ID)
+    sent(message, LEDGER, moves=1, reason="Failed")
+    assert sent(message, LEDGER, moves=2, to="tag").wire.key == "two words"
+
+
+def test_a_letter_that_had_just_enough_room_goes_back_to_where_it_came_from() -> None:
+    small = Entity(kind=Kind.TOPIC, name="small", address="projects/p/topics/small", max_size=4096)
+    empty = sent(Message(b".", {}, None, ID), small)
+    message = Message(b"." * (4096 - 2048 - empty.size + 1), {}, None, ID)
+    sent(message, small)
+    sent(message, small, moves=1, reason="Failed", description="d" * 1024)
+    sent(message, small, moves=2, to="tag")

@@ -55,9 +55,11 @@ def encode(outgoing: Outgoing, target: Entity, *, now: float = 0.0, to: str | No
     """Return a message in its wire form with its size, or why it can't be sent.
 
     `now` is the time from which a delay counts, in seconds since the epoch; `to` the tag of the one subscription that
-    gets it. The size is that of the encoded message or a few bytes more.
+    gets it. The size is that of the encoded message or a few bytes more. A message that comes back from dead letters
+    was in Service Bus before: its names and session are what Service Bus carries, though a foreign producer may have
+    chosen them, and the room that was kept free for its letter is there to be used.
     """
-    fault = problem(outgoing, target, "azure")
+    fault = problem(outgoing, target, "azure", moved=outgoing.moves > 0)
     if fault is not None:
         return fault
     message = outgoing.message
@@ -66,17 +68,17 @@ def encode(outgoing: Outgoing, target: Entity, *, now: float = 0.0, to: str | No
         return found
     properties, header = found
     key = message.ordering_key
-    moved = _message_id(outgoing, to)
-    size = FRAME_BYTES + len(message.body) + len(moved) + header
+    identity = _message_id(outgoing, to)
+    size = FRAME_BYTES + len(message.body) + len(identity) + header
     size += len(message.content_type or "") + (len(key) if key is not None else 0)
     limit = message_limit(target)
-    if size + DEAD_LETTER_RESERVE_BYTES > limit:
+    if size + (0 if outgoing.moves else DEAD_LETTER_RESERVE_BYTES) > limit:
         return too_large(target, "azure", size, limit)
     if outgoing.delay:
         due = datetime.datetime.fromtimestamp(now + outgoing.delay, datetime.UTC)
-        return Prepared(outgoing, size, _scheduled(message, moved, properties, due))
+        return Prepared(outgoing, size, _scheduled(message, identity, properties, due))
     # The library's plain AMQP message: its ServiceBusMessage takes 40 us more to make, and twice to encode (timeit).
-    given = AmqpMessageProperties(message_id=moved, content_type=message.content_type, group_id=key)
+    given = AmqpMessageProperties(message_id=identity, content_type=message.content_type, group_id=key)
     wire = AmqpAnnotatedMessage(
         data_body=message.body,
         properties=given,
@@ -85,13 +87,15 @@ def encode(outgoing: Outgoing, target: Entity, *, now: float = 0.0, to: str | No
     return Prepared(outgoing, size, wire)
 
 
-def _scheduled(message: Message, moved: str, properties: dict[str, str], due: datetime.datetime) -> ServiceBusMessage:
+def _scheduled(
+    message: Message, identity: str, properties: dict[str, str], due: datetime.datetime
+) -> ServiceBusMessage:
     given: dict[str | bytes, Any] = dict(properties.items())
     return ServiceBusMessage(
         message.body,
         application_properties=given or None,
         session_id=message.ordering_key,
-        message_id=moved,
+        message_id=identity,
         content_type=message.content_type,
         scheduled_enqueue_time_utc=due,
     )

@@ -149,7 +149,7 @@ class StreamConsumer:
         if isinstance(settlement, DeadLetter):
             reason, description = settlement.reason or reason, settlement.description
         outgoing = Outgoing(received.message, moves=received.moves + 1)
-        return encode(outgoing, target, reason=reason, description=description, reserve=0)
+        return encode(outgoing, target, reason=reason, description=description)
 
     async def _send(self, topic: str, batch: Sequence[tuple[int, Prepared[Wire]]], found: list[Fault | None]) -> None:
         """Publish the copies, at most as many as the ack ids of one batch: no more than a request may have."""

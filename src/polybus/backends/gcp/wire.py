@@ -72,13 +72,15 @@ def encode(
     to: str | None = None,
     reason: str = "",
     description: str = "",
-    reserve: int = DEAD_LETTER_RESERVE_BYTES,
 ) -> Prepared[Wire] | Fault:
     """Return a message in its wire form with its size as Pub/Sub counts it, or why it can't be sent.
 
-    `to` is the tag of the one subscription that shall get it; with a `reason` it is a dead letter.
+    `to` is the tag of the one subscription that shall get it; with a `reason` it is a dead letter. One that moves to or
+    from dead letters was in Pub/Sub before: its names and key are what Pub/Sub carries, though a foreign producer may
+    have chosen them, and the room that was kept free for its letter is there to be used.
     """
-    fault = problem(outgoing, target, "gcp")
+    moved = outgoing.moves > 0
+    fault = problem(outgoing, target, "gcp", moved=moved)
     if fault is not None:
         return fault
     message = outgoing.message
@@ -90,7 +92,6 @@ def encode(
         for name in first:
             if name in folded:
                 return invalid(target, "gcp", _unfit(name, given[name]))
-    moved = outgoing.moves > 0
     envelope = Envelope(
         id=message.id,
         type=short_type(message.content_type),
@@ -119,7 +120,7 @@ def encode(
     key = "" if reason or message.ordering_key is None else message.ordering_key
     size += len(message.body) + len(key) + FRAME
     limit = target.max_size or GCP.default_message_bytes
-    if size + reserve > limit:
+    if size + (0 if moved else DEAD_LETTER_RESERVE_BYTES) > limit:
         return too_large(target, "gcp", size, limit)
     return Prepared(outgoing, size, Wire(message.body, native, key))
 

@@ -90,10 +90,10 @@ class Inlet(Consumer):
         attempt = _Attempt(self, bury)
         delivery = Delivery(attempt, received, self.clock.monotonic())
         self._count(delivery, 1)
-        timer = self.clock.call_later(received.lease_until - self.clock.monotonic(), lambda: _expire(delivery))
+        timer = self.clock.call_later(received.lease_until - self.clock.monotonic(), lambda: attempt.expire(delivery))
         try:
             async with self._slots:
-                if delivery.state is State.HELD:
+                if delivery.state is State.HELD and not self._drained:
                     await self._handle_one(delivery)
         finally:
             timer.cancel()
@@ -117,17 +117,18 @@ class Inlet(Consumer):
         try:
             try:
                 await self._handler(delivery)
-            except asyncio.CancelledError as cancelled:
-                error = cancelled
-                if not delivery.absorb_cancel():
-                    raise
-                await delivery.give_back()
             except Exception as failed:  # noqa: BLE001 - whatever a handler raises is a failed attempt
                 error = failed
                 await delivery.fail(failed)
             else:
                 if not delivery.settled:
                     await delivery.ack()
+        except asyncio.CancelledError as cancelled:  # while handling, or while a dead letter is sent
+            error = cancelled
+            ours = delivery.absorb_cancel()
+            await delivery.release()
+            if not ours:
+                raise
         except LeaseLost as lost:
             _log.warning("%s", lost)
         except BackendError as refused:
@@ -144,6 +145,7 @@ class _Attempt:
         self.verdict = Verdict.AGAIN
         self._inlet = inlet
         self._bury = bury
+        self._burying = False
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         if isinstance(settlement, Ack):
@@ -156,7 +158,9 @@ class _Attempt:
             _log.warning("message %s of %r is refused: %s", delivery.id, delivery.source, settlement.reason)
             self._tell(delivery, "nack", reason=settlement.reason)
         else:
+            self._burying = True
             fault = await self._bury(settlement)
+            self._burying = False
             self._tell(delivery, "dead_letter", fault, settlement.reason)
             if fault is not None:
                 raise BackendError(fault)
@@ -188,18 +192,18 @@ class _Attempt:
                 Settled(backend, self.source, message, delivery.attempt, outcome, duration, fault, reason)
             )
 
+    def expire(self, delivery: Delivery) -> None:
+        """End it with the invocation: what isn't settled by now, or still on its way to the dead letters, is lost."""
+        if delivery.state is State.HELD or self._burying:
+            delivery.state = State.LOST
+        delivery.cancel()
+
     def tell_lost(self, delivery: Delivery) -> None:
         self.verdict = Verdict.AGAIN
         self._tell(delivery, "lease_lost")
         if self._inlet.hooks is not None:
             event = LeaseLostEvent(self._inlet.backend, self.source, delivery.message, delivery.attempt)
             self._inlet.hooks.lease_lost(event)
-
-
-def _expire(delivery: Delivery) -> None:
-    if delivery.state is State.HELD:
-        delivery.state = State.LOST
-        delivery.cancel()
 
 
 async def _no_receiver() -> Any:

@@ -106,6 +106,7 @@ def _options(request: Any) -> dict[str, Any]:
         "protect": request.protect,
         "retainOnDelete": request.retainOnDelete,
         "deleteBeforeReplace": request.deleteBeforeReplace,
+        "replaceOnChanges": list(request.replaceOnChanges),
         "ignoreChanges": list(request.ignoreChanges),
         # The SDKs add aliases of other types, for their own older versions; ours would name a resource.
         "aliases": [str(alias) for alias in request.aliases if alias.urn or alias.spec.name],

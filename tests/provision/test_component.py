@@ -44,6 +44,14 @@ def run(made: Callable[[], None], **more: Any) -> runner.Run:
     return runner.run(made, simulated.create, look=simulated.look, **more)
 
 
+def test_pulumi_is_told_of_what_azure_refuses_to_change_and_its_provider_tries() -> None:
+    done = run(program(cloud="azure", settings=PLANS["azure"][0]))
+    told = {item.type: item.options for item in done.resources if "replaceOnChanges" in item.options}
+    assert list(told) == ["azure-native:servicebus:Subscription"]
+    [options] = told.values()
+    assert (options["replaceOnChanges"], options["deleteBeforeReplace"]) == (["requiresSession"], True)
+
+
 @pytest.mark.parametrize("cloud", PLANS)
 def test_every_plan_value_is_one_registered_child(cloud: str) -> None:
     settings, planned = PLANS[cloud]

@@ -1,34 +1,35 @@
 """Which properties of a resource no cloud changes: another value means another resource.
 
-Source: the providers' schemas of pulumi-aws 7, pulumi-azure-native 3 and pulumi-gcp 10 (ForceNew of the Terraform
-providers they bridge; path parameters and fixed properties of the Service Bus API), as reference/limits.md lists them.
+Sources: for pulumi-aws 7 and pulumi-gcp 10 ForceNew in the schemas of terraform-provider-aws (sqs/queue.go, sns/topic.go,
+sns/topic_subscription.go and so on) and terraform-provider-google, which they bridge, and the argument `region`; for
+pulumi-azure-native 3 path parameters, `location`, and forceNewMap and noForceNewMap in provider/pkg/gen/replacement.go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["immutable"]
+__all__ = ["immutable", "unannounced"]
 
 _INSIDE = ("namespace_name", "resource_group_name")
 
 _IMMUTABLE: Mapping[str, frozenset[str]] = {
     type_: frozenset(names)
     for type_, names in {
-        "aws:sns/topic:Topic": ("name", "fifo_topic"),
-        "aws:sns/topicPolicy:TopicPolicy": ("arn",),
-        "aws:sns/topicSubscription:TopicSubscription": ("topic", "protocol", "endpoint"),
-        "aws:sqs/queue:Queue": ("name", "fifo_queue"),
-        "aws:sqs/queuePolicy:QueuePolicy": ("queue_url",),
-        "aws:sqs/redrivePolicy:RedrivePolicy": ("queue_url",),
-        "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": ("queue_url",),
-        "aws:lambda/permission:Permission": ("action", "function", "principal", "source_arn"),
-        "aws:iam/policy:Policy": ("name",),
+        "aws:sns/topic:Topic": ("name", "name_prefix", "fifo_topic", "region"),
+        "aws:sns/topicPolicy:TopicPolicy": ("arn", "region"),
+        "aws:sns/topicSubscription:TopicSubscription": ("topic", "protocol", "endpoint", "region"),
+        "aws:sqs/queue:Queue": ("name", "name_prefix", "fifo_queue", "region"),
+        "aws:sqs/queuePolicy:QueuePolicy": ("queue_url", "region"),
+        "aws:sqs/redrivePolicy:RedrivePolicy": ("queue_url", "region"),
+        "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": ("queue_url", "region"),
+        "aws:lambda/permission:Permission": ("action", "function", "principal", "source_arn", "region"),
+        "aws:iam/policy:Policy": ("name", "name_prefix", "path", "description"),
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policy_arn"),
-        "aws:cloudwatch/metricAlarm:MetricAlarm": ("name",),
-        "aws:cloudwatch/dashboard:Dashboard": ("dashboard_name",),
+        "aws:cloudwatch/metricAlarm:MetricAlarm": ("name", "region"),
+        "aws:cloudwatch/dashboard:Dashboard": ("dashboard_name", "region"),
         "azure-native:resources:ResourceGroup": ("resource_group_name", "location"),
-        "azure-native:servicebus:Namespace": (*_INSIDE, "location", "zone_redundant"),
+        "azure-native:servicebus:Namespace": (*_INSIDE, "location"),
         "azure-native:servicebus:Topic": (
             "topic_name",
             *_INSIDE,
@@ -73,6 +74,16 @@ _IMMUTABLE: Mapping[str, frozenset[str]] = {
 }
 
 
+# Service Bus refuses it ("can only be set at the time of creating", learn.microsoft.com "enable-message-sessions"), and
+# forceNewMap has it for queues and topics alone.
+_UNANNOUNCED: Mapping[str, frozenset[str]] = {"azure-native:servicebus:Subscription": frozenset({"requires_session"})}
+
+
 def immutable(type_: str) -> frozenset[str]:
     """Give the properties that a type of resource keeps for its life; raises KeyError for a type that no plan has."""
     return _IMMUTABLE[type_]
+
+
+def unannounced(type_: str) -> frozenset[str]:
+    """Give those of them that the provider takes for changeable: told of nothing, it would try, and the cloud refuse."""
+    return _UNANNOUNCED.get(type_, frozenset())

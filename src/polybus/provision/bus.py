@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pulumi
 
+from polybus.plan.immutable import unannounced
 from polybus.plan.values import Ref, Resource
 from polybus.provision.cloud import Cloud, cloud_named
 from polybus.provision.values import folded
@@ -80,8 +81,12 @@ class _Fold:
             opts = pulumi.InvokeOptions(parent=self._parent)
             self._looked_up[resource.name] = self._sdk.lookup(resource.type)(**arguments, opts=opts)
             return
+        fixed = sorted(unannounced(resource.type))
         options = pulumi.ResourceOptions(
             parent=self._parent,
+            # Names are explicit, so the old one has to go first: what is made anew bears the same name.
+            delete_before_replace=True if fixed else None,
+            replace_on_changes=fixed or None,
             depends_on=[self.children[name] for name in resource.after],
             # None leaves it to the component's own options, which children inherit.
             protect=True if self._protect and resource.keeps_messages else None,

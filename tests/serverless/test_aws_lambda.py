@@ -246,6 +246,13 @@ def test_a_service_handles_its_pushes_and_nothing_undeclared(make: Make) -> None
         make(undeclared.app)(batch("sqs_fifo", "a"))
 
 
+def test_a_service_that_the_binding_does_not_know_fails_every_invocation(make: Make) -> None:
+    function = make(Shop(service="bills").app)
+    for _ in range(2):
+        with pytest.raises(NotDeclared, match="bills"):
+            function(batch("sqs", "a"))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -48,8 +48,8 @@ class Host:
         return await asyncio.shield(self._opened)
 
     async def _run(self, opened: asyncio.Future[FunctionBus]) -> None:
-        bus = self._connect()
         try:
+            bus = self._connect()
             async with bus, self.app.running(bus=bus):
                 self._bus = bus
                 opened.set_result(bus)

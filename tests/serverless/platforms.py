@@ -7,10 +7,10 @@ import base64
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
 import signing
+import trigger
 from asgi import post
 from shop import Shop, binding, event
 
@@ -72,22 +72,6 @@ class LambdaSns:
         await asyncio.to_thread(self.function.close)
 
 
-class TriggerMessage:
-    """An azure.functions.ServiceBusMessage, as far as the Functions library's own properties go."""
-
-    def __init__(self, body: bytes, properties: Mapping[str, Any], **more: Any) -> None:
-        self._body = body
-        self.user_properties = dict(properties)
-        self.message_id: str = more.get("message_id", "0ab6d9c5a5d34a0a9e8e1d8a6a4f8f0d")
-        self.session_id: str | None = more.get("session_id")
-        self.content_type: str | None = more.get("content_type", "application/json")
-        self.delivery_count: int | None = more.get("delivery_count", 2)
-        self.enqueued_time_utc: datetime | None = datetime(2024, 5, 1, 12, 0, 0)
-
-    def get_body(self) -> bytes:
-        return self._body
-
-
 class Azure:
     counts = True
 
@@ -96,7 +80,7 @@ class Azure:
 
     async def invoke(self, body: bytes, attributes: Mapping[str, str]) -> bool:
         try:
-            await self.function(TriggerMessage(body, {"region": "eu", **attributes}))
+            await self.function(trigger.message(body, properties={"region": "eu", **attributes}))
         except HandlersFailed:
             return True
         return False

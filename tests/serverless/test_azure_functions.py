@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from platforms import TriggerMessage
+from azure.functions import ServiceBusMessage
 from shop import Order, Shop, binding
+from trigger import ENQUEUED, messages
+from trigger import message as trigger_message
 
-from polybus import App, ConfigError
+from polybus import App, ConfigError, Delivery
 from polybus.envelope import Envelope, split
 from polybus.serverless import AzureFunction, HandlersFailed, azure_functions
 
@@ -32,13 +34,21 @@ async def make() -> AsyncIterator[Make]:
         await function.close()
 
 
-def message(order: str, **more: Any) -> TriggerMessage:
-    return TriggerMessage(json.dumps({"id": order}).encode(), more.pop("properties", {}), message_id=order, **more)
+def body(order: str) -> bytes:
+    return json.dumps({"id": order}).encode()
+
+
+def message(order: str, **given: Any) -> ServiceBusMessage:
+    return trigger_message(body(order), **{"MessageId": order, **given})
+
+
+def batch(*orders: str, **given: Any) -> list[ServiceBusMessage]:
+    return messages([(body(order), {"MessageId": order, **given}) for order in orders])
 
 
 async def test_a_batch_is_completed_by_returning(make: Make) -> None:
     shop = Shop()
-    await make(shop.app)([message("a"), message("b")])
+    await make(shop.app)(batch("a", "b"))
     assert sorted(shop.ids) == ["a", "b"]
 
 
@@ -47,58 +57,72 @@ async def test_a_failure_in_a_batch_says_what_failed_and_that_all_comes_again(ma
     with pytest.raises(
         HandlersFailed, match=r"1 of 3 messages of 'billing' failed \(fails\); all of the batch"
     ) as raised:
-        await make(shop.app)([message("a"), message("fails"), message("b")])
+        await make(shop.app)(batch("a", "fails", "b"))
     assert raised.value.ids == ("fails",)
     assert sorted(shop.ids) == ["a", "b", "fails"]
 
 
 async def test_after_a_failure_the_rest_of_its_session_is_not_handled(make: Make) -> None:
     shop = Shop("packing")
-    batch = [message("a", session_id="A"), message("fails", session_id="A"), message("c", session_id="A")]
     with pytest.raises(HandlersFailed, match="2 of 3"):
-        await make(shop.app)(batch)
+        await make(shop.app)(batch("a", "fails", "c", SessionId="A"))
     assert shop.ids == ["a", "fails"]
     assert shop.deliveries[0].ordering_key == "A"
 
 
-async def test_a_batch_whose_session_the_library_does_not_say_is_one(make: Make) -> None:
+async def test_a_batch_whose_session_an_old_host_does_not_say_is_one(make: Make) -> None:
     shop = Shop("packing")
     with pytest.raises(HandlersFailed):
-        await make(shop.app)([message("a"), message("fails"), message("c")])
+        await make(shop.app)(batch("a", "fails", "c"))
     assert shop.ids == ["a", "fails"]
 
 
 async def test_what_service_bus_carries_natively_is_where_it_belongs(make: Make) -> None:
     shop = Shop()
-    given = message("a", properties={"count": 3, "vip": True, "polybus_to": "ab12"}, session_id="A", delivery_count=4)
-    await make(shop.app)(given)
-    (delivery,) = shop.deliveries
-    assert delivery.attributes == {"count": "3", "vip": "true"}
-    assert (delivery.id, delivery.attempt, delivery.ordering_key) == ("a", 4, "A")
-    assert delivery.message.content_type == "application/json"
-    assert delivery.message.published_at == datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC).timestamp()
+    properties = {"count": 3, "vip": True, "polybus_to": "ab12"}
+    function = make(shop.app)
+    await function(message("a", properties=properties, SessionId="A", DeliveryCount=4))
+    await function(batch("a", properties=properties, SessionId="A", DeliveryCount=4))
+    for delivery in shop.deliveries:
+        assert delivery.attributes == {"count": "3", "vip": "true"}
+        assert (delivery.id, delivery.attempt, delivery.ordering_key) == ("a", 4, "A")
+        assert delivery.message.content_type == "application/json"
+        assert delivery.message.published_at == datetime.datetime.fromisoformat(f"{ENQUEUED[:-1]}Z").timestamp()
+    assert len(shop.deliveries) == 2
 
 
 async def test_a_redriven_message_has_its_own_id_and_attributes_again(make: Make) -> None:
     shop = Shop()
     envelope = Envelope(id="4f1c", moves=2, folded={"long": "x" * 200})
-    await make(shop.app)(message("4f1c.2", properties=split(envelope.to_text(), 100), delivery_count=1))
+    await make(shop.app)(message("4f1c.2", properties=split(envelope.to_text(), 100), DeliveryCount=1))
     (delivery,) = shop.deliveries
     assert (delivery.id, delivery.redelivered, delivery.attempt) == ("4f1c", True, 1)
     assert delivery.attributes == {"long": "x" * 200}
 
 
-async def test_a_message_without_properties_body_or_time_is_a_message(make: Make) -> None:
+@pytest.mark.parametrize("given", [b"", b"\xde\xad\xbe\xef", b'"text"', "grüße".encode()])
+async def test_bodies_are_the_publishers_bytes(make: Make, given: bytes) -> None:
     app, seen = App(), []
 
     @app.handler("billing")
     async def bill(body: bytes) -> None:
         seen.append(body)
 
-    given = TriggerMessage(b"", {}, content_type=None, delivery_count=None)
-    given.enqueued_time_utc = None
-    await make(app)(given)
-    assert seen == [b""]
+    await make(app)(trigger_message(given))
+    assert seen == [given]
+
+
+async def test_what_the_host_does_not_say_is_left_out(make: Make) -> None:
+    app, seen = App(), []
+
+    @app.handler("billing")
+    async def bill(delivery: Delivery) -> None:
+        seen.append(delivery)
+
+    await make(app)(trigger_message(b"", MessageId="", ContentType=None, DeliveryCount=None, EnqueuedTimeUtc=None))
+    (delivery,) = seen
+    assert (delivery.id, delivery.attempt, delivery.message.published_at) == ("17", 1, None)
+    assert (delivery.message.content_type, delivery.ordering_key, delivery.attributes) == (None, None, {})
 
 
 async def test_a_trigger_of_several_handlers_says_which(make: Make) -> None:

@@ -39,6 +39,8 @@ class ServiceBusMessage(Protocol):
     @property
     def message_id(self) -> str: ...
     @property
+    def sequence_number(self) -> int | None: ...
+    @property
     def session_id(self) -> str | None: ...
     @property
     def content_type(self) -> str | None: ...
@@ -92,7 +94,7 @@ def _received(raw: ServiceBusMessage, source: Entity, lease_until: float) -> Rec
     view = _View(raw, AmqpMessageBodyType.DATA)
     message, envelope = decode(cast(Any, view), source)
     attempt = max(1, raw.delivery_count or 1)
-    # The library doesn't pass sessions on with batches; a batch is of one session then.
+    # Hosts before version 5.4 of the Service Bus extension don't say the session; a batch is of one session then.
     group = (raw.session_id or "") if source.ordered else None
     return Received(message, attempt, lease_until, None, group, attempt > 1 or envelope.moves > 0, envelope.moves)
 
@@ -107,7 +109,7 @@ class _View:
         self.body = [raw.get_body() or b""]
         self.session_id = raw.session_id
         self.message_id = raw.message_id
-        self.sequence_number = None
+        self.sequence_number = raw.sequence_number
         # The library's times are UTC, with or without saying so.
         self.enqueued_time_utc = stamp if stamp is None or stamp.tzinfo else stamp.replace(tzinfo=UTC)
         self.content_type = raw.content_type

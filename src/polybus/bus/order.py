@@ -25,6 +25,8 @@ class Groups:
 
     def __init__(self) -> None:
         self._lanes: dict[str, Lane] = {}
+        self.waiting = 0
+        """How many deliveries wait behind others of their group."""
 
     def add(self, delivery: Delivery) -> bool:
         """Put a delivery behind those of its group; say whether it may be handled now."""
@@ -37,6 +39,7 @@ class Groups:
             return True
         delivery.lane = lane
         lane.waiting.append(delivery)
+        self.waiting += 1
         return False
 
     def is_first(self, delivery: Delivery) -> bool:
@@ -53,6 +56,7 @@ class Groups:
         lane: Lane = done.lane
         while lane.waiting:
             lane.first = lane.waiting.popleft()
+            self.waiting -= 1
             if not lane.first.lost:
                 return lane.first
         self._close(lane)
@@ -65,8 +69,10 @@ class Groups:
             later = list(lane.waiting)
             behind = later[later.index(delivery) + 1 :] if delivery in later else []
             lane.waiting = deque(waiting for waiting in later if waiting is not delivery and waiting not in behind)
+            self.waiting -= len(later) - len(lane.waiting)
             return behind
         behind = list(lane.waiting)
+        self.waiting -= len(behind)
         lane.waiting.clear()
         self._close(lane)
         return behind

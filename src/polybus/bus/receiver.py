@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.delivery import Delivery, State
+from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.order import Groups
+from polybus.bus.ready import Ready
+from polybus.bus.report import Reporter
 from polybus.bus.retry import backoff
 from polybus.bus.settle import Settler
 from polybus.clock import Clock, Timer, wait_for
-from polybus.driver import Ack, ConsumerDriver, DeadLetter, Driver, Nack, Received, Settlement
+from polybus.driver import ConsumerDriver, Driver, Nack, Received, Settlement
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 from polybus.feature import Feature
-from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Outcome, Processing, Settled
+from polybus.telemetry import Hooks
 
 __all__ = ["Receiver"]
 
 _log = logging.getLogger("polybus")
 
-# The longest long poll that every cloud grants (SQS: 20 s, limits.md); nothing is gained by polling more often.
-WAIT = 20.0
-# Deliveries that wait here for their retry take no room in the prefetch window (contract, D4), up to this many: beyond
-# it intake slows down instead of memory growing.
+# Deliveries that can't be handled yet (they wait here for their retry, or behind others of their group) take no room in
+# the prefetch window, up to this many: a key that is stuck holds up no other (contract, D4 and D10). Beyond it intake
+# slows down instead of memory growing.
 HELD_BACK = 1_000
 # After the grace of a drain, cancelled handlers have this long (seconds) to end before their deliveries are given back
 # under them: enough for a handler's own clean-up, short beside the 10 s that platforms leave after SIGTERM.
@@ -58,10 +58,9 @@ class Receiver:
         self.source = source
         self._driver = driver
         self._consumer = consumer
-        self._backend = backend
         self._clock = clock
         self._options = options
-        self._hooks = hooks
+        self._report = Reporter(hooks, backend, source, clock)
         self._on_closed = on_closed
         features = driver.features(source)
         self._nack_delay = Feature.NACK_DELAY in features
@@ -70,15 +69,11 @@ class Receiver:
         self._held_back: dict[Delivery, Timer] = {}
         self._told: set[Delivery] = set()
         self._handled: set[Delivery] = set()
-        self._ready: deque[Delivery] = deque()
+        self._ready = Ready()
         self._groups = Groups()
-        self._waiters: deque[asyncio.Future[None]] = deque()
-        self._room = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self._error: BackendError | None = None
-        self._receiving: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._keeper = LeaseKeeper(
             consumer,
@@ -88,7 +83,17 @@ class Receiver:
             max_lease=options.max_lease,
             fault=driver.fault,
             on_lost=self._lose,
-            on_extended=self._extended,
+            on_extended=self._report.extended,
+        )
+        self._intake = Intake(
+            consumer,
+            source.name,
+            clock=clock,
+            retry=options.retry,
+            fault=driver.fault,
+            room=self._free,
+            accept=self._accept,
+            failed=self._fail,
         )
         self._settler = Settler(consumer, clock=clock, retry=options.retry, fault=driver.fault, on_done=self._settled)
 
@@ -99,22 +104,21 @@ class Receiver:
 
     def start(self) -> None:
         """Begin to receive."""
-        self._receiving = asyncio.get_running_loop().create_task(self._receive())
+        self._intake.start()
 
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
         while True:
-            while self._ready:
-                delivery = self._ready.popleft()
-                if not self._ready:
-                    self._room.set()
-                if delivery.state is State.HELD:
-                    return delivery
-            if self._stopping.is_set():
+            delivery = self._ready.take()
+            if not self._ready:
+                self._intake.widen()
+            if delivery is not None:
+                return delivery
+            if self._intake.stopping:
                 return None
             if self._error is not None:
                 raise self._error
-            await self._wait_for_ready()
+            await self._ready.wait()
 
     async def fetch(self, count: int, wait: float) -> list[Delivery]:
         """Receive once, without `start`, and return what came; raise BackendError where that failed.
@@ -127,71 +131,15 @@ class Receiver:
             raise BackendError(self._driver.fault(error)) from error
         return [self._hold(received) for received in batch]
 
-    async def _wait_for_ready(self) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.cancelled():
-                with contextlib.suppress(ValueError):  # it was passed over already
-                    self._waiters.remove(waiter)
-            elif waiter.done() and self._ready:
-                self._wake_one()  # it was told of a delivery that it will not take
-            raise
-
-    def _wake_one(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def _wake_all(self) -> None:
-        while self._waiters:
-            self._wake_one()
-
     # Intake ----------------------------------------------------------------------------------------------------------
 
-    async def _receive(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            room = self._free()
-            if room <= 0:
-                self._room.clear()
-                await self._room.wait()
-                continue
-            try:
-                batch = await self._consumer.receive_batch(room, wait=WAIT)
-            except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
-                failures += 1
-                if not await self._survive(self._driver.fault(error), failures):
-                    return
-                continue
-            failures = 0
-            for received in batch:
-                self._accept(received)
-
-    async def _survive(self, fault: Fault, failures: int) -> bool:
-        """Wait out a fault that may pass; say whether to go on."""
-        if self._stopping.is_set():
-            return False
-        if not fault.retryable:
-            self._error = BackendError(fault)
-            self._wake_all()
-            return False
-        wait = self._options.retry.wait(failures, fault.retry_after)
-        level = logging.WARNING if failures == 1 else logging.DEBUG
-        _log.log(level, "receiving from %r failed, next try in %.1f s: %s", self.source.name, wait, fault)
-        try:
-            await wait_for(self._clock, self._stopping.wait(), wait)
-        except TimeoutError:
-            return True
-        return False
+    def _fail(self, error: BackendError) -> None:
+        self._error = error
+        self._ready.wake_all()
 
     def _free(self) -> int:
-        held = len(self._held) - min(len(self._held_back), HELD_BACK)
-        room = self._options.window - held
+        blocked = len(self._held_back) + self._groups.waiting
+        room = self._options.window - (len(self._held) - min(blocked, HELD_BACK))
         # While there is still something to hand out, a larger batch is worth waiting for.
         if self._ready and room < max(1, self._options.window // 4):
             return 0
@@ -200,19 +148,17 @@ class Receiver:
     def _accept(self, received: Received[Any]) -> None:
         delivery = self._hold(received)
         if self._groups.add(delivery):
-            if self._stopping.is_set():
+            if self._intake.stopping:
                 self._give_back(delivery)
             else:
-                self._ready.append(delivery)
-                self._wake_one()
+                self._ready.put(delivery)
 
     def _hold(self, received: Received[Any]) -> Delivery:
         delivery = Delivery(self, received, self._clock.monotonic())
         self._held[delivery] = None
         self._empty.clear()
         self._keeper.added(delivery)
-        if self._hooks is not None:
-            self._hooks.in_flight(self.source, 1)
+        self._report.in_flight(1)
         return delivery
 
     def begun(self, delivery: Delivery) -> None:
@@ -235,9 +181,7 @@ class Receiver:
 
     def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
         """Return the context that hooks want around the handler, or None where there are no hooks."""
-        if self._hooks is None:
-            return None
-        return self._hooks.processing(Processing(self._backend, self.source, delivery.message, delivery.attempt))
+        return self._report.processing(delivery)
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Tell the backend; returns once it knows."""
@@ -255,15 +199,15 @@ class Receiver:
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
         """See to it that a failed delivery comes again after `delay` seconds (contract, D4 and D10)."""
-        if self._stopping.is_set():
+        if self._intake.stopping:
             await self._settler.settle(delivery, Nack(delivery.received))
         elif delivery.lane is None and (self._nack_delay or delay <= 0):
             await self._settler.settle(delivery, Nack(delivery.received, delay))
         else:
-            self._tell_settled(delivery, "nack", None)
+            self._report.held_back(delivery)
             self._told.add(delivery)
             self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
-            self._room.set()
+            self._intake.widen()
 
     def _due(self, delivery: Delivery) -> None:
         self._held_back.pop(delivery)
@@ -279,15 +223,14 @@ class Receiver:
         self._told.discard(delivery)
         self._held[again] = None
         self._keeper.added(again)
-        self._ready.append(again)
-        self._wake_one()
+        self._ready.put(again)
 
     def _settled(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault | None) -> None:
         if delivery not in self._held:
             return
         if fault is None:
             if delivery not in self._told:  # a retry that was held back is told when it begins to wait
-                self._tell_settled(delivery, _outcome(settlement), None, getattr(settlement, "reason", None))
+                self._report.settled(delivery, settlement)
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
         delivery.state = State.LOST
@@ -300,27 +243,25 @@ class Receiver:
             fault,
         )
         if fault.kind is FaultKind.LEASE_LOST:
-            self._tell_lost(delivery)
+            self._report.lost(delivery)
         else:
-            self._tell_settled(delivery, _outcome(settlement), fault)
+            self._report.settled(delivery, settlement, fault)
         self._release(delivery, in_order=False)
 
     def _release(self, delivery: Delivery, *, in_order: bool) -> None:
         """Forget a delivery; let the next of its group pass, or give the group's others back."""
         del self._held[delivery]
         self._told.discard(delivery)
-        if self._hooks is not None:
-            self._hooks.in_flight(self.source, -1)
+        self._report.in_flight(-1)
         if delivery.lane is not None:
-            if in_order and not self._stopping.is_set():
+            if in_order and not self._intake.stopping:
                 following = self._groups.advance(delivery)
                 if following is not None:
-                    self._ready.append(following)
-                    self._wake_one()
+                    self._ready.put(following)
             else:
                 for later in self._groups.close(delivery):
                     self._give_back(later)
-        self._room.set()
+        self._intake.widen()
         self._note_empty()
 
     def _note_empty(self) -> None:
@@ -341,7 +282,7 @@ class Receiver:
         timer = self._held_back.pop(delivery, None)
         if timer is not None:
             timer.cancel()
-        self._tell_lost(delivery)
+        self._report.lost(delivery)
         delivery.cancel()
         if self._group_lease:
             for other in [held for held in self._held if held.lane is not None and held.lane is delivery.lane]:
@@ -350,22 +291,6 @@ class Receiver:
         if self._group_lease:
             for other in [held for held in self._held if held.lane is not None and held.lane is delivery.lane]:
                 self._lose(other)
-
-    def _tell_lost(self, delivery: Delivery) -> None:
-        if self._hooks is not None:
-            self._hooks.lease_lost(LeaseLostEvent(self._backend, self.source, delivery.message, delivery.attempt))
-
-    def _tell_settled(
-        self, delivery: Delivery, outcome: Outcome, fault: Fault | None, reason: str | None = None
-    ) -> None:
-        if self._hooks is not None:
-            duration = self._clock.monotonic() - delivery.received_at
-            message, attempt = delivery.message, delivery.attempt
-            self._hooks.settled(Settled(self._backend, self.source, message, attempt, outcome, duration, fault, reason))
-
-    def _extended(self, count: int) -> None:
-        if self._hooks is not None:
-            self._hooks.lease_extended(LeaseExtended(self._backend, self.source, count))
 
     # Drain -----------------------------------------------------------------------------------------------------------
 
@@ -380,11 +305,10 @@ class Receiver:
         await asyncio.shield(self._draining)
 
     async def _drain(self, grace: float) -> None:
-        self._stopping.set()
-        self._room.set()
-        self._wake_all()
+        self._intake.stop()
+        self._ready.wake_all()
         self._give_back_idle()
-        intake = asyncio.get_running_loop().create_task(self._end_intake())
+        intake = asyncio.get_running_loop().create_task(self._intake.end())
         try:
             await wait_for(self._clock, self._handlers_done(intake), grace)
         except TimeoutError:
@@ -398,18 +322,6 @@ class Receiver:
     async def _handlers_done(self, intake: asyncio.Task[None]) -> None:
         await asyncio.shield(intake)
         await self._empty.wait()
-
-    async def _end_intake(self) -> None:
-        """Stop the driver, and give back whatever it still brings."""
-        try:
-            buffered = await self._consumer.stop()
-        except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
-            _log.warning("%r did not stop cleanly: %s", self.source.name, self._driver.fault(error))
-            buffered = ()
-        for received in buffered:
-            self._accept(received)
-        if self._receiving is not None:
-            await self._receiving
 
     def _give_back_idle(self) -> None:
         self._ready.clear()
@@ -433,9 +345,3 @@ class Receiver:
                 if delivery.state is State.HELD:
                     self._give_back(delivery)
                     delivery.state = State.LOST
-
-
-def _outcome(settlement: Settlement[Any]) -> Outcome:
-    if isinstance(settlement, Ack):
-        return "ack"
-    return "dead_letter" if isinstance(settlement, DeadLetter) else "nack"

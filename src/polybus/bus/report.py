@@ -1,0 +1,70 @@
+"""Telling hooks what becomes of deliveries (contract, telemetry)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from polybus.binding import Entity
+from polybus.bus.delivery import Delivery
+from polybus.clock import Clock
+from polybus.driver import Ack, DeadLetter, Settlement
+from polybus.errors import Fault
+from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Outcome, Processing, Settled
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Tells the hooks of one source's deliveries; without hooks it does nothing."""
+
+    def __init__(self, hooks: Hooks | None, backend: str, source: Entity, clock: Clock) -> None:
+        self._hooks = hooks
+        self._backend = backend
+        self._source = source
+        self._clock = clock
+
+    def in_flight(self, change: int) -> None:
+        """Tell that so many more, or fewer, are held."""
+        if self._hooks is not None:
+            self._hooks.in_flight(self._source, change)
+
+    def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
+        """Return the context that hooks want around the handler, or None where there are no hooks."""
+        if self._hooks is None:
+            return None
+        return self._hooks.processing(Processing(self._backend, self._source, delivery.message, delivery.attempt))
+
+    def settled(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault | None = None) -> None:
+        """Tell what a delivery was settled as, or the fault that kept it from that."""
+        reason = None if fault is not None else getattr(settlement, "reason", None)
+        self._settled(delivery, _outcome(settlement), fault, reason)
+
+    def held_back(self, delivery: Delivery) -> None:
+        """Tell of a failed attempt whose retry waits here: nothing is settled yet, and it is told but once."""
+        self._settled(delivery, "nack", None, None)
+
+    def lost(self, delivery: Delivery) -> None:
+        """Tell that a lease was lost."""
+        if self._hooks is not None:
+            event = LeaseLostEvent(self._backend, self._source, delivery.message, delivery.attempt)
+            self._hooks.lease_lost(event)
+
+    def extended(self, count: int) -> None:
+        """Tell that so many leases were extended."""
+        if self._hooks is not None:
+            self._hooks.lease_extended(LeaseExtended(self._backend, self._source, count))
+
+    def _settled(self, delivery: Delivery, outcome: Outcome, fault: Fault | None, reason: str | None) -> None:
+        if self._hooks is None:
+            return
+        duration = self._clock.monotonic() - delivery.received_at
+        self._hooks.settled(
+            Settled(self._backend, self._source, delivery.message, delivery.attempt, outcome, duration, fault, reason)
+        )
+
+
+def _outcome(settlement: Settlement[Any]) -> Outcome:
+    if isinstance(settlement, Ack):
+        return "ack"
+    return "dead_letter" if isinstance(settlement, DeadLetter) else "nack"

@@ -1,9 +1,10 @@
-"""The suite on SNS and SQS: boto3 against the local server."""
+"""The suite on SNS and SQS: boto3 against the local server, or, with POLYBUS_LIVE, an account."""
 
 from polybus.testing.conformance import Conformance
 
+from .live import choose
 from .rig_aws import AwsRig
 
 
 class TestAws(Conformance):
-    rig = AwsRig
+    rig = choose("aws", AwsRig)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["CLAUSES", "clause_of"]
+__all__ = ["CLAUSES", "clause_of", "moves_time"]
 
 CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -43,3 +44,13 @@ def clause_of(test: str) -> str | None:
     """Return the clause that a test's name carries (`test_D12_a_drain_...`), or None."""
     found = _NAME.match(test)
     return found.group(1) if found is not None else None
+
+
+# What the suite's tests call to let time pass: the environment, and their own classes' helpers that use it.
+_MOVES_TIME = ("env.advance(", "env.keep(", "self._crash(", "self._kept_or_refused(")
+
+
+def moves_time(test: Callable[..., Any]) -> bool:
+    """Say whether a test of the suite lets time pass, which takes that long where the clock can't be moved."""
+    source = inspect.getsource(inspect.unwrap(test))
+    return any(call in source for call in _MOVES_TIME)

@@ -15,6 +15,7 @@ from polybus.bus.bus import Bus, connect
 from polybus.bus.consumer import Consumer
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.clock import SteppedClock
 from polybus.driver import Driver, Peeked
 from polybus.errors import Fault, PublishFailed
 from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
@@ -77,7 +78,7 @@ class Environment:
     """The suite's topology on one rig; entered once for a class of tests.
 
     `bus` is shared by the tests: opening an AMQP link costs half a second. A test that breaks its driver, limits its
-    publisher or plays two processes connects buses of its own.
+    publisher or plays two processes connects buses of its own. `limit` is the time that the running test has.
     """
 
     def __init__(self, rig: Rig) -> None:
@@ -86,6 +87,7 @@ class Environment:
         self.binding: Binding
         self.bus: Bus
         self.faults: Faults
+        self.limit: asyncio.Timeout | None = None
         self._names = itertools.count(1)
         self._peers: list[Faults] = []
         self._shared: dict[str, Listener] = {}
@@ -212,7 +214,11 @@ class Environment:
 
         A lease counts from before the receive call that got it. One that began long before the jump would bring a
         message whose lease is over already; so a jump is made in two parts, and such calls return in between.
+
+        Where the clock can't be moved, they are waited for, and the test may take longer by as much.
         """
+        if self.limit is not None and not isinstance(self.clock, SteppedClock):
+            self.limit.reschedule((self.limit.when() or 0.0) + seconds)
         if seconds > LAST_STEP:
             await self.rig.advance(seconds - LAST_STEP)
             with contextlib.suppress(TimeoutError):

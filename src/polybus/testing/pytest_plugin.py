@@ -1,8 +1,9 @@
 """The pytest plugin, loaded in every pytest run of an environment that has polybus: it imports nothing heavy.
 
 For service developers: the fixture `polybus_run` (see `polybus.testing.run`). For the conformance suite: each of its
-tests is marked with its clause (`pytest -m 'clause(number="D1")'`; `-k D12_` works too), and
-`--polybus-matrix FILE` writes what was measured.
+tests is marked with its clause (`pytest -m 'clause(number="D1")'`; `-k D12_` works too) and, where it lets time pass,
+with `moves_time` (`pytest -m "not moves_time"`, against what has a clock of its own). `--polybus-matrix FILE` writes
+what was measured.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that names a clause, so that `--strict-markers` accepts it anywhere."""
+    """Declare the markers of the suite's tests, so that `--strict-markers` accepts them anywhere."""
     config.addinivalue_line("markers", "clause(number): the clause of the contract that a conformance test proves")
+    config.addinivalue_line("markers", "moves_time: a conformance test that lets time pass")
     if config.getoption("--polybus-matrix") is not None:
         config.pluginmanager.register(_Collector(config.getoption("--polybus-matrix")), "polybus-matrix")
 
@@ -43,13 +45,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     suite = sys.modules.get("polybus.testing.conformance.suite")
     if suite is None:
         return
-    from polybus.testing.clauses import clause_of
+    from polybus.testing.clauses import clause_of, moves_time
 
     for item in items:
         group = getattr(item, "cls", None)
         clause = clause_of(getattr(item, "originalname", item.name))
         if clause is not None and isinstance(group, type) and issubclass(group, suite.Suite):
             item.add_marker(pytest.mark.clause(number=clause))
+            if isinstance(item, pytest.Function) and moves_time(item.function):
+                item.add_marker(pytest.mark.moves_time)
             item.user_properties.append((_CLAUSE, clause))
             item.user_properties.append((_BACKEND, _backend_of(group)))
 

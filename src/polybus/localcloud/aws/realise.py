@@ -29,6 +29,7 @@ _TOPIC = {
     "fifoThroughputScope": "FifoThroughputScope",
     "kmsMasterKeyId": "KmsMasterKeyId",
     "maximumMessageSize": "MaximumMessageSize",
+    "signatureVersion": "SignatureVersion",
 }
 _QUEUE = {
     "fifoQueue": "FifoQueue",
@@ -55,13 +56,17 @@ _OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
 
 
 class Realiser:
-    """Creates resources one by one, in an order in which what they refer to is there."""
+    """Creates resources one by one, in an order in which what they refer to is there.
 
-    def __init__(self, *, endpoint: str, region: str = "us-east-1") -> None:
-        import boto3
+    A boto3 `session` brings credentials and region of its own; `endpoint` None leaves the address to it.
+    """
 
-        # Any key is the account's owner on a local server, unless it has a policy there.
-        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
+    def __init__(self, *, endpoint: str | None, region: str = "us-east-1", session: Any = None) -> None:
+        if session is None:
+            import boto3
+
+            # Any key is the account's owner on a local server, unless it has a policy there.
+            session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
         self._sns: Any = session.client("sns", endpoint_url=endpoint)
         self._sqs: Any = session.client("sqs", endpoint_url=endpoint)
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
@@ -110,7 +115,7 @@ class Realiser:
             self._sns.tag_resource(ResourceArn=arn, Tags=tags)
             for key in attributes.keys() - {"FifoTopic"}:
                 self._sns.set_topic_attributes(TopicArn=arn, AttributeName=key, AttributeValue=attributes[key])
-        return {"id": arn, "arn": arn, "name": name}
+        return {"id": arn, "arn": arn, "name": name, "owner": arn.split(":")[4]}
 
     def _topic_policy(self, given: Inputs) -> Outputs:
         self._sns.set_topic_attributes(
@@ -144,7 +149,8 @@ class Realiser:
             attributes.pop("FifoQueue", None)  # a FIFO queue's name says it, and it never changes
             self._sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
         found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-        return {"id": url, "url": url, "arn": found["Attributes"]["QueueArn"], "name": name}
+        arn = found["Attributes"]["QueueArn"]
+        return {"id": url, "url": url, "arn": arn, "name": name, "region": arn.split(":")[3]}
 
     def _set(self, given: Inputs, attribute: str, key: str) -> Outputs:
         self._sqs.set_queue_attributes(QueueUrl=given["queueUrl"], Attributes={attribute: _text(given[key])})

@@ -49,7 +49,7 @@ class Delivering(Suite):
 
     async def test_D1_a_message_waits_for_a_consumer(self, env: Environment) -> None:
         identity = await env.bus.publish("tasks", b"patient")
-        await env.advance(10 * LEASE)
+        await env.advance(2 * LEASE)
         async with env.listen("tasks") as listener:
             await (await listener.get(identity)).ack()
 

@@ -26,12 +26,14 @@ def _bounded(test: Callable[[Any, Environment], Awaitable[None]]) -> Callable[[A
         limit = PATIENCES * env.rig.patience
         try:
             async with asyncio.timeout(limit) as timeout:
+                env.limit = timeout
                 await test(self, env)
         except TimeoutError:
             if timeout.expired():
                 raise AssertionError(f"the test hangs: it was not over after {limit:g} s") from None
             raise
         finally:
+            env.limit = None
             await env.tidy()
 
     return bounded

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan.names import short_hash
+from polybus.plan.names import physical_name, short_hash
 from polybus.plan.settings import NOTHING, tags_of
 from polybus.plan.values import Ref, Resource
 from polybus.topology.limits import AZURE
@@ -15,6 +16,8 @@ from polybus.topology.model import Topology
 from polybus.topology.quantities import format_size
 
 __all__ = ["AzurePlan", "AzureSettings", "CustomerKey", "Home", "Principal", "namespace_resources"]
+
+_LONGEST_GROUP = 90  # characters of a resource group's name ("Naming rules and restrictions for Azure resources")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,7 @@ class Home:
 def _derived(topology: Topology, settings: AzureSettings) -> str:
     """Name a namespace so that it is readable and probably unique in the world."""
     whole = "/".join((topology.name, settings.stack, settings.subscription_id or "", settings.resource_group or ""))
-    readable = "-".join(part for part in (topology.name, settings.stack) if part).lower().replace("_", "-")
+    readable = re.sub(r"[_.]", "-", "-".join(part for part in (topology.name, settings.stack) if part).lower())
     return f"{readable[:40].rstrip('-')}-{short_hash(whole)}"
 
 
@@ -152,7 +155,7 @@ def namespace_resources(home: Home) -> Iterator[Resource]:
     """Plan the resource group, unless one is given, the namespace, and its private endpoint."""
     settings, entry = home.settings, "$.bus"
     if settings.resource_group is None:
-        name = "-".join(part for part in (home.topology.name, settings.stack) if part)
+        name = physical_name(home.topology.name, settings.stack, longest=_LONGEST_GROUP).rstrip(".")
         group = {"resource_group_name": name, "location": settings.location, "tags": home.tags}
         type_ = "azure-native:resources:ResourceGroup"
         yield Resource(type_, "resource-group", group, "resource group", entry)

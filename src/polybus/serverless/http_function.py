@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from polybus.app import App
 from polybus.binding import Binding
-from polybus.clock import Clock
+from polybus.clock import Clock, wait_for
 from polybus.driver import Received
 from polybus.errors import ConfigError, PolybusError
 from polybus.serverless.aws_event import sns_message
@@ -37,8 +37,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 VerifyToken = Callable[[str], None]
 
-# What a request may have: Pub/Sub's largest message, 10 MB (its quotas), in base64, and room for attributes.
+# Bytes that a request may have: Pub/Sub's largest message, 10 MB (its quotas), in base64, and room for attributes.
 MOST_BYTES = 16 * 1024 * 1024
+# The same of SNS, whose sender is only known by what is read: its largest message over HTTPS, 256 KiB (its quotas), of
+# which JSON may write each byte in six, and its other fields.
+MOST_SNS_BYTES = 2 * 1024 * 1024
+# Seconds within which a request's body must have come. Both clouds send it at once, and wait for the answer 10 s or
+# more; without a limit, senders that never end would hold connections for ever.
+READ_WAIT = 10.0
 # Seconds that SNS waits for an answer before it tries again (its developer guide: 15 s); one less, so that the handler
 # is told, and the answer of a handler that was slow isn't an ack that nobody hears.
 SNS_WAIT = 14.0
@@ -105,10 +111,7 @@ class CloudRun:
         headers = {name.decode("latin-1").lower(): _header(value) for name, value in scope["headers"]}
         of_sns = "x-amz-sns-message-type" in headers
         try:
-            body = await _read(headers, receive)
-            if of_sns:
-                return await self._from_sns(headers, body)
-            return await self._from_google(headers, body)
+            return await (self._from_sns if of_sns else self._from_google)(headers, receive)
         except _Refused as refused:
             _log.error("refused a request: %s", refused)
             return HTTPStatus.SERVICE_UNAVAILABLE if of_sns else refused.status
@@ -125,7 +128,7 @@ class CloudRun:
             _log.error("a request can't be handled: %s", error)
             return HTTPStatus.INTERNAL_SERVER_ERROR
 
-    async def _from_google(self, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+    async def _from_google(self, headers: Mapping[str, str], receive: Receive) -> HTTPStatus:
         if self._verify is None:
             raise _Refused(
                 HTTPStatus.FORBIDDEN,
@@ -135,23 +138,30 @@ class CloudRun:
         if scheme.lower() != "bearer" or not token:
             raise _Refused(HTTPStatus.UNAUTHORIZED, "no bearer token: is the subscription's push config without OIDC?")
         await asyncio.to_thread(self._verify, token.strip())
-        push = read_push(headers, body)
+        push = read_push(headers, await self._read(headers, receive, MOST_BYTES))
         source = self._source(push.subscription, from_subscription(push.subscription))
         return _OF_GOOGLE[await self._deliver(source, push.received)]
 
-    async def _from_sns(self, headers: Mapping[str, str], body: bytes) -> HTTPStatus:
+    async def _from_sns(self, headers: Mapping[str, str], receive: Receive) -> HTTPStatus:
         if self._sns is None:
             raise _Refused(
                 HTTPStatus.FORBIDDEN,
                 "SNS's deliveries are not accepted: the binding has no push subscription that the app handles, and "
                 "cloud_run was given no topics",
             )
-        notification = await self._sns.admit(headers, body)
+        notification = await self._sns.admit(headers, await self._read(headers, receive, MOST_SNS_BYTES))
         if notification is None:
             return HTTPStatus.OK
         source = self._source(notification["TopicArn"], from_topic(notification["TopicArn"]))
         verdict = await self._deliver(source, lambda entity, until: sns_message(notification, entity, until), SNS_WAIT)
         return HTTPStatus.OK if verdict is Verdict.DONE else HTTPStatus.SERVICE_UNAVAILABLE
+
+    async def _read(self, headers: Mapping[str, str], receive: Receive, most: int) -> bytes:
+        try:
+            return await wait_for(self._host.clock, _body(headers, receive, most), READ_WAIT)
+        except TimeoutError:
+            why = f"its body didn't come within {READ_WAIT:g} s"
+            raise _Refused(HTTPStatus.REQUEST_TIMEOUT, why) from None
 
     def _source(self, address: str, match: Match) -> str:
         return self._router.find(address, match) if address else self._router.only()
@@ -172,10 +182,10 @@ def _header(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-async def _read(headers: Mapping[str, str], receive: Receive) -> bytes:
-    too_large = _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"over {MOST_BYTES} bytes")
+async def _body(headers: Mapping[str, str], receive: Receive, most: int) -> bytes:
+    too_large = _Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"over {most} bytes")
     declared = headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > MOST_BYTES:
+    if declared.isdecimal() and (len(declared) > len(str(most)) or int(declared) > most):
         raise too_large
     parts = bytearray()
     while True:
@@ -183,7 +193,7 @@ async def _read(headers: Mapping[str, str], receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             raise _Refused(HTTPStatus.BAD_REQUEST, "the request ended before its body did")
         parts += message.get("body", b"")
-        if len(parts) > MOST_BYTES:
+        if len(parts) > most:
             raise too_large
         if not message.get("more_body", False):
             return bytes(parts)

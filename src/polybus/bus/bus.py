@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -147,19 +148,37 @@ class Bus:
         """Drain what consumes, send what was published, and disconnect; may be called again.
 
         Handlers that finish meanwhile may still publish; nothing new is consumed. Once they are done, publishing
-        raises BusClosed.
+        raises BusClosed. Cancelling it ends the grace of every handler, and cancelling it again ends all waiting.
+        Whatever fails is raised once everything else is closed.
         """
         driver, closing, self._closed = self._driver, self._closed, True
         if driver is None or closing:
             return
-        await asyncio.gather(*(receiver.drain() for receiver in list(self._receivers)))
+        ending = asyncio.create_task(self._end(driver))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            for receiver in self._receivers:
+                receiver.hurry()
+            await ending
+            raise
+
+    async def _end(self, driver: Driver) -> None:
+        async with AsyncExitStack() as last:
+            last.push_async_callback(driver.aclose)
+            last.push_async_callback(self._close_admin)
+            last.push_async_callback(self._close_publishers)
+            await _all(receiver.drain() for receiver in list(self._receivers))
+
+    async def _close_publishers(self) -> None:
         await asyncio.gather(*self._opening.values(), return_exceptions=True)
         self._driver = None
         publishers, self._publishers = self._publishers, {}
-        await asyncio.gather(*(publisher.aclose() for publisher in publishers.values()))
+        await _all(publisher.aclose() for publisher in publishers.values())
+
+    async def _close_admin(self) -> None:
         if self._admin is not None:
             await self._admin.aclose()
-        await driver.aclose()
 
     # Publishing ------------------------------------------------------------------------------------------------------
 
@@ -326,8 +345,11 @@ class Bus:
         return peek(self, self._checker.operated(name), count)
 
     async def purge(self, name: str) -> int | None:
-        """Delete every message that waits in a subscription or queue; return how many, where the cloud tells."""
-        entity = self._checker.operated(name)
+        """Delete every message that waits in a subscription or queue; return how many, where the cloud tells.
+
+        A service has to consume it too: what waits is live, and who may only operate purges `dead_letters(name)`.
+        """
+        entity = self._checker.purged(name)
         return await self.call(lambda admin: admin.purge(entity))
 
     async def describe(self, name: str) -> Mapping[str, Any]:
@@ -389,3 +411,10 @@ class Bus:
                 if not fault.retryable or self.clock.monotonic() + wait >= deadline:
                     raise BackendError(fault) from error
             await self.clock.sleep(wait)
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Wait for all of them, and raise the first error of any."""
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result

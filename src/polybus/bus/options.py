@@ -42,8 +42,8 @@ class ConsumerOptions:
 
     `concurrency` handlers run at once; `prefetch` messages (twice the concurrency where None) are held at most, those
     that are being handled included. What can't be handled yet, since it waits for its retry or behind others of its
-    ordering key, is held besides, up to 1,000. `max_lease` (seconds) is how long a delivery's lease is extended at most.
-    `grace` (seconds) is how long handlers may go on after a drain began.
+    ordering key, is held besides, up to 1,000. `max_lease` (seconds) is how long a delivery's lease is extended at
+    most. `grace` (seconds) is how long handlers may go on after a drain began.
     """
 
     concurrency: int = 16

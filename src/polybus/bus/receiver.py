@@ -75,6 +75,7 @@ class Receiver:
         self._empty.set()
         self._error: BackendError | None = None
         self._draining: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
         self._keeper = LeaseKeeper(
             consumer,
             self._held,
@@ -304,20 +305,36 @@ class Receiver:
             self._draining = asyncio.get_running_loop().create_task(self._drain(grace))
         await asyncio.shield(self._draining)
 
+    def hurry(self) -> None:
+        """End the grace of a drain that is under way, or comes."""
+        self._hurried.set()
+
     async def _drain(self, grace: float) -> None:
         self._intake.stop()
         self._ready.wake_all()
         self._give_back_idle()
-        intake = asyncio.get_running_loop().create_task(self._intake.end())
+        loop = asyncio.get_running_loop()
+        intake = loop.create_task(self._intake.end())
+        handled = loop.create_task(self._handlers_done(intake))
+        handled.add_done_callback(self._nothing_left)
+        timer = self._clock.call_later(grace, self._hurried.set)
         try:
-            await wait_for(self._clock, self._handlers_done(intake), grace)
-        except TimeoutError:
+            await self._hurried.wait()
+        finally:
+            timer.cancel()
+        if not handled.done():
+            handled.cancel()
             await self._interrupt()
-            await intake
+        await intake
         await self._settler.flush()
         self._keeper.close()
         await self._consumer.aclose()
         self._on_closed(self)
+
+    def _nothing_left(self, handled: asyncio.Task[None]) -> None:
+        self._hurried.set()
+        if not handled.cancelled():
+            handled.exception()  # awaiting the intake raises it
 
     async def _handlers_done(self, intake: asyncio.Task[None]) -> None:
         await asyncio.shield(intake)

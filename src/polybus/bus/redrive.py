@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,15 @@ from polybus.binding import Entity
 from polybus.bus.delivery import Delivery
 from polybus.bus.publisher import Publisher
 from polybus.driver import AdminDriver, Outgoing, Peeked
-from polybus.errors import BackendError, Fault
+from polybus.errors import BackendError, Fault, LeaseLost
 from polybus.message import Message
 
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
 
 __all__ = ["DeadLetters", "peek"]
+
+_log = logging.getLogger("polybus")
 
 # Letters under way at once: a few batches of the smallest cloud batch (SQS: 10).
 WINDOW = 50
@@ -55,7 +58,8 @@ class DeadLetters:
 
         `match` chooses among them, `edit` returns what to put back instead (its id stays). A letter is gone from here
         only once it is back there: a crash in between may do it twice, and loses none. What fails again during the
-        call isn't redriven again. Raises BackendError with the first letter that can't be put back; it stays.
+        call isn't redriven again. Raises BackendError with the first letter that can't be put back, or can't be
+        removed once it is; it stays.
         """
         run = _Redrive(self._bus, self.source, match=match, edit=edit, progress=progress)
         return await run.run(limit)
@@ -126,19 +130,29 @@ class _Redrive:
     async def _put_back(self, letters: list[Delivery], publisher: Publisher) -> None:
         chosen = [letter for letter in letters if self._choose(letter)]
         sent = [(letter, await publisher.submit(self._outgoing(letter))) for letter in chosen]
-        failed: Fault | None = None
-        acks: list[Awaitable[None]] = []
-        for letter, outcome in [(letter, await future) for letter, future in sent]:
-            if isinstance(outcome, Fault):
-                failed = failed or outcome
-            else:
-                acks.append(letter.ack())
-        await asyncio.gather(*acks)
-        self._done += len(acks)
-        if self._progress is not None and acks:
+        outcomes = [(letter, await future) for letter, future in sent]
+        faults = [outcome for _, outcome in outcomes if isinstance(outcome, Fault)]
+        back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]
+        faults += await self._remove(back)
+        self._done += len(back)
+        if self._progress is not None and back:
             self._progress(self._done)
-        if failed is not None:
-            raise BackendError(failed)
+        if faults:
+            raise BackendError(faults[0])
+
+    async def _remove(self, back: Sequence[Delivery]) -> list[Fault]:
+        """Remove what was put back; return what the backend refused. A lease that ended meanwhile is only said."""
+        faults: list[Fault] = []
+        for result in await asyncio.gather(*(letter.ack() for letter in back), return_exceptions=True):
+            if isinstance(result, LeaseLost):
+                _log.warning(
+                    "a letter of %r was put back and is still among the dead letters: %s", self._source.name, result
+                )
+            elif isinstance(result, BackendError):
+                faults.append(result.fault)
+            elif result is not None:
+                raise result
+        return faults
 
     def _choose(self, letter: Delivery) -> bool:
         """Say whether to redrive it; what isn't stays leased until the end, or it would come again and again."""

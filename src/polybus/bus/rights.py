@@ -38,6 +38,15 @@ class Checker:
         self._refuse("operates", name)
         return entity
 
+    def purged(self, name: str) -> Entity:
+        """Return an entity to delete what waits in it, which takes the right to consume it beside that to operate it.
+
+        Raises BindingError, NotDeclared.
+        """
+        entity = self.operated(name)
+        self._refuse("consumes", name)
+        return entity
+
     def _refuse(self, verb: str, name: str) -> None:
         if self._service is None:
             return

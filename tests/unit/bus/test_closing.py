@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from polybus.bus.resolve import resolve
 from polybus.driver import ConsumerDriver, Driver
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
-from polybus.testing.proxy import DriverProxy
+from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads
 
 TOPOLOGY = loads('[bus]\nname = "closing"\n[queues.jobs]\n[queues.refused]\n[queues.results]\n', source="polybus.toml")
@@ -100,3 +101,89 @@ async def test_what_waits_for_room_while_the_bus_closes_is_sent() -> None:
         gate.open()
         await closing
         assert len({await task for task in tasks}) == 5
+
+
+class Closing(DriverProxy):
+    """Says when it is closed, and breaks the end of the consumers that it opened."""
+
+    def __init__(self, inner: Driver, *, broken: bool = False) -> None:
+        super().__init__(inner)
+        self.closed = False
+        self._broken = broken
+
+    def consumer(self, inner: ConsumerDriver[Any], source: Entity) -> ConsumerDriver[Any]:
+        return BreaksAtItsEnd(inner) if self._broken and source.name == "jobs" else inner
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await self.inner.aclose()
+
+
+class BreaksAtItsEnd(ConsumerProxy):
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+        raise ConnectionResetError("the test cuts the connection")
+
+
+async def test_a_consumer_that_breaks_as_it_closes_keeps_nothing_else_open() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = Closing(load("memory")(binding, clock), broken=True)
+    entered, go_on, handled = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        entered.set()
+        await go_on.wait()
+        handled.set()
+
+    async def idle(delivery: polybus.Delivery) -> None:
+        raise AssertionError("nothing is to be handled")
+
+    bus = polybus.connect(binding, clock=clock, driver=driver)
+    async with bus:
+        await bus.publish("results", "work")
+        running = [asyncio.create_task(bus.consumer("results", handler).run())]
+        running.append(asyncio.create_task(bus.consumer("jobs", idle).run()))
+        await entered.wait()
+        closing = asyncio.create_task(bus.aclose())
+        await clock.settle()
+        assert not driver.closed
+        go_on.set()
+        with pytest.raises(ConnectionResetError):
+            await closing
+    assert handled.is_set()
+    assert driver.closed
+    assert [type(ended) for ended in await asyncio.gather(*running, return_exceptions=True)] == [
+        type(None),
+        ConnectionResetError,
+    ]
+
+
+async def test_a_close_that_is_cancelled_ends_the_grace_and_closes_all_the_same() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = Closing(load("memory")(binding, clock))
+    entered, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    bus = polybus.connect(binding, clock=clock, driver=driver)
+    async with bus:
+        await bus.publish("jobs", "endless")
+        running = asyncio.create_task(bus.consumer("jobs", handler).run())
+        await entered.wait()
+        closing = asyncio.create_task(bus.aclose())
+        await clock.settle()
+        assert not cancelled.is_set()
+        closing.cancel()
+        await clock.settle()
+        assert closing.cancelled()
+        assert cancelled.is_set()
+        assert driver.closed
+        await running

@@ -14,7 +14,10 @@ from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.topology.file import loads
 
-TOPOLOGY = loads('[bus]\nname = "redrive"\n[queues.jobs]\n[queues.other]\n[queues.third]\n', source="polybus.toml")
+TOPOLOGY = loads(
+    '[bus]\nname = "redrive"\n[queues.jobs]\n[queues.other]\n[queues.third]\n[queues.fourth]\n[queues.fifth]\n',
+    source="polybus.toml",
+)
 REFUSED = Fault(FaultKind.DENIED, "the test refuses")
 
 
@@ -62,3 +65,29 @@ async def test_the_backend_s_refusal_is_what_a_redrive_raises() -> None:
         driver.faults.fail(Operation.SETTLE, Fault(FaultKind.LEASE_LOST, "the test took it"))
         with pytest.raises(polybus.BackendError, match="the test refuses"):
             await asyncio.wait_for(bus.dead_letters("third").redrive(), 30)
+
+
+async def test_a_letter_that_was_put_back_but_not_removed_counts_and_ends_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = make_bus(clock)
+    async with bus:
+        await bury(bus, "fourth", 3)
+        driver.faults.fail(Operation.SETTLE, Fault(FaultKind.LEASE_LOST, "the test took it"))
+        assert await asyncio.wait_for(bus.dead_letters("fourth").redrive(), 30) == 3
+        assert "put back and is still among the dead letters" in caplog.text
+        stats = await bus.stats("fourth")
+        assert (stats.waiting, stats.dead) == (3, 1)
+
+
+async def test_a_refusal_to_remove_a_letter_is_raised_once_the_others_are_removed() -> None:
+    clock = polybus.ManualClock()
+    bus, driver = make_bus(clock)
+    async with bus:
+        await bury(bus, "fifth", 3)
+        driver.faults.fail(Operation.SETTLE, REFUSED)
+        with pytest.raises(polybus.BackendError, match="the test refuses"):
+            await asyncio.wait_for(bus.dead_letters("fifth").redrive(), 30)
+        stats = await bus.stats("fifth")
+        assert (stats.waiting, stats.dead) == (3, 1)

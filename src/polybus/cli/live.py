@@ -73,6 +73,7 @@ def report(found: Comparison, *, json: bool) -> None:
             "compared": result.compared,
             "not_compared": result.unread,
             "drifts": [asdict(drift) for drift in result.drifts],
+            "waiting": [asdict(drift) for drift in result.waiting],
         }
         print_json(told)
         return
@@ -96,10 +97,16 @@ def _remarks(found: Comparison) -> None:
         note(f"polybus: not compared, only Pulumi reads it (`pulumi preview --refresh`): {kinds}")
     if found.stale:
         note(f"polybus: {found.origin}: made from another topology than {found.topology.source}")
+    for drift in found.result.waiting:
+        note(
+            f"polybus: {drift.address} waits to be confirmed, by the link that SNS sent there: till then no alarm comes"
+        )
     if found.result.drifts:
-        pending = [drift for drift in found.drifts if any(edit.property == "status" for edit in drift.differences)]
+        pending = [drift for drift in found.drifts if drift.awaits_consent]
         for drift in pending:
-            note(f"polybus: {drift.address} waits for consent: by the link that SNS sent there")
+            note(
+                f"polybus: {drift.address} waits to be confirmed, by the link that SNS sent there: nothing is delivered"
+            )
         count = len(found.result.drifts)
         things = "thing is" if count == 1 else "things are"
         advice = "" if len(pending) == count else "; `pulumi up --refresh` makes it so"

@@ -62,14 +62,24 @@ class Drift:
     address: str
     differences: tuple[Difference, ...] = ()
 
+    @property
+    def awaits_consent(self) -> bool:
+        """Whether it is there, and its endpoint has not agreed yet."""
+        return any(edit.property == "status" for edit in self.differences)
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was found; `compared` counts planned resources, `unread` those that weren't asked for, by their kind."""
+    """What was found; `compared` counts planned resources, `unread` those that weren't asked for, by their kind.
+
+    `waiting` is there as planned, and waits for the consent of whoever is told of alarms: no stack can give it. What
+    else waits for consent carries no messages until then, and is among the drifts.
+    """
 
     drifts: tuple[Drift, ...]
     compared: int
     unread: Mapping[str, int]
+    waiting: tuple[Drift, ...] = ()
 
 
 def compare(resources: Sequence[Resource], observed: Iterable[Observed]) -> Result:
@@ -77,14 +87,16 @@ def compare(resources: Sequence[Resource], observed: Iterable[Observed]) -> Resu
     comparison = _Comparison(tuple(observed))
     unread: dict[str, int] = {}
     drifts: list[Drift] = []
+    waiting: list[Drift] = []
     compared = 0
     for resource in resources:
         if resource.type in RULES:
             compared += 1
-            drifts.extend(comparison.of(resource))
+            for drift in comparison.of(resource):
+                (waiting if resource.kind == "alarm" and drift.awaits_consent else drifts).append(drift)
         elif resource.kind != "lookup":
             unread[resource.kind] = unread.get(resource.kind, 0) + 1
-    return Result((*drifts, *comparison.extra()), compared, unread)
+    return Result((*drifts, *comparison.extra()), compared, unread, tuple(waiting))
 
 
 def stack_of(bus: str, physical: Mapping[str, str]) -> str:

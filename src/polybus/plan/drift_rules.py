@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from polybus.plan import same
+from polybus.plan.aws_place import REFUSE_ELSEWHERE
 from polybus.plan.same import Same
 
 __all__ = ["RULES", "Rules"]
@@ -93,8 +94,8 @@ _AWS = {
         },
         identity={"topic": same.texts, "protocol": same.texts, "endpoint": same.texts},
     ),
-    "aws:sns/topicPolicy:TopicPolicy": Rules("access", {"policy": same.policies}),
-    "aws:sqs/queuePolicy:QueuePolicy": Rules("access", {"policy": same.policies}),
+    "aws:sns/topicPolicy:TopicPolicy": Rules("access", {"policy": same.access(REFUSE_ELSEWHERE)}),
+    "aws:sqs/queuePolicy:QueuePolicy": Rules("access", {"policy": same.access(REFUSE_ELSEWHERE)}),
     "aws:sqs/redrivePolicy:RedrivePolicy": Rules("redrive", {"redrive_policy": same.policies}),
     "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": Rules("redrive", {"redrive_allow_policy": same.policies}),
 }

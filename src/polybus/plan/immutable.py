@@ -1,8 +1,8 @@
 """Which properties of a resource no cloud changes: another value means another resource.
 
-Sources: for pulumi-aws 7 and pulumi-gcp 10 ForceNew in the schemas of terraform-provider-aws (sqs/queue.go, sns/topic.go,
-sns/topic_subscription.go and so on) and terraform-provider-google, which they bridge, and the argument `region`; for
-pulumi-azure-native 3 path parameters, `location`, and forceNewMap and noForceNewMap in provider/pkg/gen/replacement.go.
+Sources: for pulumi-aws 7 and pulumi-gcp 10 ForceNew in the schemas of terraform-provider-aws (sqs/queue.go,
+sns/topic.go, sns/topic_subscription.go and so on) and terraform-provider-google, which they bridge, and the argument
+`region`; for pulumi-azure-native 3 path parameters, `location`, and what provider/pkg/gen/replacement.go lists.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _IMMUTABLE: Mapping[str, frozenset[str]] = {
         "aws:sqs/queuePolicy:QueuePolicy": ("queue_url", "region"),
         "aws:sqs/redrivePolicy:RedrivePolicy": ("queue_url", "region"),
         "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": ("queue_url", "region"),
-        "aws:lambda/permission:Permission": ("action", "function", "principal", "source_arn", "region"),
+        "aws:lambda/permission:Permission": (
+            *("action", "event_source_token", "function", "function_url_auth_type", "principal", "principal_org_id"),
+            *("qualifier", "source_account", "source_arn", "statement_id", "statement_id_prefix", "region"),
+        ),
         "aws:iam/policy:Policy": ("name", "name_prefix", "path", "description"),
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policy_arn"),
         "aws:cloudwatch/metricAlarm:MetricAlarm": ("name", "region"),
@@ -66,6 +69,7 @@ _IMMUTABLE: Mapping[str, frozenset[str]] = {
         ),
         "gcp:pubsub/topicIAMMember:TopicIAMMember": ("topic", "project", "role", "member"),
         "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": ("subscription", "project", "role", "member"),
+        "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember": ("crypto_key_id", "role", "member"),
         "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": ("name", "location", "project", "role", "member"),
         "gcp:monitoring/notificationChannel:NotificationChannel": ("project",),
         "gcp:monitoring/alertPolicy:AlertPolicy": ("project",),
@@ -85,5 +89,5 @@ def immutable(type_: str) -> frozenset[str]:
 
 
 def unannounced(type_: str) -> frozenset[str]:
-    """Give those of them that the provider takes for changeable: told of nothing, it would try, and the cloud refuse."""
+    """Give those of them that the provider takes for changeable: it would try, and the cloud refuse."""
     return _UNANNOUNCED.get(type_, frozenset())

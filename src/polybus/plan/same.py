@@ -12,6 +12,7 @@ from polybus.plan.values import Json
 __all__ = [
     "ANY",
     "Same",
+    "access",
     "at_least_on",
     "delivery_policies",
     "documents",
@@ -114,6 +115,23 @@ def documents(planned: Any, found: Any) -> bool:
 def policies(planned: Any, found: Any) -> bool:
     """Compare documents in which AWS takes one value for a list of it, "5" for 5, and actions in any case."""
     return bool(_canonical(_loose(_parsed(planned))) == _canonical(_loose(_parsed(found))))
+
+
+def access(without: str) -> Same:
+    """Compare access policies; a denial of that id, which the stack's configuration alone decides, is looked past."""
+
+    def alike(planned: Any, found: Any) -> bool:
+        return policies(_undenied(_parsed(planned), without), _undenied(_parsed(found), without))
+
+    return alike
+
+
+def _undenied(policy: Any, sid: str) -> Any:
+    statements = policy.get("Statement") if isinstance(policy, Mapping) else None
+    if not isinstance(statements, list):
+        return policy
+    rest = [item for item in statements if (item.get("Effect"), item.get("Sid")) != ("Deny", sid)]
+    return {**policy, "Statement": rest}
 
 
 def delivery_policies(planned: Any, found: Any) -> bool:

@@ -181,17 +181,25 @@ def test_a_redrive_policy_and_encryption_that_were_taken_away(cli: Callable, acc
     ]
 
 
-def test_what_waits_for_its_endpoints_consent_delivers_nothing_yet(cli: Callable, account: Account) -> None:
-    account.realise(TOPOLOGY.replace("[alarms]", '[alarms]\nnotify = { email = "ops@example.com" }') + PUSH)
-    assert drifts(cli) == [
-        ("changed", "push", "subscriptions.hook", ["status"]),
-        ("changed", "alarm", "alarms", ["status"]),
-    ]
+def test_an_endpoint_that_has_not_consented_is_drift(cli: Callable, account: Account) -> None:
+    account.realise(TOPOLOGY + PUSH)
+    assert drifts(cli) == [("changed", "push", "subscriptions.hook", ["status"])]
     said = cli("check", "--live").err
-    assert "email:ops@example.com waits for consent" in said
+    assert "https:https://example.com/hook waits to be confirmed" in said
+    assert "nothing is delivered" in said
     assert "pulumi up" not in said
     account.sns.unsubscribe(SubscriptionArn=account.subscription("news", "lambda"))
     assert ("missing", "push", "subscriptions.mailer", []) in drifts(cli)
+
+
+def test_who_hears_of_alarms_and_has_not_consented_is_only_said(cli: Callable, account: Account) -> None:
+    account.realise(TOPOLOGY.replace("[alarms]", '[alarms]\nnotify = { email = "ops@example.com" }'))
+    result = cli("check", "--live")
+    assert (result.code, result.out) == (0, "aws: 27 resources are as declared\n")
+    assert "polybus: email:ops@example.com waits to be confirmed" in result.err
+    found = cli("check", "--live", "--json").json()
+    assert (found["ok"], found["drifts"]) == (True, [])
+    assert [waiting["address"] for waiting in found["waiting"]] == ["email:ops@example.com"]
 
 
 def test_more_tags_are_no_drift_but_ours_are_needed(cli: Callable, account: Account) -> None:

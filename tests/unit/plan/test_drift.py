@@ -40,7 +40,7 @@ def realised(resources: tuple[Resource, ...]) -> list[Observed]:
                 properties[key] = json.dumps(value.value, indent=1)
             elif key in ("tags", "labels"):
                 properties[key] = {**value, "cost-centre": "7"}
-        outputs = {output: find(Ref(resource.name, output)) for output in ("arn", "id", "name", "url")}
+        outputs = {output: find(Ref(resource.name, output)) for output in ("arn", "id", "name", "owner", "url")}
         name = None if RULES[resource.type].identity else resource.name
         found.append(Observed(resource.type, name, f"at {resource.name}", properties, outputs))
     named = [Observed("looked-up", item.name, "", None, {"number": "<project|number>"}) for item in resources]
@@ -128,6 +128,8 @@ def test_the_stack_of_names_that_have_none_or_are_strange() -> None:
 
 
 POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": ["sqs:Send", "sqs:B"]}]}
+DENIAL = {"Sid": "S", "Effect": "Deny", "Principal": "*", "Action": "sqs:SendMessage"}
+ALLOWANCE = {**DENIAL, "Effect": "Allow"}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +142,16 @@ POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal":
         (same.policies, {"Bool": "false"}, {"Bool": False}, True),
         (same.policies, {"Resource": "a"}, {"Resource": "A"}, False),
         (same.policies, Json(POLICY), None, False),
+        (same.access("S"), Json(POLICY), {**POLICY, "Statement": [*POLICY["Statement"], DENIAL]}, True),
+        (
+            same.access("S"),
+            Json(POLICY),
+            {**POLICY, "Statement": [*POLICY["Statement"], {**DENIAL, "Sid": "T"}]},
+            False,
+        ),
+        (same.access("S"), Json(POLICY), {**POLICY, "Statement": [*POLICY["Statement"], ALLOWANCE]}, False),
+        (same.access("S"), Json(POLICY), {**POLICY, "Statement": [DENIAL]}, False),
+        (same.access("S"), Json(POLICY), None, False),
         (same.documents, Json({"a": ["x", "y"]}), '{"a": ["y", "x"]}', True),
         (same.documents, Json({"a": [{"exists": False}]}), '{"a": [{"exists": "false"}]}', False),
         (same.documents, None, "{}", True),
@@ -183,3 +195,14 @@ def test_of_what_waits_for_consent_only_that_is_said() -> None:
     observed = Observed(type_, None, "email:a@b", {**identity, "status": "PendingConfirmation"})
     [found] = drift.compare((resource,), [observed]).drifts
     assert [edit.property for edit in found.differences] == ["status"]
+
+
+def test_who_hears_of_alarms_may_take_time_to_consent() -> None:
+    type_ = "aws:sns/topicSubscription:TopicSubscription"
+    identity = {"topic": "t", "protocol": "email", "endpoint": "a@b"}
+    resource = Resource(type_, "bus.alarms-subscription", identity, "alarm", "$.alarms")
+    observed = Observed(type_, None, "email:a@b", {**identity, "status": "PendingConfirmation"})
+    result = compare((resource,), (observed,))
+    assert (result.drifts, result.compared) == ((), 1)
+    assert [(drift.address, drift.entry) for drift in result.waiting] == [("email:a@b", "alarms")]
+    assert [drift.kind for drift in compare((resource,), ()).drifts] == [DriftKind.MISSING]

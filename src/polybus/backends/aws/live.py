@@ -95,18 +95,17 @@ class _Reader:
         if declared is not None and declared.existing is not None:
             # Adopted: what it is and who else subscribes to it is its owner's.
             return [item async for item in self._subscriptions(entity.address, shared=True)]
-        return await self._topic(f"{entity.name}-topic", entity.address)
+        return await self._topic(f"{entity.name}-topic", f"{entity.name}-topic-access", entity.address)
 
-    async def _topic(self, name: str, arn: str, *, alarms: bool = False) -> list[Observed]:
-        outputs = {"arn": arn, "id": arn, "name": _last(arn)}
+    async def _topic(self, name: str, access: str, arn: str) -> list[Observed]:
+        outputs = {"arn": arn, "id": arn, "name": _last(arn), "owner": arn.split(":")[4]}
         attributes = await self._attributes("sns", "get_topic_attributes", TopicArn=arn)
         if attributes is None:
             return [Observed(_TOPIC, name, arn, None, outputs)]
         properties = {**_picked(attributes, _TOPIC_ATTRIBUTES), "name": _last(arn), "tags": await self._topic_tags(arn)}
-        # AWS gives every topic a policy of its own; the one for alarms is planned without any.
-        access = Observed(_TOPIC_POLICY, f"{name}-access", arn, {"policy": attributes.get("Policy")}, shared=alarms)
+        policy = Observed(_TOPIC_POLICY, access, arn, {"policy": attributes.get("Policy")})
         subscriptions = [item async for item in self._subscriptions(arn, shared=False)]
-        return [Observed(_TOPIC, name, arn, properties, outputs), access, *subscriptions]
+        return [Observed(_TOPIC, name, arn, properties, outputs), policy, *subscriptions]
 
     async def _topic_tags(self, arn: str) -> dict[str, str]:
         tags = (await self._call("sns", "list_tags_for_resource", ResourceArn=arn))["Tags"]
@@ -165,7 +164,7 @@ class _Reader:
             if not _last(arn).startswith(f"{self._binding.bus}-") or not self._ours(await self._topic_tags(arn)):
                 continue
             if _last(arn).endswith("--alarms"):  # in no binding; no entry's name begins with a hyphen
-                found += await self._topic("bus.alarms-topic", arn, alarms=True)
+                found += await self._topic("bus.alarms-topic", "bus.alarms-access", arn)
             else:
                 found.append(Observed(_TOPIC, None, arn, {}))
         return found

@@ -145,7 +145,7 @@ class SnsHttps:
 
     async def invoke(self, body: bytes, attributes: Mapping[str, str]) -> bool:
         document = copy.deepcopy(event("sns_https"))
-        document["Message"] = body.decode()
+        document |= {"Message": body.decode(), "Timestamp": signing.stamp()}
         for name, value in attributes.items():
             document["MessageAttributes"][name] = {"Type": "String", "Value": value}
         return not 200 <= await self.post(signing.signer().sign_sns(document)) < 300

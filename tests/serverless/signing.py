@@ -23,6 +23,12 @@ AUDIENCE = "https://shop.example.run.app"
 ACCOUNT = "push@myproject.iam.gserviceaccount.com"
 
 
+def stamp(age: float = 0.0) -> str:
+    """Return a time as SNS writes it, some seconds ago."""
+    found = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=age)
+    return f"{found:%Y-%m-%dT%H:%M:%S}.{found.microsecond // 1000:03d}Z"
+
+
 class Signer:
     """A key, and its certificate, valid from yesterday for `days`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from shop import Shop, binding, event
 
 from polybus import App, ConfigError
 from polybus.serverless import CloudRun, GoogleTokens, Unverified, cloud_run
-from polybus.serverless.fetch import CertificateCache, Fetched, Unreachable
+from polybus.serverless.fetch import CertificateCache, Fetched
 
 ME = signing.signer
 
@@ -254,11 +255,46 @@ async def test_a_start_that_fails_is_told_to_the_server() -> None:
         await application({"type": "websocket"}, receive, send)
 
 
-def test_keys_come_over_https_alone_and_from_a_host_that_answers() -> None:
-    from polybus.localcloud.server import free_port
-    from polybus.serverless.fetch import fetch
+async def test_who_proves_nothing_is_refused_before_anything_is_read(door: Door) -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("it was read")
 
-    with pytest.raises(ValueError, match="isn't https"):
-        fetch("http://127.0.0.1/certs")
-    with pytest.raises(Unreachable, match="refused"):
-        fetch(f"https://127.0.0.1:{free_port()}/certs")
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    for headers in ([], [(b"authorization", b"Bearer nonsense")]):
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": headers}
+        await door.application(scope, receive, send)
+    assert [message["status"] for message in sent if "status" in message] == [401, 403]
+
+
+@pytest.mark.parametrize("claim", ["exp", "iat", "iss", "aud", "email", "email_verified"])
+@pytest.mark.parametrize("value", [None, "x", ["x"], {"x": 1}], ids=str)
+async def test_claims_of_any_kind_are_refused(door: Door, claim: str, value: Any) -> None:
+    assert await door.push(ME().token(**{claim: value})) == 403
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[]",
+        b"null",
+        b"\xff",
+        b"{}",
+        b'{"alg": "HS256", "kid": "k1", "typ": "JWT"}',
+        b'{"alg": "ES256", "kid": "k1", "typ": "JWT"}',
+        b'{"alg": ["RS256"], "kid": "k1", "typ": "JWT"}',
+        b'{"alg": "RS256", "kid": "k2", "typ": "JWT"}',
+        b'{"alg": "RS256", "kid": ["k1"], "typ": "JWT"}',
+    ],
+)
+async def test_the_algorithm_is_not_the_senders_to_choose(door: Door, header: bytes) -> None:
+    """Among them: the public key as the secret of a symmetric algorithm, which fools who lets the token choose."""
+    _, claims, signature = ME().token().split(".")
+    encoded = base64.urlsafe_b64encode(header).rstrip(b"=").decode()
+    secret = hmac.new(ME().certificate, f"{encoded}.{claims}".encode(), "sha256").digest()
+    for attempt in (signature, base64.urlsafe_b64encode(secret).rstrip(b"=").decode(), ""):
+        assert await door.push(f"{encoded}.{claims}.{attempt}") == 403
+    assert door.shop.deliveries == []

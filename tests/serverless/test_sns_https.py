@@ -34,13 +34,13 @@ async def door(shop: Shop) -> AsyncIterator[SnsHttps]:
 
 
 def signed(name: str = "sns_https", version: str = "1", **changed: Any) -> dict[str, Any]:
-    return signing.signer().sign_sns({**event(name), **changed}, version)
+    return signing.signer().sign_sns({**event(name), "Timestamp": signing.stamp(), **changed}, version)
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
 async def test_both_versions_of_the_signature_are_good(door: SnsHttps, shop: Shop, version: str) -> None:
     assert await door.post(signed(version=version)) == 200
-    without = {name: value for name, value in event("sns_https").items() if name != "Subject"}
+    without = {name: value for name, value in signed().items() if name != "Subject"}
     assert await door.post(signing.signer().sign_sns(without, version)) == 200
     assert shop.ids == ["one", "one"]
     assert door.web.asked == [CERT]
@@ -72,6 +72,15 @@ async def test_someone_elses_key_is_refused(door: SnsHttps, shop: Shop) -> None:
         "https://sns.us-east-2.evil.amazonaws.com/a.pem",
         "https://sns.us-east-2.amazonaws.com/?Action=GetTopicAttributes",
         "https://[sns.us-east-2.amazonaws.com/a.pem",
+        "https://sns.us-east-2.amazonaws.com/a.pem?Action=GetTopicAttributes&TopicArn=of-someone",
+        "https://sns.us-east-2.amazonaws.com/a.pem#b",
+        "https://sns.us-east-2.amazonaws.com/a/../b.pem",
+        "https://sns.us-east-2.amazonaws.com/%61.pem",
+        "https://sns.us-\teast-2.amazonaws.com/a.pem",
+        " https://sns.us-east-2.amazonaws.com/a.pem",
+        "https://sns.us-east-2.amazonaws.com/a.pem\n",
+        "https://sns.us-east-2.amazonaws.com\\@evil.example/a.pem",
+        "HTTPS://SNS.us-east-2.amazonaws.com/a.pem",
         "",
         None,
     ],
@@ -166,6 +175,65 @@ async def test_raw_deliveries_prove_nothing_and_are_refused(shop: Shop, caplog: 
     assert await post(application, b'{"id": "one"}', headers) == 503
     assert "raw delivery carries no signature" in caplog.text
     assert shop.deliveries == []
+
+
+async def test_a_delivery_that_was_recorded_is_refused_when_it_is_too_old_for_sns(door: SnsHttps, shop: Shop) -> None:
+    assert await door.post(signed(Timestamp=signing.stamp(age=3600))) == 200
+    assert await door.post(signed(Timestamp=signing.stamp(age=7300))) == 503
+    assert await door.post(signed("sns_confirmation", Timestamp=signing.stamp(age=7300))) == 503
+    assert SUBSCRIBE not in door.web.asked
+    assert len(shop.deliveries) == 1
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["Type", "TopicArn", "Message", "MessageId", "Timestamp", "SignatureVersion", "Signature", "SigningCertURL"],
+)
+@pytest.mark.parametrize("value", [None, 1, ["1"], {"1": "1"}], ids=["null", "number", "list", "object"])
+async def test_fields_that_are_no_text_are_refused_before_anything_is_fetched(
+    door: SnsHttps, shop: Shop, field: str, value: Any
+) -> None:
+    assert await door.post({**signed(), field: value}) == 503
+    assert door.web.asked == []
+    assert shop.deliveries == []
+
+
+@pytest.mark.parametrize("value", [None, 1, ["1"]], ids=["null", "number", "list"])
+async def test_a_subject_that_is_no_text_is_refused(door: SnsHttps, shop: Shop, value: Any) -> None:
+    assert await door.post({**signed(), "Subject": value}) == 503
+    assert shop.deliveries == []
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"a": "b"},
+        {"a": {"Type": "String"}},
+        {"a": {"Type": "Binary", "Value": "*"}},
+        {"a": None},
+        ["a"],
+        {"polybus": {"Type": "String", "Value": "{"}},
+    ],
+    ids=str,
+)
+async def test_attributes_which_sns_does_not_sign_may_be_anything(door: SnsHttps, attributes: Any) -> None:
+    assert await door.post({**signed(), "MessageAttributes": attributes}) in (200, 503)
+
+
+async def test_what_a_refusal_says_is_short(door: SnsHttps, caplog: pytest.LogCaptureFixture) -> None:
+    for field in ("TopicArn", "Type", "SignatureVersion", "SigningCertURL", "Timestamp"):
+        assert await door.post({**signed(), field: "x" * 100_000}) == 503
+    assert await door.post(signed(Timestamp="x" * 100_000)) == 503
+    assert len(caplog.text) < 5_000
+
+
+async def test_more_than_sns_sends_is_refused_before_it_is_read(door: SnsHttps) -> None:
+    from asgi import post, post_parts
+
+    assert await post(door.application, b"{}", {**SnsHttps.headers, "Content-Length": str(3 * 1024 * 1024)}) == 503
+    assert await post(door.application, b"{}", {**SnsHttps.headers, "Content-Length": "9" * 5000}) == 503
+    assert await post_parts(door.application, [b" " * 1024 * 1024] * 3, SnsHttps.headers) == 503
+    assert await post(door.application, b"[" * 1_000_000, SnsHttps.headers) == 503
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'"x"', b"\xff", b'{"Type": "Notification"}'])

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -17,8 +18,11 @@ __all__ = ["CertificateCache", "Fetch", "Fetched", "Unreachable", "fetch"]
 # Seconds for one request. Pub/Sub waits for the ack deadline (10 s at least), SNS 15 s (its developer guide): the
 # answer must still get out.
 TIMEOUT = 5.0
-# Bytes of an answer that are read: certificates take 2 KB each, an XML confirmation less.
+# Bytes that an answer may have: certificates take 2 KB each, an XML confirmation less.
 LONGEST = 256 * 1024
+# Seconds that certificates are kept at most, whatever their sender allows: Google's keys change within days, and what
+# is withdrawn must be forgotten.
+LONGEST_KEPT = 86_400.0
 
 
 class Unreachable(Exception):
@@ -52,12 +56,26 @@ def fetch(url: str) -> Fetched:
         raise ValueError(f"not fetched, because it isn't https: {url}")
     try:
         with _opener.open(url, timeout=TIMEOUT) as answer:
-            return Fetched(answer.status, dict(answer.headers), answer.read(LONGEST))
+            return Fetched(answer.status, dict(answer.headers), _read(answer, url))
     except HTTPError as error:
         with error:
             return Fetched(error.code, dict(error.headers), b"")
-    except (URLError, OSError) as error:
-        raise Unreachable(f"{url}: {error}") from error
+    except (URLError, OSError, HTTPException) as error:
+        raise Unreachable(f"{url}: {error!r}") from error
+
+
+def _read(answer: Any, url: str) -> bytes:
+    """Read an answer within the limits: the timeout of its socket begins anew with each byte."""
+    until, parts = time.monotonic() + TIMEOUT, bytearray()
+    while part := answer.read1(LONGEST):
+        parts += part
+        if len(parts) > LONGEST:
+            raise Unreachable(f"{url}: answered with more than {LONGEST} bytes")
+        if time.monotonic() > until:
+            raise Unreachable(f"{url}: the answer took longer than {TIMEOUT:g} s")
+    if answer.length:
+        raise Unreachable(f"{url}: the answer ended {answer.length} bytes early")
+    return bytes(parts)
 
 
 class CertificateCache:
@@ -82,4 +100,4 @@ class CertificateCache:
 def _max_age(headers: Mapping[str, str]) -> float:
     control = next((value for name, value in headers.items() if name.lower() == "cache-control"), "")
     found = re.search(r"max-age=(\d+)", control)
-    return float(found[1]) if found else 0.0
+    return min(float(found[1]), LONGEST_KEPT) if found else 0.0

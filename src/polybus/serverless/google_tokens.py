@@ -50,7 +50,7 @@ class GoogleTokens:
             )
         except TransportError as error:
             raise Unreachable(str(error)) from error
-        except (ValueError, GoogleAuthError) as error:
+        except (ValueError, TypeError, GoogleAuthError) as error:
             raise Unverified(f"the push request's token is not Google's, or not for this service: {error}") from None
         if claims.get("email_verified") is not True or claims.get("email") not in self._accounts:
             raise Unverified(f"the push request's token is for {claims.get('email')!r}, which may not push here")

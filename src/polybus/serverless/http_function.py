@@ -172,7 +172,13 @@ class CloudRun:
         bus = await self._host.open()
         inlet = bus.inlets[source]
         lease = inlet.source.lease if wait is None else wait
-        return await inlet.deliver(received(inlet.source, self._host.clock.monotonic() + lease))
+        until = self._host.clock.monotonic() + lease
+        try:
+            one = received(inlet.source, until)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            # Of SNS's, the attributes aren't signed: what is in them may be anyone's.
+            raise Malformed(f"what {inlet.source.name!r} delivers can't be read: {error!r}") from error
+        return await inlet.deliver(one)
 
 
 def _header(value: bytes) -> str:
@@ -233,6 +239,6 @@ def cloud_run(
     allowed = {*topics, *(router.topics() if host.binding.backend == "aws" else ())}
     door = None
     if allowed:
-        checked = verify_sns if verify_sns is not None else SnsSignatures(fetch=fetch, clock=clock)
-        door = SnsDoor(allowed, checked, fetch)
+        checked = verify_sns if verify_sns is not None else SnsSignatures(fetch=fetch, clock=host.clock)
+        door = SnsDoor(allowed, checked, fetch, host.clock)
     return CloudRun(host, router, verify, door)

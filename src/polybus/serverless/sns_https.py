@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from polybus.clock import Clock
 from polybus.serverless.failure import Unverified
 from polybus.serverless.fetch import Fetch, Unreachable
 from polybus.serverless.sns_signature import check_host
@@ -24,14 +26,21 @@ _log = logging.getLogger("polybus.serverless")
 
 VerifySns = Callable[[Mapping[str, Any]], None]
 
+# Seconds after its publishing in which a delivery is taken. SNS tries HTTPS endpoints for an hour at most ("Amazon SNS
+# message delivery retries"); the second hour is for what held it up itself, and for clocks. Without a limit, whoever
+# once got hold of a signed delivery could have it handled again for ever.
+OLDEST = 7_200.0
+_TEXTS = ("Type", "TopicArn", "MessageId", "Message", "Timestamp", "SignatureVersion", "Signature", "SigningCertURL")
+
 
 class SnsDoor:
     """Lets in what SNS signed and what comes from one of these topics."""
 
-    def __init__(self, topics: Collection[str], verify: VerifySns, fetch: Fetch) -> None:
+    def __init__(self, topics: Collection[str], verify: VerifySns, fetch: Fetch, clock: Clock) -> None:
         self._topics = frozenset(topics)
         self._verify = verify
         self._fetch = fetch
+        self._clock = clock
 
     async def admit(self, headers: Mapping[str, str], body: bytes) -> dict[str, Any] | None:
         """Return a notification to be handled, or None for what is handled here: the confirmations.
@@ -41,10 +50,11 @@ class SnsDoor:
         if headers.get("x-amz-sns-rawdelivery", "").lower() == "true":
             raise Unverified("raw delivery carries no signature: declare the push without raw = true")
         document = _read(body)
-        if document.get("TopicArn") not in self._topics:
+        if document["TopicArn"] not in self._topics:
             known = ", ".join(sorted(self._topics)) or "none"
-            raise Unverified(f"topic {document.get('TopicArn')!r} is none that may deliver here; these may: {known}")
+            raise Unverified(f"topic {document['TopicArn'][:256]!r} is none that may deliver here; these may: {known}")
         await asyncio.to_thread(self._verify, document)
+        self._check_age(document["Timestamp"])
         if document["Type"] == "Notification":
             return document
         if document["Type"] == "SubscriptionConfirmation":
@@ -52,6 +62,14 @@ class SnsDoor:
         else:
             _log.warning("a subscription of %s to this endpoint was ended", document["TopicArn"])
         return None
+
+    def _check_age(self, stamp: str) -> None:
+        try:
+            age = self._clock.time() - datetime.fromisoformat(stamp).timestamp()
+        except ValueError:
+            raise Unverified(f"not what SNS posts: a time {stamp[:40]!r}") from None
+        if age > OLDEST:
+            raise Unverified(f"signed at {stamp}, and SNS delivers nothing that old: a replay, or a wrong clock")
 
     def _confirm(self, document: Mapping[str, Any]) -> None:
         url = check_host(document.get("SubscribeURL"), "SubscribeURL")
@@ -67,6 +85,9 @@ class SnsDoor:
 def _read(body: bytes) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(body, type=dict[str, Any])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Unverified(f"not what SNS posts: {error}") from None
+    for name in _TEXTS:
+        if not isinstance(document.get(name), str):
+            raise Unverified(f"not what SNS posts: {name} is no text")
     return document

@@ -21,6 +21,9 @@ from polybus.serverless.fetch import Fetch, Unreachable, fetch
 __all__ = ["SnsSignatures", "check_host"]
 
 _HOST = re.compile(r"sns\.[a-z0-9-]{3,32}\.amazonaws\.com(\.cn)?")
+# One file of that host and no query: with one, the same host runs actions, which answer with texts of their callers'.
+_CERTIFICATE = re.compile(r"https://[a-z0-9.-]+/[A-Za-z0-9_-]+\.pem")
+_VISIBLE = re.compile(r"[!-~]*")
 _NOTIFICATION = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
 _FIELDS = {
@@ -34,14 +37,15 @@ MOST_CERTIFICATES = 16
 
 def check_host(url: object, what: str) -> str:
     """Return an address if it is one of SNS's own; raise Unverified where it isn't."""
-    text = url if isinstance(url, str) else ""
+    # Parsers drop some of the other characters, so that what is checked wouldn't be what is asked for.
+    text = url if isinstance(url, str) and _VISIBLE.fullmatch(url) else ""
     try:
         parts = urlsplit(text)
         good = parts.scheme == "https" and _HOST.fullmatch(parts.netloc) is not None
     except ValueError:
         good = False
     if not good:
-        raise Unverified(f"{what} is not at https://sns.<region>.amazonaws.com: {text[:200]!r}")
+        raise Unverified(f"{what} is not at https://sns.<region>.amazonaws.com: {str(url)[:200]!r}")
     return text
 
 
@@ -68,10 +72,11 @@ class SnsSignatures:
         from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
         # SHA-1 is what version 1 is, and SNS's default still; a topic with SignatureVersion 2 signs with SHA-256.
-        digests: dict[object, Any] = {"1": SHA1, "2": SHA256}
-        digest = digests.get(document.get("SignatureVersion"))
+        digests: dict[str, Any] = {"1": SHA1, "2": SHA256}
+        version = str(document.get("SignatureVersion"))
+        digest = digests.get(version)
         if digest is None:
-            raise Unverified(f"SignatureVersion {document.get('SignatureVersion')!r} is not 1 or 2")
+            raise Unverified(f"SignatureVersion {version[:20]!r} is not 1 or 2")
         signed = _signed(document)
         key = self._certificate(check_host(document.get("SigningCertURL"), "SigningCertURL")).public_key()
         try:
@@ -93,7 +98,7 @@ class SnsSignatures:
         return found
 
     def _fetched(self, url: str) -> Any:
-        if not urlsplit(url).path.endswith(".pem"):
+        if _CERTIFICATE.fullmatch(url) is None:
             raise Unverified(f"SigningCertURL is no certificate's: {url[:200]!r}")
         answer = self._fetch(url)
         if answer.status != HTTPStatus.OK:
@@ -107,6 +112,9 @@ class SnsSignatures:
 def _signed(document: Mapping[str, Any]) -> bytes:
     fields = _FIELDS.get(str(document.get("Type")))
     if fields is None:
-        raise Unverified(f"Type {document.get('Type')!r} is none of SNS's")
-    lines = [f"{name}\n{document[name]}\n" for name in fields if document.get(name) is not None]
+        raise Unverified(f"Type {str(document.get('Type'))[:40]!r} is none of SNS's")
+    for name in fields:
+        if not isinstance(document.get(name, ""), str):
+            raise Unverified(f"{name} is no text: SNS signs nothing else")
+    lines = [f"{name}\n{document[name]}\n" for name in fields if name in document]
     return "".join(lines).encode()

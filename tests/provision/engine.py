@@ -1,13 +1,16 @@
 """A test double of Pulumi's engine. It is not Pulumi: it is what this project's tests need of it, and no more.
 
 It serves the ResourceMonitor and Engine protocols over gRPC, runs a program in a process of its own
-(`engine_program.py` in place of the CLI's language host), keeps a state between runs, and decides by inputs alone what
-to create, update and delete. It has no providers: `Provider` is a local server's. It knows no replacement, aliases,
-refresh or secrets.
+(`engine_program.py` in place of the CLI's language host), asks provider plugins over gRPC what to do with each resource
+(`engine_plugin.py`), and keeps a state between runs. Replacement is as Pulumi's step generator has it where a provider
+asks to delete first: what would have to be replaced with a resource is deleted before it, last first, and made again
+when the program comes to it. It knows no replacement without deleting first, no aliases, refresh, imports or secrets,
+and does one thing at a time.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import subprocess
@@ -18,45 +21,41 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.rpc import UNKNOWN
+
+from .engine_plugin import Plugin, Plugins
 
 PROJECT = "polybus"
 STACK_TYPE = "pulumi:pulumi:Stack"
 
 
-class Provider(Protocol):
-    """Makes, changes and deletes real resources."""
-
-    def create(self, type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, str]: ...
-
-    def update(self, type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, str]: ...
-
-    def delete(self, type_: str, outputs: Mapping[str, str]) -> None: ...
-
-
 @dataclass
 class Held:
-    """What the state has of one resource."""
+    """What the state has of one resource; `depends` are the URNs that each property depends on, `needs` all of them."""
 
     type: str
     name: str
     custom: bool
     inputs: dict[str, Any]
+    id: str
     outputs: dict[str, Any]
     protect: bool
+    depends: dict[str, list[str]]
     needs: tuple[str, ...]
 
 
 @dataclass
 class Changes:
-    """What one run did, or in a preview would do, by logical name."""
+    """What one run did, or in a preview would do, by logical name; `failed` is what went wrong."""
 
     created: set[str] = field(default_factory=set)
     updated: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     same: set[str] = field(default_factory=set)
     outputs: dict[str, Any] = field(default_factory=dict)
@@ -64,72 +63,155 @@ class Changes:
 
     @property
     def none(self) -> bool:
-        return not (self.created or self.updated or self.deleted or self.failed)
+        return not (self.created or self.updated or self.replaced or self.deleted or self.failed)
 
 
 class EngineDouble:
-    """One stack: its state, and the runs over it."""
+    """One stack of the program in `program`: its state, and the runs over it.
 
-    def __init__(self, provider: Provider, stack: str) -> None:
-        self._provider = provider
+    `root` is the project's folder. `preview` and `up` return what they would do, and did; so does `destroy`.
+    """
+
+    def __init__(self, program: Path, root: Path, stack: str, plugins: Plugins) -> None:
+        self._program = program
+        self._root = root
+        self._plugins = plugins
         self.stack = stack
         self.state: dict[str, Held] = {}
 
-    def preview(self, program: Path, root: Path, values: Mapping[str, str]) -> Changes:
-        return self._run(program, root, values, preview=True)
+    def preview(self, config: Mapping[str, Any]) -> Changes:
+        """Say what `up` would do; nothing is done."""
+        return self._run(config, preview=True)
 
-    def up(self, program: Path, root: Path, values: Mapping[str, str]) -> Changes:
-        return self._run(program, root, values, preview=False)
+    def up(self, config: Mapping[str, Any]) -> Changes:
+        """Create or update the stack."""
+        return self._run(config, preview=False)
 
     def destroy(self) -> Changes:
         """Delete everything, what others need last; refuse, and delete nothing, where anything is protected."""
         changes = Changes()
-        protected = [held.name for held in self.state.values() if held.protect]
-        if protected:
-            changes.failed = f"protected: {', '.join(sorted(protected))}"
-            return changes
-        self._delete(list(self.state), changes, preview=False)
+        _Deployment(self.state, self._plugins, changes, preview=False).delete(list(self.state))
         return changes
 
-    def _run(self, program: Path, root: Path, values: Mapping[str, str], *, preview: bool) -> Changes:
+    def _run(self, config: Mapping[str, Any], *, preview: bool) -> Changes:
         changes = Changes()
-        monitor = _Monitor(self.state, self._provider, self.stack, changes, preview)
-        with _served(monitor) as address:
-            environment = {**os.environ, "PULUMI_CONFIG": json.dumps(dict(values))}
-            host = [sys.executable, str(Path(__file__).with_name("engine_program.py"))]
-            arguments = [address, PROJECT, self.stack, str(root), "preview" if preview else "up", str(program)]
-            done = subprocess.run([*host, *arguments], env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            changes.failed = done.stderr
-            return changes
-        gone = [urn for urn in self.state if urn not in monitor.registered]
-        self._delete(gone, changes, preview=preview)
+        state = copy.deepcopy(self.state) if preview else self.state
+        deployment = _Deployment(state, self._plugins, changes, preview=preview)
+        changes.failed = self._execute(_Monitor(deployment, self.stack), config, preview=preview)
+        if not changes.failed:
+            deployment.finish()
+        if not preview:  # in the order of registration, in which what is needed comes first
+            self.state = {urn: state[urn] for urn in (*deployment.registered, *state) if urn in state}
         return changes
 
-    def _delete(self, urns: list[str], changes: Changes, *, preview: bool) -> None:
+    def _execute(self, monitor: _Monitor, config: Mapping[str, Any], *, preview: bool) -> str:
+        """Run the program to its end, and return what went wrong."""
+        with _served(monitor) as address:
+            environment = {**os.environ, "PULUMI_CONFIG": json.dumps(_texts(config))}
+            host = [sys.executable, str(Path(__file__).with_name("engine_program.py"))]
+            mode = "preview" if preview else "up"
+            arguments = [address, PROJECT, self.stack, str(self._root), mode, str(self._program)]
+            done = subprocess.run([*host, *arguments], env=environment, capture_output=True, text=True, check=False)
+        return "" if done.returncode == 0 else done.stderr
+
+
+class _Deployment:
+    """One run: what becomes of each resource, done through the plugins unless it is a preview."""
+
+    def __init__(self, state: dict[str, Held], plugins: Plugins, changes: Changes, *, preview: bool) -> None:
+        self._state = state
+        self._plugins = plugins
+        self._preview = preview
+        self.changes = changes
+        self.registered: dict[str, None] = {}
+        self.condemned: dict[str, str] = {}
+
+    def register(self, urn: str, new: Held) -> Held:
+        """Bring one resource to what the program says of it, and return it as it is now."""
+        held = self._state.get(urn)
+        self.registered[urn] = None
+        plugin = self._plugins.of(new.type) if new.custom else None
+        if plugin is not None:
+            new.inputs = plugin.check(urn, {} if held is None else held.inputs, new.inputs)
+        if held is None:
+            self._create(urn, new, plugin)
+        else:
+            self._compare(urn, held, new, plugin)
+        self._state[urn] = new
+        return new
+
+    def _compare(self, urn: str, held: Held, new: Held, plugin: Plugin | None) -> None:
+        if plugin is None:
+            changed, replaces = held.inputs != new.inputs, False
+        else:
+            changed, replaces = plugin.diff(urn, held.id, held.inputs, held.outputs, new.inputs)
+        if replaces:
+            self._condemn(urn)
+            self._create(urn, new, plugin)
+            return
+        (self.changes.updated if changed else self.changes.same).add(new.name)
+        new.id, new.outputs = held.id, held.outputs
+        if changed and plugin is not None:
+            new.outputs = plugin.update(urn, held.id, held.inputs, held.outputs, new.inputs, preview=self._preview)
+
+    def _create(self, urn: str, new: Held, plugin: Plugin | None) -> None:
+        (self.changes.replaced if urn in self.condemned else self.changes.created).add(new.name)
+        if plugin is not None:
+            new.id, new.outputs = plugin.create(urn, new.inputs, preview=self._preview)
+
+    def _condemn(self, root: str) -> None:
+        """Delete a resource and, before it, what would have to be replaced if what it gives were another."""
+        replaced = [root]
+        for urn, held in self._state.items():  # what is needed comes first, so one pass finds them all
+            if urn in self.registered or not held.custom:
+                continue
+            touched = {key: UNKNOWN for key, needed in held.depends.items() if set(needed) & set(replaced)}
+            if touched:
+                guess = {**held.inputs, **touched}
+                _, replaces = self._plugins.of(held.type).diff(urn, held.id, held.inputs, held.outputs, guess)
+                replaced += [urn] if replaces else []
+        protected = [self._state[urn].name for urn in replaced if self._state[urn].protect]
+        if protected:
+            raise ValueError(f"protected, so they can't be replaced: {', '.join(sorted(protected))}")
+        for urn in reversed(replaced):
+            self.condemned[urn] = self._state[urn].name
+            self._remove(urn)
+
+    def finish(self) -> None:
+        """Delete what the program has no more; where any of it is protected, nothing."""
+        self.changes.deleted |= {name for urn, name in self.condemned.items() if urn not in self.registered}
+        self.delete([urn for urn in self._state if urn not in self.registered])
+
+    def delete(self, urns: list[str]) -> None:
+        """Delete resources, those that others need after these; where any is protected, nothing."""
+        protected = [self._state[urn].name for urn in urns if self._state[urn].protect]
+        if protected:
+            self.changes.failed = f"protected: {', '.join(sorted(protected))}"
+            return
         left = dict.fromkeys(urns)
         while left:
-            free = [urn for urn in left if not any(urn in self.state[other].needs for other in left)]
-            for urn in free:
-                held = self.state[urn]
+            for urn in [urn for urn in left if not any(urn in self._state[other].needs for other in left)]:
                 del left[urn]
-                changes.deleted.add(held.name)
-                if not preview:
-                    if held.custom:
-                        self._provider.delete(held.type, held.outputs)
-                    del self.state[urn]
+                self.changes.deleted.add(self._state[urn].name)
+                self._remove(urn)
+
+    def _remove(self, urn: str) -> None:
+        held = self._state[urn]
+        if held.custom and not self._preview:
+            self._plugins.of(held.type).delete(urn, held.id, held.inputs, held.outputs)
+        del self._state[urn]
+
+    def invoke(self, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        return self._plugins.of(token).invoke(token, arguments, preview=self._preview)
 
 
-class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineServicer):  # type: ignore[misc]
-    def __init__(self, state: dict[str, Held], provider: Provider, stack: str, changes: Changes, preview: bool) -> None:
-        self._state = state
-        self._provider = provider
+class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineServicer):
+    """The engine's half of the protocol with a program."""
+
+    def __init__(self, deployment: _Deployment, stack: str) -> None:
+        self._deployment = deployment
         self._stack = stack
-        self._changes = changes
-        self._preview = preview
         self._lock = threading.Lock()
-        self.registered: set[str] = set()
-        self.log: list[str] = []
 
     def SupportsFeature(self, request: Any, context: Any) -> Any:
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in ("secrets", "resourceReferences"))
@@ -144,42 +226,34 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         )
 
     def RegisterResource(self, request: Any, context: Any) -> Any:
-        urn = self._urn(request)
-        inputs = json_format.MessageToDict(request.object)
-        with self._lock:
-            self.registered.add(urn)
-            outputs = self._decide(urn, request, inputs)
-        properties = json_format.ParseDict({**inputs, **outputs}, struct_pb2.Struct())
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=outputs.get("id", ""), object=properties)
-
-    def _decide(self, urn: str, request: Any, inputs: dict[str, Any]) -> dict[str, Any]:
-        held = self._state.get(urn)
-        if held is not None and held.inputs == inputs:
-            self._changes.same.add(request.name)
-            held.protect = request.protect
-            return held.outputs
-        (self._changes.created if held is None else self._changes.updated).add(request.name)
-        if self._preview:
-            return {} if held is None else held.outputs
-        outputs: dict[str, Any] = {}
-        if request.custom:
-            make = self._provider.create if held is None else self._provider.update
-            outputs = {**make(request.type, request.name, inputs)}
+        urn, inputs = self._urn(request), json_format.MessageToDict(request.object)
+        depends = {key: list(those.urns) for key, those in request.propertyDependencies.items()}
         # A child needs its parent, so a parent is deleted after all that it holds.
         needs = (*request.dependencies, request.parent)
-        self._state[urn] = Held(request.type, request.name, request.custom, inputs, outputs, request.protect, needs)
-        return outputs
+        new = Held(request.type, request.name, request.custom, inputs, "", {}, request.protect, depends, needs)
+        with self._lock:
+            try:
+                made = self._deployment.register(urn, new)
+            except (grpc.RpcError, ValueError) as error:
+                context.abort(grpc.StatusCode.UNKNOWN, error.details() if isinstance(error, grpc.Call) else str(error))
+        properties = json_format.ParseDict({**made.inputs, **made.outputs}, struct_pb2.Struct())
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=made.id, object=properties)
 
     def RegisterResourceOutputs(self, request: Any, context: Any) -> Any:
         if request.urn.split("::")[2] == STACK_TYPE:
-            self._changes.outputs = json_format.MessageToDict(request.outputs)
+            self._deployment.changes.outputs = json_format.MessageToDict(request.outputs)
         return empty_pb2.Empty()
+
+    def Invoke(self, request: Any, context: Any) -> Any:
+        with self._lock:
+            found = self._deployment.invoke(request.tok, json_format.MessageToDict(request.args))
+        properties = json_format.ParseDict(found, struct_pb2.Struct())
+        return resource_pb2.ResourceInvokeResponse(**_returned(properties))
 
     def SignalAndWaitForShutdown(self, request: Any, context: Any) -> Any:
         return empty_pb2.Empty()
 
     def Log(self, request: Any, context: Any) -> Any:
-        self.log.append(request.message)
         return empty_pb2.Empty()
 
     def SetRootResource(self, request: Any, context: Any) -> Any:
@@ -189,6 +263,16 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         parents = request.parent.split("::")[2] + "$" if request.parent else ""
         parents = "" if parents == f"{STACK_TYPE}$" else parents.removeprefix(f"{STACK_TYPE}$")
         return f"urn:pulumi:{self._stack}::{PROJECT}::{parents}{request.type}::{request.name}"
+
+
+def _texts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Write configuration as the CLI hands it over: what is structured as JSON."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+
+
+def _returned(properties: Any) -> dict[str, Any]:
+    """Name a field whose name is a word of Python's."""
+    return {"return": properties}
 
 
 @contextmanager

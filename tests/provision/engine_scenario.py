@@ -1,0 +1,301 @@
+"""The life of a stack on each cloud, whoever drives it: the double of the engine, or Pulumi's own CLI.
+
+`play` runs stacks/__main__.py again and again over a topology that changes, and holds every run to what
+`polybus.plan.diff` foretells of it and to what the cloud's own client lists on the local server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polybus
+from polybus.binding import Binding
+from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.pubsub.server import PubsubServer
+from polybus.localcloud.server import running_in_thread
+from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.plan import aws, azure, gcp
+from polybus.plan.aws import AwsSettings
+from polybus.plan.azure_namespace import AzureSettings, Principal
+from polybus.plan.diff import diff, lossy
+from polybus.plan.gcp import GcpSettings
+from polybus.plan.values import Resource
+from polybus.topology.file import loads
+
+from . import flow, runner
+from .engine import Changes
+
+__all__ = ["STACK", "Driver", "Place", "declare", "play", "running"]
+
+STACK = "dev"
+BUS = "shop"
+BASE = """
+[bus]
+name = "shop"
+[topics.orders]
+ordered = true
+[subscriptions.billing]
+topic = "orders"
+filter = 'region == "eu"'
+[services.checkout]
+publishes = ["orders", "jobs"]
+[services.billing]
+consumes = ["billing"]
+[services.worker]
+consumes = ["jobs"]
+[queues.jobs]
+"""
+AUDIT = '[subscriptions.audit]\ntopic = "orders"\n'
+SHORTER = 'lease = "30s"\n'
+ORDERED = "ordered = true\n"
+
+
+class Driver(Protocol):
+    """What drives a stack of the project; each call returns what it did, or what went wrong."""
+
+    def preview(self, config: Mapping[str, Any]) -> Changes: ...
+
+    def up(self, config: Mapping[str, Any]) -> Changes: ...
+
+    def destroy(self) -> Changes: ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """One cloud's local server, and how a stack is configured for it."""
+
+    cloud: str
+    config: Mapping[str, Any]
+    resources: Callable[[str], tuple[Resource, ...]]
+    """Plans a topology's text with the same settings."""
+    everything: Callable[[], set[str]]
+    """Lists all that is on the server, through the cloud's own client."""
+    environment: Mapping[str, str]
+
+
+def declare(folder: Path, topology: str) -> None:
+    """Write the topology of the project in `folder`."""
+    (folder / "polybus.toml").write_text(topology)
+
+
+def play(driver: Driver, place: Place, folder: Path) -> None:
+    """Take a stack from its first preview to its end."""
+    config, protected = place.config, {**place.config, "polybus:protect": "true"}
+
+    declare(folder, BASE)
+    previewed = driver.preview(config)
+    assert previewed.failed == ""
+    assert place.everything() == set(), "a preview makes nothing"
+
+    first = driver.up(config)
+    assert first.failed == ""
+    assert _counted(first, place, BASE) == _foretold(place, "", BASE)
+    assert previewed.created == first.created, "what was previewed is what is done"
+    made = place.everything()
+    assert made, "and it is on the server"
+    asyncio.run(_carry(place, first.outputs))
+
+    again = driver.up(config)
+    assert again.none, f"a second update changes nothing: {again}"
+    assert again.same == first.created
+    assert again.outputs == first.outputs
+    assert place.everything() == made
+
+    changed = _step(driver.up, protected, place, folder, BASE, BASE + SHORTER)
+    assert changed.updated, "a lease is changed in place"
+    assert not changed.created | changed.replaced | changed.deleted
+    assert place.everything() == made
+
+    refused = driver.destroy()
+    assert "protected" in refused.failed
+    assert refused.deleted == set()
+    assert place.everything() == made, "nothing of it is deleted"
+
+    added = _step(driver.up, config, place, folder, BASE + SHORTER, BASE + SHORTER + AUDIT)
+    assert not added.updated | added.replaced | added.deleted, "nothing else is touched"
+    assert {_resource(name, place, BASE + AUDIT).entry for name in added.created} == {"$.subscriptions.audit"}
+    assert set(_binding(place, added.outputs).subscriptions) == {"billing", "audit"}
+    assert place.everything() > made
+
+    removed = _step(driver.up, config, place, folder, BASE + SHORTER + AUDIT, BASE + SHORTER)
+    assert removed.deleted == added.created
+    assert place.everything() == made
+
+    _replace(driver, place, folder, BASE + SHORTER, BASE + SHORTER + ORDERED)
+
+    ended = driver.destroy()
+    assert ended.failed == ""
+    assert ended.deleted == first.created
+    assert place.everything() == set(), "nothing is left"
+
+
+def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> None:
+    """Change what no cloud changes in place: what waits in the queue is lost with it, as was foretold."""
+    assert "what waits in it" in lossy(diff(place.resources(old), place.resources(new)))[0].loses
+    before = place.everything()
+    declare(folder, old)
+    asyncio.run(_leave(place, driver.up(place.config).outputs, "lost"))
+    previewed = _step(driver.preview, place.config, place, folder, old, new)
+    assert place.everything() == before, "a preview deletes nothing"
+    replaced = _step(driver.up, place.config, place, folder, old, new)
+    assert replaced.replaced == previewed.replaced
+    assert f"{BUS}-jobs-{'subscription' if place.cloud == 'gcp' else 'queue'}" in replaced.replaced
+    asyncio.run(_carry(place, replaced.outputs, key="c7"))
+
+
+def _step(
+    run: Callable[[Mapping[str, Any]], Changes],
+    config: Mapping[str, Any],
+    place: Place,
+    folder: Path,
+    old: str,
+    new: str,
+) -> Changes:
+    """Run once over a changed topology: what the plans' difference foretells happens, and nothing else."""
+    declare(folder, new)
+    changes = run(config)
+    assert changes.failed == ""
+    assert _counted(changes, place, old, new) == _foretold(place, old, new)
+    return changes
+
+
+def _foretold(place: Place, old: str, new: str) -> Counter[tuple[str, str, str]]:
+    changes = diff(place.resources(old) if old else (), place.resources(new))
+    return Counter((change.action.value, change.kind, f"$.{change.logical}") for change in changes)
+
+
+def _counted(changes: Changes, place: Place, *topologies: str) -> Counter[tuple[str, str, str]]:
+    """Give what a run did in the words of a plan's difference; the stack and the component are in no plan."""
+    actions = {
+        "create": changes.created - {BUS, f"polybus-{STACK}"},
+        "change": changes.updated,
+        "replace": changes.replaced,
+        "delete": changes.deleted,
+    }
+    found = [(action, _resource(name, place, *topologies)) for action, names in actions.items() for name in names]
+    return Counter((action, resource.kind, resource.entry) for action, resource in found)
+
+
+def _resource(name: str, place: Place, *topologies: str) -> Resource:
+    planned = [resource for topology in topologies for resource in place.resources(topology)]
+    return next(resource for resource in planned if f"{BUS}-{resource.name}" == name)
+
+
+def _binding(place: Place, outputs: Mapping[str, Any]) -> Binding:
+    return Binding.from_json(_exported(place, outputs))
+
+
+def _exported(place: Place, outputs: Mapping[str, Any]) -> str:
+    exported = runner.whole(outputs["polybus"])
+    if place.cloud == "aws":  # short polls: a drain waits for one that is under way
+        exported["settings"]["long_poll"] = 1
+    return json.dumps(exported)
+
+
+async def _carry(place: Place, outputs: Mapping[str, Any], key: str | None = None) -> None:
+    """Publish and consume through the exported binding."""
+    async with polybus.connect(_exported(place, outputs)) as bus:
+        order = await bus.publish("orders", "an order", attributes={"region": "eu"}, ordering_key="c7")
+        job = await bus.publish("jobs", "a job", ordering_key=key)
+        assert [delivery.id for delivery in await flow.take(bus, "billing", 1)] == [order]
+        assert [delivery.id for delivery in await flow.take(bus, "jobs", 1)] == [job]
+
+
+async def _leave(place: Place, outputs: Mapping[str, Any], body: str) -> None:
+    async with polybus.connect(_exported(place, outputs)) as bus:
+        await bus.publish("jobs", body)
+
+
+@contextmanager
+def running(cloud: str) -> Iterator[Place]:
+    """Start a cloud's local server."""
+    with {"aws": _aws, "azure": _azure, "gcp": _gcp}[cloud]() as place:
+        yield place
+
+
+@contextmanager
+def _aws() -> Iterator[Place]:
+    import boto3
+
+    roles = {"checkout": "shop-checkout", "worker": "shop-worker"}
+    settings = AwsSettings(stack=STACK, region="eu-west-1", roles=roles)
+    config = {"polybus:cloud": "aws", "aws:region": "eu-west-1", "polybus:roles": roles}
+    with running_in_thread(AwsServer(region="eu-west-1")) as server:
+        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="eu-west-1")
+        sns: Any = session.client("sns", endpoint_url=server.url)
+        sqs: Any = session.client("sqs", endpoint_url=server.url)
+
+        def everything() -> set[str]:
+            topics = (topic["TopicArn"] for topic in sns.list_topics()["Topics"])
+            subscribed = (one["SubscriptionArn"] for one in sns.list_subscriptions()["Subscriptions"])
+            return {*sqs.list_queues().get("QueueUrls", []), *topics, *subscribed}
+
+        try:
+            yield Place("aws", config, _planner(aws.plan, settings), everything, server.env())
+        finally:
+            sns.close()
+            sqs.close()
+
+
+@contextmanager
+def _azure() -> Iterator[Place]:
+    from azure.core.pipeline.transport import RequestsTransport
+    from azure.servicebus.management import ServiceBusAdministrationClient
+
+    principals = {"checkout": "00000000-0000-0000-0000-000000000001", "worker": "00000000-0000-0000-0000-000000000002"}
+    known = {service: Principal(identity) for service, identity in principals.items()}
+    settings = AzureSettings(stack=STACK, location="westeurope", principals=known)
+    config = {"polybus:cloud": "azure", "azure-native:location": "westeurope", "polybus:principals": principals}
+    with running_in_thread(ServiceBusServer()) as server:
+        transport = RequestsTransport(connection_verify=str(server.certificate))
+        text = server.connection_string()
+        with ServiceBusAdministrationClient.from_connection_string(text, transport=transport) as client:
+
+            def everything() -> set[str]:
+                topics = [topic.name for topic in client.list_topics()]
+                below = (f"{topic}/{one.name}" for topic in topics for one in client.list_subscriptions(topic))
+                return {*topics, *below, *(queue.name for queue in client.list_queues())}
+
+            yield Place("azure", config, _planner(azure.plan, settings), everything, server.env())
+
+
+@contextmanager
+def _gcp() -> Iterator[Place]:
+    import grpc
+    from google.pubsub_v1 import PublisherClient, SubscriberClient
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    members = {
+        service: f"serviceAccount:{service}@shop-dev.iam.gserviceaccount.com" for service in ("checkout", "worker")
+    }
+    settings = GcpSettings(stack=STACK, project="shop-dev", members=members)
+    config = {"polybus:cloud": "gcp", "gcp:project": "shop-dev", "polybus:members": members}
+    with (
+        running_in_thread(PubsubServer(project="shop-dev")) as server,
+        grpc.insecure_channel(f"{server.host}:{server.port}") as channel,
+    ):
+        publisher = PublisherClient(transport=PublisherGrpcTransport(channel=channel))
+        subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+
+        def everything() -> set[str]:
+            inside = {"project": "projects/shop-dev"}
+            topics = [topic.name for topic in publisher.list_topics(request=inside)]
+            return {*topics, *(one.name for one in subscriber.list_subscriptions(request=inside))}
+
+        yield Place("gcp", config, _planner(gcp.plan, settings), everything, server.env())
+
+
+def _planner(plan: Callable[..., Any], settings: object) -> Callable[[str], tuple[Resource, ...]]:
+    def resources(topology: str) -> tuple[Resource, ...]:
+        planned: Iterable[Resource] = plan(loads(topology, source="polybus.toml"), settings).resources
+        return tuple(planned)
+
+    return resources

@@ -211,6 +211,47 @@ def test_an_argument_that_the_provider_does_not_know_is_refused_with_its_place()
     assert "my.toml: at $.queues.jobs.aws.delay: aws:sqs/queue:Queue has no such argument" in words
 
 
+@pytest.mark.parametrize(
+    ("cloud", "type_", "given", "words"),
+    [
+        (
+            "gcp",
+            "gcp:pubsub/subscription:Subscription",
+            {"push_config": {"push_endpoint": "https://x", "oidc_token": {"audiense": "x"}}},
+            "push_config.oidc_token.audiense: {type} has no such argument; did you mean audience?",
+        ),
+        (
+            "gcp",
+            "gcp:pubsub/subscription:Subscription",
+            {"message_transforms": [{"disabled": True}, {"disable": True}]},
+            "message_transforms[1].disable: {type} has no such argument; did you mean disabled?",
+        ),
+        (
+            "azure",
+            "azure-native:servicebus:Namespace",
+            {"sku": {"name": "Premium", "size": 1}},
+            "sku.size: {type} has no such argument; did you mean tier?",
+        ),
+        ("aws", "aws:sqs/queue:Queue", {"tags": {"any": "tag"}, "dly": 1}, "dly: {type} has no such argument"),
+        # One of several forms, whose keys Pulumi hands on as they stand.
+        (
+            "azure",
+            "azure-native:monitor:MetricAlert",
+            {"criteria": {"odataType": "x", "allOf": []}, "scope": []},
+            "scope: {type} has no such argument; did you mean scopes?",
+        ),
+    ],
+)
+def test_names_inside_an_argument_are_held_to_the_provider_s(
+    cloud: str, type_: str, given: dict[str, Any], words: str
+) -> None:
+    """The SDK that is installed has the last word, whatever the table of names says of another version."""
+    resource = Resource(type_, "x", given, "queue", "$.queues.x")
+    with pytest.raises(ConfigError) as raised:
+        cloud_named(cloud).sdk.check([resource], "my.toml", cloud)
+    assert str(raised.value) == f"my.toml: at $.queues.x.{cloud}.{words.format(type=type_)}"
+
+
 def test_what_the_cloud_can_not_do_is_refused_with_its_place() -> None:
     text = '[bus]\nname = "b"\n[queues.jobs]\nmax_delay = "5m"\n'
     words = refusal(program(topology=loads(text, source="my.toml"), cloud="gcp"), UnsupportedFeature)

@@ -1,4 +1,4 @@
-"""Pass-through tables, `[topics.orders.aws]` and the like, held to the names that the provider's SDK has.
+"""Pass-through tables, `[topics.orders.aws]` and the like, held to the names that the provider's SDK has, at any depth.
 
 The names are data, since what plans imports no SDK. They are of one version of each SDK; when a stack is deployed, the
 SDK that is installed there has the last word, before the first resource.
@@ -6,7 +6,8 @@ SDK that is installed there has the last word, before the first resource.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from polybus.plan.arguments import ARGUMENTS, VERSIONS
 from polybus.plan.findings import Report
@@ -17,6 +18,16 @@ from polybus.topology.table import nearest
 __all__ = ["rule", "type_of"]
 
 _Entry: TypeAlias = Topic | Subscription | Queue
+
+# What the plan sets by a resource of its own: beside it, an argument would be set and unset at every second update.
+_ATTACHED: Mapping[str, Mapping[str, str]] = {
+    "aws:sns/topic:Topic": {"policy": "aws:sns/topicPolicy:TopicPolicy"},
+    "aws:sqs/queue:Queue": {
+        "policy": "aws:sqs/queuePolicy:QueuePolicy",
+        "redrive_policy": "aws:sqs/redrivePolicy:RedrivePolicy",
+        "redrive_allow_policy": "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy",
+    },
+}
 
 
 def rule(report: Report, topology: Topology, cloud: str) -> None:
@@ -29,8 +40,10 @@ def rule(report: Report, topology: Topology, cloud: str) -> None:
             limit = "what exists already is adopted as it is, so no arguments are passed on"
             report.error(path, ", ".join(given), limit, instead="these on the resource itself, where it is declared")
         elif type_ is not None:
-            for name in given:
-                _argument(report, f"{path}.{name}", name, type_)
+            for name in given.keys() & _ATTACHED.get(type_, {}).keys():
+                limit = f"the plan sets it by a resource of its own, {_ATTACHED[type_][name]}"
+                report.error(f"{path}.{name}", name, limit, instead="a policy of your own on the caller's side")
+            _arguments(report, path, given, type_, "")
 
 
 def type_of(entry: _Entry, cloud: str) -> str | None:
@@ -58,9 +71,20 @@ def type_of(entry: _Entry, cloud: str) -> str | None:
     return types[type(entry)][cloud]
 
 
-def _argument(report: Report, path: str, name: str, type_: str) -> None:
-    known = ARGUMENTS[type_]
-    if name not in known:
-        sdk = f"pulumi_{type_.partition(':')[0].replace('-', '_')}"
-        limit = f"{type_} has no such argument in {sdk} {VERSIONS[sdk]}"
-        report.error(path, name, limit, instead=nearest(name, known) or ", ".join(sorted(known)))
+def _arguments(report: Report, path: str, given: Mapping[str, Any], type_: str, within: str) -> None:
+    """Look at every name of a table; `within` is the dotted argument whose value the table is, "" for the whole."""
+    known = [name[len(within) :] for name in ARGUMENTS[type_] if name.startswith(within)]
+    direct = [name for name in known if "." not in name]
+    if not direct:
+        return  # a table of data, such as tags
+    for name, value in given.items():
+        if name not in direct:
+            sdk = f"pulumi_{type_.partition(':')[0].replace('-', '_')}"
+            limit = f"{type_} has no such argument in {sdk} {VERSIONS[sdk]}"
+            report.error(f"{path}.{name}", name, limit, instead=nearest(name, direct) or ", ".join(sorted(direct)))
+            continue
+        several = isinstance(value, (list, tuple))
+        for at, item in enumerate(value if several else (value,)):
+            if isinstance(item, Mapping):
+                place = f"{path}.{name}[{at}]" if several else f"{path}.{name}"
+                _arguments(report, place, item, type_, f"{within}{name}.")

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ __all__ = ["Sdk"]
 # The SDKs load their modules at the first look into them, and another thread would see one half loaded meanwhile.
 _LOADING = threading.Lock()
 
+# How annotations name the class of an argument that has arguments of its own.
+_ARGUMENTS = re.compile(r"ForwardRef\('(\w+Args)'\)")
 _OURS = frozenset({"self", "__self__", "resource_name", "opts"})
 
 
@@ -42,22 +44,46 @@ class Sdk:
         return self._member(type_, re.sub(r"(?<!^)([A-Z])", r"_\1", type_.rpartition(":")[2]).lower() + "_output")
 
     def check(self, resources: Iterable[Resource], source: str, cloud: str) -> None:
-        """Raise ConfigError for every argument that the provider doesn't know; `source` names the topology's file."""
+        """Raise ConfigError for every argument, at any depth, that the provider doesn't know.
+
+        `source` names the topology's file. A mapping whose keys are data, such as tags, is taken as it is.
+        """
         problems: list[str] = []
         for resource in resources:
-            known = self._arguments(resource)
-            for name in resource.properties:
-                if name not in known:
-                    near = nearest(name, known)
-                    hint = f"; did you mean {near}?" if near else ""
-                    where = f"{source}: at {resource.entry}.{cloud}.{name}"
-                    problems.append(f"{where}: {resource.type} has no such argument{hint}")
+            lookup = resource.kind == "lookup"
+            made = self.lookup(resource.type) if lookup else self.resource(resource.type)._internal_init
+            for path, near in self._unknown(resource.type, _parameters(made), resource.properties, ""):
+                hint = f"; did you mean {near}?" if near else ""
+                where = f"{source}: at {resource.entry}.{cloud}{path}"
+                problems.append(f"{where}: {resource.type} has no such argument{hint}")
         if problems:
             raise ConfigError("\n".join(problems))
 
-    def _arguments(self, resource: Resource) -> frozenset[str]:
-        made = self.lookup(resource.type) if resource.kind == "lookup" else self.resource(resource.type)._internal_init
-        return frozenset(inspect.signature(made).parameters) - _OURS
+    def _unknown(
+        self, type_: str, known: Mapping[str, str], given: Mapping[str, Any], path: str
+    ) -> Iterator[tuple[str, str | None]]:
+        """Find the paths of arguments that aren't known, each with the nearest name that is."""
+        for name, value in given.items():
+            if name not in known:
+                yield f"{path}.{name}", nearest(name, known)
+                continue
+            inside = self._inside(type_, known[name])
+            several = isinstance(value, (list, tuple))
+            for at, item in enumerate(value if several else (value,)):
+                if inside and isinstance(item, Mapping):
+                    yield from self._unknown(
+                        type_, inside, item, f"{path}.{name}[{at}]" if several else f"{path}.{name}"
+                    )
+
+    def _inside(self, type_: str, annotation: str) -> dict[str, str]:
+        """Give what an argument is made of, by its annotation; nothing for plain values and for mappings of data.
+
+        Nor for one of several forms: the SDK can't tell which a table is, and hands its keys on as they stand.
+        """
+        forms = dict.fromkeys(_ARGUMENTS.findall(annotation))
+        if "Mapping[" in annotation or len(forms) != 1:
+            return {}
+        return _parameters(self._member(type_, next(iter(forms))).__init__)
 
     def _member(self, type_: str, member: str) -> Any:
         name = type_.split(":")[1].split("/", maxsplit=1)[0]
@@ -67,3 +93,9 @@ class Sdk:
             except ModuleNotFoundError as error:
                 raise MissingExtra(self.package.replace("_", "-"), self.extra) from error
             return getattr(importlib.import_module(f"{self.package}.{self.modules.get(name, name)}"), member)
+
+
+def _parameters(made: Any) -> dict[str, str]:
+    """Give what a function of the SDK takes, by name, with each annotation as text."""
+    found = inspect.signature(made).parameters
+    return {name: str(parameter.annotation) for name, parameter in found.items() if name not in _OURS}

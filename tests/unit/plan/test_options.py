@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import os
+import re
+import sys
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,19 @@ def refused(text: str, cloud: str) -> list[Finding]:
 
 
 def names_of(type_: str) -> list[str]:
-    return sorted(set(inspect.signature(class_of(type_)._internal_init).parameters) - OURS)
+    """Give every argument, those inside of another behind it and a dot."""
+    return sorted(_dotted(type_, class_of(type_)._internal_init, ""))
+
+
+def _dotted(type_: str, made: Any, within: str) -> Iterator[str]:
+    for name, parameter in inspect.signature(made).parameters.items():
+        if name not in OURS:
+            yield f"{within}{name}"
+            annotation = str(parameter.annotation)
+            forms = sorted(set(re.findall(r"ForwardRef\('(\w+Args)'\)", annotation)))
+            if len(forms) == 1 and "Mapping[" not in annotation:
+                beside = sys.modules[class_of(type_).__module__.rpartition(".")[0]]
+                yield from _dotted(type_, getattr(beside, forms[0]).__init__, f"{within}{name}.")
 
 
 def table() -> str:
@@ -126,6 +140,20 @@ def test_the_table_has_the_names_of_the_sdks() -> None:
             "instead: deletion_policy, ingestion_data_source_settings, ",
         ),
         (
+            "gcp",
+            "[queues.jobs.gcp]\ndead_letter_policy = { max_delivery_attempt = 7 }",
+            "$.queues.jobs.gcp.dead_letter_policy.max_delivery_attempt",
+            "instead: max_delivery_attempts",
+        ),
+        (
+            "gcp",
+            "[queues.jobs.gcp]\nmessage_transforms = [{ javascript_udf = { functionName = 'f' } }]",
+            "$.queues.jobs.gcp.message_transforms[0].javascript_udf.functionName",
+            "instead: function_name",
+        ),
+        ("aws", "[queues.jobs.aws]\npolicy = '{}'", "$.queues.jobs.aws.policy", "aws:sqs/queuePolicy:QueuePolicy"),
+        ("aws", "[topics.orders.aws]\npolicy = '{}'", "$.topics.orders.aws.policy", "a resource of its own"),
+        (
             "aws",
             '[topics.old]\nexisting = "arn:aws:sns:r:1:old"\naws = { signature_version = 2 }',
             "$.topics.old.aws",
@@ -141,6 +169,8 @@ def test_an_argument_that_goes_nowhere_is_refused_with_its_place(cloud: str, tab
 
 def test_arguments_that_the_sdk_has_are_passed_on() -> None:
     text = f"{SHOP}[topics.orders.aws]\nsignature_version = 2\n[topics.orders.gcp]\nkms_key_name = 'k'\n"
+    text += "[topics.orders.gcp.labels]\nanything = 'goes'\n"
+    text += "[topics.orders.gcp.message_storage_policy]\nallowed_persistence_regions = ['europe-west1']\n"
     assert refused(text, "aws") == refused(text, "gcp") == refused(text, "azure") == []
 
 

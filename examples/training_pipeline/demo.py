@@ -17,6 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -28,7 +29,7 @@ from messages import Outcome
 from processes import HERE, POLYBUS, Child, run
 from progress import Progress
 
-WORK = HERE / ".demo"
+WORK = HERE / ".demo"  # with a folder for each backend: runs on different ones don't meet
 SERVICES = ("trainer", "registry", "alerts")
 PATIENCE = 120.0  # seconds for anything that is waited for: each takes a few, and a slow machine is no failure
 
@@ -133,9 +134,11 @@ async def play(demo: Demo, bus: polybus.Bus) -> None:
 
 
 @contextlib.asynccontextmanager
-async def cloud(name: str, environment: dict[str, str], progress: Callable[[str], None]) -> AsyncIterator[None]:
+async def cloud(
+    name: str, folder: Path, environment: dict[str, str], progress: Callable[[str], None]
+) -> AsyncIterator[None]:
     """Run a local cloud while the block runs, and add to `environment` what points services at it."""
-    binding, variables = WORK / "polybus.binding.json", WORK / "cloud.env"
+    binding, variables = folder / "polybus.binding.json", folder / "cloud.env"
     ready = asyncio.Event()
 
     def note(line: str) -> None:
@@ -164,17 +167,20 @@ async def cloud(name: str, environment: dict[str, str], progress: Callable[[str]
 
 async def main(name: str | None, console: Console) -> None:
     """Set up a clean place, run the services in it and show what came of it."""
-    shutil.rmtree(WORK, ignore_errors=True)
-    WORK.mkdir()
-    shutil.copy(HERE / "polybus.toml", WORK)  # the embedded store is made beside it
-    environment = {**os.environ, "TRAINING_STORE": str(WORK / "store"), "POLYBUS_BINDING": str(WORK / "polybus.toml")}
+    folder = WORK / (name or "embedded")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    topology = shutil.copy(HERE / "polybus.toml", folder)  # the embedded store is made beside it
+    environment = {**os.environ, "TRAINING_STORE": str(folder / "store"), "POLYBUS_BINDING": str(topology)}
     demo = Demo(console, environment)
     started = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(demo.progress)
         if name is not None:
             demo.progress.step(f"Starting a local {name}")
-            await stack.enter_async_context(cloud(name, environment, lambda line: demo.progress.line(name, line)))
+            await stack.enter_async_context(
+                cloud(name, folder, environment, lambda line: demo.progress.line(name, line))
+            )
         os.environ.update(environment)
         bus = await stack.enter_async_context(polybus.connect(service="operator"))
         watching = asyncio.create_task(demo.watch(bus))
@@ -187,7 +193,7 @@ async def main(name: str | None, console: Console) -> None:
             await asyncio.gather(watching, return_exceptions=True)
         table = await closing.table(bus, demo.outcomes)
     console.print(table)
-    console.print(f"Done in {time.monotonic() - started:.0f} s. What is left is in {WORK}.", markup=False)
+    console.print(f"Done in {time.monotonic() - started:.0f} s. What is left is in {folder}.", markup=False)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,11 @@ def _aws(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     service = type_.split(":")[1].split("/", maxsplit=1)[0]
     physical = inputs.get("name", name)
     arn = f"arn:aws:{service}:eu-west-1:{ACCOUNT}:{physical}"
+    if type_ == "aws:sns/topic:Topic":
+        return {"id": arn, "arn": arn, "name": physical, "owner": ACCOUNT}
     if type_ == "aws:sqs/queue:Queue":
         url = f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/{physical}"
-        return {"id": url, "url": url, "arn": arn, "name": physical}
+        return {"id": url, "url": url, "arn": arn, "name": physical, "region": "eu-west-1"}
     return {"id": arn, "arn": arn, "name": physical}
 
 

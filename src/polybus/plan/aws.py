@@ -8,6 +8,7 @@ takes letters from it alone. Everything is encrypted at rest, and refused withou
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
-from polybus.plan import aws_policy_size, aws_push, aws_watch, check
-from polybus.plan.aws_rights import Arns, policies
+from polybus.errors import ConfigError
+from polybus.plan import aws_place, aws_policy_size, aws_push, aws_watch, check
+from polybus.plan.aws_rights import Arns, insecure, key_policy, policies
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_aws import compile_filter
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
@@ -35,12 +37,13 @@ class AwsSettings:
 
     `kms_key` is the ARN of a customer-managed key; without it SNS uses its managed key and SQS its own. `roles` names
     the IAM role of each service that has one (ARN or name), `functions` the Lambda functions behind the names that push
-    uses.
+    uses. `vpc_endpoints` are the ids of the VPC endpoints that messages have to come and go through.
     """
 
     stack: str = ""
     region: str | None = None
     kms_key: str | None = None
+    vpc_endpoints: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     roles: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
@@ -61,11 +64,14 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     chosen = settings or AwsSettings()
     check.refuse(topology, "aws", stack=chosen.stack)
     check_services(topology, chosen.roles, "aws roles")
+    aws_place.hold(topology, chosen.region, chosen.vpc_endpoints)
+    _hold_key(chosen.kms_key)
     planner = _Planner(topology, chosen)
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
     resources = [*planner.resources(), *planner.rights(documents)]
-    resources += aws_watch.resources(topology, planner.names, planner.tags, chosen.kms_key, planner.queue_name)
+    scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, chosen.region, planner.queue_name)
+    resources += aws_watch.resources(topology, scene)
     return AwsPlan(topology, chosen, tuple(resources), documents)
 
 
@@ -81,7 +87,7 @@ def binding_values(plan: AwsPlan) -> dict[str, Any]:
 
 
 def exports(plan: AwsPlan) -> dict[str, Any]:
-    """Give the ARNs, URLs and IAM policies that other infrastructure needs, with references in them."""
+    """Give the ARNs, URLs and policies that other infrastructure needs, with references in them."""
     topology, planner = plan.topology, _Planner(plan.topology, plan.settings)
 
     def source(item: Subscription | Queue) -> dict[str, Any]:
@@ -91,7 +97,9 @@ def exports(plan: AwsPlan) -> dict[str, Any]:
             return letters
         return {"arn": planner.arns.source(item.name), "url": planner.queue_url(item), **letters}
 
+    key = key_policy(topology, planner.arns, plan.settings.kms_key)
     return {
+        **({"keyPolicy": Json(key)} if key is not None else {}),
         "topics": {name: {"arn": planner.arns.topic(name)} for name in topology.topics},
         "subscriptions": {name: source(item) for name, item in topology.subscriptions.items()},
         "queues": {name: source(item) for name, item in topology.queues.items()},
@@ -137,12 +145,15 @@ class _Planner:
     def resources(self) -> Iterator[Resource]:
         for topic in self._topology.topics.values():
             yield from self._topic(topic)
+        pushes: list[Subscription] = []
         for item in consumed(self._topology):
             if isinstance(item, Subscription) and item.push is not None:
                 yield from self._letters(item)
-                yield from aws_push.resources(self._topology, item, self._settings.functions)
+                pushes.append(item)
             else:
                 yield from self._source(item)
+        for item in pushes:  # last, since queues that they forward to have to be there
+            yield from aws_push.resources(self._topology, item, self._settings.functions)
 
     def queue_name(self, item: Subscription | Queue, *, letters: bool = False) -> str:
         """Name the queue of an entry, or that of its dead letters."""
@@ -164,6 +175,10 @@ class _Planner:
     def _fifo(self, item: Subscription | Queue) -> bool:
         return self._topology.is_ordered(item.name)
 
+    def _signed(self, topic: Topic) -> bool:
+        pushes = (item.push for item in self._topology.subscriptions_of(topic.name))
+        return any(push is not None and push.https is not None for push in pushes)
+
     def _topic(self, topic: Topic) -> Iterator[Resource]:
         entry = f"$.topics.{topic.name}"
         if topic.existing is not None:
@@ -174,13 +189,16 @@ class _Planner:
             **(fifo if topic.ordered else {}),
             "kms_master_key_id": self._settings.kms_key or "alias/aws/sns",
             "maximum_message_size": topic.max_message_size or AWS.sns_default_bytes,
+            # SHA-256 in place of SHA-1, for who verifies what SNS sends over HTTPS.
+            **({"signature_version": 2} if self._signed(topic) else {}),
             "tags": self.tags,
             **topic.options.get("aws", {}),
         }
         name = f"{topic.name}-topic"
         yield Resource("aws:sns/topic:Topic", name, properties, "topic", entry)
-        statement = _insecure("sns:Publish", Ref(name, "arn"))
-        access = {"arn": Ref(name, "arn"), "policy": Json({"Version": "2012-10-17", "Statement": [statement]})}
+        outside = aws_place.elsewhere(aws_place.TOPIC_ACTIONS, Ref(name, "arn"), self._settings.vpc_endpoints)
+        statements = [insecure("sns:Publish", Ref(name, "arn")), *outside]
+        access = {"arn": Ref(name, "arn"), "policy": Json({"Version": "2012-10-17", "Statement": statements})}
         yield Resource("aws:sns/topicPolicy:TopicPolicy", f"{topic.name}-topic-access", access, "access", entry)
 
     def _source(self, item: Subscription | Queue) -> Iterator[Resource]:
@@ -212,12 +230,14 @@ class _Planner:
         if isinstance(item, Subscription):
             yield from self._subscribed(item, arn, url)
         elif not adopted:
-            yield _access(name, url, arn, [], entry)
+            sources = dict.fromkeys(source.topic for source in self._topology.forwards_to(item.name))
+            topics = [self.arns.topic(topic) for topic in sources]
+            yield self._access(name, url, arn, [aws_push.allow_topic(topics, arn)] if topics else [], entry)
 
     def _subscribed(self, item: Subscription, arn: str | Ref, url: str | Ref) -> Iterator[Resource]:
         entry, topic = path_of(item), self.arns.topic(item.topic)
-        allow = aws_push.allow_topic(topic, arn)
-        access = _access(f"{item.name}-queue", url, arn, [allow], entry)
+        allow = aws_push.allow_topic([topic], arn)
+        access = self._access(f"{item.name}-queue", url, arn, [allow], entry)
         yield access
         policy = compile_filter(item.filter)
         properties = {
@@ -237,8 +257,8 @@ class _Planner:
         yield Resource("aws:sqs/queue:Queue", name, properties, "dead letters", entry, keeps_messages=True)
         statements: list[dict[str, Any]] = []
         if isinstance(item, Subscription) and item.push is not None:
-            statements = [aws_push.allow_topic(self.arns.topic(item.topic), Ref(name, "arn"))]
-        yield _access(name, Ref(name, "url"), Ref(name, "arn"), statements, entry)
+            statements = [aws_push.allow_topic([self.arns.topic(item.topic)], Ref(name, "arn"))]
+        yield self._access(name, Ref(name, "url"), Ref(name, "arn"), statements, entry)
 
     def _queue(self, item: Subscription | Queue, *, letters: bool) -> dict[str, Any]:
         fifo = {
@@ -260,6 +280,14 @@ class _Planner:
             "tags": self.tags,
         }
 
+    def _access(
+        self, name: str, url: str | Ref, arn: str | Ref, statements: list[dict[str, Any]], entry: str
+    ) -> Resource:
+        outside = aws_place.elsewhere(aws_place.QUEUE_ACTIONS, arn, self._settings.vpc_endpoints)
+        document = {"Version": "2012-10-17", "Statement": [*statements, insecure("sqs:*", arn), *outside]}
+        properties = {"queue_url": url, "policy": Json(document)}
+        return Resource("aws:sqs/queuePolicy:QueuePolicy", f"{name}-access", properties, "access", entry)
+
     def rights(self, documents: Mapping[str, Mapping[str, Any]]) -> Iterator[Resource]:
         """Attach each service's policy to its role, where the stack config names one."""
         for service, role in self._settings.roles.items():
@@ -274,19 +302,7 @@ class _Planner:
             yield Resource(type_, f"{service}-role", attached, "rights", entry)
 
 
-def _insecure(action: str, arn: str | Ref) -> dict[str, Any]:
-    """Refuse what comes without TLS, whoever sends it; a Deny gives no rights, so it may name everyone."""
-    return {
-        "Sid": "RefuseInsecureTransport",
-        "Effect": "Deny",
-        "Principal": "*",
-        "Action": action,
-        "Resource": arn,
-        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
-    }
-
-
-def _access(name: str, url: str | Ref, arn: str | Ref, statements: list[dict[str, Any]], entry: str) -> Resource:
-    document = {"Version": "2012-10-17", "Statement": [*statements, _insecure("sqs:*", arn)]}
-    properties = {"queue_url": url, "policy": Json(document)}
-    return Resource("aws:sqs/queuePolicy:QueuePolicy", f"{name}-access", properties, "access", entry)
+def _hold_key(key: str | None) -> None:
+    """Refuse a key by its alias or id: rights on it can't be given so."""
+    if key is not None and not re.fullmatch(r"arn:[^:]+:kms:[^:]+:[^:]+:key/[^:]+", key):
+        raise ConfigError(f"aws kmsKey: found {key!r}; allowed: a key's ARN, arn:aws:kms:<region>:<account>:key/<id>")

@@ -13,11 +13,12 @@ from typing import Any
 from polybus.plan.values import Ref
 from polybus.topology.model import Service, Topology
 
-__all__ = ["Arns", "policies"]
+__all__ = ["Arns", "insecure", "key_policy", "policies"]
 
 _RECEIVE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage")
 _STATS = ("sqs:GetQueueAttributes",)
 _PURGE = ("sqs:PurgeQueue",)
+_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,48 @@ def policies(topology: Topology, arns: Arns, kms_key: str | None) -> dict[str, M
     return documents
 
 
+def key_policy(topology: Topology, arns: Arns, kms_key: str | None) -> Mapping[str, Any] | None:
+    """Give what the policy of a customer-managed key has to allow beside IAM; None without a key.
+
+    SNS encrypts for the queues that it sends to, and CloudWatch for the topic of alarms, each as its own principal
+    ("Key management" in the SNS and SQS guides). The key is not the stack's, so the statements are for who owns it.
+    """
+    if kms_key is None:
+        return None
+    topics = [arns.topic(name) for name in topology.topics if topology.subscriptions_of(name)]
+    statements: list[dict[str, Any]] = []
+    if topics:
+        condition: dict[str, Any] = {"ArnEquals": {"aws:SourceArn": topics}}
+        statements.append(_key_user("AllowTopics", "sns.amazonaws.com", kms_key, condition))
+    if topology.alarms is not None and topology.alarms.notify.email is not None:
+        condition = {"StringEquals": {"aws:SourceAccount": kms_key.split(":")[4]}}
+        statements.append(_key_user("AllowAlarms", "cloudwatch.amazonaws.com", kms_key, condition))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def insecure(action: str, arn: str | Ref) -> dict[str, Any]:
+    """Refuse what comes without TLS, whoever sends it; a Deny gives no rights, so it may name everyone."""
+    return {
+        "Sid": "RefuseInsecureTransport",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": action,
+        "Resource": arn,
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+
+
+def _key_user(sid: str, service: str, kms_key: str, condition: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Principal": {"Service": service},
+        "Action": list(_KEY),
+        "Resource": kms_key,
+        "Condition": condition,
+    }
+
+
 def _statements(topology: Topology, arns: Arns, service: Service) -> Iterator[dict[str, Any]]:
     topics = [arns.topic(name) for name in service.publishes if name in topology.topics]
     queues = [arns.source(name) for name in service.publishes if name in topology.queues]
@@ -62,6 +105,9 @@ def _statements(topology: Topology, arns: Arns, service: Service) -> Iterator[di
     letters = [arns.letters(name) for name in service.operates]
     yield from _allow("Watch", _STATS, sources)
     yield from _allow("ReturnDeadLetters", ("sqs:SendMessage",), sources)
+    # Who consumes there may empty it message by message; for anyone else a purge would be a right to lose what waits.
+    purged = [arns.source(name) for name in service.operates if name in service.consumes]
+    yield from _allow("Purge", _PURGE, purged)
     yield from _allow("OperateDeadLetters", tuple(sorted((*_RECEIVE, *_STATS, *_PURGE))), letters)
 
 
@@ -76,5 +122,4 @@ def _keys(service: Service, kms_key: str | None) -> Iterator[dict[str, Any]]:
         return
     sends = bool(service.publishes or service.consumes or service.operates)
     if sends:
-        actions = ["kms:Decrypt", "kms:GenerateDataKey"]
-        yield {"Sid": "UseKey", "Effect": "Allow", "Action": actions, "Resource": [kms_key]}
+        yield {"Sid": "UseKey", "Effect": "Allow", "Action": list(_KEY), "Resource": [kms_key]}

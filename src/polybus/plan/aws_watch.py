@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from polybus.plan.aws_rights import insecure
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
 from polybus.plan.values import Json, Ref, Resource
-from polybus.topology.model import Alarms, Subscription, Topology
+from polybus.topology.model import Alarms, Queue, Subscription, Topology
 
-__all__ = ["resources"]
+__all__ = ["Scene", "resources"]
 
 _PERIOD = 300  # seconds: SQS publishes its metrics every minute, and one late point must raise no alarm
 _ENTRY = "$.alarms"
 
 
-def resources(
-    topology: Topology, names: Names, tags: Mapping[str, str], kms_key: str | None, queue_name: Callable[..., str]
-) -> Iterator[Resource]:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the alarms of one stack are about: `region` of None means the one where the stack's queues are."""
+
+    names: Names
+    tags: Mapping[str, str]
+    kms_key: str | None
+    region: str | None
+    queue_name: Callable[..., str]
+
+
+def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
     """Plan what `[alarms]` asks for; nothing without it."""
+    names, tags, queue_name = scene.names, scene.tags, scene.queue_name
     alarms = topology.alarms
     if alarms is None:
         return
@@ -27,7 +39,7 @@ def resources(
     if alarms.notify.topic is not None:
         actions.append(alarms.notify.topic)
     if alarms.notify.email is not None:
-        yield from _mail(names, tags, alarms.notify.email, kms_key)
+        yield from _mail(names, tags, alarms.notify.email, scene.kms_key)
         actions.append(Ref("bus.alarms-topic", "arn"))
     common = {"alarm_actions": actions, "ok_actions": actions, "tags": dict(tags)}
     for item in consumed(topology):
@@ -38,7 +50,8 @@ def resources(
             yield _alarm(names, item.name, "backlog", _backlog(alarms, queue_name(item)), common)
     for name in {item.topic: None for item in topology.subscriptions.values() if item.push is not None}:
         yield _alarm(names, name, "pushes", _pushes(alarms, topology, name), common)
-    yield _dashboard(topology, names, queue_name)
+    if consumed(topology):
+        yield _dashboard(topology, scene)
 
 
 def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: str | None) -> Iterator[Resource]:
@@ -46,8 +59,21 @@ def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: str | None
 
     No entry's name begins with a hyphen or has a dot, so neither name can be an entry's.
     """
-    properties = {"name": names.of("-alarms"), "kms_master_key_id": kms_key, "tags": dict(tags)}
+    properties = {"name": names.of("", suffix="--alarms"), "kms_master_key_id": kms_key, "tags": dict(tags)}
     yield Resource("aws:sns/topic:Topic", "bus.alarms-topic", properties, "alarm", _ENTRY)
+    arn = Ref("bus.alarms-topic", "arn")
+    allow = {
+        "Sid": "AllowAlarms",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudwatch.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": arn,
+        # The account's own alarms; their ARNs can't be named, since each names this topic.
+        "Condition": {"StringEquals": {"aws:SourceAccount": Ref("bus.alarms-topic", "owner")}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [allow, insecure("sns:Publish", arn)]}
+    access = {"arn": arn, "policy": Json(policy)}
+    yield Resource("aws:sns/topicPolicy:TopicPolicy", "bus.alarms-access", access, "alarm", _ENTRY)
     subscription = {"topic": Ref("bus.alarms-topic", "arn"), "protocol": "email", "endpoint": email}
     type_ = "aws:sns/topicSubscription:TopicSubscription"
     yield Resource(type_, "bus.alarms-subscription", subscription, "alarm", _ENTRY)
@@ -92,31 +118,52 @@ def _backlog(alarms: Alarms, queue: str) -> dict[str, Any]:
     return _of_queue("ApproximateNumberOfMessagesVisible", queue, alarms.backlog, words)
 
 
-def _pushes(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
+def _topic_name(topology: Topology, topic: str) -> str | Ref:
     existing = topology.topics[topic].existing
+    return existing.rsplit(":", 1)[-1] if existing else Ref(f"{topic}-topic", "name")
+
+
+def _pushes(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
     return {
         "namespace": "AWS/SNS",
         "metric_name": "NumberOfNotificationsFailed",
-        "dimensions": {"TopicName": existing.rsplit(":", 1)[-1] if existing else Ref(f"{topic}-topic", "name")},
+        "dimensions": {"TopicName": _topic_name(topology, topic)},
         "statistic": "Sum",
         "threshold": alarms.failed_pushes,
         "alarm_description": f"SNS can't deliver what is published to {topic}: see the dead letters of its pushes",
     }
 
 
-def _dashboard(topology: Topology, names: Names, queue_name: Callable[..., str]) -> Resource:
-    """Plan one widget an entry: waiting messages, the age of the oldest, dead letters."""
+def _dashboard(topology: Topology, scene: Scene) -> Resource:
+    """Plan one widget an entry: waiting messages, the age of the oldest, dead letters, what SNS delivered and didn't.
+
+    CloudWatch refuses a widget that names no region.
+    """
+    region = scene.region or Ref(f"{consumed(topology)[0].name}-dead-letters", "region")
     widgets: list[dict[str, Any]] = []
     for at, item in enumerate(consumed(topology)):
-        letters = queue_name(item, letters=True)
-        waiting = "ApproximateNumberOfMessagesVisible"
-        metrics: list[list[Any]] = [["AWS/SQS", waiting, "QueueName", letters, {"label": "dead letters"}]]
-        if not (isinstance(item, Subscription) and item.push is not None):
-            queue, right = queue_name(item), {"label": "oldest, s", "yAxis": "right"}
-            metrics.insert(0, ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue, right])
-            metrics.insert(0, ["AWS/SQS", waiting, "QueueName", queue, {"label": "waiting"}])
-        shown = {"title": item.name, "metrics": metrics, "stat": "Maximum", "period": _PERIOD, "view": "timeSeries"}
+        shown = {"title": item.name, "metrics": _lines(topology, item, scene.queue_name), "region": region}
+        look = {"stat": "Maximum", "period": _PERIOD, "view": "timeSeries"}
         place = {"x": at % 3 * 8, "y": at // 3 * 6, "width": 8, "height": 6}
-        widgets.append({"type": "metric", **place, "properties": shown})
-    properties = {"dashboard_name": names.of("bus"), "dashboard_body": Json({"widgets": widgets})}
+        widgets.append({"type": "metric", **place, "properties": {**shown, **look}})
+    properties = {"dashboard_name": scene.names.of("bus"), "dashboard_body": Json({"widgets": widgets})}
     return Resource("aws:cloudwatch/dashboard:Dashboard", "dashboard", properties, "dashboard", _ENTRY)
+
+
+def _lines(topology: Topology, item: Subscription | Queue, queue_name: Callable[..., str]) -> list[list[Any]]:
+    letters, waiting = queue_name(item, letters=True), "ApproximateNumberOfMessagesVisible"
+    dead: list[Any] = ["AWS/SQS", waiting, "QueueName", letters, {"label": "dead letters"}]
+    if isinstance(item, Subscription) and item.push is not None:
+        topic = _topic_name(topology, item.topic)
+        counts = (("NumberOfNotificationsDelivered", "delivered"), ("NumberOfNotificationsFailed", "failed"))
+        of_topic = [
+            ["AWS/SNS", metric, "TopicName", topic, {"label": f"{label}, whole topic", "stat": "Sum"}]
+            for metric, label in counts
+        ]
+        return [*of_topic, dead]
+    queue, right = queue_name(item), {"label": "oldest, s", "yAxis": "right"}
+    return [
+        ["AWS/SQS", waiting, "QueueName", queue, {"label": "waiting"}],
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue, right],
+        dead,
+    ]

@@ -16,7 +16,7 @@ from polybus.binding import Binding
 from polybus.plan import azure_rights, azure_watch, check
 from polybus.plan.azure_namespace import AzurePlan, AzureSettings, Home, Principal, namespace_resources
 from polybus.plan.entities import Place, binding_of
-from polybus.plan.filters_azure import compile_filter
+from polybus.plan.filters_azure import REDRIVE, compile_filter
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import net_attempts, path_of
 from polybus.plan.settings import check_services
@@ -118,11 +118,11 @@ class _Planner:
         for topic in self._topology.topics.values():
             if topic.existing is None:
                 yield self._topic(topic)
-        for subscription in self._topology.subscriptions.values():
-            yield from self._subscription(subscription)
         for queue in self._topology.queues.values():
             if queue.existing is None:
                 yield self._queue(queue)
+        for subscription in self._topology.subscriptions.values():  # last: what they forward to has to be there
+            yield from self._subscription(subscription)
 
     def subscription_name(self, item: Subscription) -> str:
         """Name a subscription: inside its topic, so without the bus and the stack."""
@@ -148,12 +148,14 @@ class _Planner:
 
     def _subscription(self, item: Subscription) -> Iterator[Resource]:
         name, entry = f"{item.name}-subscription", path_of(item)
+        forward = item.push.forward if item.push is not None else None
         within = {"topic_name": self.home.topic(item.topic), **self.home.inside}
         properties = {
             "subscription_name": self.subscription_name(item),
             **within,
             **self._delivery(item),
             "dead_lettering_on_filter_evaluation_exceptions": True,
+            **({"forward_to": self._published(forward)} if forward else {}),
             **item.options.get("azure", {}),
         }
         type_ = "azure-native:servicebus:Subscription"
@@ -165,8 +167,13 @@ class _Planner:
             **within,
             "filter_type": "SqlFilter",
             "sql_filter": {"sql_expression": sql},
+            # Whom a redriven message is for is said of this topic: where it is forwarded to, it is for everyone.
+            **({"action": {"sql_expression": f"REMOVE {REDRIVE}"}} if forward else {}),
         }
         yield Resource("azure-native:servicebus:DefaultRule", f"{item.name}-rule", rule, "filter", entry)
+
+    def _published(self, name: str) -> str | Ref:
+        return self.home.topic(name) if name in self._topology.topics else self.home.queue(name)
 
     def _queue(self, item: Queue) -> Resource:
         properties = {
@@ -188,9 +195,11 @@ class _Planner:
 
     def _delivery(self, item: Subscription | Queue) -> dict[str, Any]:
         """Give what subscriptions and queues share; a push has the cloud's own limit of attempts (D6)."""
-        push = isinstance(item, Subscription) and item.push is not None
+        push = item.push if isinstance(item, Subscription) else None
+        forward = push is not None and push.forward is not None
         return {
-            "requires_session": self._topology.is_ordered(item.name),
+            # Service Bus forwards nothing that has sessions; messages keep their session's id all the same.
+            "requires_session": self._topology.is_ordered(item.name) and not forward,
             "lock_duration": iso_duration(AZURE.lease.clamp(item.lease)),
             "max_delivery_count": item.max_attempts if push else net_attempts(AZURE, item.max_attempts),
             "default_message_time_to_live": iso_duration(item.retention),

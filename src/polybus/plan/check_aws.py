@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from polybus.plan import aws_policy_size
+import math
+
+from polybus.plan import aws_policy_size, aws_push
 from polybus.plan import rules as common
 from polybus.plan.filters_aws import filter_problem
 from polybus.plan.findings import Report
@@ -37,6 +39,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     for queue in topology.queues.values():
         _queue(report, queue)
     aws_policy_size.rule(report, topology, stack)
+    common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
 
 
 def _topic(report: Report, topology: Topology, topic: Topic) -> None:
@@ -77,17 +80,28 @@ def _subscription(report: Report, topology: Topology, subscription: Subscription
     if problem is not None:
         instead = "fewer attributes or alternatives, or an attribute that the publisher sets for it"
         report.error(f"{path}.filter", problem, "SNS filter policies have limits", source="SNS", instead=instead)
-    if subscription.push is not None:
-        _push(report, topology.topics[subscription.topic], path, subscription.push)
-        if subscription.push.https is None and subscription.max_attempts != DEFAULT_MAX_ATTEMPTS:
-            limit = "SNS has its own number of attempts for e-mail, SMS and Lambda, which can't be set"
-            report.note(f"{path}.max_attempts", str(subscription.max_attempts), limit, source="k", instead="https")
+    push = subscription.push
+    if push is None:
+        return
+    if push.forward is not None:
+        _forward(report, topology, subscription, push.forward)
+    else:
+        _push(report, topology.topics[subscription.topic], path, push)
+    if push.https is not None:
+        _retries(report, path, subscription)
+    elif subscription.max_attempts != DEFAULT_MAX_ATTEMPTS:
+        limit = "SNS has its own number of attempts for e-mail, SMS, Lambda and queues, which can't be set"
+        report.note(f"{path}.max_attempts", str(subscription.max_attempts), limit, source="k", instead="https")
+    _differently(report, path, push)
 
 
 def _push(report: Report, topic: Topic, path: str, push: Push) -> None:
     where = f"{path}.push.{push.kind}"
     if topic.ordered:
-        instead = "a subscription without push of this topic, and a service that consumes it and publishes on"
+        instead = (
+            "a subscription without push: a service consumes it, or a Lambda function by an event source mapping "
+            "(polybus.serverless.aws_lambda)"
+        )
         limit = "an SNS FIFO topic delivers to queues alone"
         report.error(where, f"push on the ordered topic {topic.name}", limit, source="Q", instead=instead)
     elif _large(topic) and push.kind != "function":
@@ -100,6 +114,58 @@ def _push(report: Report, topic: Topic, path: str, push: Push) -> None:
         report.error(
             where, push.function, limit, source="B", instead="arn:aws:lambda:<region>:<account>:function:<name>"
         )
+
+
+def _forward(report: Report, topology: Topology, subscription: Subscription, to: str) -> None:
+    where = f"{common.path_of(subscription)}.push.forward"
+    if to in topology.topics:
+        limit, instead = "SNS delivers to queues, not to topics", f"a queue, or a service that publishes to {to}"
+        report.error(where, f"the topic {to}", limit, source="Q", instead=instead)
+        return
+    queue, topic = topology.queues[to], topology.topics[subscription.topic]
+    if topic.ordered and not (queue.ordered and topology.is_ordered(subscription.name)):
+        limit = "what an ordered topic forwards stays ordered, and so do its dead letters"
+        instead = f"an ordered queue, and no ordered = false at $.subscriptions.{subscription.name}"
+        report.error(where, f"the queue {to} for the ordered topic {topic.name}", limit, source="Q", instead=instead)
+    twins = [item for item in topology.forwards_to(to) if item.topic == subscription.topic]
+    if subscription is not twins[0]:
+        limit = f"SNS subscribes a queue to a topic once; $.subscriptions.{twins[0].name} does"
+        report.error(where, f"the queue {to} again", limit, source="SNS", instead="one filter for both")
+    if queue.existing is not None:
+        limit = f"its access policy isn't the stack's: it has to let the topic {topic.name} send (sqs:SendMessage)"
+        report.note(where, f"the queue {to}, which is adopted", limit, source="Q")
+
+
+def _retries(report: Report, path: str, subscription: Subscription) -> None:
+    """Refuse more retries of an HTTPS endpoint, or longer ones, than SNS makes."""
+    count, first, longest = aws_push.retries(subscription)
+    if count > aws_push.MOST_RETRIES:
+        limit = f"SNS tries HTTPS again up to {aws_push.MOST_RETRIES} times"
+        instead = str(aws_push.MOST_RETRIES + 1)
+        report.error(f"{path}.max_attempts", str(subscription.max_attempts), limit, source="SNS", instead=instead)
+        return
+    total, most = aws_push.longest_retry(subscription), aws_push.LONGEST_RETRY
+    if total > most:
+        found = f"{count} retries of {first}s to {format_duration(longest)}, up to {format_duration(total)} in all"
+        fits = math.floor(2 * most / count - first)
+        instead = f'backoff = {{ maximum = "{fits}s" }}' if fits >= first else "fewer max_attempts or a shorter backoff"
+        report.error(
+            f"{path}.backoff", found, f"SNS tries for {format_duration(most)} in all", source="SNS", instead=instead
+        )
+
+
+def _differently(report: Report, path: str, push: Push) -> None:
+    """Tell what an endpoint doesn't get that it may count on."""
+    if push.raw:
+        limit = "SNS signs its envelope, so raw deliveries have no signature: polybus.serverless.cloud_run refuses them"
+        report.note(f"{path}.push.raw", "true", limit, source="SNS", instead="the envelope, without raw = true")
+    if push.function is not None:
+        limit = (
+            "once Lambda has taken an event, what fails is tried twice more, and goes to the function's own on-failure "
+            "destination, not to these dead letters"
+        )
+        instead = "a destination at the function, or a subscription without push and an event source mapping"
+        report.note(f"{path}.push.function", push.function, limit, source="SNS", instead=instead)
 
 
 def _foreign_arn(function: str) -> bool:

@@ -33,6 +33,8 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         report.note("$", "dead letters", limit, source="AZ", instead="`polybus dead-letter purge`, and its alarm")
     if topology.alarms is not None:
         _alarms(report, topology, topology.alarms)
+    group = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.Insights/actionGroups/[^/]+"
+    common.notify(report, topology.alarms, group, "the resource id of an action group of Azure Monitor", source="AZ")
 
 
 def _alarms(report: Report, topology: Topology, alarms: Alarms) -> None:
@@ -42,7 +44,9 @@ def _alarms(report: Report, topology: Topology, alarms: Alarms) -> None:
     report.note("$.alarms.oldest_age", format_duration(alarms.oldest_age), limit, source="AZ", instead=instead)
     if any(subscription.push is not None for subscription in topology.subscriptions.values()):
         limit = "Service Bus pushes nothing itself, so Azure Monitor counts no failed pushes: it raises no alarm"
-        instead = f"the alarm of dead_letters, here at {alarms.dead_letters}: what a function fails on ends there"
+        instead = (
+            f"the alarm of dead_letters, here at {alarms.dead_letters}: what isn't handled or forwarded ends there"
+        )
         report.note("$.alarms.failed_pushes", str(alarms.failed_pushes), limit, source="AZ", instead=instead)
 
 
@@ -80,14 +84,35 @@ def _subscription(report: Report, topology: Topology, subscription: Subscription
         limit = f"allowed: SQL of {AZURE.filter_characters.most} characters"
         instead = "a shorter filter, or an attribute that the publisher sets for it"
         report.error(f"{path}.filter", problem, limit, source=AZURE.filter_characters.source, instead=instead)
-    if subscription.push is not None:
+    if subscription.push is not None and subscription.push.forward is not None:
+        _forward(report, topology, subscription, subscription.push.forward)
+    elif subscription.push is not None:
         _push(report, path, subscription.push)
+
+
+def _forward(report: Report, topology: Topology, subscription: Subscription, to: str) -> None:
+    where = f"{common.path_of(subscription)}.push.forward"
+    hops = _hops(topology, subscription)
+    if hops > AZURE.forward_hops.most:
+        limit = f"Service Bus forwards a message {AZURE.forward_hops.most} times, and dead-letters it then"
+        instead = "a shorter way, or a service that publishes on"
+        source = AZURE.forward_hops.source
+        report.error(where, f"{to}, as hop {hops} from where it was published", limit, source=source, instead=instead)
+    if topology.is_ordered(to):
+        limit = "Service Bus forwards outside of sessions: messages keep their keys, but their order isn't promised"
+        instead = f"a service that consumes the topic {subscription.topic} in order and publishes to {to}"
+        report.note(where, f"{to}, which is ordered", limit, source="AZ", instead=instead)
+
+
+def _hops(topology: Topology, subscription: Subscription) -> int:
+    """Count how often a message was forwarded at most, once this subscription has done it."""
+    return 1 + max((_hops(topology, before) for before in topology.forwards_to(subscription.topic)), default=0)
 
 
 def _push(report: Report, path: str, push: Push) -> None:
     where = f"{path}.push.{push.kind}"
     if push.function is None:
-        limit = "Service Bus pushes to no address: it is read, by a service or by a function's trigger"
+        limit = "Service Bus pushes to no address: a service or a function's trigger reads it, or it is forwarded"
         instead = 'push = { function = "..." }, an Azure Function that sends it on'
         report.error(where, push.endpoint, limit, source="AZ", instead=instead)
     elif push.function.startswith(("arn:", "https://")):

@@ -29,6 +29,8 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.attempts(report, item, GCP)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
+    topic = r"projects/[^/]+/topics/[^/]+"
+    common.notify(report, topology.alarms, topic, "projects/<project>/topics/<topic>", source="PG")
 
 
 def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
@@ -54,7 +56,11 @@ def _subscription(report: Report, topology: Topology, subscription: Subscription
 
 def _push(report: Report, path: str, push: Push) -> None:
     where = f"{path}.push.{push.kind}"
-    if push.kind in ("email", "sms"):
+    if push.forward is not None:
+        limit = "Pub/Sub delivers to HTTPS alone, not to another topic"
+        instead = f"a subscription without push, and a service that consumes it and publishes to {push.forward}"
+        report.error(where, push.forward, limit, source="PG", instead=instead)
+    elif push.kind in ("email", "sms"):
         limit = "Pub/Sub pushes to HTTPS alone"
         instead = 'push = { function = "..." }, a Cloud Run service that sends it on'
         report.error(where, push.endpoint, limit, source="PG", instead=instead)
@@ -63,7 +69,14 @@ def _push(report: Report, path: str, push: Push) -> None:
         instead = "https://<service>-<project number>.<region>.run.app"
         report.error(where, push.function, limit, source="PG", instead=instead)
     else:
+        _signature(report, where, push)
         _invoker(report, where, push)
+
+
+def _signature(report: Report, where: str, push: Push) -> None:
+    limit = "requests bear Google's signature (OIDC) where the stack config has pushAccount, else none"
+    instead = "pushAccount: a private Cloud Run service and polybus.serverless.cloud_run refuse what isn't signed"
+    report.note(where, push.endpoint, limit, source="PG", instead=instead)
 
 
 def _invoker(report: Report, where: str, push: Push) -> None:

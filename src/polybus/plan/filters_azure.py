@@ -14,23 +14,23 @@ import re
 from polybus.topology.filters import All, Any, Filter, Literal, Normal, OneOf, Present, StartsWith, normal_form
 from polybus.topology.limits import AZURE
 
-__all__ = ["compile_filter", "filter_problem"]
+__all__ = ["REDRIVE", "compile_filter", "filter_problem"]
 
 _REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORDS = frozenset(
     ("and", "escape", "exists", "false", "in", "is", "like", "newid", "not", "null", "or", "p", "property")
 ) | {"remove", "set", "sys", "true", "user"}
-_REDRIVE = "polybus_to"
+REDRIVE = "polybus_to"
 
 
 def compile_filter(filter_: Filter | None, tag: str) -> str:
     """Compile a filter, wrapped so that what is redriven to `tag` reaches this subscription alone."""
-    mine = f"{_REDRIVE}={_quoted(tag)}"
+    mine = f"{REDRIVE}={_quoted(tag)}"
     if filter_ is None:
-        return f"NOT EXISTS({_REDRIVE}) OR {mine}"
+        return f"NOT EXISTS({REDRIVE}) OR {mine}"
     form = normal_form(filter_)
     declared = _expression(form) if isinstance(form, All) else _operand(form)
-    return f"({declared} AND NOT EXISTS({_REDRIVE})) OR {mine}"
+    return f"({declared} AND NOT EXISTS({REDRIVE})) OR {mine}"
 
 
 def filter_problem(filter_: Filter | None, tag: str) -> str | None:

@@ -29,6 +29,9 @@ from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
 __all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "exports", "label", "plan"]
 
 
+_TOPIC = "gcp:pubsub/topic:Topic"
+
+
 @dataclass(frozen=True, slots=True)
 class GcpSettings:
     """What the stack config says.
@@ -67,7 +70,10 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     resources = [*planner.resources()]
     resources += gcp_rights.resources(topology, chosen.members, planner.agent, planner.inside)
     resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
-    resources += gcp_watch.resources(topology, planner.names, planner.inside)
+    scene = gcp_watch.Scene(
+        planner.names, planner.inside, planner.labels, planner.service_agent("monitoring-notification")
+    )
+    resources += gcp_watch.resources(topology, scene)
     return GcpPlan(topology, chosen, tuple(resources))
 
 
@@ -134,7 +140,7 @@ class _Planner:
         self._settings = settings
         self.names = Names(topology.name, settings.stack, round(GCP.topic_name.length.most))
         tags = tags_of(topology, settings.stack, settings.labels)
-        self._labels = {label(key): label(value) for key, value in tags.items()}
+        self.labels = {label(key): label(value) for key, value in tags.items()}
 
     @property
     def inside(self) -> dict[str, Any]:
@@ -142,21 +148,32 @@ class _Planner:
         return {"project": self._settings.project} if self._settings.project else {}
 
     @property
+    def _keyed(self) -> tuple[str, ...]:
+        """Name what a topic has to wait for where it is encrypted with a key of the stack's config."""
+        return (gcp_rights.KEY_GRANT,) if self._settings.kms_key is not None else ()
+
+    @property
     def agent(self) -> Join:
         """Name the Pub/Sub service agent of the project, which forwards dead letters."""
+        return self.service_agent("pubsub")
+
+    def service_agent(self, service: str) -> Join:
+        """Name the service account that a service of Google's acts as in the project."""
         number: str | Ref = self._settings.project_number or Ref("project", "number")
-        return Join(("serviceAccount:service-", number, "@gcp-sa-pubsub.iam.gserviceaccount.com"))
+        return Join(("serviceAccount:service-", number, f"@gcp-sa-{service}.iam.gserviceaccount.com"))
 
     def resources(self) -> Iterator[Resource]:
         if self._settings.project_number is None:
             asked = {"project_id": self._settings.project}
             yield Resource("gcp:organizations/getProject:getProject", "project", asked, "lookup", "$.bus")
+        if self._settings.kms_key is not None:
+            yield gcp_rights.key_grant(self._settings.kms_key, self.agent)
         for entry in published(self._topology):
             if entry.existing is None:
                 options = entry.options.get("gcp", {}) if isinstance(entry, Topic) else {}
                 topic = self._topic(self.names.of(entry.name), options)
                 kind = "topic" if isinstance(entry, Topic) else "queue's topic"
-                yield Resource("gcp:pubsub/topic:Topic", f"{entry.name}-topic", topic, kind, path_of(entry))
+                yield Resource(_TOPIC, f"{entry.name}-topic", topic, kind, path_of(entry), after=self._keyed)
         for item in consumed(self._topology):
             yield from self._letters(item)
             yield self._subscription(item)
@@ -175,7 +192,7 @@ class _Planner:
         return {
             "name": name,
             **self.inside,
-            "labels": self._labels,
+            "labels": self.labels,
             "kms_key_name": self._settings.kms_key,
             "message_storage_policy": regions if self._settings.regions else None,
             **options,
@@ -206,7 +223,7 @@ class _Planner:
     def _letters(self, item: Subscription | Queue) -> Iterator[Resource]:
         entry, name = path_of(item), f"{item.name}-dead-letters"
         topic = self._topic(self.names.dead_letters(item.name), {})
-        yield Resource("gcp:pubsub/topic:Topic", f"{name}-topic", topic, "dead letters' topic", entry)
+        yield Resource(_TOPIC, f"{name}-topic", topic, "dead letters' topic", entry, after=self._keyed)
         properties = {
             **self._common(item, self.names.dead_letters(item.name), item.dead_letter_retention),
             "topic": Ref(f"{name}-topic", "id"),
@@ -221,7 +238,7 @@ class _Planner:
             "ack_deadline_seconds": math.ceil(GCP.lease.clamp(item.lease)),
             "message_retention_duration": f"{round(retention)}s",
             "expiration_policy": {"ttl": ""},  # never; the default deletes a subscription that was idle for 31 days
-            "labels": self._labels,
+            "labels": self.labels,
         }
 
     def _push(self, item: Subscription, push: Push) -> dict[str, Any]:

@@ -1,8 +1,13 @@
 """What each service may do on Google Cloud: IAM members on single topics and subscriptions, never on the project.
 
 The Pub/Sub service agent needs two grants for each dead-letter policy: to publish there, and to ack at the source
-("Handle message failures", Google Cloud documentation). A redriven message reaches a subscription through its topic
-(DESIGN, section 9), so who operates one may publish there.
+("Handle message failures", Google Cloud documentation), and with a customer-managed key one on the key. A redriven
+message reaches a subscription through its topic (DESIGN, section 9), so who operates one may publish there.
+
+The predefined roles, on single resources, come to these permissions ("Access control", Pub/Sub documentation):
+publisher is pubsub.topics.publish alone; subscriber is pubsub.subscriptions.consume, which is pulling, acking and
+extending, and seeking too, so that who consumes may purge; viewer is reading the subscription's description. No custom
+role could have less than consume and still receive.
 """
 
 from __future__ import annotations
@@ -14,17 +19,26 @@ from polybus.plan.rules import consumed
 from polybus.plan.values import Join, Ref, Resource
 from polybus.topology.model import Service, Topology
 
-__all__ = ["PUBLISHER", "SUBSCRIBER", "VIEWER", "resources", "topic_of"]
+__all__ = ["KEY_GRANT", "PUBLISHER", "SUBSCRIBER", "VIEWER", "key_grant", "resources", "topic_of"]
 
 PUBLISHER = "roles/pubsub.publisher"
 SUBSCRIBER = "roles/pubsub.subscriber"
 VIEWER = "roles/pubsub.viewer"
+KEY_USER = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+
+KEY_GRANT = "bus.key-agent"  # the dot is in no name of a topology
 
 
 def topic_of(topology: Topology, name: str) -> str | Ref:
     """Give the resource name of a topic, or of a queue's topic: `projects/<project>/topics/<topic>`."""
     entry = topology.topics.get(name) or topology.queues[name]
     return entry.existing or Ref(f"{name}-topic", "id")
+
+
+def key_grant(kms_key: str, agent: Join) -> Resource:
+    """Plan the right of the Pub/Sub service agent to a key: without it, topics with the key can't be made or used."""
+    properties = {"crypto_key_id": kms_key, "role": KEY_USER, "member": agent}
+    return Resource("gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember", KEY_GRANT, properties, "access", "$.bus")
 
 
 def resources(

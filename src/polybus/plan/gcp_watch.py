@@ -6,14 +6,16 @@ Source of the metrics: "Google Cloud metrics: pubsub" in the Cloud Monitoring do
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from polybus.plan.gcp_rights import PUBLISHER
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
-from polybus.plan.values import Json, Ref, Resource
-from polybus.topology.model import Subscription, Topology
+from polybus.plan.values import Join, Json, Ref, Resource
+from polybus.topology.model import Queue, Subscription, Topology
 
-__all__ = ["resources"]
+__all__ = ["Scene", "resources"]
 
 _ENTRY = "$.alarms"
 _WAITING = "subscription/num_undelivered_messages"
@@ -22,38 +24,68 @@ _PUSHES = "subscription/push_request_count"
 _FAILED = ' AND metric.labels.response_class != "ack"'
 
 
-def resources(topology: Topology, names: Names, inside: Mapping[str, Any]) -> Iterator[Resource]:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the alarms of one stack are about; `agent` is Cloud Monitoring's own service account in the project."""
+
+    names: Names
+    inside: Mapping[str, Any]
+    labels: Mapping[str, str]
+    agent: Join
+
+
+def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
     """Plan what `[alarms]` asks for; nothing without it."""
+    names = scene.names
     alarms = topology.alarms
     if alarms is None:
         return
     channels: list[str | Ref] = []
     if alarms.notify.topic is not None:
-        yield _channel("topic", "pubsub", {"topic": alarms.notify.topic}, inside)
+        yield _channel("topic", "pubsub", {"topic": alarms.notify.topic}, scene)
+        yield _consent(alarms.notify.topic, scene)
         channels.append(Ref("bus.alarms-topic", "id"))
     if alarms.notify.email is not None:
-        yield _channel("email", "email", {"email_address": alarms.notify.email}, inside)
+        yield _channel("email", "email", {"email_address": alarms.notify.email}, scene)
         channels.append(Ref("bus.alarms-email", "id"))
-    common = {**inside, "combiner": "OR", "notification_channels": channels}
+    common = {
+        **scene.inside,
+        "combiner": "OR",
+        "notification_channels": channels,
+        "user_labels": dict(scene.labels),
+    }
     for item in consumed(topology):
         name, source, letters = item.name, names.of(item.name), names.dead_letters(item.name)
         words = f"{name} has dead letters: look with `polybus dead-letter list`"
-        yield _policy(f"{name}-letters", words, _over(_WAITING, letters, alarms.dead_letters), common)
+        yield _policy(names, f"{name}-letters", words, _over(_WAITING, letters, alarms.dead_letters), common)
         words = f"the oldest message of {name} waits too long: its consumers are down or too slow"
-        yield _policy(f"{name}-age", words, _over(_AGE, source, alarms.oldest_age), common)
+        yield _policy(names, f"{name}-age", words, _over(_AGE, source, alarms.oldest_age), common)
         words = f"{name} has a backlog: its consumers are too slow"
-        yield _policy(f"{name}-backlog", words, _over(_WAITING, source, alarms.backlog), common)
+        yield _policy(names, f"{name}-backlog", words, _over(_WAITING, source, alarms.backlog), common)
         if isinstance(item, Subscription) and item.push is not None:
             words = f"Pub/Sub can't deliver {name} to its endpoint"
             over = _over(_PUSHES, source, alarms.failed_pushes, more=_FAILED)
-            yield _policy(f"{name}-pushes", words, over, common)
-    yield _dashboard(topology, names, inside)
+            yield _policy(names, f"{name}-pushes", words, over, common)
+    yield _dashboard(topology, scene)
 
 
-def _channel(what: str, type_: str, labels: dict[str, str], inside: Mapping[str, Any]) -> Resource:
-    properties = {**inside, "type": type_, "display_name": f"polybus alarms by {what}", "labels": labels}
+def _channel(what: str, type_: str, labels: dict[str, str], scene: Scene) -> Resource:
+    properties = {
+        **scene.inside,
+        "type": type_,
+        "display_name": f"{scene.names.of('alarms')} by {what}",
+        "labels": labels,
+        "user_labels": dict(scene.labels),
+    }
     token = "gcp:monitoring/notificationChannel:NotificationChannel"  # noqa: S105 - a resource type, no secret
     return Resource(token, f"bus.alarms-{what}", properties, "alarm", _ENTRY)
+
+
+def _consent(topic: str, scene: Scene) -> Resource:
+    """Let Cloud Monitoring publish to the topic for alarms; its account is there once a channel of the kind is."""
+    properties = {**scene.inside, "topic": topic, "role": PUBLISHER, "member": scene.agent}
+    type_, name = "gcp:pubsub/topicIAMMember:TopicIAMMember", "bus.alarms-topic-agent"
+    return Resource(type_, name, properties, "access", _ENTRY, after=("bus.alarms-topic",))
 
 
 def _series(metric: str, subscription: str, more: str = "") -> str:
@@ -76,10 +108,10 @@ def _over(metric: str, subscription: str, threshold: float, *, more: str = "") -
     }
 
 
-def _policy(name: str, words: str, condition: dict[str, Any], common: Mapping[str, Any]) -> Resource:
+def _policy(names: Names, name: str, words: str, condition: dict[str, Any], common: Mapping[str, Any]) -> Resource:
     properties = {
         **common,
-        "display_name": f"polybus {name}",
+        "display_name": names.of(name),
         "conditions": [{"display_name": words, "condition_threshold": condition}],
         "documentation": {"content": words, "mime_type": "text/markdown"},
     }
@@ -87,26 +119,28 @@ def _policy(name: str, words: str, condition: dict[str, Any], common: Mapping[st
     return Resource(token, f"{name}-alarm", properties, "alarm", _ENTRY)
 
 
-def _dashboard(topology: Topology, names: Names, inside: Mapping[str, Any]) -> Resource:
-    """Plan one chart an entry: waiting messages and dead letters."""
-    widgets = [
-        {
-            "title": item.name,
-            "xyChart": {
-                "dataSets": [
-                    _data_set(names.of(item.name), "waiting"),
-                    _data_set(names.dead_letters(item.name), "dead letters"),
-                ]
-            },
-        }
-        for item in consumed(topology)
-    ]
+def _dashboard(topology: Topology, scene: Scene) -> Resource:
+    """Plan one chart an entry: waiting messages, the age of the oldest, dead letters, failed pushes."""
+    names = scene.names
+    widgets = [{"title": item.name, "xyChart": _chart(item, names)} for item in consumed(topology)]
     body = {"displayName": names.of("bus"), "gridLayout": {"columns": "3", "widgets": widgets}}
     type_ = "gcp:monitoring/dashboard:Dashboard"
-    return Resource(type_, "dashboard", {**inside, "dashboard_json": Json(body)}, "dashboard", _ENTRY)
+    return Resource(type_, "dashboard", {**scene.inside, "dashboard_json": Json(body)}, "dashboard", _ENTRY)
 
 
-def _data_set(subscription: str, legend: str) -> dict[str, Any]:
-    aggregation = {"alignmentPeriod": "60s", "perSeriesAligner": "ALIGN_MAX"}
-    query = {"timeSeriesFilter": {"filter": _series(_WAITING, subscription), "aggregation": aggregation}}
+def _chart(item: Subscription | Queue, names: Names) -> dict[str, Any]:
+    source, letters = names.of(item.name), names.dead_letters(item.name)
+    lines = [
+        _data_set(_series(_WAITING, source), "waiting"),
+        _data_set(_series(_WAITING, letters), "dead letters"),
+        {**_data_set(_series(_AGE, source), "oldest, s"), "targetAxis": "Y2"},
+    ]
+    if isinstance(item, Subscription) and item.push is not None:
+        lines.append(_data_set(_series(_PUSHES, source, _FAILED), "failed pushes", aligner="ALIGN_DELTA"))
+    return {"dataSets": lines, "y2Axis": {"label": "oldest, s", "scale": "LINEAR"}}
+
+
+def _data_set(series: str, legend: str, *, aligner: str = "ALIGN_MAX") -> dict[str, Any]:
+    aggregation = {"alignmentPeriod": "60s", "perSeriesAligner": aligner}
+    query = {"timeSeriesFilter": {"filter": series, "aggregation": aggregation}}
     return {"timeSeriesQuery": query, "plotType": "LINE", "legendTemplate": legend}

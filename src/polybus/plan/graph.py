@@ -74,7 +74,7 @@ def _nodes(topology: Topology) -> Iterator[Node]:
         details = _joined("subscription", _order(topology.is_ordered(subscription.name)), tap, _rules(subscription))
         key, title, letters = f"source:{subscription.name}", subscription.name, _letters(subscription)
         yield Node(key, Look.SUBSCRIPTION, Column.SOURCES, title, details, letters)
-        if subscription.push is not None:
+        if subscription.push is not None and subscription.push.forward is None:
             push = subscription.push
             yield Node(f"push:{subscription.name}", Look.PUSH, Column.CONSUMERS, push.endpoint, push.kind)
     for queue in topology.queues.values():
@@ -94,7 +94,9 @@ def _edges(topology: Topology) -> Iterator[Edge]:
         label = "" if subscription.filter is None else str(subscription.filter)
         yield Edge(f"topic:{subscription.topic}", f"source:{subscription.name}", label)
         if subscription.push is not None:
-            yield Edge(f"source:{subscription.name}", f"push:{subscription.name}")
+            forward = subscription.push.forward
+            kind = "topic" if forward in topology.topics else "source"
+            yield Edge(f"source:{subscription.name}", f"{kind}:{forward}" if forward else f"push:{subscription.name}")
     for service in topology.services.values():
         for name in service.consumes:
             yield Edge(f"source:{name}", f"to:{service.name}")

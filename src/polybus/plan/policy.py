@@ -27,6 +27,7 @@ _MEMBERS = (
     "gcp:pubsub/topicIAMMember:TopicIAMMember",
     "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember",
     "gcp:cloudrunv2/serviceIamMember:ServiceIamMember",
+    "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember",
 )
 _NAMESPACE = "azure-native:servicebus:Namespace"
 _QUEUE = "aws:sqs/queue:Queue"
@@ -169,9 +170,10 @@ def _dead_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
 
 def _aws_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
     redrives = [item for item in items if item.type == "aws:sqs/redrivePolicy:RedrivePolicy"]
-    pushes = [item for item in items if item.type == _SUBSCRIPTION and item.properties.get("protocol") != "sqs"]
+    subscriptions = [item for item in items if item.type == _SUBSCRIPTION]
+    pushes = [item for item in subscriptions if item.properties.get("protocol") != "sqs"]
     covered = {item.first("queue_url") for item in redrives}
-    letters = {name for item in (*redrives, *pushes) for name in item.refers.get("redrive_policy", ())}
+    letters = {name for item in (*redrives, *subscriptions) for name in item.refers.get("redrive_policy", ())}
     for item in items:
         elsewhere = item.name in covered | letters or item.properties.get("redrive_policy")
         if item.type == _QUEUE and not elsewhere:

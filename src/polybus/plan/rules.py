@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from polybus.plan.findings import Report
 from polybus.topology.limits import NET_ATTEMPTS, CloudLimits, Count, NameRule, Range
-from polybus.topology.model import Queue, Subscription, Topic, Topology
+from polybus.topology.model import Alarms, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "message_size",
     "name",
     "net_attempts",
+    "notify",
     "path_of",
     "published",
     "retention",
@@ -110,6 +113,22 @@ def message_size(report: Report, path: str, size: int | None, allowed: Range) ->
             f'"{format_size(round(allowed.most))}", and larger bodies kept elsewhere, their address in the message'
         )
         report.error(f"{path}.max_message_size", format_size(size), limit, source=allowed.source, instead=nearest)
+
+
+def notify(report: Report, alarms: Alarms | None, topic: str, allowed: str, *, source: str) -> None:
+    """Refuse a topic for alarms that isn't of the cloud's own kind, and tell of alarms that nobody hears.
+
+    `topic` is a pattern of the topics that the cloud knows, `allowed` the same for people.
+    """
+    if alarms is None:
+        return
+    found = alarms.notify.topic
+    if found is not None and not re.fullmatch(topic, found, re.IGNORECASE):
+        instead = 'notify = { email = "..." }'
+        report.error("$.alarms.notify.topic", found, f"allowed: {allowed}", source=source, instead=instead)
+    if found is None and alarms.notify.email is None:
+        limit = "alarms change their state, and the dashboard shows it, but nobody is told"
+        report.note("$.alarms", "nobody to notify", limit, instead='notify = { email = "..." }, or { topic = "..." }')
 
 
 def subscriptions_of_topics(report: Report, topology: Topology, most: Count) -> None:

@@ -26,12 +26,12 @@ _NAMES = (
     "subscription_name",
     "queue_name",
     "namespace_name",
-    "resource_group_name",
     "rule_name",
     "dashboard_name",
     "display_name",
     "private_endpoint_name",
     "action_group_name",
+    "resource_group_name",  # last: others are in one
 )
 _LEFT_OUT = frozenset((*_NAMES, "tags", "labels", "project"))
 _LONGEST = 120
@@ -48,17 +48,26 @@ class Row:
 
 
 def plan_for(topology: Topology, place: str, *, stack: str = "") -> Plan:
-    """Plan a topology for one of PLACES with the settings that need no stack config."""
+    """Plan a topology for one of PLACES with the settings that need no stack config.
+
+    What only a stack config says, which function a push's name stands for, is shown as `<function NAME>`.
+    """
     match place:
         case "aws":
-            return aws.plan(topology, AwsSettings(stack=stack))
+            return aws.plan(topology, AwsSettings(stack=stack, functions=_functions(topology)))
         case "azure":
-            return azure.plan(topology, AzureSettings(stack=stack))
+            identities = {name: azure.Principal(shown) for name, shown in _functions(topology).items()}
+            return azure.plan(topology, AzureSettings(stack=stack, functions=identities))
         case "gcp":
-            return gcp.plan(topology, GcpSettings(stack=stack))
+            return gcp.plan(topology, GcpSettings(stack=stack, functions=_functions(topology)))
         case "local":
             return local.plan(topology)
     raise ValueError(f"no plan for {place!r}; there are: {', '.join(PLACES)}")
+
+
+def _functions(topology: Topology) -> dict[str, str]:
+    pushes = (item.push for item in topology.subscriptions.values() if item.push is not None)
+    return {push.function: f"<function {push.function}>" for push in pushes if push.function is not None}
 
 
 def describe(plan: Plan) -> list[Row]:

@@ -183,6 +183,7 @@ _PUSH_FORMS = {
         r"\S+",
         "a function: a Lambda ARN, an Azure Functions resource id, a Cloud Run URL, or a name for the stack config",
     ),
+    "forward": (r"\S+", "the name of a queue or topic of this bus"),
 }
 
 
@@ -200,7 +201,7 @@ def _push(table: Table) -> model.Push | None:
             inner.refuse(kind, allowed)
     if len(forms) != 1:
         several = " and ".join(forms) or "none of them"
-        table.problems.add(inner.path, several, "exactly one of email, sms, https, function")
+        table.problems.add(inner.path, several, f"exactly one of {', '.join(model.PUSH_KINDS)}")
         return None
     if raw and "https" not in forms:
         inner.refuse("raw", "true beside https alone")

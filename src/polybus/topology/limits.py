@@ -139,6 +139,7 @@ class AzureLimits(CloudLimits):
     header_bytes: Count
     premium_message_bytes: Range
     duplicate_window: Range
+    forward_hops: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +225,7 @@ AZURE: Final = AzureLimits(
     header_bytes=Count(64 * KIB, "AZ"),
     premium_message_bytes=Range(MIB, 100 * MIB, "AZ"),
     duplicate_window=Range(20, 7 * DAY, "AZ"),
+    forward_hops=Count(4, "AZ"),
 )
 
 _GCP_NAME = NameRule(

@@ -22,6 +22,7 @@ __all__ = [
     "DEFAULT_LEASE",
     "DEFAULT_MAX_ATTEMPTS",
     "DEFAULT_RETENTION",
+    "PUSH_KINDS",
     "Alarms",
     "Backoff",
     "Notify",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 CLOUDS = ("aws", "azure", "gcp")
+PUSH_KINDS = ("email", "sms", "https", "function", "forward")
 
 DAY = 86_400.0
 DEFAULT_LEASE = 60.0
@@ -61,23 +63,24 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Where the cloud itself delivers; exactly one of the four is set.
+    """Where the cloud itself delivers; exactly one of the five is set.
 
     `function` names the function in the cloud's own words: a Lambda ARN, an Azure Functions resource id, a Cloud Run
-    URL; or it is a name that the stack config resolves. `raw` sends the body alone over HTTPS, without the cloud's
-    envelope.
+    URL; or it is a name that the stack config resolves. `forward` names a queue or topic of this bus, which gets the
+    messages as if they had been published there. `raw` sends the body alone over HTTPS, without the cloud's envelope.
     """
 
     email: str | None = None
     sms: str | None = None
     https: str | None = None
     function: str | None = None
+    forward: str | None = None
     raw: bool = False
 
     @property
     def kind(self) -> str:
-        """Name the form: "email", "sms", "https" or "function"."""
-        return next(kind for kind in ("email", "sms", "https", "function") if getattr(self, kind) is not None)
+        """Name the form: "email", "sms", "https", "function" or "forward"."""
+        return next(kind for kind in PUSH_KINDS if getattr(self, kind) is not None)
 
     @property
     def endpoint(self) -> str:
@@ -189,6 +192,11 @@ class Topology:
                 return subscription.ordered
             return self.topics[subscription.topic].ordered
         return self.topics[name].ordered if name in self.topics else self.queues[name].ordered
+
+    def forwards_to(self, name: str) -> tuple[Subscription, ...]:
+        """List the subscriptions whose messages the cloud forwards to a queue or topic."""
+        found = self.subscriptions.values()
+        return tuple(item for item in found if item.push is not None and item.push.forward == name)
 
     def filter_attributes(self, topic: str) -> frozenset[str]:
         """Collect the attributes that any filter on a topic names: what must travel where the cloud can see it."""

@@ -52,6 +52,32 @@ def _subscription(topology: model.Topology, subscription: model.Subscription, pr
         problems.add(f"{path}.ordered", "true on a subscription of an unordered topic", allowed)
     if subscription.tap and subscription.push:
         problems.add(f"{path}.tap", "true beside push", "either: a tap is read by `polybus tail`, push by the cloud")
+    if subscription.push is not None and subscription.push.forward is not None:
+        _forward(topology, subscription, subscription.push.forward, problems)
+
+
+def _forward(topology: model.Topology, subscription: model.Subscription, to: str, problems: Problems) -> None:
+    """Note a forward to what isn't there, to what it comes back from, and to an order that its messages don't have."""
+    path = f"$.subscriptions.{subscription.name}.push.forward"
+    if not _known(problems, path, to, [*topology.topics, *topology.queues], "topic or queue"):
+        return
+    if subscription.topic in _reached(topology, to):
+        problems.add(path, f"{shown(to)}, which leads back to the topic {subscription.topic}", "a way without a circle")
+    if topology.is_ordered(to) and not topology.topics[subscription.topic].ordered:
+        allowed = f"an unordered queue or topic, or ordered = true at $.topics.{subscription.topic}"
+        problems.add(path, f"{shown(to)}, which is ordered, from an unordered topic", allowed)
+
+
+def _reached(topology: model.Topology, start: str) -> set[str]:
+    """Collect the topics and queues that what is published to one of them is forwarded to, that one among them."""
+    reached, left = {start}, [start]
+    while left:
+        for subscription in topology.subscriptions_of(left.pop()):
+            to = subscription.push.forward if subscription.push is not None else None
+            if to is not None and to not in reached:
+                reached.add(to)
+                left.append(to)
+    return reached
 
 
 def _service(topology: model.Topology, service: model.Service, problems: Problems) -> None:

@@ -34,21 +34,23 @@ publishes = ["orders", "jobs"]
 consumes = ["billing", "steps"]
 operates = ["billing", "jobs"]
 [alarms]
-notify = { email = "ops@example.com", topic = "somewhere" }
+notify = { email = "ops@example.com", topic = "%s" }
 """
 HTTPS = '[subscriptions.hook]\ntopic = "news"\npush = { https = "https://example.com/in", raw = true }\n'
+FORWARD = '[subscriptions.on]\ntopic = "news"\npush = { forward = "jobs" }\n'
+ALERTS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/actionGroups/a"
 
 
 def resources() -> Iterator[Resource]:
     key = CustomerKey("https://v.vault.azure.net", "key", "/subscriptions/s/identity")
     yield from aws.plan(
-        loads(COMMON + HTTPS, source="x"),
+        loads(COMMON % "arn:aws:sns:r:1:ops" + HTTPS + FORWARD, source="x"),
         aws.AwsSettings(
             stack="dev", kms_key="arn:aws:kms:r:1:key/k", roles={"work": "r"}, functions={"mailer": "arn:l"}
         ),
     ).resources
     yield from azure.plan(
-        loads(COMMON, source="x"),
+        loads(COMMON % ALERTS + FORWARD, source="x"),
         azure.AzureSettings(
             stack="dev",
             location="westeurope",
@@ -60,7 +62,7 @@ def resources() -> Iterator[Resource]:
         ),
     ).resources
     yield from gcp.plan(
-        loads(COMMON + HTTPS, source="x"),
+        loads(COMMON % "projects/p/topics/ops" + HTTPS, source="x"),
         gcp.GcpSettings(
             stack="dev",
             project="p",

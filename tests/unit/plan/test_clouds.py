@@ -1,57 +1,14 @@
-"""What each cloud's plan of one topology holds, in particular: rights, push, adoption, keys, alarms."""
+"""What each cloud's plan of one topology holds, in particular: rights, adoption, keys, names."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan import aws, azure, gcp
-from polybus.plan.values import Join, Json, Ref, Resource
-from polybus.topology.file import loads
-from polybus.topology.model import Topology
+from polybus.plan.values import Join, Json, Ref
 
-SHOP = """
-[bus]
-name = "shop"
-[topics.orders]
-ordered = true
-[topics.news]
-[subscriptions.billing]
-topic = "orders"
-filter = 'region in ("eu", "uk") and not exists(test)'
-lease = "90s"
-[subscriptions.fast]
-topic = "orders"
-ordered = false
-[queues.jobs]
-max_attempts = 3
-[services.shop]
-publishes = ["orders", "jobs"]
-[services.worker]
-consumes = ["billing", "jobs"]
-[services.keeper]
-operates = ["billing", "jobs"]
-"""
-
-
-def topology(more: str = "") -> Topology:
-    return loads(SHOP + more, source="polybus.toml")
-
-
-def by_name(plan: Any) -> dict[str, Resource]:
-    return {resource.name: resource for resource in plan.resources}
-
-
-def allowed(document: Mapping[str, Any]) -> set[tuple[str, str]]:
-    return {
-        (action, str(target))
-        for statement in document["Statement"]
-        for action in statement["Action"]
-        for target in statement["Resource"]
-    }
+from .shop import ALARMS, allowed, by_name, topology
 
 
 def test_aws_gives_each_service_exactly_what_it_declared() -> None:
@@ -74,6 +31,14 @@ def test_aws_gives_each_service_exactly_what_it_declared() -> None:
             for name in ("billing", "jobs")
         ),
     }
+
+
+@pytest.mark.parametrize("service", ["both", "keeper"])
+def test_aws_lets_purge_what_waits_who_consumes_and_operates_it(service: str) -> None:
+    declared = topology('[services.both]\nconsumes = ["jobs"]\noperates = ["jobs", "billing"]\n')
+    purges = {target for action, target in allowed(aws.plan(declared).policies[service]) if action == "sqs:PurgeQueue"}
+    letters = {"${jobs-dead-letters.arn}", "${billing-dead-letters.arn}"}
+    assert purges == letters | ({"${jobs-queue.arn}"} if service == "both" else set())
 
 
 def test_aws_attaches_policies_where_a_role_is_given() -> None:
@@ -132,43 +97,26 @@ def test_aws_uses_a_customer_managed_key_everywhere_and_gives_the_right_to_it() 
             assert resource.properties["kms_master_key_id"] == key
             assert "sqs_managed_sse_enabled" not in resource.properties
     for document in plan.policies.values():
-        assert ("kms:Decrypt", key) in allowed(document)
+        assert {("kms:Decrypt", key), ("kms:GenerateDataKey", key)} <= allowed(document)
 
 
-@pytest.mark.parametrize(
-    ("push", "protocol", "more"),
-    [
-        ('{ email = "a@b.c" }', "email", set()),
-        ('{ sms = "+447700900123" }', "sms", set()),
-        ('{ https = "https://a.b/c", raw = true }', "https", {"raw_message_delivery", "delivery_policy"}),
-        ('{ function = "mailer" }', "lambda", set()),
-        ('{ function = "arn:aws:lambda:r:1:function:f" }', "lambda", set()),
-    ],
-)
-def test_aws_pushes_and_keeps_what_it_cannot_deliver(push: str, protocol: str, more: set[str]) -> None:
-    declared = topology(f'[subscriptions.out]\ntopic = "news"\npush = {push}\n')
-    found = by_name(aws.plan(declared, aws.AwsSettings(functions={"mailer": "arn:aws:lambda:r:1:function:mailer"})))
-    resource = found["out-subscription"]
-    assert resource.properties["protocol"] == protocol
-    assert set(resource.properties) - {"topic", "protocol", "endpoint", "redrive_policy"} == more
-    assert resource.properties["redrive_policy"].value == {"deadLetterTargetArn": Ref("out-dead-letters", "arn")}
-    allow = found["out-dead-letters-access"].properties["policy"].value["Statement"][0]
-    assert allow["Condition"] == {"ArnEquals": {"aws:SourceArn": Ref("news-topic", "arn")}}
-    assert "out-queue" not in found
-    if protocol == "lambda":
-        permission = found["out-invoke"].properties
-        assert permission["source_arn"] == Ref("news-topic", "arn")
-        assert permission["function"] == resource.properties["endpoint"]
-        assert str(permission["function"]).startswith("arn:")
+def test_aws_says_what_the_policy_of_a_key_has_to_allow() -> None:
+    key = "arn:aws:kms:eu-west-1:12:key/k"
+    plan = aws.plan(topology(ALARMS), aws.AwsSettings(kms_key=key))
+    sns, cloudwatch = aws.exports(plan)["keyPolicy"].value["Statement"]
+    for statement, service in ((sns, "sns"), (cloudwatch, "cloudwatch")):
+        assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert statement["Resource"] == key
+    assert sns["Condition"] == {"ArnEquals": {"aws:SourceArn": [Ref("orders-topic", "arn")]}}
+    assert cloudwatch["Condition"] == {"StringEquals": {"aws:SourceAccount": "12"}}
+    assert "keyPolicy" not in aws.exports(aws.plan(topology(ALARMS)))
 
 
-@pytest.mark.parametrize(
-    ("module", "stack"), [(aws, aws.AwsSettings()), (azure, azure.AzureSettings()), (gcp, gcp.GcpSettings())]
-)
-def test_a_function_that_the_stack_config_does_not_resolve_is_refused(module: Any, stack: Any) -> None:
-    declared = topology('[subscriptions.out]\ntopic = "news"\npush = { function = "mailer" }\n')
-    with pytest.raises(ConfigError, match=r"\$.subscriptions.out.push.function.*'mailer'.*configured functions: none"):
-        module.plan(declared, stack)
+@pytest.mark.parametrize("key", ["alias/shop", "arn:aws:kms:eu-west-1:12:alias/shop", "11111111-2222"])
+def test_aws_refuses_a_key_on_which_no_right_could_be_given(key: str) -> None:
+    with pytest.raises(ConfigError, match=r"aws kmsKey: found '.*'; allowed: a key's ARN"):
+        aws.plan(topology(), aws.AwsSettings(kms_key=key))
 
 
 def test_aws_adopts_what_exists_and_still_plans_around_it() -> None:
@@ -187,46 +135,17 @@ def test_aws_adopts_what_exists_and_still_plans_around_it() -> None:
     assert aws.binding_values(plan)["topics"]["old"]["address"] == topic
 
 
-ALARMS = '[alarms]\ndead_letters = 2\nbacklog = 50\noldest_age = "5m"\nnotify = { email = "ops@example.com" }\n'
-
-
-def test_aws_watches_what_the_topology_asks_for() -> None:
-    found = by_name(aws.plan(topology(ALARMS)))
-    letters = found["billing-letters-alarm"].properties
-    assert (letters["threshold"], letters["dimensions"]) == (2, {"QueueName": "shop-billing-dead-letters.fifo"})
-    assert letters["alarm_actions"] == [Ref("bus.alarms-topic", "arn")]
-    assert found["billing-age-alarm"].properties["threshold"] == 300
-    assert found["billing-backlog-alarm"].properties["threshold"] == 50
-    assert len(found["dashboard"].properties["dashboard_body"].value["widgets"]) == 3
-    assert not [name for name in by_name(aws.plan(topology())) if "alarm" in name]
-
-
-def test_azure_and_gcp_watch_too() -> None:
-    alert = by_name(azure.plan(topology(ALARMS)))["orders-letters-alarm"].properties
-    assert alert["criteria"]["allOf"][0]["threshold"] == 2
-    assert alert["actions"] == [{"action_group_id": Ref("bus.alarms-group", "id")}]
-    policy = by_name(gcp.plan(topology(ALARMS)))["billing-letters-alarm"].properties
-    condition = policy["conditions"][0]["condition_threshold"]
-    assert (condition["comparison"], condition["threshold_value"]) == ("COMPARISON_GT", 1)
-    assert policy["notification_channels"] == [Ref("bus.alarms-email", "id")]
-
-
-def test_azure_shows_what_waits_and_what_is_dead_of_every_topic_and_queue() -> None:
-    plan = azure.plan(topology(ALARMS), azure.AzureSettings(namespace="shop-bus"))
-    dashboard = by_name(plan)["dashboard"].properties
-    (lens,) = dashboard["properties"]["lenses"]
-    charts = [part["metadata"]["settings"]["content"]["options"]["chart"] for part in lens["parts"]]
-    assert [(chart["title"], chart["filterCollection"]["filters"][0]["values"]) for chart in charts] == [
-        ("orders", [Ref("orders-topic", "name")]),
-        ("jobs", [Ref("jobs-queue", "name")]),
-    ]
-    assert {metric["name"] for chart in charts for metric in chart["metrics"]} == {
-        "ActiveMessages",
-        "DeadletteredMessages",
-    }
-    places = [(part["position"]["x"], part["position"]["y"]) for part in lens["parts"]]
-    assert places == [(0, 0), (6, 0)]
-    assert "dashboard" not in by_name(azure.plan(topology()))
+def test_gcp_lets_pubsub_use_a_key_before_it_makes_a_topic_with_it() -> None:
+    key = "projects/p/locations/europe/keyRings/r/cryptoKeys/k"
+    plan = gcp.plan(topology(), gcp.GcpSettings(project="p", project_number="42", kms_key=key))
+    found = by_name(plan)
+    grant = found["bus.key-agent"].properties
+    assert (grant["crypto_key_id"], grant["role"]) == (key, "roles/cloudkms.cryptoKeyEncrypterDecrypter")
+    assert "@gcp-sa-pubsub." in "".join(str(part) for part in grant["member"].parts)
+    topics = [item for item in plan.resources if item.type == "gcp:pubsub/topic:Topic"]
+    assert {item.after for item in topics} == {("bus.key-agent",)}
+    assert {item.properties["kms_key_name"] for item in topics} == {key}
+    assert "bus.key-agent" not in by_name(gcp.plan(topology()))
 
 
 def test_azure_puts_everything_into_one_closed_namespace() -> None:
@@ -342,42 +261,6 @@ def test_gcp_gives_members_single_rights_and_the_agent_its_two() -> None:
     )
     known = gcp.plan(topology(), gcp.GcpSettings(project="p", project_number="42"))
     assert "project" not in by_name(known)
-
-
-def test_gcp_pushes_with_a_signature_and_the_declared_backoff() -> None:
-    declared = topology(
-        '[subscriptions.out]\ntopic = "news"\npush = { function = "mailer" }\nmax_attempts = 7\n'
-        'backoff = { initial = "500ms", maximum = "1m" }\n'
-    )
-    stack = gcp.GcpSettings(push_account="push@p", functions={"mailer": "https://mailer.run.app"})
-    properties = by_name(gcp.plan(declared, stack))["out-subscription"].properties
-    assert properties["push_config"] == {
-        "push_endpoint": "https://mailer.run.app",
-        "oidc_token": {"service_account_email": "push@p", "audience": "https://mailer.run.app"},
-    }
-    assert properties["retry_policy"] == {"minimum_backoff": "0.5s", "maximum_backoff": "60s"}
-    assert properties["dead_letter_policy"]["max_delivery_attempts"] == 7
-
-
-def test_gcp_lets_its_pushes_call_the_cloud_run_service_that_an_address_names_once() -> None:
-    hook = '[subscriptions.{0}]\ntopic = "news"\npush = {{ {1} }}\n'
-    text = (
-        hook.format("a", 'function = "mailer"')
-        + hook.format("b", 'https = "https://next---mailer-12.europe-west1.run.app/in"')
-        + hook.format("c", 'https = "https://mailer-abc-uc.a.run.app"')
-    )
-    settings = gcp.GcpSettings(push_account="push@p", functions={"mailer": "https://mailer-12.europe-west1.run.app"})
-    type_ = "gcp:cloudrunv2/serviceIamMember:ServiceIamMember"
-    (member,) = [resource for resource in gcp.plan(topology(text), settings).resources if resource.type == type_]
-    assert dict(member.properties) == {
-        "project": "12",
-        "location": "europe-west1",
-        "name": "mailer",
-        "role": "roles/run.invoker",
-        "member": "serviceAccount:push@p",
-    }
-    unsigned = gcp.GcpSettings(functions=settings.functions)
-    assert type_ not in {resource.type for resource in gcp.plan(topology(text), unsigned).resources}
 
 
 def test_gcp_labels_are_made_to_fit() -> None:

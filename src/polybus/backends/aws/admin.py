@@ -76,7 +76,15 @@ class AwsAdmin:
         return None
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
-        """Return a publisher to the subscription's or queue's own SQS queue."""
+        """Return a publisher to the subscription's or queue's own SQS queue.
+
+        Raises UnsupportedFeature for a push subscription: it has none, and its topic delivers to others as well.
+        """
+        if source.push:
+            raise UnsupportedFeature(
+                f"redrive of the push subscription {source.name!r}: SNS delivers again only what is published to "
+                f"{source.topic!r} again, for every subscription; peek at its dead letters, and publish what is needed"
+            )
         return SqsPublisher(self._clients, await self._clients.get("sqs"), source)
 
     async def aclose(self) -> None:

@@ -2,7 +2,7 @@
 
 Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
 google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
-changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run) is kept in `recorded`.
+changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS) is kept in `recorded`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ __all__ = ["Realiser", "camel", "realise"]
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
 
-_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/")
+_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/")
+# Google's agents of other services, whose grants are on topics that are not the stack's.
+_OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
 # Mappings whose keys are the user's own, not the provider's.
 _VERBATIM = frozenset({"labels"})
 # What a subscription keeps for its life (UpdateSubscriptionRequest): the provider makes it anew, and so do we.
@@ -32,17 +34,13 @@ _PROJECT_NUMBER = "1"
 
 
 class Realiser:
-    """Creates resources one by one, in an order in which what they refer to is there."""
+    """Creates resources one by one, in an order in which what they refer to is there.
 
-    def __init__(self, *, endpoint: str, project: str = "local") -> None:
-        import grpc
-        from google.pubsub_v1 import PublisherClient, SubscriberClient
-        from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
-        from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+    `clients` are a PublisherClient and a SubscriberClient that are connected already, wherever they lead.
+    """
 
-        self._channel = grpc.insecure_channel(endpoint)
-        self._publisher = PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))
-        self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
+    def __init__(self, *, endpoint: str = "", project: str = "local", clients: tuple[Any, Any] | None = None) -> None:
+        self._publisher, self._subscriber = clients or _clients(endpoint)
         self._project = project
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
@@ -59,14 +57,16 @@ class Realiser:
         Raises KeyError for a type of Pub/Sub that isn't known here, protobuf's ParseError for an argument that isn't
         one of the API, and the library's own errors for what the server refuses.
         """
-        if type_.startswith(_OTHER_SERVICES):
+        elsewhere = any(agent in inputs.get("member", "") for agent in _OTHER_AGENTS)
+        if elsewhere or type_.startswith(_OTHER_SERVICES):
             self.recorded.append((type_, name, dict(inputs)))
             return {"id": name, "name": name}
         return self._makers[type_](inputs)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._channel.close()
+        """Close the connections."""
+        self._publisher.transport.close()
+        self._subscriber.transport.close()
 
     def _look_up_project(self, given: Inputs) -> Outputs:
         project = self._project_of(given)
@@ -140,6 +140,20 @@ def realise(plan: GcpPlan, *, endpoint: str, project: str = "local") -> Binding:
     finally:
         realiser.close()
     return binding(plan, outputs)
+
+
+def _clients(endpoint: str) -> tuple[Any, Any]:
+    """Connect to a server that takes anyone."""
+    import grpc
+    from google.pubsub_v1 import PublisherClient, SubscriberClient
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    channel = grpc.insecure_channel(endpoint)
+    return (
+        PublisherClient(transport=PublisherGrpcTransport(channel=channel)),
+        SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)),
+    )
 
 
 def camel(value: Any) -> Any:

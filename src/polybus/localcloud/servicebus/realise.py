@@ -79,16 +79,21 @@ _FIXED = frozenset({"requires_session", "requires_duplicate_detection", "enable_
 
 
 class Realiser:
-    """Creates resources one by one, in an order in which what they refer to is there."""
+    """Creates resources one by one, in an order in which what they refer to is there.
 
-    def __init__(self, *, connection_string: str, ca_file: Path | str) -> None:
-        from azure.core.pipeline.transport import RequestsTransport
-        from azure.servicebus.management import ServiceBusAdministrationClient
+    A `client` is an administration client that is connected already, wherever it leads.
+    """
 
-        # The client of azure-servicebus 7.14 takes neither a certificate nor a transport: this needs 7.15.
-        self._client: Any = ServiceBusAdministrationClient.from_connection_string(
-            connection_string, transport=RequestsTransport(connection_verify=str(ca_file)), retry_total=0
-        )
+    def __init__(self, *, connection_string: str = "", ca_file: Path | str = "", client: Any = None) -> None:
+        if client is None:
+            from azure.core.pipeline.transport import RequestsTransport
+            from azure.servicebus.management import ServiceBusAdministrationClient
+
+            # The client of azure-servicebus 7.14 takes neither a certificate nor a transport: this needs 7.15.
+            client = ServiceBusAdministrationClient.from_connection_string(
+                connection_string, transport=RequestsTransport(connection_verify=str(ca_file)), retry_total=0
+            )
+        self._client = client
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
             "azure-native:servicebus:Topic": self._topic,
@@ -142,13 +147,14 @@ class Realiser:
 
     def _default_rule(self, given: Inputs) -> Outputs:
         """Replace the filter that lets everything pass, with which Service Bus makes a subscription."""
-        from azure.servicebus.management import SqlRuleFilter
+        from azure.servicebus.management import SqlRuleAction, SqlRuleFilter
 
         if given["filterType"] != "SqlFilter":
             raise KeyError(given["filterType"])
         topic, name = given["topicName"], given["subscriptionName"]
         rule = self._client.get_rule(topic, name, _DEFAULT_RULE)
         rule.filter = SqlRuleFilter(given["sqlFilter"]["sqlExpression"])
+        rule.action = SqlRuleAction(given["action"]["sqlExpression"]) if given.get("action") else None
         self._client.update_rule(topic, name, rule)
         return {"id": f"{_id('topics', topic)}/subscriptions/{name}/rules/{_DEFAULT_RULE}", "name": _DEFAULT_RULE}
 

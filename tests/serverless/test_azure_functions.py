@@ -133,6 +133,18 @@ async def test_a_trigger_of_several_handlers_says_which(make: Make) -> None:
     assert shop.deliveries[0].source == "packing"
 
 
+async def test_a_trigger_is_told_the_names_of_the_stack_and_its_sessions(make: Make) -> None:
+    shop = Shop("billing", "packing")
+    assert make(shop.app, handles="billing").trigger == {
+        "topic_name": "orders",
+        "subscription_name": "billing",
+        "is_sessions_enabled": False,
+    }
+    assert make(shop.app, handles="packing").trigger == {"queue_name": "packing", "is_sessions_enabled": True}
+    with pytest.raises(ConfigError, match="bus 'shop' is on 'gcp', where Service Bus triggers nothing"):
+        _ = azure_functions(Shop().app, binding("gcp")).trigger
+
+
 async def test_calls_at_the_same_time_open_the_app_once(make: Make) -> None:
     shop = Shop()
     function = make(shop.app)

@@ -1,8 +1,10 @@
 """The handlers of an `App` inside a cloud's function, instead of in a process that consumes.
 
-    handler = polybus.serverless.aws_lambda(app)           # AWS Lambda: SQS and SNS events
-    handle = polybus.serverless.azure_functions(app)       # the body of an Azure Functions trigger
-    asgi = polybus.serverless.cloud_run(app, ...)          # Google's pushes and SNS's HTTPS deliveries
+    from polybus.serverless import aws_lambda, azure_functions, cloud_run
+
+    handler = aws_lambda(app)           # AWS Lambda: SQS and SNS events
+    handle = azure_functions(app)       # the body of an Azure Functions trigger
+    asgi = cloud_run(app, ...)          # Google's pushes and SNS's HTTPS deliveries
 
 docs/serverless.md says what of the contract holds where.
 """

@@ -16,6 +16,7 @@ from polybus.app import App
 from polybus.binding import Binding, Entity
 from polybus.clock import Clock
 from polybus.driver import Received
+from polybus.errors import ConfigError
 from polybus.serverless.failure import HandlersFailed
 from polybus.serverless.groups import run_in_groups
 from polybus.serverless.host import Host
@@ -30,6 +31,8 @@ __all__ = ["AzureFunction", "ServiceBusMessage", "azure_functions"]
 # The host renews a lock for as long as a function runs, up to its maxAutoLockRenewalDuration, and tells neither: this
 # is that setting's default, 5 min (host.json reference).
 LEASE = 300.0
+# Between a topic and its subscription in the address of one.
+_SUBSCRIPTIONS = "/Subscriptions/"
 
 
 class ServiceBusMessage(Protocol):
@@ -61,6 +64,21 @@ class AzureFunction:
     def __init__(self, host: Host, source: str) -> None:
         self._host = host
         self._source = source
+
+    @property
+    def trigger(self) -> dict[str, Any]:
+        """What its trigger's decorator is to be told, from the binding: the entity's names, and `is_sessions_enabled`.
+
+        The names are `topic_name` and `subscription_name` for `service_bus_topic_trigger`, or `queue_name`
+        for `service_bus_queue_trigger`. Raises ConfigError for a binding of another cloud.
+        """
+        binding = self._host.binding
+        if binding.backend != "azure":
+            raise ConfigError(f"bus {binding.bus!r} is on {binding.backend!r}, where Service Bus triggers nothing")
+        entity = binding.entity(self._source)
+        topic, found, name = entity.address.partition(_SUBSCRIPTIONS)
+        names = {"topic_name": topic, "subscription_name": name} if found else {"queue_name": topic}
+        return {**names, "is_sessions_enabled": entity.ordered}
 
     async def __call__(self, messages: ServiceBusMessage | Sequence[ServiceBusMessage]) -> None:
         """Handle what the trigger got; returning completes it.
@@ -125,8 +143,8 @@ def azure_functions(
     """Return the body of a Service Bus trigger that runs one handler of an app.
 
     `source` is the binding as in `polybus.connect` (default: the app's own, then POLYBUS_BINDING). `handles` names the
-    subscription or queue of the trigger; it may be left out where the app has one handler. Raises ConfigError for a
-    binding that is missing or wrong.
+    subscription or queue of the trigger; it may be left out where the app has one handler. Its `trigger` is what the
+    trigger's decorator needs. Raises ConfigError for a binding that is missing or wrong.
 
     A handler's failure, Retry and DeadLetter alike, fails the call: the message comes again at once, until Service Bus
     dead-letters it with its own reason, MaxDeliveryCountExceeded, after the entity's own limit.

@@ -1,7 +1,7 @@
 """A test double of Pulumi's engine. It is not Pulumi: it is what this project's tests need of it, and no more.
 
-It serves the ResourceMonitor and Engine protocols over gRPC, runs a program in a process of its own
-(`engine_program.py` in place of the CLI's language host), asks provider plugins over gRPC what to do with each resource
+It serves the ResourceMonitor and Engine protocols over gRPC, runs a program in a process of its own (`engine_host.py`,
+in place of the CLI's language host), asks provider plugins over gRPC what to do with each resource
 (`engine_plugin.py`), and keeps a state between runs. Replacement is as Pulumi's step generator has it where a provider
 asks to delete first: what would have to be replaced with a resource is deleted before it, last first, and made again
 when the program comes to it. It knows no replacement without deleting first, no aliases, refresh, imports or secrets,
@@ -11,10 +11,6 @@ and does one thing at a time.
 from __future__ import annotations
 
 import copy
-import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +24,7 @@ from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
 
+from .engine_host import Host
 from .engine_plugin import Plugin, Plugins
 
 PROJECT = "polybus"
@@ -72,9 +69,10 @@ class EngineDouble:
     `root` is the project's folder. `preview` and `up` return what they would do, and did; so does `destroy`.
     """
 
-    def __init__(self, program: Path, root: Path, stack: str, plugins: Plugins) -> None:
+    def __init__(self, program: Path, root: Path, stack: str, host: Host, plugins: Plugins) -> None:
         self._program = program
         self._root = root
+        self._host = host
         self._plugins = plugins
         self.stack = stack
         self.state: dict[str, Held] = {}
@@ -107,12 +105,15 @@ class EngineDouble:
     def _execute(self, monitor: _Monitor, config: Mapping[str, Any], *, preview: bool) -> str:
         """Run the program to its end, and return what went wrong."""
         with _served(monitor) as address:
-            environment = {**os.environ, "PULUMI_CONFIG": json.dumps(_texts(config))}
-            host = [sys.executable, str(Path(__file__).with_name("engine_program.py"))]
-            mode = "preview" if preview else "up"
-            arguments = [address, PROJECT, self.stack, str(self._root), mode, str(self._program)]
-            done = subprocess.run([*host, *arguments], env=environment, capture_output=True, text=True, check=False)
-        return "" if done.returncode == 0 else done.stderr
+            return self._host.run(
+                config,
+                address=address,
+                project=PROJECT,
+                name=self.stack,
+                root=str(self._root),
+                preview=preview,
+                program=str(self._program),
+            )
 
 
 class _Deployment:
@@ -263,11 +264,6 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         parents = request.parent.split("::")[2] + "$" if request.parent else ""
         parents = "" if parents == f"{STACK_TYPE}$" else parents.removeprefix(f"{STACK_TYPE}$")
         return f"urn:pulumi:{self._stack}::{PROJECT}::{parents}{request.type}::{request.name}"
-
-
-def _texts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Write configuration as the CLI hands it over: what is structured as JSON."""
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
 
 
 def _returned(properties: Any) -> dict[str, Any]:

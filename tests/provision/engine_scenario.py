@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,7 +88,7 @@ def declare(folder: Path, topology: str) -> None:
 
 def play(driver: Driver, place: Place, folder: Path) -> None:
     """Take a stack from its first preview to its end."""
-    config, protected = place.config, {**place.config, "polybus:protect": "true"}
+    config, protected = place.config, {**place.config, "polybus:protect": True}
 
     declare(folder, BASE)
     previewed = driver.preview(config)
@@ -128,6 +129,7 @@ def play(driver: Driver, place: Place, folder: Path) -> None:
     assert removed.deleted == added.created
     assert place.everything() == made
 
+    asyncio.run(_leave(place, removed.outputs, "lost"))
     _replace(driver, place, folder, BASE + SHORTER, BASE + SHORTER + ORDERED)
 
     ended = driver.destroy()
@@ -140,8 +142,6 @@ def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> 
     """Change what no cloud changes in place: what waits in the queue is lost with it, as was foretold."""
     assert "what waits in it" in lossy(diff(place.resources(old), place.resources(new)))[0].loses
     before = place.everything()
-    declare(folder, old)
-    asyncio.run(_leave(place, driver.up(place.config).outputs, "lost"))
     previewed = _step(driver.preview, place.config, place, folder, old, new)
     assert place.everything() == before, "a preview deletes nothing"
     replaced = _step(driver.up, place.config, place, folder, old, new)
@@ -294,6 +294,7 @@ def _gcp() -> Iterator[Place]:
 
 
 def _planner(plan: Callable[..., Any], settings: object) -> Callable[[str], tuple[Resource, ...]]:
+    @cache
     def resources(topology: str) -> tuple[Resource, ...]:
         planned: Iterable[Resource] = plan(loads(topology, source="polybus.toml"), settings).resources
         return tuple(planned)

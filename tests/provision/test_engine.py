@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from polybus.provision.cloud import cloud_named
 from polybus.topology.model import CLOUDS
 
 from . import runner
 from .engine import EngineDouble
+from .engine_host import Host
 from .engine_plugin import Plugins
-from .engine_scenario import BASE, STACK, Place, declare, play, running
+from .engine_scenario import BASE, STACK, Driver, Place, declare, play, running
 from .plugins import launchers
 
 PROGRAM = runner.STACKS / "__main__.py"
+CLI = shutil.which("pulumi")
+# Not a skipped parameter: conftest.py says in the summary whether the CLI's runs were among the tests.
+# What the Automation API itself may warn of, with whichever CLI is there, is no finding of ours.
+BY_CLI = pytest.param("pulumi", marks=pytest.mark.filterwarnings("default"))
+ENGINES = ("double", BY_CLI) if CLI else ("double",)
+
+each_cloud = pytest.mark.parametrize("place", CLOUDS, indirect=True)
+on_aws = pytest.mark.parametrize("place", ["aws"], indirect=True)
 
 
 @pytest.fixture
@@ -30,26 +41,50 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 @pytest.fixture
-def double(place: Place, tmp_path: Path) -> Iterator[EngineDouble]:
-    with Plugins(os.environ["PATH"], place.config) as plugins:
-        yield EngineDouble(PROGRAM, tmp_path, STACK, plugins)
+def project(tmp_path: Path) -> Path:
+    """Give the folder of the Pulumi project, as the CLI wants it."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
 
 
-each_cloud = pytest.mark.parametrize("place", CLOUDS, indirect=True)
-on_aws = pytest.mark.parametrize("place", ["aws"], indirect=True)
+@pytest.fixture
+def double(place: Place, project: Path) -> Iterator[EngineDouble]:
+    sdk = cloud_named(place.cloud).sdk.package
+    with Host([sdk, "polybus.provision"]) as host, Plugins(os.environ["PATH"], place.config) as plugins:
+        yield EngineDouble(PROGRAM, project, STACK, host, plugins)
+
+
+@pytest.fixture
+def cli(place: Place, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """Give the CLI, with all that it keeps in the test's folder; only where it is on PATH."""
+    from . import engine_cli
+
+    for name in engine_cli.UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in engine_cli.environment(tmp_path / "pulumi").items():
+        monkeypatch.setenv(name, value)
+    engine_cli.write_project(project)
+    return engine_cli.PulumiCli(project, STACK)
 
 
 @each_cloud
-def test_the_life_of_a_stack(place: Place, double: EngineDouble, tmp_path: Path) -> None:
-    play(double, place, tmp_path)
-    assert double.state == {}
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_life_of_a_stack(engine: str, place: Place, project: Path, request: pytest.FixtureRequest) -> None:
+    """Preview, update, change, protect, add, remove, replace and destroy, as `engine_scenario.play` says.
+
+    With the double of the engine everywhere. With the CLI, where it is on PATH, the same calls and assertions; that
+    half was never run where it was written: see engine_cli.py.
+    """
+    driver: Driver = request.getfixturevalue("cli" if engine == "pulumi" else "double")
+    play(driver, place, project)
 
 
 @on_aws
 def test_wrong_configuration_ends_the_program_with_one_line_and_nothing_made(
-    place: Place, double: EngineDouble, tmp_path: Path
+    place: Place, double: EngineDouble, project: Path
 ) -> None:
-    declare(tmp_path, BASE)
+    declare(project, BASE)
     refused = double.up({"polybus:cloud": "asw"})
     assert refused.failed == "Pulumi.dev.yaml: polybus:cloud: found 'asw'; allowed: aws, azure, gcp\n"
     assert [held.type for held in double.state.values()] == ["pulumi:pulumi:Stack"]

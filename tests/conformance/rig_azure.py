@@ -54,13 +54,16 @@ class AzureRig(BaseRig):
         findings = check(topology, "azure")
         return [f"{finding.path}: {finding.found}" for finding in findings if finding.severity == "error"]
 
+    def client(self) -> ServiceBusClient:
+        return ServiceBusClient.from_connection_string(self._connection_string)
+
     async def publish_foreign(
         self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
     ) -> None:
         message = ServiceBusMessage(
             body, application_properties=dict[str | bytes, Any](attributes.items()) or None, session_id=ordering_key
         )
-        async with ServiceBusClient.from_connection_string(self._connection_string) as client:
+        async with self.client() as client:
             topic = target.kind is Kind.TOPIC
             sender = client.get_topic_sender(target.address) if topic else client.get_queue_sender(target.address)
             async with sender:
@@ -68,7 +71,7 @@ class AzureRig(BaseRig):
 
     async def receive_foreign(self, source: Entity) -> tuple[bytes, Mapping[str, str]]:
         async with (
-            ServiceBusClient.from_connection_string(self._connection_string) as client,
+            self.client() as client,
             client.get_queue_receiver(source.address) as receiver,
         ):
             [message] = await receiver.receive_messages(max_message_count=1, max_wait_time=10)

@@ -66,16 +66,22 @@ class GcpRig(BaseRig):
     def check(self, topology: Topology) -> Sequence[str]:
         return [f"{finding.path}: {finding.found}" for finding in check(topology, "gcp") if finding.severity == "error"]
 
+    def publisher(self) -> PublisherClient:
+        return PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))
+
+    def subscriber(self) -> SubscriberClient:
+        return SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
+
     async def publish_foreign(
         self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
     ) -> None:
         topic = target.address if target.kind is Kind.TOPIC else target.options["topic"]
-        client = PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))
+        client = self.publisher()
         message: dict[str, Any] = {"data": body, "attributes": dict(attributes), "ordering_key": ordering_key or ""}
         await asyncio.to_thread(client.publish, request={"topic": topic, "messages": [message]})
 
     async def receive_foreign(self, source: Entity) -> tuple[bytes, Mapping[str, str]]:
-        client = SubscriberClient(transport=SubscriberGrpcTransport(channel=self._channel))
+        client = self.subscriber()
 
         def receive() -> tuple[bytes, Mapping[str, str]]:
             found = client.pull(subscription=source.address, max_messages=1, timeout=self.patience)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from polybus.plan import aws_policy_size, aws_push
 from polybus.plan import rules as common
@@ -58,7 +59,7 @@ def _topic(report: Report, topology: Topology, topic: Topic) -> None:
         limit = f"a topic with messages above {format_size(AWS.sns_default_bytes)} has at most 100 subscriptions"
         report.error(path, f"{len(subscriptions)} subscriptions", limit, source=AWS.large_message_subscriptions.source)
     _filter_attributes(report, topology, topic)
-    _existing(report, f"{path}.existing", topic.existing, "sns")
+    _existing(report, f"{path}.existing", topic.existing, "sns", ordered=topic.ordered)
 
 
 def _filter_attributes(report: Report, topology: Topology, topic: Topic) -> None:
@@ -146,7 +147,7 @@ def _retries(report: Report, path: str, subscription: Subscription) -> None:
         return
     total, most = aws_push.longest_retry(subscription), aws_push.LONGEST_RETRY
     if total > most:
-        found = f"{count} retries of {first}s to {format_duration(longest)}, up to {format_duration(total)} in all"
+        found = f"{count} retries of {first}s to {format_duration(longest)}, up to {format_duration(math.ceil(total))} in all"
         fits = math.floor(2 * most / count - first)
         instead = f'backoff = {{ maximum = "{fits}s" }}' if fits >= first else "fewer max_attempts or a shorter backoff"
         report.error(
@@ -175,7 +176,7 @@ def _foreign_arn(function: str) -> bool:
 def _queue(report: Report, queue: Queue) -> None:
     path = f"$.queues.{queue.name}"
     common.message_size(report, path, queue.max_message_size, AWS.message_bytes)
-    _existing(report, f"{path}.existing", queue.existing, "sqs")
+    _existing(report, f"{path}.existing", queue.existing, "sqs", ordered=queue.ordered)
     if not queue.max_delay:
         return
     if queue.ordered:
@@ -194,6 +195,17 @@ def _letters_outlive(report: Report, entry: Subscription | Queue) -> None:
         report.note(f"{common.path_of(entry)}.dead_letter_retention", found, limit, source="B", instead=instead)
 
 
-def _existing(report: Report, path: str, existing: str | None, service: str) -> None:
-    if existing is not None and f":{service}:" not in existing:
-        report.error(path, existing, f"allowed: the ARN of an {service.upper()} resource", source="B")
+def _existing(report: Report, path: str, existing: str | None, service: str, *, ordered: bool) -> None:
+    """Refuse what is no ARN of that service, and one whose name says that it keeps no order, or keeps it unasked."""
+    if existing is None:
+        return
+    if not re.fullmatch(rf"arn:[a-z-]+:{service}:[a-z0-9-]+:[0-9]+:[\w-]+(\.fifo)?", existing, re.ASCII):
+        kind, example = {"sns": ("topic", "orders"), "sqs": ("queue", "jobs")}[service]
+        limit = f"allowed: the ARN of an {service.upper()} {kind}"
+        instead = (
+            f"arn:aws:{service}:<region>:<account>:<name>, such as arn:aws:{service}:eu-west-1:111122223333:{example}"
+        )
+        report.error(path, existing, limit, source="B", instead=instead)
+    elif existing.endswith(FIFO_SUFFIX) != ordered:
+        limit = f"a FIFO name ends with {FIFO_SUFFIX}, and no other: ordered has to say what it is"
+        report.error(path, existing, limit, source="Q", instead=f"ordered = {str(not ordered).lower()}")

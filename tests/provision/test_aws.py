@@ -73,7 +73,7 @@ def verdict(document: dict[str, Any], resource: str, *, principal: str, source: 
 
 def test_every_queue_and_topic_refuses_what_comes_without_tls(deployed: Deployed) -> None:
     found = list(access_policies(deployed))
-    assert len(found) == 2 * 4 + 2, "a queue and its dead letters four times, and two topics"
+    assert len(found) == 2 * 4 + 3, "a queue and its dead letters four times, two topics and that of alarms"
     for name, document in found:
         resource = document["Statement"][-1]["Resource"]
         plain = {"principal": "arn:aws:iam::000000000000:root", "source": "", "tls": "false"}

@@ -47,6 +47,7 @@ async def compare(topology: Topology, source: str | None, stack: str) -> Compari
     from polybus.bus.resolve import resolve
     from polybus.errors import UnsupportedFeature
     from polybus.plan import drift
+    from polybus.plan.adopted import expected
     from polybus.topology.model import CLOUDS
 
     binding, origin = resolve(source)
@@ -58,7 +59,8 @@ async def compare(topology: Topology, source: str | None, stack: str) -> Compari
     chosen = stack or drift.stack_of(binding.bus, _names(binding))
     plan = _plan(topology, binding, chosen)
     observed = await _reader(binding.backend)(binding, plan)
-    return Comparison(topology, binding, origin, chosen, drift.compare(plan.resources, observed))
+    result = drift.compare(plan.resources, observed, expected(topology, binding.backend))
+    return Comparison(topology, binding, origin, chosen, result)
 
 
 def report(found: Comparison, *, json: bool) -> None:

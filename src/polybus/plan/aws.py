@@ -214,18 +214,19 @@ class _Planner:
         redrive = {"deadLetterTargetArn": letters, "maxReceiveCount": net_attempts(AWS, item.max_attempts)}
         allow = {"redrivePermission": "byQueue", "sourceQueueArns": [arn]}
         yield Resource(
-            "aws:sqs/redrivePolicy:RedrivePolicy",
-            f"{item.name}-redrive",
-            {"queue_url": url, "redrive_policy": Json(redrive)},
-            "redrive",
-            entry,
-        )
-        yield Resource(
             "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy",
             f"{item.name}-redrive-allow",
             {"queue_url": Ref(f"{item.name}-dead-letters", "url"), "redrive_allow_policy": Json(allow)},
             "redrive",
             entry,
+        )
+        yield Resource(
+            "aws:sqs/redrivePolicy:RedrivePolicy",
+            f"{item.name}-redrive",
+            {"queue_url": url, "redrive_policy": Json(redrive)},
+            "redrive",
+            entry,
+            after=(f"{item.name}-redrive-allow",),  # SQS refuses a source that isn't allowed yet, as after an adoption
         )
         if isinstance(item, Subscription):
             yield from self._subscribed(item, arn, url)

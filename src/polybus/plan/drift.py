@@ -82,13 +82,19 @@ class Result:
     waiting: tuple[Drift, ...] = ()
 
 
-def compare(resources: Sequence[Resource], observed: Iterable[Observed]) -> Result:
-    """Compare a plan's resources with what a cloud has; drifts in the plan's order, then what nobody planned."""
+def compare(resources: Sequence[Resource], observed: Iterable[Observed], adopted: Iterable[Resource] = ()) -> Result:
+    """Compare a plan's resources with what a cloud has; drifts in the plan's order, then what nobody planned.
+
+    Of `adopted` ones only the properties that they have are compared.
+    """
     comparison = _Comparison(tuple(observed))
     unread: dict[str, int] = {}
     drifts: list[Drift] = []
     waiting: list[Drift] = []
     compared = 0
+    for resource in adopted:
+        compared += 1
+        drifts.extend(comparison.of(resource, whole=False))
     for resource in resources:
         if resource.type in RULES:
             compared += 1
@@ -120,7 +126,7 @@ class _Comparison:
         for (_, name), item in self._named.items():
             self._outputs.setdefault(str(name), {}).update(item.outputs)
 
-    def of(self, resource: Resource) -> Iterator[Drift]:
+    def of(self, resource: Resource, *, whole: bool = True) -> Iterator[Drift]:
         rules = RULES[resource.type]
         planned = resolve(resource.properties, self._find)
         found = self._take(resource, rules, planned)
@@ -129,7 +135,9 @@ class _Comparison:
             address = physical_of(resource) if found is None else found.address
             yield Drift(DriftKind.MISSING, resource.kind, entry, address)
             return
-        differences = tuple(_differences(rules, planned, found.properties))
+        differences = tuple(
+            edit for edit in _differences(rules, planned, found.properties) if whole or edit.property in planned
+        )
         if differences:
             yield Drift(DriftKind.CHANGED, resource.kind, entry, found.address, differences)
 

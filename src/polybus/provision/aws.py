@@ -12,6 +12,7 @@ __all__ = ["CLOUD"]
 
 _KEYS = {
     "kmsKey": "the ARN of a customer-managed key",
+    "vpcEndpoints": "the ids of the VPC endpoints that messages have to come and go through",
     "roles": "the IAM role (ARN or name) of each service",
     "functions": "the ARN of each Lambda function that a push names",
 }
@@ -22,6 +23,7 @@ def _settings(config: StackConfig) -> AwsSettings:
         stack=config.stack,
         region=config.of("aws", "region"),
         kms_key=config.text("kmsKey"),
+        vpc_endpoints=config.texts("vpcEndpoints"),
         tags=config.texts_by_name("tags"),
         roles=config.texts_by_name("roles"),
         functions=config.texts_by_name("functions"),

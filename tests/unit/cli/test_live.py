@@ -247,3 +247,25 @@ def test_no_server(cli: Callable, account: Account) -> None:
     assert (result.code, result.out) == (1, "")
     assert "unavailable" in result.err
     assert result.err.count("\n") == 1
+
+
+def test_of_what_is_adopted_only_that_it_is_there(cli: Callable, account: Account) -> None:
+    url = account.sqs.create_queue(QueueName="theirs", Attributes={"VisibilityTimeout": "7"})["QueueUrl"]
+    queue = account.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = account.sns.create_topic(Name="theirs")["TopicArn"]
+    account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"{queue}-elsewhere")
+    text = TOPOLOGY.replace('lease = "30s"', f'existing = "{queue}"')
+    account.realise(text.replace("[topics.news]", f'[topics.news]\nexisting = "{topic}"'))
+    old = account.sqs.list_queues(QueueNamePrefix="shop-dev-jobs")["QueueUrls"]
+    account.sqs.delete_queue(QueueUrl=next(url for url in old if url.endswith("jobs")))
+    news = next(arn["TopicArn"] for arn in account.sns.list_topics()["Topics"] if arn["TopicArn"].endswith("-news"))
+    account.sns.delete_topic(TopicArn=news)
+    assert drifts(cli) == []
+    account.sns.delete_topic(TopicArn=topic)
+    account.sqs.delete_queue(QueueUrl=url)
+    assert drifts(cli) == [
+        ("missing", "adopted topic", "topics.news", []),
+        ("missing", "adopted queue", "queues.jobs", []),
+        ("missing", "delivery", "subscriptions.reader", []),
+        ("missing", "redrive", "queues.jobs", []),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,8 @@ ordered = false
 lease = "30s"
 retention = "4d"
 """
+NAMESPACE = "shop-shared"
+ENTITIES = f"/subscriptions/s/resourceGroups/g/providers/Microsoft.ServiceBus/namespaces/{NAMESPACE}"
 
 
 class Account:
@@ -43,13 +46,18 @@ class Account:
 
     def __init__(self, folder: Path, server: ServiceBusServer) -> None:
         self.topology = folder / "polybus.toml"
-        self.topology.write_text(TOPOLOGY)
+        self.server = server
+        self.realise(TOPOLOGY)
         to, certificate = server.connection_string(), server.certificate
-        self.binding = realise(
-            plan(load(self.topology), AzureSettings(stack="dev")), connection_string=to, ca_file=certificate
-        )
-        (folder / "polybus.binding.json").write_text(self.binding.to_json())
         self.client: Any = ServiceBusAdministrationClient.from_connection_string(to, connection_verify=str(certificate))
+
+    def realise(self, text: str) -> None:
+        """Make what a topology declares, and write its binding where commands find it."""
+        self.topology.write_text(text)
+        to, certificate = self.server.connection_string(), self.server.certificate
+        planned = plan(load(self.topology), AzureSettings(stack="dev", namespace=NAMESPACE))
+        binding = realise(planned, connection_string=to, ca_file=certificate)
+        (self.topology.parent / "polybus.binding.json").write_text(binding.to_json())
 
 
 @pytest.fixture
@@ -134,3 +142,32 @@ def test_what_else_is_in_the_namespace(cli: Callable, account: Account) -> None:
     account.client.create_queue("old")
     account.client.create_topic("old-topic")
     assert drifts(cli) == [("extra", "topic", "", []), ("extra", "queue", "", [])]
+
+
+def test_of_what_is_adopted_that_it_is_there_and_keeps_order(cli: Callable, account: Account) -> None:
+    account.client.create_topic("theirs")
+    account.client.create_subscription("theirs", "somebody")
+    account.client.create_queue("their-jobs", requires_session=True)
+    text = TOPOLOGY.replace(
+        "[queues.jobs]", f'[queues.jobs]\nordered = true\nexisting = "{ENTITIES}/queues/their-jobs"'
+    )
+    account.realise(text + f'[topics.seen]\nexisting = "{ENTITIES}/topics/theirs"\n')
+    account.client.delete_queue("shop-dev-jobs")
+    assert drifts(cli) == []
+    account.client.delete_queue("their-jobs")
+    account.client.create_queue("their-jobs")
+    account.client.delete_topic("theirs")
+    assert drifts(cli) == [
+        ("missing", "adopted topic", "topics.seen", []),
+        ("changed", "adopted queue", "queues.jobs", ["requires_session"]),
+    ]
+
+
+def test_no_server(cli: Callable, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in account.server.env().items():
+        monkeypatch.setenv(name, re.sub(r":\d+", ":9", value))
+    result = cli("check", "--live")
+    assert (result.code, result.out) == (1, "")
+    assert re.fullmatch(
+        r"polybus: unavailable: Cannot connect to host \S+:9 .*; check the namespace's .*\n", result.err
+    )

@@ -50,14 +50,19 @@ class Account:
 
     def __init__(self, folder: Path, endpoint: str) -> None:
         self.topology = folder / "polybus.toml"
-        self.topology.write_text(TOPOLOGY)
-        settings = GcpSettings(stack="dev", project=PROJECT, functions={"mailer": "https://mailer.run.app"})
-        made = realise(plan(load(self.topology), settings), endpoint=endpoint, project=PROJECT)
-        self.binding = msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
-        (folder / "polybus.binding.json").write_text(self.binding.to_json())
+        self.endpoint = endpoint
+        self.realise(TOPOLOGY)
         self.channel = grpc.insecure_channel(endpoint)
         self.publisher = PublisherClient(transport=PublisherGrpcTransport(channel=self.channel))
         self.subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=self.channel))
+
+    def realise(self, text: str) -> None:
+        """Make what a topology declares, and write its binding where commands find it."""
+        self.topology.write_text(text)
+        settings = GcpSettings(stack="dev", project=PROJECT, functions={"mailer": "https://mailer.run.app"})
+        made = realise(plan(load(self.topology), settings), endpoint=self.endpoint, project=PROJECT)
+        self.binding = msgspec.structs.replace(made, settings={**made.settings, "endpoint": self.endpoint})
+        (self.topology.parent / "polybus.binding.json").write_text(self.binding.to_json())
 
     def change(self, path: str, **fields: Any) -> None:
         self.subscriber.update_subscription(
@@ -153,3 +158,13 @@ def test_no_server(cli: Callable, account: Account) -> None:
     result = cli("check", "--live", "--binding", "gone.json")
     assert (result.code, result.out) == (1, "")
     assert "unavailable" in result.err
+
+
+def test_of_what_is_adopted_only_that_it_is_there(cli: Callable, account: Account) -> None:
+    path = f"projects/{PROJECT}/topics/theirs"
+    account.publisher.create_topic(request={"name": path})
+    account.subscriber.create_subscription(request={"name": f"projects/{PROJECT}/subscriptions/other", "topic": path})
+    account.realise(TOPOLOGY + f'[topics.seen]\nexisting = "{path}"\n')
+    assert drifts(cli) == []
+    account.publisher.delete_topic(topic=path)
+    assert drifts(cli) == [("missing", "adopted topic", "topics.seen", [])]

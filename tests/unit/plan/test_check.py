@@ -88,6 +88,25 @@ def test_what_is_portable_is_refused_nowhere() -> None:
             "5",
         ),
         ('[queues.q]\nexisting = "arn:aws:sqs:eu-west-1:1:q"', {"azure", "gcp"}, "$.queues.q.existing", "allowed"),
+        ('[queues.q]\nexisting = "x:sqs:y"', {"aws", "azure", "gcp"}, "$.queues.q.existing", "allowed"),
+        (
+            '[topics.t]\nexisting = "arn:aws:sns:eu-west-1:1:t:1f2e3d4c"',
+            {"aws", "azure", "gcp"},
+            "$.topics.t.existing",
+            "allowed",
+        ),
+        (
+            '[queues.q]\nordered = true\nexisting = "arn:aws:sqs:eu-west-1:1:q"',
+            {"aws", "azure", "gcp"},
+            "$.queues.q.existing",
+            "",
+        ),
+        (
+            '[topics.t]\nexisting = "arn:aws:sns:eu-west-1:1:t.fifo"',
+            {"aws", "azure", "gcp"},
+            "$.topics.t.existing",
+            "",
+        ),
         ('[subscriptions.s]\ntopic = "orders"\npush = { forward = "jobs" }', {"gcp"}, ".push.forward", "HTTPS alone"),
         ('[subscriptions.s]\ntopic = "ledger"\npush = { forward = "steps" }', {"gcp"}, ".push.forward", ""),
         (

@@ -93,9 +93,16 @@ class _Reader:
     async def _entity(self, entity: Entity) -> list[Observed]:
         declared = self._topology.topics.get(entity.name)
         if declared is not None and declared.existing is not None:
-            # Adopted: what it is and who else subscribes to it is its owner's.
-            return [item async for item in self._subscriptions(entity.address, shared=True)]
+            return await self._adopted_topic(f"{entity.name}-topic", entity.address)
         return await self._topic(f"{entity.name}-topic", f"{entity.name}-topic-access", entity.address)
+
+    async def _adopted_topic(self, name: str, arn: str) -> list[Observed]:
+        """Read what has to hold of it; the rest, and who else subscribes to it, is its owner's."""
+        attributes = await self._attributes("sns", "get_topic_attributes", TopicArn=arn)
+        if attributes is None:
+            return [Observed(_TOPIC, name, arn, None)]
+        subscriptions = [item async for item in self._subscriptions(arn, shared=True)]
+        return [Observed(_TOPIC, name, arn, _picked(attributes, _TOPIC_ATTRIBUTES)), *subscriptions]
 
     async def _topic(self, name: str, access: str, arn: str) -> list[Observed]:
         outputs = {"arn": arn, "id": arn, "name": _last(arn), "owner": arn.split(":")[4]}
@@ -155,7 +162,7 @@ class _Reader:
             for type_, logical, key, attribute in attached
             if attributes.get(attribute)
         ]
-        return parts if adopted else [Observed(_QUEUE, name, url, properties, outputs), *parts]
+        return [Observed(_QUEUE, name, url, properties, outputs), *parts]
 
     async def _other_topics(self) -> list[Observed]:
         found: list[Observed] = []

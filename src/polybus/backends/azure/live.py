@@ -78,20 +78,18 @@ class _Reader:
         return [item for part in parts for item in part]
 
     async def _topic(self, entity: Entity) -> list[Observed]:
-        if entity.name in self._adopted:
-            return []  # what it is and who else subscribes to it is its owner's
         name, path = f"{entity.name}-topic", entity.address
         found = await _there(self._client.get_topic(path))
         if found is None:
             return [Observed(_TOPIC, name, path, None)]
+        if entity.name in self._adopted:
+            return [Observed(_TOPIC, name, path, {})]  # what it is and who else subscribes to it is its owner's
         ours = {item.address for item in self._binding.subscriptions.values()}
         paths = [f"{path}{SUBSCRIPTIONS}{item.name}" async for item in self._client.list_subscriptions(path)]
         foreign = [Observed(_SUBSCRIPTION, None, other, {}) for other in paths if other not in ours]
         return [Observed(_TOPIC, name, path, {"topic_name": path, **_picked(found, _OF_TOPIC)}), *foreign]
 
     async def _queue(self, entity: Entity) -> list[Observed]:
-        if entity.name in self._adopted:
-            return []
         name, path = f"{entity.name}-queue", entity.address
         found = await _there(self._client.get_queue(path))
         properties = None if found is None else {"queue_name": path, **_picked(found, _OF_QUEUE)}

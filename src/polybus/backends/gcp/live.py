@@ -71,9 +71,10 @@ class _Reader:
     async def _entry(self, entity: Entity, path: str) -> list[Observed]:
         topology = self._topology
         declared = topology.topics.get(entity.name) or topology.queues.get(entity.name)
+        topic = await self._topic(f"{entity.name}-topic", path)
         if declared is not None and declared.existing is not None:
-            return []  # adopted: what it is and who else subscribes to it is its owner's
-        return [*await self._topic(f"{entity.name}-topic", path), *await self._attached(path)]
+            return topic[:1]  # adopted: who has rights there and who else subscribes to it is its owner's
+        return [*topic, *await self._attached(path)]
 
     async def _letters(self, entity: Entity) -> list[Observed]:
         topic = await self._topic(f"{entity.name}-dead-letters-topic", entity.options["dead_letter_topic"])

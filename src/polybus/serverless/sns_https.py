@@ -53,8 +53,8 @@ class SnsDoor:
         if document["TopicArn"] not in self._topics:
             known = ", ".join(sorted(self._topics)) or "none"
             raise Unverified(f"topic {document['TopicArn'][:256]!r} is none that may deliver here; these may: {known}")
-        await asyncio.to_thread(self._verify, document)
         self._check_age(document["Timestamp"])
+        await asyncio.to_thread(self._verify, document)
         if document["Type"] == "Notification":
             return document
         if document["Type"] == "SubscriptionConfirmation":

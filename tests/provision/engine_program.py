@@ -29,8 +29,12 @@ def run(address: str, project: str, name: str, root: str, preview: bool, program
     )
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+
+    def execute() -> None:
+        runpy.run_path(program, run_name="__main__")
+
     try:
-        loop.run_until_complete(stack.run_in_stack(lambda: runpy.run_path(program, run_name="__main__") and None))
+        loop.run_until_complete(stack.run_in_stack(execute))
     except pulumi.RunError as error:
         print(error, file=sys.stderr)
         return 1

@@ -15,8 +15,9 @@ from polybus.topology.model import CLOUDS
 from . import runner
 from .engine import EngineDouble
 from .engine_host import Host
+from .engine_places import STACK, Place, running
 from .engine_plugin import Plugins
-from .engine_scenario import BASE, STACK, Driver, Place, declare, play, running
+from .engine_scenario import BASE, Driver, declare, play
 from .plugins import launchers
 
 PROGRAM = runner.STACKS / "__main__.py"
@@ -88,4 +89,4 @@ def test_wrong_configuration_ends_the_program_with_one_line_and_nothing_made(
     refused = double.up({"polybus:cloud": "asw"})
     assert refused.failed == "Pulumi.dev.yaml: polybus:cloud: found 'asw'; allowed: aws, azure, gcp\n"
     assert [held.type for held in double.state.values()] == ["pulumi:pulumi:Stack"]
-    assert place.everything() == set()
+    assert place.everything() == {}

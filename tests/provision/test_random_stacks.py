@@ -58,7 +58,8 @@ class Deployed:
     def _create(self, type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
         made = {} if self._preview else simulated.create(type_, name, inputs)
         if "userAssignedIdentities" in inputs.get("identity", {}):
-            made["identity"] = None  # a list going in, Azure gives a mapping back
+            # A list going in, a mapping coming back; in a preview the provider leaves it unknown.
+            made["identity"] = {"type": "UserAssigned", "userAssignedIdentities": {}}
         with self._lock:
             self.outputs[name.removeprefix("it-")] = {**dict(inputs), **made}
         return made

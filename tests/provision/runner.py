@@ -140,9 +140,10 @@ def run(
     stack_name: str = "dev",
     preview: bool = False,
     root: Path = STACKS,
+    done: Run | None = None,
 ) -> Run:
-    """Run `program` with `values` as its stack configuration; raises what it raises."""
-    done = Run()
+    """Run `program` with `values` as its stack configuration; raises what it raises, with what it did in `done`."""
+    done = done or Run()
 
     def isolated() -> None:
         settings.ROOT.set(None)

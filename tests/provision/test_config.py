@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pulumi
 import pytest
@@ -35,15 +37,10 @@ def refusal(folder: Path, values: Mapping[str, str], topology: str | None = SMAL
     if topology is not None:
         (folder / "polybus.toml").write_text(topology)
     given = {f"polybus:{key}" if ":" not in key else key: value for key, value in values.items()}
-    made: list[str] = []
-
-    def create(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        made.append(name)
-        return {}
-
+    done = runner.Run()
     with pytest.raises(pulumi.RunError) as raised:  # RunError is what Pulumi shows without a traceback
-        runner.run(runner.main, create, values=given, root=folder)
-    assert made == []
+        runner.run(runner.main, simulated.create, values=given, root=folder, done=done)
+    assert done.resources == []
     return str(raised.value)
 
 
@@ -62,7 +59,10 @@ def test_an_unknown_cloud(tmp_path: Path, name: str) -> None:
 
 def test_a_missing_topology(tmp_path: Path) -> None:
     words = refusal(tmp_path, {"cloud": "aws", "topology": "elsewhere.toml"}, topology=None)
-    assert words.startswith(f"{tmp_path / 'elsewhere.toml'}: no such file")
+    assert words == (
+        "Pulumi.dev.yaml: polybus:topology: found 'elsewhere.toml'; "
+        f"allowed: a file, relative to Pulumi.yaml's folder; there is no {tmp_path / 'elsewhere.toml'}"
+    )
 
 
 def test_a_malformed_topology(tmp_path: Path) -> None:
@@ -74,7 +74,8 @@ def test_a_malformed_topology(tmp_path: Path) -> None:
 def test_a_service_that_is_not_declared(tmp_path: Path, cloud: str, key: str) -> None:
     words = refusal(tmp_path, {"cloud": cloud, key: '{"wrtier": "somebody"}'})
     assert words == (
-        f"{cloud} {key}: found the service 'wrtier'; {tmp_path / 'polybus.toml'} declares: writer; did you mean writer?"
+        f"Pulumi.dev.yaml: polybus:{key}.wrtier: {cloud}: found the service 'wrtier'; "
+        f"allowed: those of {tmp_path / 'polybus.toml'}: writer; did you mean writer?"
     )
 
 
@@ -93,6 +94,46 @@ def test_a_service_that_is_not_declared(tmp_path: Path, cloud: str, key: str) ->
 def test_a_limit_exceeded(tmp_path: Path, cloud: str, entry: str, words: str) -> None:
     topology = SMALL.replace("[queues.jobs]", f"[queues.jobs]\n{entry}")
     assert refusal(tmp_path, {"cloud": cloud}, topology).startswith(f"{tmp_path / 'polybus.toml'}: {words}")
+
+
+OUT_OF_PROCESS = [
+    ({}, SMALL, ["Pulumi.dev.yaml: polybus:cloud is not set", "aws|azure|gcp"]),
+    ({"polybus:cloud": "asw"}, SMALL, ["Pulumi.dev.yaml: polybus:cloud: found 'asw'; allowed: aws, azure, gcp"]),
+    ({"polybus:cloud": "gcp", "polybus:topology": "x.toml"}, None, ["Pulumi.dev.yaml: polybus:topology: ", "/x.toml"]),
+    (
+        {"polybus:cloud": "azure", "polybus:principals": '{"nobody": "1"}'},
+        SMALL,
+        ["Pulumi.dev.yaml: polybus:principals.nobody: azure: found ", "/polybus.toml: writer"],
+    ),
+    (
+        {"polybus:cloud": "aws"},
+        SMALL.replace("[queues.jobs]", '[queues.jobs]\nmax_delay = "20m"'),
+        ["/polybus.toml: at $.queues.jobs.max_delay: aws: found 20m; allowed: 0s to 15m"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "topology", "words"), OUT_OF_PROCESS)
+def test_what_pulumi_up_shows_of_it_is_one_error_without_a_traceback(
+    tmp_path: Path, values: Mapping[str, str], topology: str | None, words: list[str]
+) -> None:
+    if topology is not None:
+        (tmp_path / "polybus.toml").write_text(topology)
+    program = [
+        sys.executable,
+        "-W",
+        "error::RuntimeWarning",
+        "-m",
+        "tests.provision.shown",
+        str(tmp_path),
+        json.dumps(values),
+    ]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert (done.returncode, done.stdout) == (1, "registered: []\n")
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    for part in words:
+        assert part in done.stderr
 
 
 def test_a_misspelt_key(tmp_path: Path) -> None:
@@ -130,6 +171,48 @@ def test_a_value_of_the_wrong_form(tmp_path: Path, cloud: str, key: str, value: 
 
 def test_a_standard_namespace_has_no_private_endpoint(tmp_path: Path) -> None:
     assert "instead: sku" in refusal(tmp_path, {"cloud": "azure", "subnet": "/subscriptions/s"})
+
+
+@pytest.mark.parametrize(
+    ("cloud", "tags", "words"),
+    [
+        ("aws", {"aws:team": "a"}, "aws tags: found 'aws:team'; allowed: 1 to 128 letters"),
+        ("aws", {"team": "a;b"}, "aws tags.team: found 'a;b'; allowed: up to 256 letters"),
+        ("aws", {f"tag-{number}": "" for number in range(49)}, "aws tags: found 51, with polybus's own 2; allowed: 50"),
+        ("aws", {"polybus-bus": "mine"}, "aws tags: found 'polybus-bus'; allowed: any other name"),
+        ("azure", {"a<b": "c"}, "azure tags: found 'a<b'; allowed: 1 to 512 characters without"),
+        ("gcp", {"Polybus-Stack": "mine"}, "gcp tags: found 'Polybus-Stack'; allowed: any other name"),
+        ("gcp", {"Env": "a", "env": "b"}, "gcp tags: found 'Env' and 'env', which are both env there; keep one"),
+        ("gcp", {"9lives": "x"}, "gcp tags: found '9lives'; allowed: a name that begins with a letter from a to z"),
+    ],
+)
+def test_tags_that_a_cloud_does_not_take(tmp_path: Path, cloud: str, tags: Mapping[str, str], words: str) -> None:
+    assert refusal(tmp_path, {"cloud": cloud, "tags": json.dumps(tags)}).startswith(words)
+
+
+def test_tags_are_as_given_and_labels_as_google_takes_them(tmp_path: Path) -> None:
+    given = json.dumps({"Cost Centre": "R+D / 7"})
+    assert deploy(tmp_path, {"cloud": "aws", "tags": given}).named("small-jobs-queue").inputs["tags"] == {
+        "polybus-bus": "small",
+        "polybus-stack": "dev",
+        "Cost Centre": "R+D / 7",
+    }
+    assert deploy(tmp_path, {"cloud": "gcp", "tags": given}).named("small-jobs-topic").inputs["labels"] == {
+        "polybus-bus": "small",
+        "polybus-stack": "dev",
+        "cost-centre": "r-d---7",
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("regions", '["Europe"]', "gcp regions: found 'Europe'; allowed: ids of regions, such as europe-west1"),
+        ("kmsKey", "a-key", "gcp kmsKey: found 'a-key'; allowed: projects/<project>/locations/"),
+    ],
+)
+def test_places_that_are_none_of_google_s(tmp_path: Path, key: str, value: str, words: str) -> None:
+    assert refusal(tmp_path, {"cloud": "gcp", key: value}).startswith(words)
 
 
 def test_the_topology_is_found_beside_the_project_file(tmp_path: Path) -> None:

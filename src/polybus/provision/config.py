@@ -10,11 +10,15 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from polybus.errors import ConfigError
+from polybus.topology.model import Topology
 from polybus.topology.table import nearest
 
 __all__ = ["NAMESPACE", "StackConfig"]
 
 NAMESPACE = "polybus"
+
+# Where a stack's configuration says who each service is on its cloud.
+_WHO = {"aws": "roles", "azure": "principals", "gcp": "members"}
 
 
 class StackConfig:
@@ -51,6 +55,17 @@ class StackConfig:
             near = nearest(key, allowed)
             hint = f"; did you mean {near}?" if near else ""
             raise ConfigError(f"{self._place(key)}: nothing reads it{hint}; allowed: {', '.join(allowed)}")
+
+    def hold_services(self, cloud: str, topology: Topology) -> None:
+        """Refuse who a service is on `cloud` where the topology declares no such service."""
+        key = _WHO[cloud]
+        for name in self.table(key):
+            if name not in topology.services:
+                declared = ", ".join(sorted(topology.services)) or "none is declared"
+                near = nearest(name, topology.services)
+                hint = f"; did you mean {near}?" if near else ""
+                words = f"{cloud}: found the service {name!r}; allowed: those of {topology.source}: {declared}{hint}"
+                raise ConfigError(f"{self._place(f'{key}.{name}')}: {words}")
 
     def refused(self, key: str, found: object, allowed: str) -> ConfigError:
         """Return the error for a value, to be raised."""

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypedDict
 
 import pulumi
 
-from polybus.errors import PolybusError
+from polybus.errors import ConfigError, PolybusError
 from polybus.provision import bus
 from polybus.provision.cloud import Cloud, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
@@ -46,7 +46,9 @@ class MessageBus(bus.MessageBus):
         try:
             cloud = cloud_named(args["cloud"])
             topology = loads(args["topology"], source=f"{name}: topology")
-            settings = cloud.settings(_config(name, cloud, args.get("settings", {})))
+            config = _config(name, cloud, args.get("settings", {}))
+            config.hold_services(cloud.name, topology)
+            settings = cloud.settings(config)
             protect = args.get("protect", False)
             super().__init__(name, topology=topology, cloud=cloud.name, settings=settings, protect=protect, opts=opts)
         except PolybusError as error:
@@ -56,11 +58,22 @@ class MessageBus(bus.MessageBus):
 
 
 def _config(name: str, cloud: Cloud, settings: Mapping[str, Any]) -> StackConfig:
-    values = {key: value if isinstance(value, str) else json.dumps(_whole(value)) for key, value in settings.items()}
     place = f"{name}: settings."
+    values = {key: _text(f"{place}{key}", value) for key, value in settings.items()}
     config = StackConfig(pulumi.get_stack(), values, lambda namespace, key: values.get(key), place)
     config.hold_keys(("tags", *_PROVIDERS, *cloud.keys), elsewhere(cloud))
     return config
+
+
+def _text(place: str, value: Any) -> str:
+    """Write a value as a stack's configuration has it; what isn't known while the plan is made is refused."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(_whole(value))
+    except TypeError:
+        allowed = "values that are known beforehand; attach what `resources.policies` has to a role that you make"
+        raise ConfigError(f"{place}: found an output of another resource; allowed: {allowed}") from None
 
 
 def _whole(value: Any) -> Any:

@@ -11,7 +11,7 @@ from polybus.provision.bus import MessageBus
 from polybus.provision.cloud import Cloud, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
 from polybus.topology.file import load
-from polybus.topology.model import CLOUDS
+from polybus.topology.model import CLOUDS, Topology
 
 __all__ = ["from_config"]
 
@@ -33,7 +33,8 @@ def from_config(*, opts: pulumi.ResourceOptions | None = None) -> MessageBus:
 
 def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> MessageBus:
     cloud = _cloud(config)
-    topology = load(Path(pulumi.get_root_directory()) / (config.text("topology") or _TOPOLOGY))
+    topology = _topology(config)
+    config.hold_services(cloud.name, topology)
     return MessageBus(
         topology.name,
         topology=topology,
@@ -42,6 +43,14 @@ def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> Me
         protect=config.boolean("protect") or False,
         opts=opts,
     )
+
+
+def _topology(config: StackConfig) -> Topology:
+    name = config.text("topology") or _TOPOLOGY
+    path = Path(pulumi.get_root_directory()) / name
+    if not path.is_file():
+        raise config.refused("topology", name, f"a file, relative to Pulumi.yaml's folder; there is no {path}")
+    return load(path)
 
 
 def _cloud(config: StackConfig) -> Cloud:

@@ -23,7 +23,8 @@ from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_aws import compile_filter
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import consumed, net_attempts, path_of
-from polybus.plan.settings import NOTHING, check_services, tags_of
+from polybus.plan.settings import NOTHING, check_services
+from polybus.plan.tags import tags_of
 from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import AWS
 from polybus.topology.model import Queue, Subscription, Topic, Topology
@@ -139,7 +140,7 @@ class _Planner:
         self._settings = settings
         self._topic_names = Names(topology.name, settings.stack, round(AWS.topic_name.length.most))
         self.names = Names(topology.name, settings.stack, round(AWS.queue_name.length.most))
-        self.tags = tags_of(topology, settings.stack, settings.tags)
+        self.tags = tags_of(topology, settings.stack, settings.tags, "aws")
         self.arns = Arns(topology)
 
     def resources(self) -> Iterator[Resource]:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.names import physical_name, short_hash
-from polybus.plan.settings import NOTHING, tags_of
+from polybus.plan.settings import NOTHING
+from polybus.plan.tags import tags_of
 from polybus.plan.values import Ref, Resource
 from polybus.topology.limits import AZURE
 from polybus.topology.model import Topology
@@ -82,7 +83,7 @@ class Home:
     def __init__(self, topology: Topology, settings: AzureSettings) -> None:
         self.topology = topology
         self.settings = settings
-        self.tags = tags_of(topology, settings.stack, settings.tags)
+        self.tags = tags_of(topology, settings.stack, settings.tags, "azure")
         self.namespace_name = settings.namespace or _derived(topology, settings)
         self._hold_rules()
 

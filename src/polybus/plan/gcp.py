@@ -16,12 +16,14 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
+from polybus.errors import ConfigError
 from polybus.plan import check, gcp_invokers, gcp_rights, gcp_watch
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_gcp import compile_filter
 from polybus.plan.names import Names, subscription_tag
 from polybus.plan.rules import consumed, net_attempts, path_of, published
-from polybus.plan.settings import NOTHING, check_services, function_of, tags_of
+from polybus.plan.settings import NOTHING, check_services, function_of
+from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import GCP
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
@@ -66,6 +68,7 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     chosen = settings or GcpSettings()
     check.refuse(topology, "gcp", stack=chosen.stack)
     check_services(topology, chosen.members, "gcp members")
+    _hold_places(chosen)
     planner = _Planner(topology, chosen)
     resources = [*planner.resources()]
     resources += gcp_rights.resources(topology, chosen.members, planner.agent, planner.inside)
@@ -112,6 +115,17 @@ def label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "-", text.lower())[: GCP.label_characters.most]
 
 
+def _hold_places(settings: GcpSettings) -> None:
+    """Refuse regions and a key that Google would refuse for their form, one resource after the other."""
+    for region in settings.regions:
+        if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", region):
+            raise ConfigError(f"gcp regions: found {region!r}; allowed: ids of regions, such as europe-west1")
+    key = settings.kms_key
+    if key is not None and not re.fullmatch(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+", key):
+        allowed = "projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>"
+        raise ConfigError(f"gcp kmsKey: found {key!r}; allowed: {allowed}")
+
+
 def _binding(plan: GcpPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
     topology = plan.topology
     size = GCP.default_message_bytes
@@ -139,8 +153,7 @@ class _Planner:
         self._topology = topology
         self._settings = settings
         self.names = Names(topology.name, settings.stack, round(GCP.topic_name.length.most))
-        tags = tags_of(topology, settings.stack, settings.labels)
-        self.labels = {label(key): label(value) for key, value in tags.items()}
+        self.labels = tags_of(topology, settings.stack, settings.labels, "gcp", label)
 
     @property
     def inside(self) -> dict[str, Any]:

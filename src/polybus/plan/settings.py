@@ -10,7 +10,7 @@ from polybus.errors import ConfigError
 from polybus.topology.model import Push, Subscription, Topology
 from polybus.topology.table import nearest
 
-__all__ = ["NOTHING", "check_services", "function_of", "tags_of"]
+__all__ = ["NOTHING", "check_services", "function_of"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -37,9 +37,3 @@ def function_of(subscription: Subscription, push: Push, functions: Mapping[str, 
             f"resolve; configured functions: {configured}; it takes what begins with {prefix!r}"
         )
     return functions[function]
-
-
-def tags_of(topology: Topology, stack: str, tags: Mapping[str, str]) -> dict[str, str]:
-    """Give the tags of every resource: whose it is, then the stack's own."""
-    own = {"polybus-bus": topology.name, **({"polybus-stack": stack} if stack else {})}
-    return {**own, **tags}

@@ -67,7 +67,7 @@ def resources() -> Iterator[Resource]:
             stack="dev",
             project="p",
             regions=("europe-west1",),
-            kms_key="projects/p/key",
+            kms_key="projects/p/locations/europe/keyRings/r/cryptoKeys/k",
             push_account="push@p",
             members={"work": "serviceAccount:w"},
             functions={"mailer": "https://mailer-12.europe-west1.run.app"},

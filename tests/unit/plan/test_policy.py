@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, Any] = {
     ],
     "gcp": [
         gcp.GcpSettings(stack="dev", project="p", members={"worker": "serviceAccount:w@p", "keeper": "user:k"}),
-        gcp.GcpSettings(project="p", project_number="42", kms_key="k"),
+        gcp.GcpSettings(project="p", project_number="42", kms_key="projects/p/locations/l/keyRings/r/cryptoKeys/k"),
     ],
 }
 each_cloud = pytest.mark.parametrize("cloud", CLOUDS)

@@ -47,7 +47,7 @@ def clause_of(test: str) -> str | None:
 
 
 # What the suite's tests call to let time pass: the environment, and their own classes' helpers that use it.
-_MOVES_TIME = ("env.advance(", "env.keep(", "self._crash(", "self._kept_or_refused(")
+_MOVES_TIME = ("env.advance(", "env.keep(", "self._crash(", "self._kept_or_refused(", "_reach(env")
 
 
 def moves_time(test: Callable[..., Any]) -> bool:

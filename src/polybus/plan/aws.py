@@ -23,7 +23,7 @@ from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_aws import compile_filter
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import consumed, net_attempts, path_of
-from polybus.plan.settings import NOTHING, check_services
+from polybus.plan.settings import NOTHING, check_services, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import AWS
@@ -193,8 +193,8 @@ class _Planner:
             # SHA-256 in place of SHA-1, for who verifies what SNS sends over HTTPS.
             **({"signature_version": 2} if self._signed(topic) else {}),
             "tags": self.tags,
-            **topic.options.get("aws", {}),
         }
+        properties = with_options(properties, topic.options.get("aws", {}))
         name = f"{topic.name}-topic"
         yield Resource("aws:sns/topic:Topic", name, properties, "topic", entry)
         outside = aws_place.elsewhere(aws_place.TOPIC_ACTIONS, Ref(name, "arn"), self._settings.vpc_endpoints)
@@ -207,7 +207,7 @@ class _Planner:
         arn, url = self.arns.source(item.name), self.queue_url(item)
         adopted = isinstance(item, Queue) and item.existing is not None
         if not adopted:
-            properties = {**self._queue(item, letters=False), **item.options.get("aws", {})}
+            properties = with_options(self._queue(item, letters=False), item.options.get("aws", {}))
             kind = "subscription" if isinstance(item, Subscription) else "queue"
             yield Resource("aws:sqs/queue:Queue", name, properties, kind, entry, keeps_messages=True)
         yield from self._letters(item)

@@ -11,7 +11,7 @@ from typing import Any
 
 from polybus.plan.aws_rights import Arns
 from polybus.plan.filters_aws import compile_filter
-from polybus.plan.settings import function_of
+from polybus.plan.settings import function_of, with_options
 from polybus.plan.values import Json, Ref, Resource
 from polybus.topology.model import Push, Subscription, Topology
 
@@ -66,8 +66,8 @@ def resources(topology: Topology, item: Subscription, functions: Mapping[str, st
         "filter_policy": None if policy is None else Json(policy),
         "filter_policy_scope": None if policy is None else "MessageAttributes",
         "redrive_policy": Json({"deadLetterTargetArn": Ref(letters, "arn")}),
-        **item.options.get("aws", {}),
     }
+    properties = with_options(properties, item.options.get("aws", {}))
     type_, name = "aws:sns/topicSubscription:TopicSubscription", f"{item.name}-subscription"
     yield Resource(type_, name, properties, "push", entry, after=after)
 

@@ -19,7 +19,7 @@ from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_azure import REDRIVE, compile_filter
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import net_attempts, path_of
-from polybus.plan.settings import check_services
+from polybus.plan.settings import check_services, with_options
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import AZURE, KIB, MIB
 from polybus.topology.model import Queue, Subscription, Topic, Topology
@@ -135,8 +135,8 @@ class _Planner:
             **self._detection(),
             **self._size(topic),
             "support_ordering": topic.ordered,
-            **topic.options.get("azure", {}),
         }
+        properties = with_options(properties, topic.options.get("azure", {}))
         return Resource(
             "azure-native:servicebus:Topic",
             f"{topic.name}-topic",
@@ -156,8 +156,8 @@ class _Planner:
             **self._delivery(item),
             "dead_lettering_on_filter_evaluation_exceptions": True,
             **({"forward_to": self._published(forward)} if forward else {}),
-            **item.options.get("azure", {}),
         }
+        properties = with_options(properties, item.options.get("azure", {}))
         type_ = "azure-native:servicebus:Subscription"
         yield Resource(type_, name, properties, "subscription", entry, keeps_messages=True)
         # Declared without a filter too: removing the resource later would leave no rule, and nothing would pass.
@@ -182,8 +182,8 @@ class _Planner:
             **self._delivery(item),
             **self._detection(),
             **self._size(item),
-            **item.options.get("azure", {}),
         }
+        properties = with_options(properties, item.options.get("azure", {}))
         return Resource(
             "azure-native:servicebus:Queue",
             f"{item.name}-queue",

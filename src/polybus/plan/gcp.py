@@ -22,7 +22,7 @@ from polybus.plan.entities import Place, binding_of
 from polybus.plan.filters_gcp import compile_filter
 from polybus.plan.names import Names, subscription_tag
 from polybus.plan.rules import consumed, net_attempts, path_of, published
-from polybus.plan.settings import NOTHING, check_services, function_of
+from polybus.plan.settings import NOTHING, check_services, function_of, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import GCP
@@ -202,14 +202,14 @@ class _Planner:
 
     def _topic(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         regions = {"allowed_persistence_regions": list(self._settings.regions)}
-        return {
+        properties = {
             "name": name,
             **self.inside,
             "labels": self.labels,
             "kms_key_name": self._settings.kms_key,
             "message_storage_policy": regions if self._settings.regions else None,
-            **options,
         }
+        return with_options(properties, options)
 
     def _subscription(self, item: Subscription | Queue) -> Resource:
         filtered = isinstance(item, Subscription)
@@ -227,8 +227,8 @@ class _Planner:
                 "max_delivery_attempts": attempts,
             },
             **(self._push(item, push) if isinstance(item, Subscription) and push else {}),
-            **item.options.get("gcp", {}),
         }
+        properties = with_options(properties, item.options.get("gcp", {}))
         kind = ("push" if push else "subscription") if filtered else "queue"
         type_, name = "gcp:pubsub/subscription:Subscription", f"{item.name}-subscription"
         return Resource(type_, name, properties, kind, path_of(item), keeps_messages=True)

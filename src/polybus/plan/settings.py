@@ -10,7 +10,7 @@ from polybus.errors import ConfigError
 from polybus.topology.model import Push, Subscription, Topology
 from polybus.topology.table import nearest
 
-__all__ = ["NOTHING", "check_services", "function_of"]
+__all__ = ["NOTHING", "check_services", "function_of", "with_options"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -37,3 +37,15 @@ def function_of(subscription: Subscription, push: Push, functions: Mapping[str, 
             f"resolve; configured functions: {configured}; it takes what begins with {prefix!r}"
         )
     return functions[function]
+
+
+def with_options(properties: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Give properties with those of a pass-through table over them; a table inside another adds to what is planned."""
+    both = dict(properties)
+    for name, value in options.items():
+        planned = both.get(name)
+        if isinstance(planned, Mapping) and isinstance(value, Mapping):
+            both[name] = with_options(planned, value)
+        else:
+            both[name] = value
+    return both

@@ -21,6 +21,7 @@ from polybus.plan import arguments, aws, azure, gcp
 from polybus.plan.check import Finding, Severity, check
 from polybus.plan.options import type_of
 from polybus.plan.rules import consumed
+from polybus.plan.values import Ref
 from polybus.topology.file import loads
 from polybus.topology.model import Queue, Subscription, Topic
 
@@ -195,3 +196,28 @@ def test_options_pass_through_to_the_one_resource() -> None:
     ):
         made = {resource.name for resource in PLANNERS[cloud](text).resources if argument in resource.properties}
         assert made == {name}
+
+
+def test_a_table_inside_an_argument_adds_to_what_is_planned() -> None:
+    """Else a topic would lose its regions, a subscription its dead letters, a queue the tags that tell whose it is."""
+    text = f"""{SHOP}
+[queues.jobs.gcp]
+dead_letter_policy = {{ max_delivery_attempts = 77 }}
+[topics.orders.gcp.message_storage_policy]
+enforce_in_transit = true
+[queues.jobs.aws.tags]
+team = "a"
+"""
+    found = {made.name: made.properties for made in PLANNERS["gcp"](text).resources}
+    assert found["jobs-subscription"]["dead_letter_policy"] == {
+        "dead_letter_topic": Ref("jobs-dead-letters-topic", "id"),
+        "max_delivery_attempts": 77,
+    }
+    regions = gcp.GcpSettings(regions=("europe-west1",))
+    [topic] = [made for made in gcp.plan(loads(text, source="x"), regions).resources if made.name == "orders-topic"]
+    assert topic.properties["message_storage_policy"] == {
+        "allowed_persistence_regions": ["europe-west1"],
+        "enforce_in_transit": True,
+    }
+    [queue] = [made for made in PLANNERS["aws"](text).resources if made.name == "jobs-queue"]
+    assert queue.properties["tags"] == {"polybus-bus": "shop", "team": "a"}

@@ -147,7 +147,7 @@ class _Deployment:
         else:
             changed, replaces = plugin.diff(urn, held.id, held.inputs, held.outputs, new.inputs)
         if replaces:
-            self._condemn(urn)
+            self._condemn(urn, new)
             self._create(urn, new, plugin)
             return
         (self.changes.updated if changed else self.changes.same).add(new.name)
@@ -160,8 +160,11 @@ class _Deployment:
         if plugin is not None:
             new.id, new.outputs = plugin.create(urn, new.inputs, preview=self._preview)
 
-    def _condemn(self, root: str) -> None:
-        """Delete a resource and, before it, what would have to be replaced if what it gives were another."""
+    def _condemn(self, root: str, new: Held) -> None:
+        """Delete a resource and, before it, what would have to be replaced if what it gives were another.
+
+        What is protected refuses, but a program may take the protection away and replace in one update.
+        """
         replaced = [root]
         for urn, held in self._state.items():  # what is needed comes first, so one pass finds them all
             if urn in self.registered or not held.custom:
@@ -171,7 +174,8 @@ class _Deployment:
                 guess = {**held.inputs, **touched}
                 _, replaces = self._plugins.of(held.type).diff(urn, held.id, held.inputs, held.outputs, guess)
                 replaced += [urn] if replaces else []
-        protected = [self._state[urn].name for urn in replaced if self._state[urn].protect]
+        held_on = [self._state[urn] for urn in replaced if urn != root or new.protect]
+        protected = [one.name for one in held_on if one.protect]
         if protected:
             raise ValueError(f"protected, so they can't be replaced: {', '.join(sorted(protected))}")
         for urn in reversed(replaced):

@@ -93,10 +93,14 @@ def play(driver: Driver, place: Place, folder: Path) -> None:
     assert differing, "and on the server it is another"
     assert all("jobs" in name for name in differing)
 
-    refused = driver.destroy()
-    assert "protected" in refused.failed
-    assert refused.deleted == set()
-    assert place.everything() == shortened, "nothing of it is deleted"
+    kept = driver.destroy()
+    assert "protected" in kept.failed
+    assert kept.deleted == set()
+    declare(folder, BASE + SHORTER + ORDERED)
+    refused = driver.up(protected)
+    assert "protect" in refused.failed
+    assert refused.replaced | refused.deleted == set()
+    assert place.everything() == shortened, "nothing of it is deleted, and nothing replaced"
 
     added = _step(driver.up, config, place, folder, BASE + SHORTER, BASE + SHORTER + AUDIT)
     assert not added.updated | added.replaced | added.deleted, "nothing else is touched"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from polybus.binding import Binding
 from polybus.provision.cloud import cloud_named
 from polybus.topology.model import CLOUDS
 
@@ -19,6 +22,9 @@ from .engine_places import STACK, Place, running
 from .engine_plugin import Plugins
 from .engine_scenario import BASE, Driver, declare, play
 from .plugins import launchers
+
+if TYPE_CHECKING:
+    from .engine_cli import PulumiCli
 
 PROGRAM = runner.STACKS / "__main__.py"
 CLI = shutil.which("pulumi")
@@ -57,7 +63,7 @@ def double(place: Place, project: Path) -> Iterator[EngineDouble]:
 
 
 @pytest.fixture
-def cli(place: Place, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+def cli(place: Place, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PulumiCli:
     """Give the CLI, with all that it keeps in the test's folder; only where it is on PATH."""
     from . import engine_cli
 
@@ -90,3 +96,25 @@ def test_wrong_configuration_ends_the_program_with_one_line_and_nothing_made(
     assert refused.failed == "Pulumi.dev.yaml: polybus:cloud: found 'asw'; allowed: aws, azure, gcp\n"
     assert [held.type for held in double.state.values()] == ["pulumi:pulumi:Stack"]
     assert place.everything() == {}
+
+
+if CLI:
+
+    @on_aws
+    @pytest.mark.filterwarnings("default")
+    def test_polybus_previews_updates_and_gives_the_binding(place: Place, project: Path, cli: PulumiCli) -> None:
+        """What `polybus preview`, `up` and `outputs` call, with the CLI itself; never run where it was written."""
+        from polybus.provision import automation
+
+        declare(project, BASE)
+        cli.configure(place.config)
+        lines: list[str] = []
+        assert automation.preview(STACK, project, show=lines.append)["create"] > 0
+        assert place.everything() == {}
+        automation.up(STACK, project, show=lines.append)
+        assert automation.preview(STACK, project, show=lines.append).keys() == {"same"}
+        binding = Binding.from_json(json.dumps(automation.outputs(STACK, project)["polybus"]))
+        assert set(binding.queues) == {"jobs"}
+        assert any("shop-jobs-queue" in line for line in lines)
+        assert cli.destroy().failed == ""
+        assert place.everything() == {}

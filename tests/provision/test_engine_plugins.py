@@ -1,0 +1,90 @@
+"""The local provider plugins, asked as an engine asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from .engine_places import Place, running
+from .engine_plugin import Plugin, PluginError, Plugins
+from .plugins import launchers
+
+TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
+    "aws": ("aws:sns/topic:Topic", {"name": "orders"}),
+    "azure": (
+        "azure-native:servicebus:Topic",
+        {"topicName": "orders", "namespaceName": "shop", "resourceGroupName": "shop"},
+    ),
+    "gcp": ("gcp:pubsub/topic:Topic", {"name": "orders"}),
+}
+each_cloud = pytest.mark.parametrize("place", TOPICS, indirect=True)
+on_aws = pytest.mark.parametrize("place", ["aws"], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    with running(request.param) as place, pytest.MonkeyPatch.context() as monkeypatch:
+        for name, value in place.environment.items():
+            monkeypatch.setenv(name, value)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def plugin(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plugin]:
+    folder = launchers.write(tmp_path_factory.mktemp(place.cloud) / "plugins")
+    with Plugins(str(folder), place.config) as plugins:
+        yield plugins.of(TOPICS[place.cloud][0])
+
+
+def urn(type_: str, name: str = "it") -> str:
+    return f"urn:pulumi:dev::polybus::polybus:index:MessageBus${type_}::{name}"
+
+
+@each_cloud
+def test_what_is_made_is_read_until_it_is_gone(place: Place, plugin: Plugin) -> None:
+    type_, inputs = TOPICS[place.cloud]
+    topic = urn(type_)
+    assert plugin.create(topic, inputs, preview=True) == ("", inputs)
+    assert place.everything() == {}
+    identity, outputs = plugin.create(topic, inputs, preview=False)
+    assert outputs.items() >= inputs.items()
+    assert len(place.everything()) == 1
+    assert plugin.read(topic, identity, inputs, outputs) == identity
+    plugin.delete(topic, identity, inputs, outputs)
+    assert place.everything() == {}
+    assert plugin.read(topic, identity, inputs, outputs) == ""
+    plugin.delete(topic, identity, inputs, outputs)
+
+
+@each_cloud
+def test_another_name_forces_a_replacement_and_the_same_is_no_difference(place: Place, plugin: Plugin) -> None:
+    type_, inputs = TOPICS[place.cloud]
+    key = "topicName" if place.cloud == "azure" else "name"
+    assert plugin.diff(urn(type_), "id", inputs, inputs, inputs) == (False, False)
+    assert plugin.diff(urn(type_), "id", inputs, inputs, {**inputs, key: "other"}) == (True, True)
+    assert plugin.diff(urn(type_), "id", inputs, inputs, {**inputs, "tags": {"a": "b"}}) == (True, place.cloud == "gcp")
+
+
+@on_aws
+def test_a_type_that_no_plan_has_and_a_name_that_is_missing_are_refused(plugin: Plugin) -> None:
+    with pytest.raises(PluginError, match="the local aws plugin has no aws:s3/bucket:Bucket"):
+        plugin.check(urn("aws:s3/bucket:Bucket"), {}, {"name": "b"})
+    with pytest.raises(PluginError, match="name it needs an explicit name"):
+        plugin.check(urn("aws:sqs/queue:Queue"), {}, {})
+
+
+@on_aws
+def test_what_the_server_refuses_is_told_in_its_words(place: Place, plugin: Plugin) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        plugin.create(urn("aws:sqs/queue:Queue"), {"name": "jobs", "visibilityTimeoutSeconds": 43_201.0}, preview=False)
+    assert "InvalidAttributeValue" in str(raised.value)
+    assert place.everything() == {}
+
+
+def test_a_plugin_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with Plugins(str(tmp_path), {}) as plugins, pytest.raises(PluginError, match="no pulumi-resource-aws on"):
+        plugins.of("aws:sqs/queue:Queue")

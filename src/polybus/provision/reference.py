@@ -26,7 +26,8 @@ def binding_of(stack: str | pulumi.StackReference, *, output: str = "polybus") -
 def _text(stack: str, output: str, binding: Any) -> str:
     if binding is None:
         raise pulumi.RunError(f"the stack {stack} exports no {output!r}: it has to export a MessageBus's binding")
-    return json.dumps(_whole(binding))
+    # Programs in other languages export the component's `bindingJson`, which is the text already.
+    return binding if isinstance(binding, str) else json.dumps(_whole(binding))
 
 
 def _whole(value: Any) -> Any:

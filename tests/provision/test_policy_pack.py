@@ -1,15 +1,18 @@
 """The policy pack: what it makes of what Pulumi's engine shows it.
 
 `pulumi-policy` is no dependency of polybus, so a double stands for it here: its classes as the pack calls them, and its
-mappings, which raise when a value is read that a preview doesn't know yet.
+mappings, which raise when a value is read that a preview doesn't know yet. Where it is installed, the last test serves
+the pack with it.
 """
 
 from __future__ import annotations
 
 import json
 import runpy
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,6 +26,15 @@ from polybus.topology.file import load
 
 ROOT = Path(__file__).parents[2]
 TOPOLOGY = load(ROOT / "stacks" / "polybus.toml")
+RULE_NAMES = {
+    "encryption",
+    "tls-only",
+    "no-wildcards",
+    "no-local-auth",
+    "public-access",
+    "dead-letters",
+    "tls-everywhere",
+}
 FAMOUS = '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}}'
 
 
@@ -97,6 +109,8 @@ def text(value: Any, known: bool) -> Any:
         return str(value)
     if isinstance(value, Mapping):
         return {camel(key): text(item, known) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [text(item, known) for item in value]
     return value
 
 
@@ -133,15 +147,7 @@ def planned(cloud: str) -> tuple[Resource, ...]:
 
 def test_the_pack_is_mandatory_and_has_every_rule(pack: Pack) -> None:
     assert pack.level == "mandatory"
-    assert {policy.name for policy in pack.policies} == {
-        "encryption",
-        "tls-only",
-        "no-wildcards",
-        "no-local-auth",
-        "public-access",
-        "dead-letters",
-        "tls-everywhere",
-    }
+    assert {policy.name for policy in pack.policies} == RULE_NAMES
     assert all(policy.description for policy in pack.policies)
 
 
@@ -169,7 +175,51 @@ def test_what_breaks_a_rule_is_reported_where_it_is(pack: Pack) -> None:
     }
 
 
+BREAKS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("encryption", "aws", "orders-topic", {"kmsMasterKeyId": ""}),
+    ("tls-only", "azure", "namespace", {"minimumTlsVersion": "1.0"}),
+    ("no-wildcards", "gcp", "billing-agent", {"member": "allUsers"}),
+    ("no-local-auth", "azure", "namespace", {"disableLocalAuth": False}),
+    ("public-access", "azure", "namespace", {"publicNetworkAccess": "SecuredByPerimeter"}),
+    ("dead-letters", "azure", "thumbnails-queue", {"maxDeliveryCount": 0}),
+]
+
+
+@pytest.mark.parametrize(("rule", "cloud", "name", "props"), BREAKS)
+def test_each_rule_fails_on_what_breaks_it(pack: Pack, rule: str, cloud: str, name: str, props: dict[str, Any]) -> None:
+    resources = {resource.urn: resource for resource in shown(planned(cloud), known=True)}
+    resources[name].props = Props({**dict(resources[name].props), **props})
+    assert (rule, name) in pack.run(list(resources.values()))
+
+
+def test_each_rule_about_the_whole_stack_fails_without_what_it_asks_for(pack: Pack) -> None:
+    resources = shown(planned("aws"), known=True)
+    rest = [resource for resource in resources if resource.urn != "thumbnails-queue-access"]
+    assert pack.run(rest) == {("tls-everywhere", "thumbnails-queue")}
+    assert {rule for rule, *_ in BREAKS} | {"tls-everywhere"} == RULE_NAMES
+
+
 def test_public_access_is_as_the_packs_configuration_declares(pack: Pack) -> None:
     resources = shown(planned("azure"), known=True)
     assert pack.run(resources, declared=True) == set()
     assert pack.run(resources, declared=False) == {("public-access", "namespace")}
+
+
+def test_the_pack_answers_pulumi_s_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    """Serve the pack with the real `pulumi-policy`, where it is installed, and ask it over the engine's protocol."""
+    if find_spec("pulumi_policy") is None:
+        with capsys.disabled():
+            print("\npulumi-policy isn't installed: the policy pack ran with a double of its classes alone")
+        return
+    script = [sys.executable, "-m", "tests.provision.policy_served", str(ROOT)]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    answers = json.loads(done.stdout)
+    assert answers["name"] == "polybus"
+    assert set(answers["policies"]) == RULE_NAMES
+    assert [answers[cloud] for cloud in ("aws", "azure", "gcp")] == [[[], []]] * 3
+    assert answers["broken"] == [
+        ["dead-letters", "billing-dead-letters"],
+        ["dead-letters", "billing-queue"],
+        ["tls-everywhere", "billing-queue"],
+    ]

@@ -17,16 +17,20 @@ from polybus.serverless.fetch import CertificateCache, Fetched, Unreachable, fet
 
 
 @contextlib.asynccontextmanager
-async def answering(tls: Tls, *parts: bytes, ends: bool = True) -> AsyncIterator[tuple[str, list[str]]]:
-    """Answer every request with these parts, and then end the connection or say nothing more."""
+async def answering(
+    tls: Tls, *parts: bytes, ends: bool = True, pause: float = 0
+) -> AsyncIterator[tuple[str, list[str]]]:
+    """Answer every request with these parts, `pause` seconds apart, and then end the connection or say nothing more."""
     asked: list[str] = []
     over = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0].decode())
-        for part in parts:
-            writer.write(part)
-            await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause)
         if not ends:
             await over.wait()
         writer.close()
@@ -114,6 +118,14 @@ async def test_an_answer_that_does_not_end_is_unreachable(tls: Tls, monkeypatch:
         async with answering(tls, *parts, ends=False) as (url, _):
             with pytest.raises(Unreachable, match="timed out"):
                 await asyncio.to_thread(fetch, url)
+
+
+async def test_an_answer_that_comes_in_drops_is_unreachable(tls: Tls, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.5)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+    async with answering(tls, head, *[b"x"] * 100, pause=0.02) as (url, _):
+        with pytest.raises(Unreachable):
+            await asyncio.to_thread(fetch, url)
 
 
 def test_keys_come_over_https_alone_and_from_a_host_that_answers() -> None:

@@ -12,13 +12,22 @@ from polybus.driver import DeadLetter, Received
 from polybus.errors import Fault
 from polybus.message import Message
 from polybus.serverless.inlet import Inlet, Verdict
+from polybus.telemetry import Hooks, NoHooks, Settled
 
 Handler = Callable[[Delivery], Awaitable[None]]
 
 
-def inlet(clock: ManualClock, handler: Handler, *, max_attempts: int = 5) -> Inlet:
+class Outcomes(NoHooks):
+    def __init__(self) -> None:
+        self.all: list[str] = []
+
+    def settled(self, event: Settled) -> None:
+        self.all.append(event.outcome)
+
+
+def inlet(clock: ManualClock, handler: Handler, *, max_attempts: int = 5, hooks: Hooks | None = None) -> Inlet:
     source = binding("aws", max_attempts=max_attempts).source("billing")
-    return Inlet(source, handler, ConsumerOptions(), backend="aws", clock=clock, hooks=None)
+    return Inlet(source, handler, ConsumerOptions(), backend="aws", clock=clock, hooks=hooks)
 
 
 def received(clock: ManualClock, seconds: float = 60.0) -> Received[str]:
@@ -36,10 +45,12 @@ async def test_time_that_ends_while_a_dead_letter_is_sent_ends_the_delivery_and_
         await asyncio.Event().wait()
         raise AssertionError("it was cut off")
 
-    call = asyncio.create_task(inlet(clock, handler, max_attempts=1).deliver(received(clock), bury))
+    hooks = Outcomes()
+    call = asyncio.create_task(inlet(clock, handler, max_attempts=1, hooks=hooks).deliver(received(clock), bury))
     await sending.wait()
     await clock.advance(61)
     assert await call is Verdict.AGAIN
+    assert hooks.all == ["lease_lost"]
     assert call.cancelling() == 0
 
 

@@ -145,6 +145,7 @@ async def test_a_confirmation_that_sns_does_not_take_comes_again(door: SnsHttps)
     "url",
     [
         "https://evil.example/?Action=ConfirmSubscription&TopicArn=" + TOPIC,
+        "https://sns.us-\teast-2.amazonaws.com/?Action=ConfirmSubscription&TopicArn=" + TOPIC,
         "https://sns.us-east-2.amazonaws.com/?Action=DeleteTopic&TopicArn=" + TOPIC,
         "https://sns.us-east-2.amazonaws.com/?Action=ConfirmSubscription&TopicArn=arn:aws:sns:us-east-2:6:orders",
         "https://sns.us-east-2.amazonaws.com/",

@@ -11,6 +11,7 @@ import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 import polybus
+from polybus.backends.azure.live import live
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
 from polybus.errors import BindingError, UnsupportedFeature
@@ -20,6 +21,7 @@ from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
 from polybus.localcloud.servicebus import realise as azure_realise
 from polybus.plan import aws, azure
+from polybus.plan.drift import compare
 from polybus.topology.file import loads
 
 from . import flow
@@ -103,6 +105,14 @@ async def test_service_bus_forwards_to_a_queue_and_to_a_topic(on_azure: Binding)
         await what_is_forwarded_is_consumed_and_dead_lettered_as_any_other(bus)
         kept = await flow.take(bus, "kept", 3)
         assert {delivery.message.body for delivery in kept} == {b"slow", b"fast", b"again"}
+
+
+async def test_what_forwards_as_declared_is_no_drift(on_azure: Binding) -> None:
+    plan = azure.plan(loads(DECLARED + CHAINED, source="x"))
+    assert compare(plan.resources, await live(on_azure, plan)).drifts == ()
+    undeclared = azure.plan(loads((DECLARED + CHAINED).replace('"work" }', '"archive" }'), source="x"))
+    (drift,) = compare(undeclared.resources, await live(on_azure, undeclared)).drifts
+    assert [edit.property for edit in drift.differences] == ["forward_to"]
 
 
 async def test_what_is_redriven_to_a_forwarding_subscription_passes_the_filters_behind_it(on_azure: Binding) -> None:

@@ -159,7 +159,8 @@ class _Planner:
         }
         properties = with_options(properties, item.options.get("azure", {}))
         type_ = "azure-native:servicebus:Subscription"
-        yield Resource(type_, name, properties, "subscription", entry, keeps_messages=True)
+        after = self._made(forward) if forward else ()
+        yield Resource(type_, name, properties, "subscription", entry, keeps_messages=True, after=after)
         # Declared without a filter too: removing the resource later would leave no rule, and nothing would pass.
         sql = compile_filter(item.filter, subscription_tag(self._topology.name, item.name))
         rule = {
@@ -172,8 +173,16 @@ class _Planner:
         }
         yield Resource("azure-native:servicebus:DefaultRule", f"{item.name}-rule", rule, "filter", entry)
 
-    def _published(self, name: str) -> str | Ref:
-        return self.home.topic(name) if name in self._topology.topics else self.home.queue(name)
+    def _published(self, name: str) -> str:
+        """Give the physical name of a topic or queue, before it is there as well."""
+        existing = (self._topology.topics.get(name) or self._topology.queues[name]).existing
+        return existing.rsplit("/", 1)[-1] if existing else self._names.of(name)
+
+    def _made(self, name: str) -> tuple[str, ...]:
+        """Give the resource of a topic or queue, none where it is adopted."""
+        entry = self._topology.topics.get(name) or self._topology.queues[name]
+        kind = "topic" if isinstance(entry, Topic) else "queue"
+        return () if entry.existing else (f"{name}-{kind}",)
 
     def _queue(self, item: Queue) -> Resource:
         properties = {

@@ -6,6 +6,7 @@ the API references of SQS (SetQueueAttributes), SNS (SetTopicAttributes, Subscri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -142,6 +143,12 @@ def _sql(properties: Mapping[str, Any]) -> str:
     return " ".join(str((properties.get("sql_filter") or {}).get("sql_expression", "")).split())
 
 
+def _forward_to(properties: Mapping[str, Any]) -> str:
+    """Give the name of what it forwards to, which Service Bus answers as an address in the namespace."""
+    return re.sub(r"^[a-z]+://[^/]+/", "", str(properties.get("forward_to") or ""))
+
+
+_AZURE_FORWARDING: Mapping[str, _Derive] = {"forward_to": _forward_to}
 _AZURE_DETECTION: Mapping[str, Same] = {
     "requires_duplicate_detection": same.flags,
     "duplicate_detection_history_time_window": same.texts,
@@ -153,7 +160,7 @@ _AZURE_DELIVERY: Mapping[str, Same] = {
     "max_delivery_count": same.numbers(10),
     "default_message_time_to_live": same.texts,
     "dead_lettering_on_message_expiration": same.flags,
-    # Nothing is planned to be forwarded: what is, never reaches its consumers.
+    # What is forwarded and wasn't planned to be never reaches its consumers.
     "forward_to": same.texts,
     "forward_dead_lettered_messages_to": same.texts,
     "entity_status": same.texts,
@@ -168,7 +175,9 @@ _AZURE = {
             "entity_status": same.texts,
         },
     ),
-    "azure-native:servicebus:Queue": Rules("queue", {"queue_name": same.texts, **_AZURE_DETECTION, **_AZURE_DELIVERY}),
+    "azure-native:servicebus:Queue": Rules(
+        "queue", {"queue_name": same.texts, **_AZURE_DETECTION, **_AZURE_DELIVERY}, derived=_AZURE_FORWARDING
+    ),
     "azure-native:servicebus:Subscription": Rules(
         "subscription",
         {
@@ -176,6 +185,7 @@ _AZURE = {
             **_AZURE_DELIVERY,
             "dead_lettering_on_filter_evaluation_exceptions": same.flags,
         },
+        derived=_AZURE_FORWARDING,
     ),
     "azure-native:servicebus:DefaultRule": Rules("filter", {"filter": same.texts}, derived={"filter": _sql}),
 }

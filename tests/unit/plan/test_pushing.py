@@ -75,9 +75,10 @@ def test_azure_forwards_to_queues_and_topics() -> None:
     chained = '[subscriptions.next]\ntopic = "orders"\npush = { forward = "later" }\n'
     plan = azure.plan(topology(FORWARD + chained))
     found = by_name(plan)
-    assert found["on-subscription"].properties["forward_to"] == Ref("jobs-queue", "name")
+    assert found["on-subscription"].properties["forward_to"] == "shop-jobs"
+    assert found["on-subscription"].after == ("jobs-queue",)
     forwarding = found["next-subscription"].properties
-    assert forwarding["forward_to"] == Ref("later-topic", "name")
+    assert forwarding["forward_to"] == "shop-later"
     assert forwarding["requires_session"] is False
     assert found["next-rule"].properties["action"] == {"sql_expression": "REMOVE polybus_to"}
     assert "action" not in found["billing-rule"].properties

@@ -48,13 +48,17 @@ class Held:
 
 @dataclass
 class Changes:
-    """What one run did, or in a preview would do, by logical name; `failed` is what went wrong."""
+    """What one run did, or in a preview would do, by logical name; `failed` is what went wrong.
+
+    `order` has what was deleted, for good or to be replaced, in that order.
+    """
 
     created: set[str] = field(default_factory=set)
     updated: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
     deleted: set[str] = field(default_factory=set)
     same: set[str] = field(default_factory=set)
+    order: list[str] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
 
@@ -202,6 +206,7 @@ class _Deployment:
 
     def _remove(self, urn: str) -> None:
         held = self._state[urn]
+        self.changes.order.append(held.name)
         if held.custom and not self._preview:
             self._plugins.of(held.type).delete(urn, held.id, held.inputs, held.outputs)
         del self._state[urn]

@@ -124,5 +124,7 @@ def _sort(steps: list[tuple[OpType, str]], changes: Changes) -> None:
         OpType.SAME: changes.same,
     }
     for op, name in steps:
+        if op in (OpType.DELETE, OpType.DELETE_REPLACED):
+            changes.order.append(name)
         if op is not OpType.DELETE_REPLACED:
             sets[op].add(name)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import polybus
 from polybus.binding import Binding
 from polybus.plan.diff import diff, lossy
-from polybus.plan.values import Resource
+from polybus.plan.values import Resource, refs
 
 from . import flow, runner
 from .engine import Changes
@@ -118,6 +118,7 @@ def play(driver: Driver, place: Place, folder: Path) -> None:
     ended = driver.destroy()
     assert ended.failed == ""
     assert ended.deleted == first.created
+    _orderly(ended, place, BASE + SHORTER + ORDERED)
     assert place.everything() == {}, "nothing is left"
 
 
@@ -146,7 +147,20 @@ def _step(
     changes = run(config)
     assert changes.failed == ""
     assert _counted(changes, place, old, new) == _foretold(place, old, new)
+    _orderly(changes, place, old)
     return changes
+
+
+def _orderly(changes: Changes, place: Place, topology: str) -> None:
+    """Hold deletions to their order: what refers to a resource goes before it, what it is a child of after it."""
+    at = {name: position for position, name in enumerate(changes.order)}
+    assert at.keys() >= changes.deleted | changes.replaced
+    for resource in place.resources(topology):
+        needed = {*resource.after, *(ref.resource for value in resource.properties.values() for ref in refs(value))}
+        for other in needed:
+            name, below = f"{BUS}-{other}", f"{BUS}-{resource.name}"
+            assert name not in at or below not in at or at[below] < at[name], f"{name} was deleted before {below}"
+    assert changes.order[-2:] == [BUS, f"polybus-{STACK}"] or BUS not in at
 
 
 def _foretold(place: Place, old: str, new: str) -> Counter[tuple[str, str, str]]:

@@ -95,7 +95,7 @@ def report(found: Comparison, *, json: bool) -> None:
 
 def _remarks(found: Comparison) -> None:
     if found.result.unread:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in found.result.unread.items())
+        kinds = ", ".join(_counted(count, kind) for kind, count in found.result.unread.items())
         note(f"polybus: not compared, only Pulumi reads it (`pulumi preview --refresh`): {kinds}")
     if found.stale:
         note(f"polybus: {found.origin}: made from another topology than {found.topology.source}")
@@ -113,6 +113,10 @@ def _remarks(found: Comparison) -> None:
         things = "thing is" if count == 1 else "things are"
         advice = "" if len(pending) == count else "; `pulumi up --refresh` makes it so"
         note(f"polybus: {count} {things} not as declared{advice}")
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind}" if count == 1 or kind.endswith("s") else f"{count} {kind}s"
 
 
 def _names(binding: Binding) -> dict[str, str]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from polybus.plan.immutable import immutable
+from polybus.plan.parts import differing
 from polybus.plan.table import physical_of, text_of
 from polybus.plan.values import Resource, refs
 
@@ -28,7 +29,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One property, as it was and as it will be; "" stands for not set. `forces` marks what makes it a replacement."""
+    """One property, or one part of it, as it was and as it will be; "" stands for not set.
+
+    `property` is the name, with the path to the part; `forces` marks what makes it a replacement.
+    """
 
     property: str
     old: str
@@ -102,7 +106,9 @@ def _edits(old: Resource, new: Resource, replaced: set[str]) -> Iterator[Edit]:
     for name in dict.fromkeys((*old.properties, *new.properties)):
         was, will = old.properties.get(name), new.properties.get(name)
         if was != will:
-            yield Edit(name, _text(was), _text(will), forces=_forces(new.type, name, was, will, fixed))
+            forces = _forces(new.type, name, was, will, fixed)
+            for path, before, after in differing(name, was, will):
+                yield Edit(path, _text(before), _text(after), forces)
         else:
             # What it refers to will be another one, though the plan says the same of it.
             again = [ref.resource for ref in refs(will) if ref.resource in replaced]

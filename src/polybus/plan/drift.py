@@ -14,8 +14,10 @@ from typing import Any
 
 from polybus.plan.drift_rules import RULES, Rules
 from polybus.plan.names import physical_name
+from polybus.plan.parts import differing
+from polybus.plan.same import delivery_policies, loosened
 from polybus.plan.table import physical_of, text_of
-from polybus.plan.values import Ref, Resource, resolve
+from polybus.plan.values import Json, Ref, Resource, resolve
 
 __all__ = ["Difference", "Drift", "DriftKind", "Observed", "Result", "compare", "stack_of"]
 
@@ -136,7 +138,9 @@ class _Comparison:
             yield Drift(DriftKind.MISSING, resource.kind, entry, address)
             return
         differences = tuple(
-            edit for edit in _differences(rules, planned, found.properties) if whole or edit.property in planned
+            edit
+            for edit in _differences(rules, planned, found.properties)
+            if whole or edit.property in resource.properties
         )
         if differences:
             yield Drift(DriftKind.CHANGED, resource.kind, entry, found.address, differences)
@@ -168,7 +172,11 @@ def _differences(rules: Rules, planned: Mapping[str, Any], found: Mapping[str, A
     for name, same in compared.items():
         wanted, there = rules.value(name, planned), rules.value(name, found)
         if not same(wanted, there):
-            yield Difference(name, _text(wanted), _text(there))
+            # Of a long policy the part that is another; SNS fills a delivery policy in, so of that all is shown.
+            apart = isinstance(wanted, Json) and same is not delivery_policies
+            parts = list(differing(name, loosened(wanted), loosened(there))) if apart else []
+            for path, one, other in parts or [(name, wanted, there)]:
+                yield Difference(path, _text(one), _text(other))
 
 
 def _text(value: Any) -> str:

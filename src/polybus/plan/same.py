@@ -20,6 +20,7 @@ __all__ = [
     "expiries",
     "flag",
     "flags",
+    "loosened",
     "members",
     "numbers",
     "policies",
@@ -137,6 +138,12 @@ def _undenied(policy: Any, sid: str) -> Any:
 def delivery_policies(planned: Any, found: Any) -> bool:
     """Compare what was planned of a delivery policy: SNS fills in all the rest."""
     return _within(_loose(_parsed(planned)), _loose(_parsed(found)))
+
+
+def loosened(value: Any) -> Any:
+    """Read a document, or the JSON text of one, in the one form in which `policies` compares; for showing it."""
+    document = _parsed(value)
+    return None if document is None else _loose(document)
 
 
 def _parsed(value: Any) -> Any:

@@ -169,7 +169,11 @@ def test_access_that_was_widened(cli: Callable, account: Account) -> None:
     policy = json.loads(attributes["Policy"])
     open_ = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
     account.set(url, Policy=json.dumps({**policy, "Statement": [*policy["Statement"], open_]}))
-    assert drifts(cli) == [("changed", "access", "queues.jobs", ["policy"])]
+    [access] = cli("check", "--live", "--json").json()["drifts"]
+    assert (access["kind"], access["resource"], access["entry"]) == ("changed", "access", "queues.jobs")
+    [part] = access["differences"]
+    assert (part["property"], part["planned"]) == ("policy.Statement", "")
+    assert part["found"] == "[{Effect: Allow, Principal: {AWS: *}, Action: sqs:sendmessage, Resource: *}]"
 
 
 def test_a_redrive_policy_and_encryption_that_were_taken_away(cli: Callable, account: Account) -> None:

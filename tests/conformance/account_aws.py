@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -72,7 +73,8 @@ def open_account() -> AwsAccount:
         if session.get_credentials() is None:
             raise LiveError(f"POLYBUS_LIVE=aws: no credentials: {SET_CREDENTIALS}")
         session = boto3.Session(region_name=region)
-        number = session.client("sts").get_caller_identity()["Account"]
+        with contextlib.closing(session.client("sts")) as sts:
+            number = sts.get_caller_identity()["Account"]
     except (BotoCoreError, ClientError) as error:
         raise LiveError(f"POLYBUS_LIVE=aws: {type(error).__name__}: {error}; {SET_CREDENTIALS}") from error
     return AwsAccount(session, number)

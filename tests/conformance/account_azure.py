@@ -8,7 +8,7 @@ from typing import Any
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+from azure.identity import DefaultAzureCredential
 from azure.servicebus.management import ServiceBusAdministrationClient
 
 from polybus.backends.azure.clients import CA_FILE, connection_string
@@ -25,10 +25,18 @@ SIGN_IN = (
 
 
 class AzureAccount:
-    def __init__(self, host: str, administration: ServiceBusAdministrationClient) -> None:
+    """A namespace; the `credential` is closed with it."""
+
+    def __init__(
+        self,
+        host: str,
+        administration: ServiceBusAdministrationClient,
+        credential: DefaultAzureCredential | None = None,
+    ) -> None:
         self.host = host
         self.where = f"Service Bus namespace {host}"
         self.administration = administration
+        self._credential = credential
         self._realiser = Realiser(client=administration)
 
     def create(self, type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, str]:
@@ -58,6 +66,8 @@ class AzureAccount:
 
     def close(self) -> None:
         self._realiser.close()
+        if self._credential is not None:
+            self._credential.close()
 
 
 def _item(kind: str, name: str) -> Item:
@@ -73,17 +83,19 @@ def open_account() -> AzureAccount:
     host = os.environ.get(HOST, "")
     if local is None and "." not in host:
         raise LiveError(f"POLYBUS_LIVE=azure: no namespace: set {HOST}, such as example.servicebus.windows.net")
-    account = AzureAccount(*_connect(local, host))
+    account = _connect(local, host)
     try:
         next(iter(account.administration.list_topics()), None)
-    except (AzureError, CredentialUnavailableError) as error:
+    except AzureError as error:
         account.close()
         raise LiveError(f"POLYBUS_LIVE=azure: {account.where}: {type(error).__name__}: {error}; {SIGN_IN}") from error
     return account
 
 
-def _connect(local: str | None, host: str) -> tuple[str, ServiceBusAdministrationClient]:
+def _connect(local: str | None, host: str) -> AzureAccount:
     if local is None:
-        return host, ServiceBusAdministrationClient(host, DefaultAzureCredential())
+        credential = DefaultAzureCredential()
+        return AzureAccount(host, ServiceBusAdministrationClient(host, credential), credential)
     transport = RequestsTransport(connection_verify=os.environ.get(CA_FILE, True))
-    return "local.invalid", ServiceBusAdministrationClient.from_connection_string(local, transport=transport)
+    administration = ServiceBusAdministrationClient.from_connection_string(local, transport=transport)
+    return AzureAccount("local.invalid", administration)

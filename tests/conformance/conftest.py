@@ -10,6 +10,7 @@ import pytest
 from . import live
 
 _SAID: list[str] = []
+_LEFT: list[pytest.Item] = []
 
 
 def pytest_configure() -> None:
@@ -35,6 +36,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=others)
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    _LEFT.extend(each for each in items if each.path == Path(__file__).parent / f"test_{live.wanted()}.py")
+
+
 @pytest.hookimpl(trylast=True)  # after the fixtures' own ends
 def pytest_sessionfinish() -> None:
     """Delete what a class could not: its fixture's end was cut off by ^C."""
@@ -49,3 +54,6 @@ def pytest_unconfigure() -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for line in _SAID:
         terminalreporter.write_line(f"Conformance on {line}")
+    if _LEFT:
+        waiting = sum(each.get_closest_marker("moves_time") is not None for each in _LEFT)
+        terminalreporter.write_line(f"Not run, for they were not chosen: {len(_LEFT)} tests; {waiting} let time pass")

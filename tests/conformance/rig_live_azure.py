@@ -23,6 +23,7 @@ NAMESPACE = "conformance"
 
 class LiveRig(Live, AzureRig):
     account = staticmethod(open_account)
+    _credential: DefaultAzureCredential | None = None
 
     def make(self, topology: Topology) -> Binding:
         """Make what is in the namespace; the plan's own namespace and group are only noted."""
@@ -35,4 +36,10 @@ class LiveRig(Live, AzureRig):
         local = connection_string(os.environ)
         if local is not None:
             return ServiceBusClient.from_connection_string(local)
-        return ServiceBusClient(self.stay.account.host, DefaultAzureCredential())
+        self._credential = self._credential or DefaultAzureCredential()
+        return ServiceBusClient(self.stay.account.host, self._credential)
+
+    async def drop(self) -> None:
+        if self._credential is not None:
+            await self._credential.close()
+        await super().drop()

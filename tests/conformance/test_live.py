@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME
+from polybus.plan.values import Resource
 
 from . import conftest, live
 from .sweep import sweep
@@ -164,6 +165,7 @@ def test_a_run_passes_and_leaves_the_account_as_it_was(
     made = re.search(r"Conformance on .*; run shop-live-\S+; (\d+) entities made .*; (\d+) deleted", said)
     assert made is not None, said
     assert made[1] == made[2] != "0"
+    assert re.search(r"Not run, for they were not chosen: \d+ tests; \d+ let time pass", said), said
     assert names(account) == before
 
 
@@ -204,6 +206,44 @@ def test_only_dead_runs_are_swept(cloud: str, account: live.Account, capsys: pyt
     assert OLD in capsys.readouterr().out
     assert sweep(account, "shop", 3600.0) == []
     assert names(account) == before
+
+
+class Stubborn:
+    """An account that neither lists nor deletes."""
+
+    where = "the account"
+    closed = False
+
+    def inputs(self, properties: Mapping[str, Any]) -> Mapping[str, Any]:
+        return properties
+
+    def create(self, type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, str]:
+        return {"id": name}
+
+    def made(self, type_: str, outputs: Mapping[str, str]) -> live.Item | None:
+        return live.Item(type_, outputs["id"], outputs["id"])
+
+    def find(self, start: str) -> Iterator[live.Item]:
+        raise PermissionError("no lists")
+
+    def delete(self, item: live.Item) -> None:
+        raise PermissionError("no deletes")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_could_not_be_deleted_is_said() -> None:
+    account = Stubborn()
+    stay = live.Stay(account, live.Run.begin("shop"))
+    stay.realise([Resource("queue", "jobs", {}, "queue", "$.queues.jobs")])
+    [line] = live.end_all()
+    assert "1 entities made" in line
+    assert "0 deleted" in line
+    assert re.search(r"begins with shop-live-\S+: 2, the first what else there may be: PermissionError: no lists", line)
+    assert "tests.conformance.sweep" in line
+    assert account.closed
+    stay.end()  # once is all
 
 
 WRONG = {

@@ -94,11 +94,11 @@ class Retrying(Suite):
         options = PublisherOptions(deadline=300.0, retry=RetryPolicy(initial=100.0, maximum=100.0))
         async with env.connect(publisher=options) as peer:
             peer.faults.fail(Operation.PUBLISH, UNAVAILABLE, times=1_000)
-            sending = asyncio.create_task(env.refused(peer.bus.publish("jobs", b"never")))
+            sending = asyncio.create_task(peer.bus.publish("jobs", b"never"))
             for tries in range(1, 4):
                 await env.until(lambda tries=tries: len(peer.faults.tries) >= tries or sending.done(), "a try")  # type: ignore[misc]
                 await env.advance(101)
-            fault = await env.within(sending)
+            fault = await env.refused(sending)
             assert fault.kind is FaultKind.DEADLINE
             assert UNAVAILABLE.detail in fault.detail
             assert 3 <= len(peer.faults.tries) <= 6

@@ -85,7 +85,7 @@ def _consent(topic: str, scene: Scene) -> Resource:
     """Let Cloud Monitoring publish to the topic for alarms; its account is there once a channel of the kind is."""
     properties = {**scene.inside, "topic": topic, "role": PUBLISHER, "member": scene.agent}
     type_, name = "gcp:pubsub/topicIAMMember:TopicIAMMember", "bus.alarms-topic-agent"
-    return Resource(type_, name, properties, "access", _ENTRY, after=("bus.alarms-topic",))
+    return Resource(type_, name, properties, "alarm", _ENTRY, after=("bus.alarms-topic",))
 
 
 def _series(metric: str, subscription: str, more: str = "") -> str:

@@ -232,7 +232,7 @@ class _Planner:
         if isinstance(item, Subscription):
             yield from self._subscribed(item, arn, url)
         elif not adopted:
-            sources = dict.fromkeys(source.topic for source in self._topology.forwards_to(item.name))
+            sources = sorted({source.topic for source in self._topology.forwards_to(item.name)})
             topics = [self.arns.topic(topic) for topic in sources]
             yield self._access(name, url, arn, [aws_push.allow_topic(topics, arn)] if topics else [], entry)
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import polybus
 from polybus.binding import Binding
 from polybus.plan.diff import diff, lossy
+from polybus.plan.immutable import immutable
 from polybus.plan.values import Resource, refs
 
 from . import flow, runner
@@ -152,14 +153,19 @@ def _step(
 
 
 def _orderly(changes: Changes, place: Place, topology: str) -> None:
-    """Hold deletions to their order: what refers to a resource goes before it, what it is a child of after it."""
+    """Hold deletions to their order: what refers to a resource goes before it, the component and the stack go last.
+
+    What is only replaced may refer, by a property that can be changed in place, to what is replaced before it.
+    """
     at = {name: position for position, name in enumerate(changes.order)}
     assert at.keys() >= changes.deleted | changes.replaced
     for resource in place.resources(topology):
-        needed = {*resource.after, *(ref.resource for value in resource.properties.values() for ref in refs(value))}
-        for other in needed:
-            name, below = f"{BUS}-{other}", f"{BUS}-{resource.name}"
-            assert name not in at or below not in at or at[below] < at[name], f"{name} was deleted before {below}"
+        name = f"{BUS}-{resource.name}"
+        properties = resource.properties.keys()
+        holds = properties & immutable(resource.type) if name in changes.replaced else properties
+        for other in (ref.resource for key in holds for ref in refs(resource.properties[key])):
+            needed = f"{BUS}-{other}"
+            assert not {name, needed} <= at.keys() or at[name] < at[needed], f"{needed} was deleted before {name}"
     assert changes.order[-2:] == [BUS, f"polybus-{STACK}"] or BUS not in at
 
 

@@ -16,6 +16,7 @@ __all__ = ["Scene", "resources"]
 
 _PERIOD = 300  # seconds: SQS publishes its metrics every minute, and one late point must raise no alarm
 _ENTRY = "$.alarms"
+_WIDGETS = 498  # of one dashboard: CloudWatch allows 500 ("CloudWatch service quotas"), and a row has three
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
     for name in {item.topic: None for item in topology.subscriptions.values() if item.push is not None}:
         yield _alarm(names, name, "pushes", _pushes(alarms, topology, name), common)
     if consumed(topology):
-        yield _dashboard(topology, scene)
+        yield from _dashboards(topology, scene)
 
 
 def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: str | None) -> Iterator[Resource]:
@@ -134,7 +135,7 @@ def _pushes(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
     }
 
 
-def _dashboard(topology: Topology, scene: Scene) -> Resource:
+def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
     """Plan one widget an entry: waiting messages, the age of the oldest, dead letters, what SNS delivered and didn't.
 
     CloudWatch refuses a widget that names no region.
@@ -144,10 +145,13 @@ def _dashboard(topology: Topology, scene: Scene) -> Resource:
     for at, item in enumerate(consumed(topology)):
         shown = {"title": item.name, "metrics": _lines(topology, item, scene.queue_name), "region": region}
         look = {"stat": "Maximum", "period": _PERIOD, "view": "timeSeries"}
-        place = {"x": at % 3 * 8, "y": at // 3 * 6, "width": 8, "height": 6}
+        place = {"x": at % 3 * 8, "y": at % _WIDGETS // 3 * 6, "width": 8, "height": 6}
         widgets.append({"type": "metric", **place, "properties": {**shown, **look}})
-    properties = {"dashboard_name": scene.names.of("bus"), "dashboard_body": Json({"widgets": widgets})}
-    return Resource("aws:cloudwatch/dashboard:Dashboard", "dashboard", properties, "dashboard", _ENTRY)
+    for at in range(0, len(widgets), _WIDGETS):
+        more = f"-{at // _WIDGETS + 1}" if at else ""
+        body = Json({"widgets": widgets[at : at + _WIDGETS]})
+        properties = {"dashboard_name": scene.names.of(f"bus{more}"), "dashboard_body": body}
+        yield Resource("aws:cloudwatch/dashboard:Dashboard", f"dashboard{more}", properties, "dashboard", _ENTRY)
 
 
 def _lines(topology: Topology, item: Subscription | Queue, queue_name: Callable[..., str]) -> list[list[Any]]:

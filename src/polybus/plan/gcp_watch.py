@@ -18,6 +18,7 @@ from polybus.topology.model import Queue, Subscription, Topology
 __all__ = ["Scene", "resources"]
 
 _ENTRY = "$.alarms"
+_WIDGETS = 100  # of one dashboard at most ("Quotas and limits", Cloud Monitoring)
 _WAITING = "subscription/num_undelivered_messages"
 _AGE = "subscription/oldest_unacked_message_age"
 _PUSHES = "subscription/push_request_count"
@@ -66,7 +67,7 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
             words = f"Pub/Sub can't deliver {name} to its endpoint"
             over = _over(_PUSHES, source, alarms.failed_pushes, more=_FAILED)
             yield _policy(names, f"{name}-pushes", words, over, common)
-    yield _dashboard(topology, scene)
+    yield from _dashboards(topology, scene)
 
 
 def _channel(what: str, type_: str, labels: dict[str, str], scene: Scene) -> Resource:
@@ -119,16 +120,20 @@ def _policy(names: Names, name: str, words: str, condition: dict[str, Any], comm
     return Resource(token, f"{name}-alarm", properties, "alarm", _ENTRY)
 
 
-def _dashboard(topology: Topology, scene: Scene) -> Resource:
-    """Plan one chart an entry: waiting messages, the age of the oldest, dead letters, failed pushes."""
-    names = scene.names
+def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
+    """Plan one chart an entry, on as many dashboards as that takes."""
+    names, type_ = scene.names, "gcp:monitoring/dashboard:Dashboard"
     widgets = [{"title": item.name, "xyChart": _chart(item, names)} for item in consumed(topology)]
-    body = {"displayName": names.of("bus"), "gridLayout": {"columns": "3", "widgets": widgets}}
-    type_ = "gcp:monitoring/dashboard:Dashboard"
-    return Resource(type_, "dashboard", {**scene.inside, "dashboard_json": Json(body)}, "dashboard", _ENTRY)
+    for at in range(0, max(1, len(widgets)), _WIDGETS):
+        more = f"-{at // _WIDGETS + 1}" if at else ""
+        shown = {"columns": "3", "widgets": widgets[at : at + _WIDGETS]}
+        body = {"displayName": names.of(f"bus{more}"), "gridLayout": shown}
+        properties = {**scene.inside, "dashboard_json": Json(body)}
+        yield Resource(type_, f"dashboard{more}", properties, "dashboard", _ENTRY)
 
 
 def _chart(item: Subscription | Queue, names: Names) -> dict[str, Any]:
+    """Show waiting messages, the age of the oldest, dead letters, failed pushes."""
     source, letters = names.of(item.name), names.dead_letters(item.name)
     lines = [
         _data_set(_series(_WAITING, source), "waiting"),

@@ -102,10 +102,6 @@ _ENDS = {
 }
 
 
-# An SNS FIFO topic has at most 100 subscriptions, a dashboard of Cloud Monitoring at most 100 widgets for all entries.
-_FAN = {"aws": 100, "azure": 100, "gcp": 85}
-
-
 def _between(ends: tuple[int, int]) -> st.SearchStrategy[int]:
     return st.sampled_from(ends) | st.integers(*ends)
 
@@ -239,9 +235,10 @@ def _alarms(draw: st.DrawFn, cloud: str) -> Alarms:
     )
 
 
-def _fan_out(topics: dict[str, Topic], subscriptions: dict[str, Subscription], ordered: bool, count: int) -> None:
+def _fan_out(topics: dict[str, Topic], subscriptions: dict[str, Subscription], ordered: bool) -> None:
+    """Add a topic with a hundred subscriptions: no SNS FIFO topic may have more."""
     topics["fan"] = Topic("fan", ordered=ordered)
-    subscriptions |= {f"fan-{number:03}": Subscription(f"fan-{number:03}", "fan") for number in range(count)}
+    subscriptions |= {f"fan-{number:03}": Subscription(f"fan-{number:03}", "fan") for number in range(100)}
 
 
 @st.composite
@@ -266,7 +263,7 @@ def stacks(draw: st.DrawFn, cloud: str, *, fan: bool = True) -> Stack:
         subscriptions[name] = draw(_subscription(cloud, name, topic, unused))
     lower = {name.lower() for name in (*topics, *subscriptions, *queues)}
     if fan and "fan" not in lower and draw(st.integers(0, 7)) == 0:
-        _fan_out(topics, subscriptions, draw(st.booleans()), _FAN[cloud])
+        _fan_out(topics, subscriptions, draw(st.booleans()))
     services = draw(_services(topics, subscriptions, queues))
     alarms = draw(st.none() | _alarms(cloud))
     topology = Topology(draw(BUSES), topics, subscriptions, queues, services, alarms, source="polybus.toml")
@@ -288,6 +285,7 @@ def _aws(draw: st.DrawFn, topology: Topology) -> aws.AwsSettings:
     return aws.AwsSettings(
         stack=draw(STACKS),
         region=draw(st.sampled_from([None, "eu-west-1"])),
+        vpc_endpoints=draw(st.sampled_from([(), ("vpce-1a2b3c4d", "vpce-5e6f7a8b")])),
         kms_key=draw(st.sampled_from([None, "arn:aws:kms:eu-west-1:111122223333:key/k"])),
         tags=draw(_tags()),
         roles={name: draw(role) for name in topology.services if draw(st.booleans())},

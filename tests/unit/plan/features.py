@@ -54,7 +54,7 @@ EVERYWHERE = frozenset(
 """What every cloud has."""
 
 OWN: Mapping[str, frozenset[str]] = {
-    "aws": frozenset(["queue-delay", "email", "sms", "https", "raw", "function", "forward", "region"]),
+    "aws": frozenset(["queue-delay", "email", "sms", "https", "raw", "function", "forward", "region", "endpoints"]),
     "azure": frozenset(
         [
             "topic-delay",
@@ -175,8 +175,14 @@ def _settings(stack: Stack, cloud: str) -> Iterator[str]:
     if settings.customer_key if cloud == "azure" else settings.kms_key:
         yield "key"
     named = {"own-group": "resource_group", "own-namespace": "namespace", "project-number": "project_number"}
-    named |= {"push-account": "push_account", "region": "region", "regions": "regions", "project": "project"}
-    for feature, attribute in {**named, "subnet": "subnet"}.items():
+    named |= {
+        "endpoints": "vpc_endpoints",
+        "push-account": "push_account",
+        "region": "region",
+        "regions": "regions",
+        "project": "project",
+    }
+    for feature, attribute in named.items():
         if getattr(settings, attribute, None):
             yield feature
     if cloud == "azure":

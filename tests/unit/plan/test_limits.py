@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,7 +16,7 @@ from polybus.errors import UnsupportedFeature
 from polybus.plan import aws, azure, gcp
 from polybus.plan.policy import item_of, violations
 from polybus.plan.values import Resource, refs
-from polybus.topology.model import CLOUDS, Subscription, Topic, Topology
+from polybus.topology.model import CLOUDS, Alarms, Subscription, Topic, Topology
 
 from .cloud_limits import COUNTS, LIMITS, broken
 from .everything import Stack, stacks
@@ -124,3 +125,16 @@ def test_as_many_subscriptions_as_a_topic_may_have_are_planned_and_no_more(
     assert most in {number for count in COUNTS[cloud] for number in count.of(by_name).values()}
     with pytest.raises(UnsupportedFeature, match=rf"polybus.toml: at \$.topics.t: {cloud}: found {most + 1} subscr"):
         PLANNERS[cloud].plan(crowd(most + 1, **topic))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "count", "pages"), [("aws", 498, 1), ("aws", 499, 2), ("gcp", 100, 1), ("gcp", 205, 3)]
+)
+def test_what_one_dashboard_has_no_room_for_is_on_another(cloud: str, count: int, pages: int) -> None:
+    plan = PLANNERS[cloud].plan(dataclasses.replace(crowd(count), alarms=Alarms()))
+    by_name = {resource.name: resource for resource in plan.resources}
+    assert broken(cloud, by_name) == []
+    boards = [resource for resource in plan.resources if resource.kind == "dashboard"]
+    assert [board.name for board in boards] == ["dashboard", "dashboard-2", "dashboard-3"][:pages]
+    titles = [title for board in boards for title in re.findall(r"'title': '(s\d+)'", repr(board.properties))]
+    assert sorted(titles) == sorted(f"s{number}" for number in range(count))

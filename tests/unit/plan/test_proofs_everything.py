@@ -66,7 +66,7 @@ def without(topology: Topology, gone: set[str]) -> Topology:
     return dataclasses.replace(topology, topics=topics, subscriptions=subscriptions, queues=queues, services=services)
 
 
-WHOLE = ("dashboard",)
+WHOLE = ("dashboard", "dashboard-2")
 """What is about all entries, and so changes with them."""
 
 

@@ -119,3 +119,46 @@ def test_what_is_no_endpoint(tmp_path: Path, given: Any, words: str) -> None:
     with pytest.raises(pulumi.RunError) as raised:
         deploy(tmp_path, simulated.create, given, "arn:aws:sns:eu-west-1:1:theirs")
     assert str(raised.value) == words
+
+
+SUBNET = "/subscriptions/s/resourceGroups/n/providers/Microsoft.Network/virtualNetworks/v/subnets/m"
+ZONE = (
+    "/subscriptions/s/resourceGroups/n/providers/Microsoft.Network/privateDnsZones/privatelink.servicebus.windows.net"
+)
+SMALL = '[bus]\nname = "shop"\n[queues.jobs]\n'
+
+
+def azure(folder: Path, **values: str) -> runner.Run:
+    (folder / "polybus.toml").write_text(SMALL)
+    given = {
+        "polybus:cloud": "azure",
+        "polybus:sku": "Premium",
+        **{f"polybus:{key}": text for key, text in values.items()},
+    }
+    return runner.run(runner.main, simulated.create, look=simulated.look, values=given, root=folder)
+
+
+def test_an_azure_endpoint_is_found_by_name(tmp_path: Path) -> None:
+    """Without the zone clients resolve the public address, which is closed."""
+    run = azure(tmp_path, subnet=SUBNET, privateDnsZone=ZONE)
+    assert run.named("shop-namespace").inputs["publicNetworkAccess"] == "Disabled"
+    assert run.named("shop-private-endpoint").inputs["subnet"] == {"id": SUBNET}
+    group = run.named("shop-private-endpoint-dns")
+    assert group.inputs["privateDnsZoneConfigs"] == [{"name": "servicebus", "privateDnsZoneId": ZONE}]
+    assert "shop-private-endpoint" in group.options["dependencies"]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"privateDnsZone": ZONE}, "azure privateDnsZone: it is of a private endpoint; set subnet too"),
+        (
+            {"privateDnsZone": "a.zone", "subnet": SUBNET},
+            "azure privateDnsZone: found 'a.zone'; allowed: the resource id",
+        ),
+    ],
+)
+def test_a_zone_that_is_of_nothing(tmp_path: Path, values: dict[str, str], words: str) -> None:
+    with pytest.raises(pulumi.RunError) as raised:
+        azure(tmp_path, **values)
+    assert str(raised.value).startswith(words)

@@ -42,10 +42,11 @@ class CustomerKey:
 class AzureSettings:
     """What the stack config says.
 
-    `resource_group` is one that is there; without it one is created. `namespace` overrides the derived name, which has
-    to be unique in the world; `subscription_id` makes that more likely. `subnet` is the resource id of a subnet for a
-    private endpoint, which closes public access unless `public_access` says otherwise. `principals` names the services,
-    `functions` the managed identities of the functions that push names.
+    `resource_group` is one that is there; without it one is created. `namespace` overrides the derived name, which
+    has to be unique in the world; `subscription_id` makes that more likely. `subnet` is the resource id of a subnet
+    for a private endpoint, which closes public access unless `public_access` says otherwise; `private_dns_zone` is
+    that of the zone by which clients find it. `principals` names the services, `functions` the managed identities
+    of the functions that push names.
     """
 
     stack: str = ""
@@ -58,6 +59,7 @@ class AzureSettings:
     zone_redundant: bool | None = None
     public_access: bool | None = None
     subnet: str | None = None
+    private_dns_zone: str | None = None
     customer_key: CustomerKey | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     principals: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
@@ -140,6 +142,12 @@ class Home:
                     most = format_size(AZURE.default_message_bytes)
                     problem = f"azure: found {format_size(size)}; the {self.settings.sku} namespace allows {most}"
                     raise UnsupportedFeature(f'{path}.max_message_size: {problem}; instead: sku = "Premium"')
+        zone = self.settings.private_dns_zone
+        if zone is not None and "/privatednszones/" not in zone.lower():
+            allowed = "the resource id of a zone, .../privateDnsZones/privatelink.servicebus.windows.net"
+            raise ConfigError(f"azure privateDnsZone: found {zone!r}; allowed: {allowed}")
+        if zone is not None and self.settings.subnet is None:
+            raise ConfigError("azure privateDnsZone: it is of a private endpoint; set subnet too")
         if not self.settings.premium and (self.settings.subnet or self.settings.customer_key or self.settings.capacity):
             what = "a private endpoint, a customer-managed key and capacity"
             raise UnsupportedFeature(f'azure: {what} need a Premium namespace; instead: sku = "Premium"')
@@ -191,6 +199,15 @@ def namespace_resources(home: Home) -> Iterator[Resource]:
         }
         type_ = "azure-native:network:PrivateEndpoint"
         yield Resource(type_, "private-endpoint", endpoint, "private endpoint", entry)
+    if settings.private_dns_zone is not None:
+        group = {
+            "private_dns_zone_group_name": "default",  # an endpoint has one at most
+            "private_endpoint_name": Ref("private-endpoint", "name"),
+            "resource_group_name": home.resource_group,
+            "private_dns_zone_configs": [{"name": "servicebus", "private_dns_zone_id": settings.private_dns_zone}],
+        }
+        type_ = "azure-native:network:PrivateDnsZoneGroup"
+        yield Resource(type_, "private-endpoint-dns", group, "private endpoint", entry)
 
 
 def _encryption(key: CustomerKey | None) -> dict[str, Any]:

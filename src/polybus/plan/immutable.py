@@ -49,6 +49,11 @@ _IMMUTABLE: Mapping[str, frozenset[str]] = {
         "azure-native:servicebus:Subscription": ("subscription_name", "topic_name", *_INSIDE, "requires_session"),
         "azure-native:servicebus:DefaultRule": ("subscription_name", "topic_name", *_INSIDE),
         "azure-native:network:PrivateEndpoint": ("private_endpoint_name", "resource_group_name", "location", "subnet"),
+        "azure-native:network:PrivateDnsZoneGroup": (
+            "private_dns_zone_group_name",
+            "private_endpoint_name",
+            "resource_group_name",
+        ),
         "azure-native:authorization:RoleAssignment": (
             "role_assignment_name",
             "scope",

@@ -56,6 +56,7 @@ def resources() -> Iterator[Resource]:
             location="westeurope",
             sku="Premium",
             subnet="/subscriptions/s/subnet",
+            private_dns_zone="/subscriptions/s/privateDnsZones/privatelink.servicebus.windows.net",
             customer_key=key,
             principals={"work": azure.Principal("1")},
             functions={"mailer": azure.Principal("2")},

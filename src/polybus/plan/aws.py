@@ -163,7 +163,8 @@ class _Planner:
             return self.names.dead_letters(item.name, suffix=suffix)
         if isinstance(item, Queue) and item.existing is not None:
             return item.existing.rsplit(":", 1)[-1]
-        return self.names.of(item.name, suffix=suffix)
+        own: str | None = item.options.get("aws", {}).get("name")  # passed on, so alarms watch it by that name too
+        return own or self.names.of(item.name, suffix=suffix)
 
     def queue_url(self, item: Subscription | Queue) -> str | Ref:
         """Give the URL of an entry's queue; that of an adopted one follows from its ARN."""

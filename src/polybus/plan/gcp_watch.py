@@ -56,7 +56,7 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
         "user_labels": dict(scene.labels),
     }
     for item in consumed(topology):
-        name, source, letters = item.name, names.of(item.name), names.dead_letters(item.name)
+        name, source, letters = item.name, _source(item, names), names.dead_letters(item.name)
         words = f"{name} has dead letters: look with `polybus dead-letter list`"
         yield _policy(names, f"{name}-letters", words, _over(_WAITING, letters, alarms.dead_letters), common)
         words = f"the oldest message of {name} waits too long: its consumers are down or too slow"
@@ -132,9 +132,15 @@ def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
         yield Resource(type_, f"dashboard{more}", properties, "dashboard", _ENTRY)
 
 
+def _source(item: Subscription | Queue, names: Names) -> str:
+    """Give the subscription's name on the cloud, which may be passed on."""
+    own: str | None = item.options.get("gcp", {}).get("name")
+    return own or names.of(item.name)
+
+
 def _chart(item: Subscription | Queue, names: Names) -> dict[str, Any]:
     """Show waiting messages, the age of the oldest, dead letters, failed pushes."""
-    source, letters = names.of(item.name), names.dead_letters(item.name)
+    source, letters = _source(item, names), names.dead_letters(item.name)
     lines = [
         _data_set(_series(_WAITING, source), "waiting"),
         _data_set(_series(_WAITING, letters), "dead letters"),

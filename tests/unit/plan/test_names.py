@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polybus.plan import aws, gcp
 from polybus.plan.names import Names, physical_name, subscription_tag
+from polybus.topology.file import loads
 
 ENTRIES = st.from_regex(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?", fullmatch=True)
 
@@ -46,3 +51,15 @@ def test_a_tag_is_short_stable_and_its_subscription_s_own() -> None:
     assert subscription_tag("shop", "billing") == "fb8b75c6"
     assert subscription_tag("shop", "billing") != subscription_tag("shop", "audit")
     assert subscription_tag("shop", "billing") != subscription_tag("stall", "billing")
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_name_that_is_passed_on_is_what_alarms_and_dashboards_watch(cloud: str) -> None:
+    text = f'[bus]\nname = "b"\n[queues.jobs]\n[queues.jobs.{cloud}]\nname = "the-team-s_jobs"\n[alarms]\n'
+    plan = {"aws": aws, "gcp": gcp}[cloud].plan(loads(text, source="polybus.toml"))
+    made = {resource.name: resource for resource in plan.resources}
+    for name in ("jobs-age-alarm", "jobs-backlog-alarm", "dashboard"):
+        watched = repr(made[name].properties)
+        assert "the-team-s_jobs" in watched
+        assert re.search(r"b-jobs['\"]", watched) is None, name
+    assert "the-team-s_jobs" not in repr(made["jobs-letters-alarm"].properties)

@@ -175,13 +175,8 @@ def _settings(stack: Stack, cloud: str) -> Iterator[str]:
     if settings.customer_key if cloud == "azure" else settings.kms_key:
         yield "key"
     named = {"own-group": "resource_group", "own-namespace": "namespace", "project-number": "project_number"}
-    named |= {
-        "endpoints": "vpc_endpoints",
-        "push-account": "push_account",
-        "region": "region",
-        "regions": "regions",
-        "project": "project",
-    }
+    named |= {"endpoints": "vpc_endpoints", "push-account": "push_account", "project": "project"}
+    named |= {"region": "region", "regions": "regions", "subnet": "subnet"}
     for feature, attribute in named.items():
         if getattr(settings, attribute, None):
             yield feature

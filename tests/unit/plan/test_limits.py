@@ -28,7 +28,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 # Without the phase that explains: of a hundred resources it takes minutes.
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink]
 many = settings(max_examples=40, suppress_health_check=SLOW, deadline=None, phases=PHASES)
-ENOUGH = 200  # examples in which each feature comes up, by chance of the seed that is derived from the test's name
+ENOUGH = 300  # examples in which each feature comes up, by chance of the seed that is derived from the test's name
 survey = settings(
     max_examples=ENOUGH,
     suppress_health_check=SLOW,

@@ -55,20 +55,20 @@ test: $(VENV)/.stamp-dev
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-tests
 
-check-lint:
+check-lint: $(VENV)/.stamp-dev
 	$(call headline,Lint and format (ruff))
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-check-types:
+check-types: $(VENV)/.stamp-dev
 	$(call headline,Types (mypy --strict))
 	@$(BIN)/mypy src $(wildcard stacks)
 
-check-layers:
+check-layers: $(VENV)/.stamp-dev
 	$(call headline,Layers (import-linter))
 	@$(BIN)/lint-imports
 
-check-tests:
+check-tests: $(VENV)/.stamp-dev
 	$(call headline,Tests (pytest))
 	@$(BIN)/pytest -q
 

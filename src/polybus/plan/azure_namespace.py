@@ -200,7 +200,7 @@ def namespace_resources(home: Home) -> Iterator[Resource]:
         type_ = "azure-native:network:PrivateEndpoint"
         yield Resource(type_, "private-endpoint", endpoint, "private endpoint", entry)
     if settings.private_dns_zone is not None:
-        group = {
+        group: dict[str, Any] = {
             "private_dns_zone_group_name": "default",  # an endpoint has one at most
             "private_endpoint_name": Ref("private-endpoint", "name"),
             "resource_group_name": home.resource_group,

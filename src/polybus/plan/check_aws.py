@@ -147,7 +147,8 @@ def _retries(report: Report, path: str, subscription: Subscription) -> None:
         return
     total, most = aws_push.longest_retry(subscription), aws_push.LONGEST_RETRY
     if total > most:
-        found = f"{count} retries of {first}s to {format_duration(longest)}, up to {format_duration(math.ceil(total))} in all"
+        whole = format_duration(math.ceil(total))
+        found = f"{count} retries of {first}s to {format_duration(longest)}, up to {whole} in all"
         fits = math.floor(2 * most / count - first)
         instead = f'backoff = {{ maximum = "{fits}s" }}' if fits >= first else "fewer max_attempts or a shorter backoff"
         report.error(

@@ -2,7 +2,8 @@
 
 Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
 google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
-changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS) is kept in `recorded`.
+changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS) is kept in
+`recorded`.
 """
 
 from __future__ import annotations

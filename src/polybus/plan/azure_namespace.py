@@ -200,14 +200,14 @@ def namespace_resources(home: Home) -> Iterator[Resource]:
         type_ = "azure-native:network:PrivateEndpoint"
         yield Resource(type_, "private-endpoint", endpoint, "private endpoint", entry)
     if settings.private_dns_zone is not None:
-        group: dict[str, Any] = {
+        zones = {
             "private_dns_zone_group_name": "default",  # an endpoint has one at most
             "private_endpoint_name": Ref("private-endpoint", "name"),
             "resource_group_name": home.resource_group,
             "private_dns_zone_configs": [{"name": "servicebus", "private_dns_zone_id": settings.private_dns_zone}],
         }
         type_ = "azure-native:network:PrivateDnsZoneGroup"
-        yield Resource(type_, "private-endpoint-dns", group, "private endpoint", entry)
+        yield Resource(type_, "private-endpoint-dns", zones, "private endpoint", entry)
 
 
 def _encryption(key: CustomerKey | None) -> dict[str, Any]:

@@ -42,7 +42,8 @@ def rule(report: Report, topology: Topology, cloud: str) -> None:
         elif type_ is not None:
             for name in given.keys() & _ATTACHED.get(type_, {}).keys():
                 limit = f"the plan sets it by a resource of its own, {_ATTACHED[type_][name]}"
-                report.error(f"{path}.{name}", name, limit, instead="a policy of your own on the caller's side")
+                instead = "rights of the caller's own, in IAM" if name == "policy" else "max_attempts, in the topology"
+                report.error(f"{path}.{name}", name, limit, instead=instead)
             _arguments(report, path, given, type_, "")
 
 

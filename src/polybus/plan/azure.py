@@ -101,6 +101,12 @@ def _binding(plan: AzurePlan, find: Callable[[str | Ref | Join], str]) -> Bindin
     )
 
 
+def _passed_on(entry: Topic | Subscription | Queue, argument: str) -> str | None:
+    """Give the name that an entry's pass-through table has instead of ours."""
+    own: str | None = entry.options.get("azure", {}).get(argument)
+    return own
+
+
 class _Planner:
     """Plans one topology for one stack."""
 
@@ -126,7 +132,8 @@ class _Planner:
 
     def subscription_name(self, item: Subscription) -> str:
         """Name a subscription: inside its topic, so without the bus and the stack."""
-        return physical_name(item.name, longest=round(AZURE.subscription_name.length.most))
+        own = _passed_on(item, "subscription_name")
+        return own or physical_name(item.name, longest=round(AZURE.subscription_name.length.most))
 
     def _topic(self, topic: Topic) -> Resource:
         properties = {
@@ -175,8 +182,11 @@ class _Planner:
 
     def _published(self, name: str) -> str:
         """Give the physical name of a topic or queue, before it is there as well."""
-        existing = (self._topology.topics.get(name) or self._topology.queues[name]).existing
-        return existing.rsplit("/", 1)[-1] if existing else self._names.of(name)
+        entry = self._topology.topics.get(name) or self._topology.queues[name]
+        if entry.existing:
+            return entry.existing.rsplit("/", 1)[-1]
+        argument = "topic_name" if isinstance(entry, Topic) else "queue_name"
+        return _passed_on(entry, argument) or self._names.of(name)
 
     def _made(self, name: str) -> tuple[str, ...]:
         """Give the resource of a topic or queue, none where it is adopted."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.plan import aws, gcp
+from polybus.plan import aws, azure, gcp
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.topology.file import loads
 
@@ -63,3 +63,34 @@ def test_a_name_that_is_passed_on_is_what_alarms_and_dashboards_watch(cloud: str
         assert "the-team-s_jobs" in watched
         assert re.search(r"b-jobs['\"]", watched) is None, name
     assert "the-team-s_jobs" not in repr(made["jobs-letters-alarm"].properties)
+
+
+def test_names_that_are_passed_on_are_where_azure_s_services_and_forwards_look() -> None:
+    text = """
+        [bus]
+        name = "b"
+        [topics.orders]
+        [queues.jobs]
+        [queues.jobs.azure]
+        queue_name = "the-team-s_jobs"
+        [topics.copies]
+        [topics.copies.azure]
+        topic_name = "the-team-s_copies"
+        [subscriptions.billing]
+        topic = "orders"
+        [subscriptions.billing.azure]
+        subscription_name = "the-team-s_billing"
+        [subscriptions.to-jobs]
+        topic = "orders"
+        push = { forward = "jobs" }
+        [subscriptions.to-copies]
+        topic = "orders"
+        push = { forward = "copies" }
+    """
+    plan = azure.plan(loads(text, source="polybus.toml"))
+    made = {resource.name: resource.properties for resource in plan.resources}
+    assert made["to-jobs-subscription"]["forward_to"] == made["jobs-queue"]["queue_name"]
+    assert made["to-copies-subscription"]["forward_to"] == made["copies-topic"]["topic_name"]
+    billing = azure.binding_values(plan)["subscriptions"]["billing"]
+    assert repr(made["billing-subscription"]["subscription_name"]).strip("'") in repr(billing["address"])
+    assert "the-team-s_billing/$DeadLetterQueue" in repr(billing["dead_letter"])

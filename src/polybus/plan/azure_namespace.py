@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from polybus.errors import ConfigError, UnsupportedFeature
+from polybus.plan.counts import azure_most
 from polybus.plan.names import physical_name, short_hash
+from polybus.plan.rules import published
 from polybus.plan.settings import NOTHING
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Ref, Resource
@@ -151,6 +153,18 @@ class Home:
         if not self.settings.premium and (self.settings.subnet or self.settings.customer_key or self.settings.capacity):
             what = "a private endpoint, a customer-managed key and capacity"
             raise UnsupportedFeature(f'azure: {what} need a Premium namespace; instead: sku = "Premium"')
+        self._hold_capacity()
+
+    def _hold_capacity(self) -> None:
+        units = self.settings.capacity or 1
+        if units not in AZURE.units:
+            allowed = ", ".join(str(unit) for unit in AZURE.units)
+            raise ConfigError(f"azure capacity: found {units}; allowed: {allowed} messaging units")
+        number, most = len(published(self.topology)), azure_most(units if self.settings.premium else None)
+        if number > most:
+            what = f"Premium namespace of capacity {units}" if self.settings.premium else "Standard namespace"
+            limit = f"azure: found {number} topics and queues; a {what} holds {most}"
+            raise UnsupportedFeature(f"{self.topology.source}: at $: {limit}; instead: more capacity, or two buses")
 
 
 def _derived(topology: Topology, settings: AzureSettings) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from polybus.plan import aws_policy_size, aws_push
+from polybus.plan import aws_policy_size, aws_push, counts
 from polybus.plan import rules as common
 from polybus.plan.filters_aws import filter_problem
 from polybus.plan.findings import Report
@@ -40,6 +40,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     for queue in topology.queues.values():
         _queue(report, queue)
     aws_policy_size.rule(report, topology, stack)
+    counts.aws(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polybus.plan import counts
 from polybus.plan import rules as common
 from polybus.plan.filters_azure import filter_problem
 from polybus.plan.findings import Report
@@ -24,6 +25,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, AZURE)
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
+    counts.azure(report, topology)
     for topic in topology.topics:
         _one_case(report, topology, topic)
     for subscription in topology.subscriptions.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polybus.plan import counts
 from polybus.plan import rules as common
 from polybus.plan.filters_gcp import filter_problem
 from polybus.plan.findings import Report
@@ -27,6 +28,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, GCP)
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
+    counts.gcp(report, topology)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
     topic = r"projects/[^/]+/topics/[^/]+"

@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 
 from polybus.plan.arguments import ARGUMENTS, VERSIONS
 from polybus.plan.findings import Report
+from polybus.plan.names import FIFO_SUFFIX
 from polybus.plan.rules import consumed, path_of
+from polybus.topology.limits import AWS, AZURE, GCP, NameRule
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 from polybus.topology.table import nearest
 
@@ -27,6 +29,16 @@ _ATTACHED: Mapping[str, Mapping[str, str]] = {
         "redrive_policy": "aws:sqs/redrivePolicy:RedrivePolicy",
         "redrive_allow_policy": "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy",
     },
+}
+
+_NAMES: Mapping[str, tuple[str, NameRule]] = {
+    "aws:sns/topic:Topic": ("name", AWS.topic_name),
+    "aws:sqs/queue:Queue": ("name", AWS.queue_name),
+    "azure-native:servicebus:Topic": ("topic_name", AZURE.topic_name),
+    "azure-native:servicebus:Subscription": ("subscription_name", AZURE.subscription_name),
+    "azure-native:servicebus:Queue": ("queue_name", AZURE.queue_name),
+    "gcp:pubsub/topic:Topic": ("name", GCP.topic_name),
+    "gcp:pubsub/subscription:Subscription": ("name", GCP.subscription_name),
 }
 
 
@@ -45,6 +57,18 @@ def rule(report: Report, topology: Topology, cloud: str) -> None:
                 instead = "rights of the caller's own, in IAM" if name == "policy" else "max_attempts, in the topology"
                 report.error(f"{path}.{name}", name, limit, instead=instead)
             _arguments(report, path, given, type_, "")
+            _name(report, path, given, type_, ordered=topology.is_ordered(entry.name))
+
+
+def _name(report: Report, path: str, given: Mapping[str, Any], type_: str, *, ordered: bool) -> None:
+    """Refuse a physical name that the cloud doesn't take."""
+    argument, rule = _NAMES.get(type_, ("", None))
+    name = given.get(argument)
+    if rule is None or not isinstance(name, str):
+        return
+    suffixed = type_.startswith("aws:") and ordered != name.endswith(FIFO_SUFFIX)
+    if suffixed or not rule.accepts(name):
+        report.error(f"{path}.{argument}", name, f"allowed: {rule.allowed}", source=rule.source)
 
 
 def type_of(entry: _Entry, cloud: str) -> str | None:

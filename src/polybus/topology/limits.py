@@ -120,6 +120,8 @@ class AwsLimits(CloudLimits):
     filter_keys: Count
     filter_combinations: Count
     filter_bytes: Count
+    filters_per_topic: Count
+    fifo_topics: Count
     redrive_sources: Count
     fifo_subscriptions: Count
     large_message_subscriptions: Count
@@ -136,6 +138,9 @@ class AzureLimits(CloudLimits):
     namespace_name: NameRule
     filter_characters: Count
     subscriptions_per_topic: Count
+    entities: Count
+    entities_per_unit: Count
+    units: tuple[int, ...]
     header_bytes: Count
     premium_message_bytes: Range
     duplicate_window: Range
@@ -147,6 +152,8 @@ class GcpLimits(CloudLimits):
     """What Pub/Sub limits besides."""
 
     filter_bytes: Count
+    topics: Count
+    subscriptions: Count
     topic_retention: Range
     extension: Range
     request_bytes: Count
@@ -179,6 +186,8 @@ AWS: Final = AwsLimits(
     filter_keys=Count(5, "SNS"),
     filter_combinations=Count(150, "SNS"),
     filter_bytes=Count(256 * KIB, "SNS"),
+    filters_per_topic=Count(200, "SNS"),  # unless the account's quota was raised
+    fifo_topics=Count(1_000, "SNS"),  # likewise
     redrive_sources=Count(10, "B"),
     fifo_subscriptions=Count(100, "k"),
     large_message_subscriptions=Count(100, "PA"),
@@ -222,6 +231,9 @@ AZURE: Final = AzureLimits(
     ),
     filter_characters=Count(1_024, "AZ"),
     subscriptions_per_topic=Count(2_000, "AZ"),
+    entities=Count(10_000, "AZ"),  # topics and queues of a Standard namespace
+    entities_per_unit=Count(1_000, "AZ"),  # of a Premium one
+    units=(1, 2, 4, 8, 16),  # [AZ], "Service Bus Premium messaging tier"
     header_bytes=Count(64 * KIB, "AZ"),
     premium_message_bytes=Range(MIB, 100 * MIB, "AZ"),
     duplicate_window=Range(20, 7 * DAY, "AZ"),
@@ -252,6 +264,8 @@ GCP: Final = GcpLimits(
     attribute_value_bytes=Count(1_024, "GQ"),
     ordering_key_bytes=Count(1_024, "GQ"),
     filter_bytes=Count(256, "PG"),
+    topics=Count(10_000, "k"),  # of a project
+    subscriptions=Count(10_000, "k"),
     topic_retention=Range(600, 31 * DAY, "PG"),
     extension=Range(0, 600, "PG"),
     request_bytes=Count(10_000_000, "GQ"),

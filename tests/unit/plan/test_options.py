@@ -221,3 +221,33 @@ team = "a"
     }
     [queue] = [made for made in PLANNERS["aws"](text).resources if made.name == "jobs-queue"]
     assert queue.properties["tags"] == {"polybus-bus": "shop", "team": "a"}
+
+
+@pytest.mark.parametrize(
+    ("cloud", "entry", "found"),
+    [
+        ("aws", '[queues.jobs]\n[queues.jobs.aws]\nname = "my jobs"', "my jobs"),
+        ("aws", '[queues.jobs]\nordered = true\n[queues.jobs.aws]\nname = "jobs"', "jobs"),
+        ("aws", '[topics.jobs]\n[topics.jobs.aws]\nname = "jobs.fifo"', "jobs.fifo"),
+        ("azure", '[topics.jobs]\n[topics.jobs.azure]\ntopic_name = "jobs-"', "jobs-"),
+        ("gcp", '[topics.jobs]\n[topics.jobs.gcp]\nname = "google-jobs"', "google-jobs"),
+    ],
+)
+def test_a_physical_name_that_the_cloud_does_not_take_is_refused(cloud: str, entry: str, found: str) -> None:
+    findings = check(loads(f'[bus]\nname = "shop"\n{entry}\n', source="polybus.toml"), cloud)
+    [finding] = [finding for finding in findings if finding.path.endswith("name")]
+    assert (finding.found, finding.severity) == (found, "error")
+    assert finding.limit.startswith("allowed: ")
+
+
+@pytest.mark.parametrize(
+    ("cloud", "entry"),
+    [
+        ("aws", '[queues.jobs]\nordered = true\n[queues.jobs.aws]\nname = "jobs.fifo"'),
+        ("azure", '[queues.jobs]\n[queues.jobs.azure]\nqueue_name = "team/jobs"'),
+        ("gcp", '[queues.jobs]\n[queues.jobs.gcp]\nname = "jobs"'),
+    ],
+)
+def test_a_physical_name_that_the_cloud_takes_is_passed_on(cloud: str, entry: str) -> None:
+    findings = check(loads(f'[bus]\nname = "shop"\n{entry}\n', source="polybus.toml"), cloud)
+    assert [finding for finding in findings if finding.path.endswith("name")] == []

@@ -24,9 +24,9 @@ def command(
     Needs the pulumi CLI, whose own lines are shown: first a preview, then, once it is confirmed, the update. Which
     messages a changed topology would lose, `polybus plan --diff` says.
     """
+    found = stack.find_folder(folder, name)
     if not yes and not sys.stdin.isatty():
         raise options.refuse("nobody can be asked here; --yes goes on without", "--yes")
-    found = stack.find_folder(folder, name)
     from polybus.provision import automation
 
     if not yes:

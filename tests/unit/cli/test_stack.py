@@ -176,7 +176,7 @@ def test_what_pulumi_says_is_wrong_is_the_error(cli: Callable, project: Project,
     assert last == f"polybus: {project.folder}: pulumi {command[0]} of stack 'aws-dev' failed: the cloud said no"
 
 
-@pytest.mark.parametrize("command", [["up", "--yes"], ["preview"], ["outputs"]])
+@pytest.mark.parametrize("command", [["up"], ["up", "--yes"], ["preview"], ["outputs"]])
 def test_without_the_cli_it_says_how_to_install_it(
     cli: Callable, project: Project, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 import msgspec
@@ -48,6 +50,7 @@ class FunctionBus(Bus):
         self.declared = binding
         self.inlets: dict[str, Inlet] = {}
         self._settlers: dict[str, ConsumerDriver[Any]] = {}
+        self._one_opens = asyncio.Lock()
 
     def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
         """Return the inlet of a subscription or queue; nothing polls."""
@@ -60,18 +63,20 @@ class FunctionBus(Bus):
 
     async def settler(self, source: Entity) -> ConsumerDriver[Any]:
         """Return the backend's own consumer of a source, for settling alone: it is never asked to receive."""
-        found = self._settlers.get(source.name)
-        if found is None:
-            found = await self.driver.open_consumer(source, prefetch=1, concurrency=1)
-            self._settlers[source.name] = found
+        async with self._one_opens:
+            found = self._settlers.get(source.name)
+            if found is None:
+                found = await self.driver.open_consumer(source, prefetch=1, concurrency=1)
+                self._settlers[source.name] = found
         return found
 
     async def aclose(self) -> None:
-        """Close what settles, and then all that a bus closes."""
+        """Close what settles, and then all that a bus closes; whatever fails is raised after that."""
         settlers, self._settlers = self._settlers, {}
-        for settler in settlers.values():
-            await settler.aclose()
-        await super().aclose()
+        async with AsyncExitStack() as last:
+            last.push_async_callback(super().aclose)
+            for settler in settlers.values():
+                last.push_async_callback(settler.aclose)
 
 
 def _handled(binding: Binding) -> Binding:

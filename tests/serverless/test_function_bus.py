@@ -1,0 +1,73 @@
+"""The bus of a function settles through the backend's own consumers, opened when they are first needed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+import polybus
+from polybus import backends
+from polybus.binding import Binding, Entity
+from polybus.bus.resolve import resolve
+from polybus.driver import ConsumerDriver, Driver
+from polybus.serverless.bus import FunctionBus
+from polybus.testing.proxy import ConsumerProxy, DriverProxy
+from polybus.topology.file import loads
+
+TOPOLOGY = loads('[bus]\nname = "functions"\n[queues.jobs]\n', source="polybus.toml")
+
+
+class Watched(DriverProxy):
+    """Opens a consumer once a test lets it, and says how many it opened and that it is closed."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self.go_on = asyncio.Event()
+        self.opened = 0
+        self.closed = False
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+        self.opened += 1
+        await self.go_on.wait()
+        return BreaksAtItsEnd(await self.inner.open_consumer(source, prefetch=prefetch, concurrency=concurrency))
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await self.inner.aclose()
+
+
+class BreaksAtItsEnd(ConsumerProxy):
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+        raise ConnectionResetError("the test cuts the connection")
+
+
+async def test_a_settler_is_opened_once_and_one_that_breaks_as_it_closes_keeps_nothing_else_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    binding, origin = resolve(TOPOLOGY)
+    clock = polybus.ManualClock()
+    driver = Watched(backends.load("memory")(binding, clock))
+
+    def load(name: str) -> Any:
+        def make(binding: Binding, clock: polybus.Clock) -> Driver:
+            return driver
+
+        return make
+
+    monkeypatch.setattr(backends, "load", load)
+    options = polybus.PublisherOptions()
+    bus = FunctionBus(binding, origin=origin, service=None, clock=clock, hooks=(), publisher=options)
+    await bus.__aenter__()
+    source = binding.queues["jobs"]
+    asked = [asyncio.create_task(bus.settler(source)) for _ in range(2)]
+    await clock.settle()
+    driver.go_on.set()
+    first, second = await asyncio.gather(*asked)
+    assert first is second
+    assert driver.opened == 1
+    with pytest.raises(ConnectionResetError):
+        await bus.aclose()
+    assert driver.closed

@@ -40,7 +40,8 @@ from polybus.message import Message, Sent
 if TYPE_CHECKING:
     import polybus.sync as sync  # noqa: PLR0402 - via __getattr__ it would be Any
     from polybus.app import App
-    from polybus.bus.bus import Bus, connect
+    from polybus.bus.bus import Bus
+    from polybus.bus.connect import connect
     from polybus.bus.consumer import Consumer, Consumption
     from polybus.bus.delivery import Delivery
     from polybus.bus.options import ConsumerOptions, PublisherOptions
@@ -100,7 +101,7 @@ _LAZY = {
     "DeadLetters": "polybus.bus.redrive",
     "Delivery": "polybus.bus.delivery",
     "PublisherOptions": "polybus.bus.options",
-    "connect": "polybus.bus.bus",
+    "connect": "polybus.bus.connect",
 }
 
 

@@ -171,7 +171,7 @@ class App:
         anything is started where a handler's source isn't there or the service doesn't consume it, and at the end of
         the block what a consumer failed with.
         """
-        from polybus.bus.bus import connect
+        from polybus.bus.connect import connect
 
         if self._bus is not None:
             raise ConfigError(f"{self!r} is running already")

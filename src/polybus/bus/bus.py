@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from polybus import backends
 from polybus.binding import Binding, Entity
@@ -21,58 +19,18 @@ from polybus.bus.outgoing import Outbox
 from polybus.bus.publisher import Publisher
 from polybus.bus.receiver import Receiver
 from polybus.bus.redrive import DeadLetters, peek
-from polybus.bus.resolve import resolve
 from polybus.bus.rights import Checker, check_features
-from polybus.clock import Clock, SystemClock
+from polybus.clock import Clock
 from polybus.driver import AdminDriver, Driver, Peeked, Stats
 from polybus.errors import BackendError, BusClosed, Fault, PolybusError, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.telemetry import Hooks
 
-if TYPE_CHECKING:
-    from polybus.topology.model import Topology
-
-__all__ = ["Bus", "connect"]
+__all__ = ["Bus"]
 
 T = TypeVar("T")
 _log = logging.getLogger("polybus")
-
-
-def connect(
-    source: Binding | Topology | Path | str | None = None,
-    *,
-    service: str | None = None,
-    clock: Clock | None = None,
-    hooks: Sequence[Hooks] = (),
-    publisher: PublisherOptions | None = None,
-    driver: Driver | None = None,
-) -> Bus:
-    """Return a bus, to be used as `async with polybus.connect() as bus`.
-
-    `source` is a binding, a topology (embedded, in memory), a path of either's file, a binding's JSON, or `embedded`.
-    Where it is None: POLYBUS_BINDING, `polybus.binding.json`, `polybus.toml` with the embedded backend; files are found
-    upward from the working directory. With `service`, what that service hasn't declared is refused. Raises ConfigError
-    for what is wrong with any of that; nothing is connected yet. With POLYBUS_OTEL=1 OpenTelemetry is told as well.
-    """
-    binding, origin = resolve(source)
-    return Bus(
-        binding,
-        origin=origin,
-        service=service,
-        clock=clock or SystemClock(),
-        hooks=_with_otel(hooks),
-        publisher=publisher or PublisherOptions(),
-        driver=driver,
-    )
-
-
-def _with_otel(hooks: Sequence[Hooks]) -> Sequence[Hooks]:
-    if "POLYBUS_OTEL" not in os.environ:  # the usual case doesn't even import it
-        return hooks
-    from polybus.otel import from_environment
-
-    return from_environment(hooks)
 
 
 class Bus:
@@ -102,6 +60,7 @@ class Bus:
         self._outboxes: dict[str, Outbox] = {}
         self._receivers: set[Receiver] = set()
         self._admin: AdminDriver | None = None
+        self._one_opens_admin = asyncio.Lock()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -376,13 +335,17 @@ class Bus:
         """
         driver = self.driver
         try:
-            if self._admin is None:
-                self._admin = await driver.open_admin()
-            return await function(self._admin)
+            return await function(self._admin or await self._open_admin(driver))
         except PolybusError:
             raise
         except Exception as error:
             raise BackendError(driver.fault(error)) from error
+
+    async def _open_admin(self, driver: Driver) -> AdminDriver:
+        async with self._one_opens_admin:
+            if self._admin is None:
+                self._admin = await driver.open_admin()
+            return self._admin
 
     async def open_return(self, source: Entity) -> Publisher:
         """Return a publisher that reaches one subscription or queue alone, for redrive."""

@@ -129,7 +129,8 @@ class _Redrive:
 
     async def _put_back(self, letters: list[Delivery], publisher: Publisher) -> None:
         chosen = [letter for letter in letters if self._choose(letter)]
-        sent = [(letter, await publisher.submit(self._outgoing(letter))) for letter in chosen]
+        outgoing = [self._outgoing(letter) for letter in chosen]  # all, before any is back and not yet removed here
+        sent = [(letter, await publisher.submit(each)) for letter, each in zip(chosen, outgoing, strict=True)]
         outcomes = [(letter, await future) for letter, future in sent]
         faults = [outcome for _, outcome in outcomes if isinstance(outcome, Fault)]
         back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
-from polybus.bus.bus import connect as connect_async
+from polybus.bus.connect import connect as connect_async
 from polybus.bus.options import PublisherOptions
 from polybus.clock import Clock
 from polybus.driver import Peeked, Stats

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from polybus.binding import Binding
-from polybus.bus.bus import Bus, connect
+from polybus.bus.bus import Bus
+from polybus.bus.connect import connect
 from polybus.bus.consumer import Consumer
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions

@@ -14,7 +14,8 @@ import msgspec
 from polybus.app import App
 from polybus.backends.memory import Store
 from polybus.binding import Binding
-from polybus.bus.bus import Bus, connect
+from polybus.bus.bus import Bus
+from polybus.bus.connect import connect
 from polybus.bus.options import PublisherOptions
 from polybus.bus.resolve import resolve
 from polybus.clock import ManualClock

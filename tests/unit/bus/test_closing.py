@@ -11,7 +11,7 @@ import polybus
 from polybus.backends import load
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
-from polybus.driver import ConsumerDriver, Driver
+from polybus.driver import AdminDriver, ConsumerDriver, Driver
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
@@ -187,3 +187,29 @@ async def test_a_close_that_is_cancelled_ends_the_grace_and_closes_all_the_same(
         assert cancelled.is_set()
         assert driver.closed
         await running
+
+
+class SlowAdmin(DriverProxy):
+    """Opens the administration once a test lets it, and counts."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self.go_on = asyncio.Event()
+        self.opened = 0
+
+    async def open_admin(self) -> AdminDriver:
+        self.opened += 1
+        await self.go_on.wait()
+        return await self.inner.open_admin()
+
+
+async def test_what_operates_at_once_shares_one_administration() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = SlowAdmin(load("memory")(binding, clock))
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        asked = [asyncio.create_task(bus.stats(name)) for name in ("jobs", "results")]
+        await clock.settle()
+        driver.go_on.set()
+        await asyncio.gather(*asked)
+    assert driver.opened == 1

@@ -14,10 +14,8 @@ from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.topology.file import loads
 
-TOPOLOGY = loads(
-    '[bus]\nname = "redrive"\n[queues.jobs]\n[queues.other]\n[queues.third]\n[queues.fourth]\n[queues.fifth]\n',
-    source="polybus.toml",
-)
+QUEUES = "".join(f"[queues.{name}]\n" for name in ("jobs", "other", "third", "fourth", "fifth", "sixth"))
+TOPOLOGY = loads(f'[bus]\nname = "redrive"\n{QUEUES}', source="polybus.toml")
 REFUSED = Fault(FaultKind.DENIED, "the test refuses")
 
 
@@ -91,3 +89,23 @@ async def test_a_refusal_to_remove_a_letter_is_raised_once_the_others_are_remove
             await asyncio.wait_for(bus.dead_letters("fifth").redrive(), 30)
         stats = await bus.stats("fifth")
         assert (stats.waiting, stats.dead) == (3, 1)
+
+
+async def test_an_edit_that_fails_puts_nothing_of_its_batch_back() -> None:
+    clock = polybus.ManualClock()
+    bus, _ = make_bus(clock)
+    edited = 0
+
+    def edit(message: polybus.Message) -> polybus.Message:
+        nonlocal edited
+        edited += 1
+        if edited == 3:
+            raise ValueError("the test can't edit this one")
+        return message
+
+    async with bus:
+        await bury(bus, "sixth", 3)
+        with pytest.raises(ValueError, match="can't edit"):
+            await asyncio.wait_for(bus.dead_letters("sixth").redrive(edit=edit), 30)
+        stats = await bus.stats("sixth")
+        assert (stats.waiting, stats.dead) == (0, 3)

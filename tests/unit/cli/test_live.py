@@ -15,6 +15,7 @@ from polybus.binding import Binding
 from polybus.clock import SystemClock
 from polybus.localcloud.aws.realise import realise
 from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.server import ThreadedServer
 from polybus.plan.aws import AwsSettings, plan
 from polybus.topology.file import load
@@ -204,6 +205,19 @@ def test_who_hears_of_alarms_and_has_not_consented_is_only_said(cli: Callable, a
     found = cli("check", "--live", "--json").json()
     assert (found["ok"], found["drifts"]) == (True, [])
     assert [waiting["address"] for waiting in found["waiting"]] == ["email:ops@example.com"]
+
+
+def test_a_subscription_that_its_endpoint_ended_is_missing_though_sns_lists_it_still(
+    cli: Callable, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = Subscription.listed
+
+    def ended(self: Subscription) -> dict[str, str]:
+        return {**listed(self), "SubscriptionArn": "Deleted"} if self.protocol == "email" else listed(self)
+
+    account.realise(TOPOLOGY.replace("[alarms]", '[alarms]\nnotify = { email = "ops@example.com" }'))
+    monkeypatch.setattr(Subscription, "listed", ended)
+    assert drifts(cli) == [("missing", "alarm", "alarms", [])]
 
 
 def test_more_tags_are_no_drift_but_ours_are_needed(cli: Callable, account: Account) -> None:

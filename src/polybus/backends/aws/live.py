@@ -30,6 +30,9 @@ _QUEUE_POLICY = "aws:sqs/queuePolicy:QueuePolicy"
 _REDRIVE = "aws:sqs/redrivePolicy:RedrivePolicy"
 _REDRIVE_ALLOW = "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy"
 
+# What SNS lists in place of an ARN for days after an endpoint unsubscribed.
+_ENDED = "Deleted"
+
 _TOPIC_ATTRIBUTES = {
     "fifo_topic": "FifoTopic",
     "content_based_deduplication": "ContentBasedDeduplication",
@@ -121,6 +124,8 @@ class _Reader:
     async def _subscriptions(self, topic: str, *, shared: bool) -> AsyncIterator[Observed]:
         async for item in self._pages("sns", "list_subscriptions_by_topic", "Subscriptions", TopicArn=topic):
             arn, protocol, endpoint = item["SubscriptionArn"], item["Protocol"], item["Endpoint"]
+            if arn == _ENDED:
+                continue
             properties = {"topic": topic, "protocol": protocol, "endpoint": endpoint}
             if arn.startswith("arn:"):
                 attributes = await self._attributes("sns", "get_subscription_attributes", SubscriptionArn=arn)

@@ -70,7 +70,7 @@ check-layers: $(VENV)/.stamp-dev
 
 check-tests: $(VENV)/.stamp-dev
 	$(call headline,Tests (pytest))
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n auto --dist loadfile
 
 # -- The long ones ---------------------------------------------------------------------------------------------------
 

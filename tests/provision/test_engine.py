@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,13 +77,17 @@ def cli(place: Place, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @each_cloud
 @pytest.mark.parametrize("engine", ENGINES)
-def test_the_life_of_a_stack(engine: str, place: Place, project: Path, request: pytest.FixtureRequest) -> None:
+def test_the_life_of_a_stack(
+    engine: str, place: Place, project: Path, request: pytest.FixtureRequest, say: Callable[[str], None]
+) -> None:
     """Preview, update, change, protect, add, remove, replace and destroy, as `engine_scenario.play` says.
 
     With the double of the engine everywhere. With the CLI, where it is on PATH, the same calls and assertions; that
     half was never run where it was written: see engine_cli.py.
     """
     driver: Driver = request.getfixturevalue("cli" if engine == "pulumi" else "double")
+    if CLI is None:
+        say("engine semantics with the real Pulumi CLI: not run, no `pulumi` on PATH (the test double ran)")
     play(driver, place, project)
 
 

@@ -11,7 +11,7 @@ import json
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -205,11 +205,10 @@ def test_public_access_is_as_the_packs_configuration_declares(pack: Pack) -> Non
     assert pack.run(resources, declared=False) == {("public-access", "namespace")}
 
 
-def test_the_pack_answers_pulumi_s_engine(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pack_answers_pulumi_s_engine(say: Callable[[str], None]) -> None:
     """Serve the pack with the real `pulumi-policy`, where it is installed, and ask it over the engine's protocol."""
     if find_spec("pulumi_policy") is None:
-        with capsys.disabled():
-            print("\npulumi-policy isn't installed: the policy pack ran with a double of its classes alone")
+        say("pulumi-policy isn't installed: the policy pack ran with a double of its classes alone")
         return
     script = [sys.executable, "-m", "tests.provision.policy_served", str(ROOT)]
     done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT, timeout=120)

@@ -106,7 +106,7 @@ def check(side: Side) -> None:
                 last[group] = int(number)
 
 
-def test_eight_threads_on_eight_queues(aws: Any, capsys: Any) -> None:
+def test_eight_threads_on_eight_queues(aws: Any, say: Callable[[str], None]) -> None:
     total = max(round(MESSAGES * scale()), QUEUES)
     sides = []
     for n in range(QUEUES):
@@ -138,9 +138,8 @@ def test_eight_threads_on_eight_queues(aws: Any, capsys: Any) -> None:
         assert aws.depth(side.url) == (0, 0, 0)
     took = time.monotonic() - began
     back = sum(side.given_back.total() for side in sides)
-    with capsys.disabled():
-        used = time.process_time() - cpu
-        print(
-            f"\nsoak: {total} messages, {QUEUES} queues, seed {SEED}: 0 lost, 0 unexplained duplicates, "
-            f"{back} given back; {total / took:.0f} messages/s, {used / total * 1e6:.0f} us CPU a message (both sides)"
-        )
+    used = time.process_time() - cpu
+    say(
+        f"soak: {total} messages, {QUEUES} queues, seed {SEED}: 0 lost, 0 unexplained duplicates, "
+        f"{back} given back; {total / took:.0f} messages/s, {used / total * 1e6:.0f} us CPU a message (both sides)"
+    )

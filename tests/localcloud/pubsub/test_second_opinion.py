@@ -308,15 +308,14 @@ def works(probe, rig):
         return False
 
 
-def test_only_ours_has_them_all(address, connect, request, capsys):
+def test_only_ours_has_them_all(address, connect, request, say):
     """Tell, by trying, what the emulator lacks that this server is there for."""
     probes = (filters, dead_letters, retry_backoff, exactly_once, detaching, attribute_limits)
     rig = connect(address)
     lacking = [probe.__name__.replace("_", " ") for probe in probes if not works(probe, rig)]
     ours = "ours" in request.node.callspec.id
-    with capsys.disabled():
-        if not ours:
-            print(f"\nGoogle's Pub/Sub emulator ({os.path.basename(JAR)}) lacks: {', '.join(lacking) or 'nothing'}")
-        elif JAR is None:
-            print(f"\nGoogle's Pub/Sub emulator was not asked for its opinion: {WHY_NOT}")
+    if not ours:
+        say(f"Google's Pub/Sub emulator ({os.path.basename(JAR)}) lacks: {', '.join(lacking) or 'nothing'}")
+    elif JAR is None:
+        say(f"Google's Pub/Sub emulator was not asked for its opinion: {WHY_NOT}")
     assert not (ours and lacking)

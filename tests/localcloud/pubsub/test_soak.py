@@ -76,7 +76,7 @@ async def ended(tasks) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_memory_is_flat_once_acked(spawn, capsys):
+async def test_memory_is_flat_once_acked(spawn, say):
     process = spawn()
     clients = Clients(process.address, 1)
     names = [f"projects/local/subscriptions/soak-{index}" for index in range(3)]
@@ -117,12 +117,11 @@ async def test_memory_is_flat_once_acked(spawn, capsys):
     end = process.resident()
     await ended(consuming)
     await clients.close()
-    with capsys.disabled():
-        print(
-            f"\npubsub soak, seed {SEED}: {MESSAGES:,} messages to 3 subscriptions; resident {start / MEGABYTE:.0f} MB "
-            f"at the start, {warm / MEGABYTE:.0f} MB after a tenth, {end / MEGABYTE:.0f} MB at the end; "
-            f"server CPU {used / MESSAGES * 1e6:.0f} us a message"
-        )
+    say(
+        f"pubsub soak, seed {SEED}: {MESSAGES:,} messages to 3 subscriptions; resident {start / MEGABYTE:.0f} MB "
+        f"at the start, {warm / MEGABYTE:.0f} MB after a tenth, {end / MEGABYTE:.0f} MB at the end; "
+        f"server CPU {used / MESSAGES * 1e6:.0f} us a message"
+    )
     assert all(came[name] == MESSAGES for name in names)
     # A tenth of the messages is far more than the window: from there on nothing may be kept. A single retained body of
     # 256 bytes for each message would be 10 MB at the smallest scale and 500 MB at the full one. What is allowed is
@@ -130,7 +129,7 @@ async def test_memory_is_flat_once_acked(spawn, capsys):
     assert end - warm < 8 * MEGABYTE + 0.02 * warm
 
 
-async def test_many_streams_at_once(spawn, capsys):
+async def test_many_streams_at_once(spawn, say):
     process = spawn()
     clients = Clients(process.address, max(STREAMS // 50, 1))
     subscription = "projects/local/subscriptions/soak"
@@ -168,11 +167,10 @@ async def test_many_streams_at_once(spawn, capsys):
             moved.clear()
             await asyncio.wait_for(moved.wait(), 60)
     assert not [task for task in consuming if task.done()]
-    with capsys.disabled():
-        print(
-            f"\npubsub soak: {STREAMS} streaming pulls at once shared {published:,} messages; "
-            f"resident {process.resident() / MEGABYTE:.0f} MB"
-        )
+    say(
+        f"pubsub soak: {STREAMS} streaming pulls at once shared {published:,} messages; "
+        f"resident {process.resident() / MEGABYTE:.0f} MB"
+    )
     assert sum(came.values()) == published
     await ended(consuming)
     await clients.close()

@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
+from typing import Any, Protocol
 
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
-from polybus.driver import Ack
+from polybus.driver import Ack, Settlement
 from polybus.errors import BackendError, BusClosed, LeaseLost
 
 __all__ = ["Consumer", "Consumption"]
@@ -19,6 +20,16 @@ _log = logging.getLogger("polybus")
 
 Handler = Callable[[Delivery], Awaitable[None]]
 Opener = Callable[[], Awaitable[Receiver]]
+
+
+class Source(Protocol):
+    """Where deliveries come from, as far as handling one goes; its methods say what they do at Receiver."""
+
+    def begun(self, delivery: Delivery) -> None: ...
+
+    def ended(self, delivery: Delivery) -> None: ...
+
+    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
 
 
 class Consumer:
@@ -74,10 +85,10 @@ class Consumer:
         while (delivery := await receiver.next()) is not None:
             await self._handle(receiver, delivery, worker)
 
-    async def _handle(self, receiver: Receiver, delivery: Delivery, worker: asyncio.Task[None] | None) -> None:
+    async def _handle(self, source: Source, delivery: Delivery, worker: asyncio.Task[Any] | None) -> None:
         error: BaseException | None = None
         delivery.begin(worker)
-        receiver.begun(delivery)
+        source.begun(delivery)
         try:
             try:
                 await self._handler(delivery)
@@ -86,7 +97,7 @@ class Consumer:
                 await delivery.fail(failed)
             else:
                 if not delivery.settled:
-                    receiver.settle_soon(delivery, Ack(delivery.received))
+                    source.settle_soon(delivery, Ack(delivery.received))
         except asyncio.CancelledError as cancelled:  # while handling, or while a failure is settled
             error = cancelled
             ours = delivery.absorb_cancel()
@@ -99,7 +110,7 @@ class Consumer:
             _log.error("message %s of %r could not be settled: %s", delivery.id, delivery.source, refused)
         finally:
             delivery.end(error)
-            receiver.ended(delivery)
+            source.ended(delivery)
 
 
 class Consumption:

@@ -94,7 +94,7 @@ class Inlet(Consumer):
         try:
             async with self._slots:
                 if delivery.state is State.HELD and not self._drained:
-                    await self._handle_one(delivery)
+                    await self._handle(attempt, delivery, asyncio.current_task())
         finally:
             timer.cancel()
             self._count(delivery, -1)
@@ -111,31 +111,6 @@ class Inlet(Consumer):
         else:
             self._idle.set()
 
-    async def _handle_one(self, delivery: Delivery) -> None:
-        error: BaseException | None = None
-        delivery.begin()
-        try:
-            try:
-                await self._handler(delivery)
-            except Exception as failed:  # noqa: BLE001 - whatever a handler raises is a failed attempt
-                error = failed
-                await delivery.fail(failed)
-            else:
-                if not delivery.settled:
-                    await delivery.ack()
-        except asyncio.CancelledError as cancelled:  # while handling, or while a dead letter is sent
-            error = cancelled
-            ours = delivery.absorb_cancel()
-            await delivery.release()
-            if not ours:
-                raise
-        except LeaseLost as lost:
-            _log.warning("%s", lost)
-        except BackendError as refused:
-            _log.error("message %s of %r could not be dead-lettered: %s", delivery.id, delivery.source, refused)
-        finally:
-            delivery.end(error)
-
 
 class _Attempt:
     """What one delivery is settled with; nothing is told to the backend, but for dead letters."""
@@ -149,8 +124,7 @@ class _Attempt:
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         if isinstance(settlement, Ack):
-            self.verdict = Verdict.DONE
-            self._tell(delivery, "ack")
+            self._done(delivery)
         elif isinstance(settlement, Nack):
             self._tell(delivery, "nack")
         elif self._bury is None:
@@ -165,6 +139,18 @@ class _Attempt:
             if fault is not None:
                 raise BackendError(fault)
             self.verdict = Verdict.DONE
+
+    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+        """Ack it: nothing else is settled without waiting."""
+        self.check_lease(delivery)
+        delivery.state = State.SETTLED
+        self._done(delivery)
+
+    def begun(self, delivery: Delivery) -> None:
+        """Do nothing: the inlet counts what it has."""
+
+    def ended(self, delivery: Delivery) -> None:
+        """Do nothing, likewise."""
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
         self._tell(delivery, "nack")
@@ -191,6 +177,10 @@ class _Attempt:
             self._inlet.hooks.settled(
                 Settled(backend, self.source, message, delivery.attempt, outcome, duration, fault, reason)
             )
+
+    def _done(self, delivery: Delivery) -> None:
+        self.verdict = Verdict.DONE
+        self._tell(delivery, "ack")
 
     def expire(self, delivery: Delivery) -> None:
         """End it with the invocation: what isn't settled by now, or still on its way to the dead letters, is lost."""

@@ -15,6 +15,11 @@ from polybus.cli import options
 __all__ = ["command"]
 
 
+_LIBRARIES = ("aiohttp", "azure", "boto3", "botocore", "google", "grpc", "urllib3")
+"""Loggers of the clouds' libraries, of which a service's log has the warnings: at INFO azure-servicebus alone writes
+some thirty lines for each link that it opens."""
+
+
 def command(
     context: typer.Context,
     apps: Annotated[
@@ -54,6 +59,8 @@ def command(
             format="%(levelname)s %(name)s: %(message)s",
             stream=sys.stderr,
         )
+        for library in _LIBRARIES:
+            logging.getLogger(library).setLevel(logging.WARNING)
     if otel:
         os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect
     from polybus.app import load, run_apps

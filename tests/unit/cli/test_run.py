@@ -55,6 +55,19 @@ def test_several_apps_in_one_process_until_sigterm(shop, spawn: Callable) -> Non
     assert "Traceback" not in err
 
 
+def test_the_log_has_only_the_warnings_of_the_clouds_libraries(shop, spawn: Callable) -> None:
+    says = '    logging.getLogger("azure.servicebus._pyamqp").'
+    lines = ("import logging", SERVICE, f'{says}info("link state changed")', f'{says}warning("link broken")')
+    (shop.folder / "service.py").write_text("\n".join(lines))
+    process = spawn("run", "service:app", cwd=shop.folder)
+    shop.publish("jobs", "a")
+    assert process.stdout.readline() == "worked on a\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert "WARNING azure.servicebus._pyamqp: link broken" in err
+    assert "link state changed" not in err
+
+
 def test_ctrl_c_drains_too(shop, spawn: Callable) -> None:
     (shop.folder / "service.py").write_text(SERVICE)
     process = spawn("run", "service:app", "--quiet", cwd=shop.folder)

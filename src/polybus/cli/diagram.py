@@ -13,6 +13,9 @@ from polybus.cli import options
 __all__ = ["command"]
 
 
+_MERMAID = ("", ".mmd", ".mermaid", ".md", ".txt")
+
+
 class _Format(StrEnum):
     MERMAID = "mermaid"
     SVG = "svg"
@@ -36,10 +39,22 @@ def command(
     from polybus.plan.diagram import mermaid, svg
     from polybus.topology.file import load
 
-    chosen = format or (_Format.SVG if output is not None and output.suffix == ".svg" else _Format.MERMAID)
+    chosen = format or _by_name(output)
     declared = load(options.find_topology(topology))
     text = svg(declared) if chosen is _Format.SVG else mermaid(declared)
     if output is None:
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
+
+
+def _by_name(output: Path | None) -> _Format:
+    """Return the format that a file's name says; what it says and isn't drawn is refused, not filled with Mermaid."""
+    suffix = "" if output is None else output.suffix.lower()
+    if suffix == ".svg":
+        return _Format.SVG
+    if suffix in _MERMAID:
+        return _Format.MERMAID
+    raise typer.BadParameter(
+        f"{output}: {suffix} is not drawn; name it .svg or .mmd, or give --format", param_hint="--output"
+    )

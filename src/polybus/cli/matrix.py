@@ -35,7 +35,10 @@ def command(
 
     measured = matrix.load(results)
     if not measured.backends:
-        raise ConfigError(f"{results}: nothing is measured; run: pytest tests/conformance --polybus-matrix {results}")
+        raise ConfigError(
+            f"{results}: nothing is measured; polybus's own results are docs/matrix.json in its repository, "
+            f"and a run of the suite makes them: pytest tests/conformance --polybus-matrix {results}"
+        )
     if json:
         print_json(measured)
     elif write is None:

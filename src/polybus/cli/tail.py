@@ -52,13 +52,18 @@ async def _tail(source: str, binding: str | None, wait: float | None, limit: int
         if entity.name != source:
             note(f"reading {entity.name}, the tap of {source}")
         left = itertools.count(limit - 1, -1) if limit is not None else itertools.repeat(1)
+        shown = False
 
         def show(message: Message) -> bool:
             """Print a message, and tell whether there may be more."""
+            nonlocal shown
+            shown = True
             _print(message, json=json)
             return next(left) > 0
 
         await (_read_tap if entity.tap else _peek)(bus, entity, wait, show)
+        if not shown:
+            note(f"nothing waits in {entity.name}")
 
 
 def _choose(bus: Bus, source: str) -> Entity:

@@ -39,6 +39,12 @@ def test_tail_of_a_tap_ends_when_it_is_empty(cli: Callable, shop) -> None:
     assert len(result.out.splitlines()) == 2
 
 
+def test_tail_says_that_there_is_nothing(cli: Callable, shop) -> None:
+    for source in ("jobs", "watch"):
+        result = cli("tail", source, "--json", "--wait", "100ms")
+        assert (result.code, result.out, result.err) == (0, "", f"nothing waits in {source}\n")
+
+
 def test_tail_follows(shop, spawn: Callable) -> None:
     shop.publish("jobs", "first")
     process = spawn("tail", "jobs", "--follow", "--json", cwd=shop.folder)

@@ -96,3 +96,13 @@ def test_diagram_is_mermaid_or_svg(cli: Callable, shop, tmp_path: Path) -> None:
     assert cli("diagram", "-o", tmp_path / "shop.svg").code == 0
     assert ElementTree.parse(tmp_path / "shop.svg").getroot().tag.endswith("svg")
     assert cli("diagram", "--format", "svg").out == (tmp_path / "shop.svg").read_text()
+    assert cli("diagram", "-o", tmp_path / "shop.mmd").code == 0
+    assert (tmp_path / "shop.mmd").read_text() == cli("diagram").out
+
+
+def test_diagram_writes_no_mermaid_into_what_is_named_a_picture(cli: Callable, shop, tmp_path: Path) -> None:
+    refused = cli("diagram", "-o", tmp_path / "shop.png")
+    assert (refused.code, refused.out) == (2, "")
+    assert ".png is not drawn; name it .svg or .mmd, or give --format" in " ".join(refused.err.split())
+    assert not (tmp_path / "shop.png").exists()
+    assert cli("diagram", "-o", tmp_path / "shop.png", "--format", "mermaid").code == 0

@@ -30,6 +30,16 @@ def test_imports_no_sdk_and_no_terminal(code: str) -> None:
     assert not loaded_by(code) & set(HEAVY)
 
 
+def test_provisioning_without_pulumi_says_what_to_install() -> None:
+    program = (
+        "import sys\nsys.modules['pulumi'] = None\nfrom polybus.errors import MissingExtra\n"
+        "try:\n    import polybus.provision\nexcept MissingExtra as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pulumi (in the extras aws-stack, azure-stack and gcp-stack) is not installed" in done.stdout
+    assert "pip install 'polybus[aws-stack]'" in done.stdout
+
+
 def test_all_of_what_is_exported_is_there() -> None:
     import polybus
 

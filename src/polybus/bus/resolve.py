@@ -73,6 +73,11 @@ def _from_text(text: str, origin: str, start: Path) -> tuple[Binding, str]:
 def _from_path(path: Path, origin: str) -> tuple[Binding, str]:
     if path.suffix == ".toml":
         return _embedded(path), f"{path}, embedded, named by {origin}"
+    if not path.exists():
+        raise BindingError(
+            f"{path}: No such file or directory; {origin} names it, from {Path.cwd()}. "
+            "`pulumi stack output polybus --json` prints a stack's binding"
+        )
     return Binding.from_file(path), f"{path}, named by {origin}"
 
 

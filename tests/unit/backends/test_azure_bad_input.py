@@ -9,6 +9,7 @@ import asyncio
 import gc
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +120,15 @@ async def test_a_namespace_that_is_not_there_is_named(binding: Binding, monkeypa
         with pytest.raises(BackendError, match="namespace's name") as caught:
             await bus.ping()
     assert caught.value.fault.kind is FaultKind.UNAVAILABLE
+
+
+async def test_a_certificate_of_a_server_that_has_ended_is_named(
+    binding: Binding, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AZURE_SERVICEBUS_CA_FILE", str(tmp_path / "gone.pem"))
+    async with polybus.connect(binding) as bus:
+        with pytest.raises(BindingError, match=r"AZURE_SERVICEBUS_CA_FILE: .*gone\.pem: No such file.*local up"):
+            await bus.stats("jobs")
 
 
 @pytest.mark.parametrize("gone", [JOBS, KEYED])

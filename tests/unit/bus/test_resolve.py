@@ -96,5 +96,5 @@ def test_nothing_found_says_what_to_do(folder: Path) -> None:
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
-    with pytest.raises(polybus.BindingError, match=r"gone\.json: No such file"):
+    with pytest.raises(polybus.BindingError, match=r"gone\.json: No such file.*POLYBUS_BINDING names it, .*pulumi"):
         found(folder, {"POLYBUS_BINDING": str(folder / "gone.json")})

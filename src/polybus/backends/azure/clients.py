@@ -179,7 +179,16 @@ class Clients:
 
 
 def _trusting(ca_file: str) -> Any:
-    """Return an HTTP transport that trusts a certificate; the management client takes one since 7.15."""
+    """Return an HTTP transport that trusts a certificate; the management client takes one since 7.15.
+
+    Raises BindingError where the file isn't there: as it is read with the first request, that would look like a
+    namespace which can't be reached.
+    """
+    if not os.path.isfile(ca_file):
+        raise BindingError(
+            f"{CA_FILE}: {ca_file}: No such file or directory; it is a local server's, which has ended: "
+            "`polybus local up --cloud azure`, and then `polybus local env` anew"
+        )
     from azure.core.pipeline.transport import AioHttpTransport
 
     return AioHttpTransport(connection_verify=ca_file)

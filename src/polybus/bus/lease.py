@@ -29,8 +29,8 @@ TOGETHER_PART = 0.1
 class LeaseKeeper:
     """Extends the lease of every delivery in `held` until it is taken out of there.
 
-    It looks at all of `held` each time it wakes: that is at most a few times per lease, and `held` is no larger than
-    the prefetch window; a heap would have to be kept for each message instead.
+    It looks at all of `held` each time it wakes: that is at most a few times per lease, and `held` is the prefetch
+    window and what is held back beside it, 1,000 at most; a heap would have to be kept for each message instead.
     """
 
     def __init__(

@@ -65,5 +65,5 @@ class ConsumerOptions:
 
     @property
     def window(self) -> int:
-        """How many messages are held at most."""
+        """How many messages are held at most, beside those that can't be handled yet."""
         return self.prefetch if self.prefetch is not None else 2 * self.concurrency

@@ -29,8 +29,8 @@ __all__ = ["Receiver"]
 _log = logging.getLogger("polybus")
 
 # Deliveries that can't be handled yet (they wait here for their retry, or behind others of their group) take no room in
-# the prefetch window, up to this many: a key that is stuck holds up no other (contract, D4 and D10). Beyond it intake
-# slows down instead of memory growing.
+# the prefetch window, up to this many: a key that is stuck holds up no other (contract, D4 and D10). Where more than
+# that, and the window, come before other keys' messages, these wait for it: memory must not grow without a bound.
 HELD_BACK = 1_000
 # After the grace of a drain, cancelled handlers have this long (seconds) to end before their deliveries are given back
 # under them: enough for a handler's own clean-up, short beside the 10 s that platforms leave after SIGTERM.

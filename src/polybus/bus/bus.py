@@ -107,8 +107,9 @@ class Bus:
         """Drain what consumes, send what was published, and disconnect; may be called again.
 
         Handlers that finish meanwhile may still publish; nothing new is consumed. Once they are done, publishing
-        raises BusClosed. Cancelling it ends the grace of every handler, and cancelling it again ends all waiting.
-        Whatever fails is raised once everything else is closed.
+        raises BusClosed. Cancelling it ends the grace of every handler; each time it is cancelled again it ends
+        what it waits for then: the drain first, then what was published. Whatever fails is raised once everything
+        else is closed.
         """
         driver, closing, self._closed = self._driver, self._closed, True
         if driver is None or closing:

@@ -213,3 +213,34 @@ async def test_what_operates_at_once_shares_one_administration() -> None:
         driver.go_on.set()
         await asyncio.gather(*asked)
     assert driver.opened == 1
+
+
+async def test_each_further_cancellation_of_a_close_ends_what_it_waits_for_then() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    faulty = FaultyDriver(load("memory")(binding, clock), clock)
+    driver = Closing(faulty)
+    bus = polybus.connect(binding, clock=clock, driver=driver)
+    await bus.__aenter__()
+    await bus.publish("jobs", "work")
+    settling = faulty.faults.hold(Operation.SETTLE)
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        pass
+
+    running = asyncio.create_task(bus.consumer("jobs", handler).run())
+    await settling.reached.wait()
+    publishing = faulty.faults.hold(Operation.PUBLISH)
+    sending = asyncio.create_task(bus.publish("results", "waits"))
+    await publishing.reached.wait()
+    closing = asyncio.create_task(bus.aclose())
+    for _ in range(3):
+        await clock.settle()
+        assert not driver.closed
+        closing.cancel()
+    await clock.settle()
+    assert closing.cancelled()
+    assert driver.closed
+    settling.open()
+    publishing.open()
+    await asyncio.gather(running, sending)

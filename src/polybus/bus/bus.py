@@ -19,6 +19,7 @@ from polybus.bus.outgoing import Outbox
 from polybus.bus.publisher import Publisher
 from polybus.bus.receiver import Receiver
 from polybus.bus.redrive import DeadLetters, peek
+from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, Driver, Peeked, Stats
@@ -231,7 +232,7 @@ class Bus:
         return await asyncio.shield(opening)
 
     async def _open_publisher(self, driver: Driver, target: str, entity: Entity) -> Publisher:
-        opened = await self._retrying(lambda: driver.open_publisher(entity))
+        opened = await self._attempts(driver).at(f"publishing to {target!r}", lambda: driver.open_publisher(entity))
         publisher = Publisher(driver, opened, entity, clock=self.clock, options=self._options)
         self._publishers[target] = publisher
         return publisher
@@ -260,14 +261,18 @@ class Bus:
         """Return a consumer that calls `handler` for each delivery of a subscription or queue, once it is run."""
         entity = self._checker.source(source)
         chosen = options or ConsumerOptions()
-        return Consumer(lambda: self._open_receiver(entity, chosen), handler, chosen)
+        return Consumer(lambda stop: self._open_receiver(entity, chosen, stop), handler, chosen)
 
-    async def _open_receiver(self, entity: Entity, options: ConsumerOptions) -> Receiver:
+    async def _open_receiver(
+        self, entity: Entity, options: ConsumerOptions, stop: asyncio.Event | None = None
+    ) -> Receiver:
         driver = self.driver
         if self._closing():
             raise self._not_open()
-        opened = await self._retrying(
-            lambda: driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency)
+        opened = await self._attempts(driver).at(
+            f"consuming from {entity.name!r}",
+            lambda: driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency),
+            stop,
         )
         receiver = Receiver(
             driver,
@@ -361,20 +366,8 @@ class Bus:
         """Return how long a receive must wait, in seconds, before its emptiness means that there is nothing."""
         return 0.0 if Feature.CONSISTENT in self.driver.features(entity) else seconds
 
-    async def _retrying(self, call: Callable[[], Awaitable[T]]) -> T:
-        driver = self.driver
-        deadline = self.clock.monotonic() + self._options.deadline
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return await call()
-            except Exception as error:
-                fault = driver.fault(error)
-                wait = self._options.retry.wait(attempt, fault.retry_after)
-                if not fault.retryable or self.clock.monotonic() + wait >= deadline:
-                    raise BackendError(fault) from error
-            await self.clock.sleep(wait)
+    def _attempts(self, driver: Driver) -> Attempts:
+        return Attempts(driver, self.clock, self._options.retry, self._options.deadline)
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -20,6 +20,8 @@ _log = logging.getLogger("polybus")
 
 Handler = Callable[[Delivery], Awaitable[None]]
 Opener = Callable[[], Awaitable[Receiver]]
+StoppableOpener = Callable[[asyncio.Event], Awaitable[Receiver]]
+"""Opens a receiver; gives up trying, with BackendError, once the event is set."""
 
 
 class Source(Protocol):
@@ -39,12 +41,12 @@ class Consumer:
     the delivery itself. At most `concurrency` handlers run at once.
     """
 
-    def __init__(self, opener: Opener, handler: Handler, options: ConsumerOptions) -> None:
+    def __init__(self, opener: StoppableOpener, handler: Handler, options: ConsumerOptions) -> None:
         self._opener = opener
         self._handler = handler
         self._options = options
         self._receiver: Receiver | None = None
-        self._drained = False
+        self._drained = asyncio.Event()
 
     @property
     def in_flight(self) -> int:
@@ -53,14 +55,18 @@ class Consumer:
 
     def draining(self) -> bool:
         """Say whether a drain was asked for."""
-        return self._drained
+        return self._drained.is_set()
 
     async def run(self) -> None:
         """Handle deliveries until a drain is over; raise BackendError where the backend ends it."""
         if self.draining():
             return
-        self._receiver = await self._opener()
-        receiver = self._receiver
+        try:
+            receiver = self._receiver = await self._opener(self._drained)
+        except BackendError as error:
+            if self.draining() and error.fault.retryable:
+                return  # the drain ended the tries, and nothing was ever received
+            raise
         if self.draining():
             await receiver.drain(0)
             return
@@ -76,7 +82,7 @@ class Consumer:
 
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, let handlers finish within `grace` seconds, give the rest back (contract, D12)."""
-        self._drained = True
+        self._drained.set()
         if self._receiver is not None:
             await self._receiver.drain(grace)
 

@@ -87,6 +87,62 @@ async def test_a_consumer_that_opens_while_the_bus_closes_is_refused() -> None:
             await running
 
 
+class CannotOpen(DriverProxy):
+    """Opens no consumer, as where the backend can't be reached."""
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self.tries = 0
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[object]:
+        self.tries += 1
+        raise ConnectionRefusedError("the test opens nothing")
+
+    def fault(self, error: Exception) -> polybus.Fault:
+        return polybus.Fault(polybus.FaultKind.UNAVAILABLE, str(error))
+
+
+async def test_a_drain_ends_the_tries_to_open_a_consumer(caplog: pytest.LogCaptureFixture) -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = CannotOpen(load("memory")(binding, clock))
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        raise AssertionError("nothing is to be handled")
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        consumer = bus.consumer("jobs", handler)
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        assert driver.tries == 1
+        assert "consuming from 'jobs' failed, next try in" in caplog.text
+        assert "the test opens nothing" in caplog.text
+        await consumer.drain()
+        await clock.settle()
+        assert running.done()  # without another try, and no time has passed
+        await running
+    assert driver.tries == 1
+
+
+async def test_what_can_not_be_opened_until_the_deadline_ends_the_consumer() -> None:
+    clock = polybus.ManualClock()
+    binding, _ = resolve(TOPOLOGY)
+    driver = CannotOpen(load("memory")(binding, clock))
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        raise AssertionError("nothing is to be handled")
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        running = asyncio.create_task(bus.consumer("jobs", handler).run())
+        for _ in range(61):
+            await clock.settle()
+            await clock.advance(1)
+        await clock.settle()
+        with pytest.raises(polybus.BackendError, match="the test opens nothing"):
+            await running
+    assert driver.tries > 5
+
+
 async def test_what_waits_for_room_while_the_bus_closes_is_sent() -> None:
     clock = polybus.ManualClock()
     binding, _ = resolve(TOPOLOGY)

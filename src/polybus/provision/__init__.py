@@ -1,13 +1,11 @@
 """Pulumi: a component that turns a topology into a cloud's resources, and what stack programs need beside it."""
 
-try:
-    import pulumi as _pulumi  # noqa: F401 - first of all, so that its absence says which extra has it
-except ModuleNotFoundError as error:
-    if error.name != "pulumi":
-        raise
-    from polybus.errors import MissingExtra
+from importlib.util import find_spec
 
-    raise MissingExtra("pulumi (in the extras aws-stack, azure-stack and gcp-stack)", "aws-stack") from error
+from polybus.errors import MissingExtra
+
+if find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
+    raise MissingExtra("pulumi (in the extras aws-stack, azure-stack and gcp-stack)", "aws-stack")
 
 from polybus.provision.bus import MessageBus
 from polybus.provision.reference import binding_of

@@ -160,7 +160,7 @@ def test_its_settings_reach_the_plan() -> None:
         ({"cloud": "asw"}, "found the cloud 'asw'; allowed: aws, azure, gcp; did you mean aws?"),
         ({"topology": "[bus"}, "shop: topology: not valid TOML"),
         ({"settings": {"sku": "Premium"}}, "shop: settings.sku: it is for azure; allowed here: tags, "),
-        ({"settings": {"tags": [1.0]}}, "shop: settings.tags: found [1.0]; allowed: a table"),
+        ({"settings": {"tags": [1.0]}}, "shop: settings.tags: found [1]; allowed: a table"),
         ({"settings": {"roles": {"bliling": "r"}}}, "shop: settings.roles.bliling: aws: found the service 'bliling'"),
     ],
 )

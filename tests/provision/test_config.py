@@ -153,6 +153,10 @@ def test_a_key_of_another_cloud(tmp_path: Path) -> None:
     [
         ("aws", "protect", "yes", "true, false"),
         ("aws", "tags", "environment", "structured configuration"),
+        (
+            *("aws", "vpcEndpoints", "vpce-1a2b3c4d"),
+            "structured configuration, as `pulumi config set --path 'polybus:vpcEndpoints[0]' <value>` writes it",
+        ),
         ("aws", "tags", '{"a": 1}', "a table of texts"),
         ("aws", "roles", "[]", "a table"),
         ("azure", "sku", "Basic", "Standard, Premium"),

@@ -122,7 +122,8 @@ class StackConfig:
         try:
             return json.loads(value)
         except ValueError:
-            example = f"pulumi config set --path '{NAMESPACE}:{key}.<name>' <value>"
+            part = "[0]" if isinstance(default, list) else ".<name>"
+            example = f"pulumi config set --path '{NAMESPACE}:{key}{part}' <value>"
             raise self.refused(key, value, f"structured configuration, as `{example}` writes it") from None
 
     def _place(self, key: str) -> str:

@@ -14,6 +14,7 @@ from polybus.errors import ConfigError, PolybusError
 from polybus.provision import bus
 from polybus.provision.cloud import Cloud, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
+from polybus.provision.values import whole
 from polybus.topology.file import loads
 
 __all__ = ["MessageBus", "MessageBusArgs"]
@@ -70,12 +71,7 @@ def _text(place: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(_whole(value))
+        return json.dumps(whole(value))
     except TypeError:
         allowed = "values that are known beforehand; attach what `resources.policies` has to a role that you make"
         raise ConfigError(f"{place}: found an output of another resource; allowed: {allowed}") from None
-
-
-def _whole(value: Any) -> Any:
-    """Write a whole number as such: every number arrives as a float."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -7,6 +7,8 @@ from typing import Any
 
 import pulumi
 
+from polybus.provision.values import whole
+
 __all__ = ["binding_of"]
 
 
@@ -27,15 +29,4 @@ def _text(stack: str, output: str, binding: Any) -> str:
     if binding is None:
         raise pulumi.RunError(f"the stack {stack} exports no {output!r}: it has to export a MessageBus's binding")
     # Programs in other languages export the component's `bindingJson`, which is the text already.
-    return binding if isinstance(binding, str) else json.dumps(_whole(binding))
-
-
-def _whole(value: Any) -> Any:
-    """Write whole numbers as such again: every number of another stack arrives as a float."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _whole(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_whole(item) for item in value]
-    return value
+    return binding if isinstance(binding, str) else json.dumps(whole(binding))

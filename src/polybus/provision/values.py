@@ -9,7 +9,7 @@ import pulumi
 
 from polybus.plan.values import Join, Json, Ref
 
-__all__ = ["folded"]
+__all__ = ["folded", "whole"]
 
 
 def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]]) -> Any:
@@ -27,4 +27,15 @@ def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]]) -> Any:
         return {key: folded(item, find) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [folded(item, find) for item in value]
+    return value
+
+
+def whole(value: Any) -> Any:
+    """Write whole numbers as such again, at any depth: across a wire of Pulumi's every number is a float."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [whole(item) for item in value]
     return value

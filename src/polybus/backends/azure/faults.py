@@ -7,7 +7,7 @@ from azure.servicebus import exceptions as bus
 
 from polybus.errors import Fault, FaultKind, MissingExtra, PolybusError
 
-__all__ = ["fault", "is_conclusive", "is_no_session", "is_not_open", "is_session_lost"]
+__all__ = ["fault", "is_conclusive", "is_no_session", "is_not_open"]
 
 _ADVICE = {
     FaultKind.UNAUTHENTICATED: "check what DefaultAzureCredential finds (environment, managed identity, az login)",
@@ -159,8 +159,3 @@ def is_conclusive(error: Exception) -> bool:
 def is_no_session(error: Exception) -> bool:
     """Say whether there was no session to be had in time, or another took it."""
     return isinstance(error, bus.OperationTimeoutError | bus.SessionCannotBeLockedError)
-
-
-def is_session_lost(error: Exception) -> bool:
-    """Say whether a session is no longer this receiver's."""
-    return isinstance(error, bus.SessionLockLostError)

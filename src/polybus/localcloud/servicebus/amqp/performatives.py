@@ -20,7 +20,6 @@ __all__ = [
     "END",
     "FLOW",
     "OPEN",
-    "RELEASED",
     "SASL_HEADER",
     "SASL_INIT",
     "SASL_MECHANISMS",
@@ -49,7 +48,6 @@ DESCRIPTOR_NAMES = {
 }
 
 ACCEPTED = e.described(STATE_ACCEPTED, e.EMPTY_LIST)
-RELEASED = e.described(STATE_RELEASED, e.EMPTY_LIST)
 
 # Fields of each performative that is written: azure-servicebus before 7.15 indexes them all, so none is left out.
 _WIDTH = {

@@ -85,7 +85,8 @@ def env(cloud: Chosen = options.CloudName.ALL, topology: Topology = None, json: 
     folder = find_folder(topology)
     found = [state for state in running(folder, cloud.clouds) if state.ready]
     if not found:
-        raise ConfigError(f"no local cloud runs in {folder}: start one with `polybus local up --cloud aws`")
+        wanted, named = ("cloud", "aws") if cloud is options.CloudName.ALL else (cloud.value, cloud.value)
+        raise ConfigError(f"no local {wanted} runs in {folder}: start one with `polybus local up --cloud {named}`")
     if json:
         print_json(environment_of(found))
     else:

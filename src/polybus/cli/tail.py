@@ -76,7 +76,10 @@ def _choose(bus: Bus, source: str) -> Entity:
     if entity.kind is Kind.TOPIC:
         taps = [found for found in bus.binding.subscriptions.values() if found.topic == source and found.tap]
         if not taps:
-            raise ConfigError(f"topic {source!r} has no tap: {_declare_tap(source)}; or tail one of its subscriptions")
+            feeds = [found.name for found in bus.binding.subscriptions.values() if found.topic == source]
+            looked_at = [name for name in feeds if Feature.PEEK in bus.features(name)]
+            instead = f"; or tail a subscription of it: {', '.join(looked_at)}" if looked_at else ""
+            raise ConfigError(f"topic {source!r} has no tap: {_declare_tap(source)}{instead}")
         return taps[0]
     bus.binding.source(source)
     if not entity.tap and Feature.PEEK not in bus.features(source):

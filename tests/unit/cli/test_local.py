@@ -104,6 +104,13 @@ def test_down_and_env_where_nothing_runs(cli: Callable, shop) -> None:
 
 
 @pytest.mark.usefixtures("down")
+def test_env_names_the_cloud_that_was_asked_for(cli: Callable, shop) -> None:
+    result = cli("local", "env", "--cloud", "gcp")
+    assert (result.code, result.out) == (1, "")
+    assert "no local gcp runs in" in result.err
+    assert "polybus local up --cloud gcp" in result.err
+
+
 def test_a_killed_one_is_in_nobodys_way(cli: Callable, shop, spawn: Callable) -> None:
     process = spawn(*UP, cwd=shop.folder)
     until_ready(process)

@@ -54,13 +54,19 @@ def test_tail_follows(shop, spawn: Callable) -> None:
     assert shop.waiting("jobs") == 2
 
 
-def test_tail_of_a_topic_without_a_tap_says_how_to_get_one(cli: Callable, shop) -> None:
+def test_tail_of_a_topic_without_a_tap_says_how_to_get_one(
+    cli: Callable, shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = shop.topology.read_text().replace("tap = true", "")
     shop.topology.write_text(text)
     result = cli("tail", "orders")
     assert result.code == 1
     assert "topic 'orders' has no tap" in result.err
     assert "tap = true" in result.err
+    assert "or tail a subscription of it: billing, watch" in result.err
+    features = SqliteDriver.features
+    monkeypatch.setattr(SqliteDriver, "features", lambda self, entity: features(self, entity) & ~Feature.PEEK)
+    assert "or tail" not in cli("tail", "orders").err
 
 
 def test_tail_never_takes_from_consumers_where_the_backend_cannot_peek(

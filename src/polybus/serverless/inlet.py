@@ -70,7 +70,7 @@ class Inlet(Consumer):
 
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, and let handlers finish within `grace` seconds; then they are cancelled and come again."""
-        self._drained = True
+        self._drained.set()
         try:
             await wait_for(self.clock, self._idle.wait(), self._options.grace if grace is None else grace)
         except TimeoutError:
@@ -85,7 +85,7 @@ class Inlet(Consumer):
         `received.lease_until` is when the platform ends the invocation: what still runs then is cancelled, and comes
         again. `bury` dead-letters where that can be done from here; without it a dead letter is REFUSED.
         """
-        if self._drained:
+        if self.draining():
             return Verdict.AGAIN
         attempt = _Attempt(self, bury)
         delivery = Delivery(attempt, received, self.clock.monotonic())
@@ -93,7 +93,7 @@ class Inlet(Consumer):
         timer = self.clock.call_later(received.lease_until - self.clock.monotonic(), lambda: attempt.expire(delivery))
         try:
             async with self._slots:
-                if delivery.state is State.HELD and not self._drained:
+                if delivery.state is State.HELD and not self.draining():
                     await self._handle(attempt, delivery, asyncio.current_task())
         finally:
             timer.cancel()

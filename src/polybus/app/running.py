@@ -50,9 +50,8 @@ async def run_apps(
     async with AsyncExitStack() as stack:
         if health_port is not None:
             await stack.enter_async_context(HealthServer(supervisor.state, health_port))
-        stack.enter_context(Watchdog(supervisor.executing))
         stack.enter_context(_signals(supervisor.on_signal))
-        await supervisor.run()
+        await supervisor.run(stack)
 
 
 class _Supervisor:
@@ -78,8 +77,11 @@ class _Supervisor:
         """Return the name of the handler that a task runs now."""
         return next((name for app in self._apps if (name := app.executing(task)) is not None), None)
 
-    async def run(self) -> None:
-        tasks = [asyncio.create_task(self._run(app), name=f"polybus app {app.service or ''}") for app in self._apps]
+    async def run(self, stack: AsyncExitStack) -> None:
+        """Run the apps to their ends; `stack` holds what lives as long."""
+        tasks = [
+            asyncio.create_task(self._run(app, stack), name=f"polybus app {app.service or ''}") for app in self._apps
+        ]
         self._starting.update(tasks)
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -91,11 +93,14 @@ class _Supervisor:
             if error is not None:
                 raise error
 
-    async def _run(self, app: App) -> None:
+    async def _run(self, app: App, stack: AsyncExitStack) -> None:
         task = asyncio.current_task()
         async with app.running(self._source, grace=self._grace) as session:
             if task is not None:
                 self._starting.discard(task)
+            if not self._sessions:
+                # Only now: a start blocks as it imports a cloud's SDK, and nothing is held by then that could be lost.
+                stack.enter_context(Watchdog(self.executing))
             self._sessions.append(session)
             if self._stopping:
                 return

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import polybus
 from polybus import App, Binding, Entity, Fault, FaultKind
 from polybus.app import run_apps
+from polybus.app.watchdog import STALL
 from polybus.backends.memory import MemoryDriver, Store
 from polybus.binding import Kind
 
@@ -325,3 +327,23 @@ async def test_a_handler_that_blocks_the_loop_is_reported_by_name(caplog: pytest
         logger.removeHandler(listener)
     assert "hog has been blocking the event loop for over 0.5 s, at " in caplog.text
     assert f"{__file__}:" in caplog.text
+
+
+async def test_a_start_that_blocks_the_loop_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    """A cloud's SDK is imported then, which nobody can help, and nothing is held that could be lost."""
+    binding = make_binding()
+    app = App(source=binding)
+
+    @app.lifespan
+    async def blocks(app: App) -> AsyncIterator[None]:
+        time.sleep(3 * STALL)  # noqa: ASYNC251 - the longest that a stall may go unseen is twice STALL
+        yield
+
+    @app.handler("jobs")
+    async def work(body: str) -> None:
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+
+    await publish(binding, "a")
+    async with asyncio.timeout(30):
+        await app.run()
+    assert "blocking the event loop" not in caplog.text

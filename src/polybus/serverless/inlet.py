@@ -196,5 +196,5 @@ class _Attempt:
             self._inlet.hooks.lease_lost(event)
 
 
-async def _no_receiver() -> Any:
+async def _no_receiver(stop: asyncio.Event) -> Any:
     raise AssertionError("an inlet receives nothing by itself")

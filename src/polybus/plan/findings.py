@@ -7,6 +7,20 @@ from enum import StrEnum
 
 __all__ = ["Finding", "Report", "Severity"]
 
+# What the codes of `polybus.topology.limits` are to a reader who has never seen that table.
+_SOURCES = {
+    "AZ": "Service Bus quotas",
+    "B": "AWS API model",
+    "GQ": "Pub/Sub quotas",
+    "PA": "pulumi-aws arguments",
+    "PG": "pulumi-gcp arguments",
+    "PZ": "pulumi-azure-native arguments",
+    "Q": "SQS documentation",
+    "SNS": "SNS documentation",
+    "TF": "azurerm name rules",
+    "k": "",
+}
+
 
 class Severity(StrEnum):
     """An error is refused, by `check`, `plan` and `connect` alike; a note tells what this cloud does differently."""
@@ -19,8 +33,8 @@ class Severity(StrEnum):
 class Finding:
     """One thing that a cloud can't do, or does differently.
 
-    `path` is the place in the topology, `limit` what the cloud allows, `source` the code of where that is written (see
-    `polybus.topology.limits`), `instead` the nearest thing that works.
+    `path` is the place in the topology, `limit` what the cloud allows, `source` where that is written, `instead` the
+    nearest thing that works.
     """
 
     severity: Severity
@@ -46,8 +60,10 @@ class Report:
 
     def error(self, path: str, found: str, limit: str, *, source: str = "", instead: str = "") -> None:
         """Refuse something."""
-        self.findings.append(Finding(Severity.ERROR, self._cloud, path, found, limit, source, instead))
+        written = _SOURCES.get(source, source)
+        self.findings.append(Finding(Severity.ERROR, self._cloud, path, found, limit, written, instead))
 
     def note(self, path: str, found: str, limit: str, *, source: str = "", instead: str = "") -> None:
         """Tell something that isn't refused."""
-        self.findings.append(Finding(Severity.NOTE, self._cloud, path, found, limit, source, instead))
+        written = _SOURCES.get(source, source)
+        self.findings.append(Finding(Severity.NOTE, self._cloud, path, found, limit, written, instead))

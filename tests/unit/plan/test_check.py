@@ -139,13 +139,13 @@ def test_what_is_portable_is_refused_nowhere() -> None:
             '[subscriptions.s]\ntopic = "orders"\npush = { https = "https://a.b" }\nmax_attempts = 30',
             {"aws", "azure"},
             "$.subscriptions.s.",
-            'SNS tries for 1h in all [SNS]; instead: backoff = { maximum = "247s" }',
+            'SNS tries for 1h in all [SNS documentation]; instead: backoff = { maximum = "247s" }',
         ),
         (
             '[subscriptions.s]\ntopic = "orders"\npush = { https = "https://a.b" }\nmax_attempts = 102',
             {"aws", "azure", "gcp"},
             "$.subscriptions.s.",
-            "SNS tries HTTPS again up to 100 times [SNS]; instead: 101",
+            "SNS tries HTTPS again up to 100 times [SNS documentation]; instead: 101",
         ),
         ('[alarms]\nnotify = { topic = "arn:aws:sns:r:1:t" }', {"azure", "gcp"}, "$.alarms.notify.topic", ""),
         ('[alarms]\nnotify = { topic = "projects/p/topics/t" }', {"aws", "azure"}, "$.alarms.notify.topic", "SNS"),
@@ -361,8 +361,16 @@ def test_an_error_names_file_place_cloud_limit_source_and_what_works() -> None:
     with pytest.raises(UnsupportedFeature) as caught:
         refuse(topology('[queues.q]\nretention = "20d"'), "aws")
     assert str(caught.value) == (
-        'polybus.toml: at $.queues.q.retention: aws: found 20d; allowed: 1m to 14d [B]; instead: "14d"'
+        'polybus.toml: at $.queues.q.retention: aws: found 20d; allowed: 1m to 14d [AWS API model]; instead: "14d"'
     )
+
+
+def test_sources_are_named_in_words() -> None:
+    """No code of the table of limits is shown to somebody who has never seen that table."""
+    text = '[topics.t]\nmax_delay = "1h"\n[queues.q]\nlease = "1s"\nretention = "90d"\n'
+    sources = {finding.source for finding in check(topology(text))}
+    assert {"AWS API model", "Service Bus quotas", "pulumi-gcp arguments"} <= sources
+    assert all(" " in source for source in sources if source)
 
 
 def test_errors_come_first() -> None:

@@ -108,7 +108,11 @@ def _forward(report: Report, topology: Topology, subscription: Subscription, to:
 
 def _hops(topology: Topology, subscription: Subscription) -> int:
     """Count how often a message was forwarded at most, once this subscription has done it."""
-    return 1 + max((_hops(topology, before) for before in topology.forwards_to(subscription.topic)), default=0)
+    hops, topics = 0, {subscription.topic}
+    while topics and hops < len(topology.topics):  # no way is longer than one through all of them
+        hops += 1
+        topics = {before.topic for topic in topics for before in topology.forwards_to(topic)}
+    return hops
 
 
 def _push(report: Report, path: str, push: Push) -> None:

@@ -8,7 +8,9 @@ import pytest
 
 from polybus.errors import ConfigError
 from polybus.plan import aws, azure, gcp
+from polybus.plan.check import check
 from polybus.plan.values import Ref
+from polybus.topology.file import loads
 
 from .shop import by_name, topology
 
@@ -129,3 +131,20 @@ def test_gcp_lets_its_pushes_call_the_cloud_run_service_that_an_address_names_on
     }
     unsigned = gcp.GcpSettings(functions=settings.functions)
     assert type_ not in {resource.type for resource in gcp.plan(topology(text), unsigned).resources}
+
+
+def test_azure_counts_hops_where_many_ways_lead_on() -> None:
+    layers = range(40)
+    text = "[bus]\nname = 'deep'\n" + "".join(
+        f"[topics.t{at}]\n"
+        + "".join(
+            f"[subscriptions.s{at}{way}]\ntopic = 't{at}'\npush = {{ forward = 't{at + 1}' }}\n"
+            for way in "ab"
+            if at + 1 in layers
+        )
+        for at in layers
+    )
+    findings = check(loads(text, source="polybus.toml"), "azure")
+    refused = [finding for finding in findings if "forwards a message 4 times" in str(finding)]
+    assert len(refused) == 2 * (39 - 4)
+    assert "as hop 39 from where it was published" in str(refused)

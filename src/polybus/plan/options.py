@@ -52,8 +52,9 @@ def rule(report: Report, topology: Topology, cloud: str) -> None:
             limit = "what exists already is adopted as it is, so no arguments are passed on"
             report.error(path, ", ".join(given), limit, instead="these on the resource itself, where it is declared")
         elif type_ is not None:
-            for name in given.keys() & _ATTACHED.get(type_, {}).keys():
-                limit = f"the plan sets it by a resource of its own, {_ATTACHED[type_][name]}"
+            attached = _ATTACHED.get(type_, {})
+            for name in (name for name in given if name in attached):
+                limit = f"the plan sets it by a resource of its own, {attached[name]}"
                 instead = "rights of the caller's own, in IAM" if name == "policy" else "max_attempts, in the topology"
                 report.error(f"{path}.{name}", name, limit, instead=instead)
             _arguments(report, path, given, type_, "")

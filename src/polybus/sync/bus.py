@@ -159,7 +159,10 @@ class SyncBus:
         return self._portal.call(peek)
 
     def purge(self, name: str) -> int | None:
-        """Delete every message that waits in a subscription or queue; return how many, where the cloud tells."""
+        """Delete every message that waits in a subscription or queue; return how many, where the cloud tells.
+
+        A service has to consume it too; who may only operate purges `dead_letters(name)`.
+        """
         return self._portal.call(lambda: self._bus.purge(name))
 
     def describe(self, name: str) -> Mapping[str, Any]:

@@ -168,6 +168,13 @@ def test_an_argument_that_goes_nowhere_is_refused_with_its_place(cloud: str, tab
     assert words.format(version=arguments.VERSIONS["pulumi_aws"]) in str(found)
 
 
+def test_what_the_plan_attaches_itself_is_refused_in_the_order_of_the_file() -> None:
+    names = ["redrive_policy", "policy", "redrive_allow_policy"]
+    table = "\n".join(f"{name} = '{{}}'" for name in names)
+    found = refused(f"{SHOP}[queues.jobs.aws]\n{table}\n", "aws")
+    assert [finding.path.rpartition(".")[2] for finding in found] == names
+
+
 def test_arguments_that_the_sdk_has_are_passed_on() -> None:
     text = f"{SHOP}[topics.orders.aws]\nsignature_version = 2\n[topics.orders.gcp]\nkms_key_name = 'k'\n"
     text += "[topics.orders.gcp.labels]\nanything = 'goes'\n"

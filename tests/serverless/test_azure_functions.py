@@ -14,7 +14,7 @@ from shop import Order, Shop, binding
 from trigger import ENQUEUED, messages
 from trigger import message as trigger_message
 
-from polybus import App, ConfigError, Delivery
+from polybus import App, BusClosed, ConfigError, Delivery
 from polybus.envelope import Envelope, split
 from polybus.serverless import AzureFunction, HandlersFailed, azure_functions
 
@@ -151,6 +151,27 @@ async def test_calls_at_the_same_time_open_the_app_once(make: Make) -> None:
     await asyncio.gather(*(function(message(str(number))) for number in range(5)))
     assert shop.lifespans == ["begin"]
     assert len(shop.ids) == 5
+
+
+async def test_an_app_whose_start_is_cancelled_fails_who_waits_and_is_tried_again(make: Make) -> None:
+    app, attempts = App(), []
+
+    @app.lifespan
+    async def resources(app: App) -> Any:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise asyncio.CancelledError
+        yield
+
+    @app.handler("billing")
+    async def bill(order: Order) -> None: ...
+
+    function = make(app)
+    waiting = [asyncio.create_task(function(message(str(number)))) for number in range(2)]
+    for outcome in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30):
+        assert isinstance(outcome, BusClosed)
+        assert str(outcome) == "the app's start was cancelled; the next invocation tries again"
+    await function(message("a"))
 
 
 async def test_handlers_are_cancelled_and_come_again_when_a_close_waits_no_longer(make: Make) -> None:

@@ -55,6 +55,11 @@ class Host:
                 opened.set_result(bus)
                 await self._stop.wait()
                 self._bus = None
+        except asyncio.CancelledError:
+            if not opened.done():
+                self._opened = None
+                opened.set_exception(BusClosed("the app's start was cancelled; the next invocation tries again"))
+            raise
         except Exception as error:
             if opened.done():
                 raise

@@ -21,10 +21,11 @@ __all__ = ["GROUP", "load", "names"]
 GROUP = "polybus.backends"
 
 _BUILT_IN = ("memory", "sqlite", "aws", "azure", "gcp")
+# By backend, the packages whose absence means that its extra isn't installed, with what they are installed as.
 _EXTRAS = {
-    "aws": ("aws", ("boto3", "botocore")),
-    "azure": ("azure", ("azure", "aiohttp")),
-    "gcp": ("gcp", ("google", "grpc")),
+    "aws": {"boto3": "boto3", "botocore": "boto3"},
+    "azure": {"azure": "azure-servicebus", "aiohttp": "aiohttp"},
+    "gcp": {"google": "google-cloud-pubsub", "grpc": "google-cloud-pubsub"},
 }
 
 
@@ -59,10 +60,10 @@ def _load_built_in(name: str) -> DriverFactory:
     try:
         return cast(DriverFactory, import_module(f"polybus.backends.{name}").driver)
     except ModuleNotFoundError as error:
-        extra, packages = _EXTRAS.get(name, ("", ()))
-        if (error.name or "").partition(".")[0] not in packages:
+        missing = _EXTRAS.get(name, {}).get((error.name or "").partition(".")[0])
+        if missing is None:
             raise
-        raise MissingExtra(f"the {name} backend needs {error.name}, which", extra) from error
+        raise MissingExtra(f"the {name} backend needs {missing}, which", name) from error
 
 
 def _load_registered(point: EntryPoint) -> DriverFactory:

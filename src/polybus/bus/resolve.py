@@ -37,8 +37,9 @@ def resolve(
     *,
     environ: Mapping[str, str] | None = None,
     start: Path | None = None,
+    origin: str = "the argument of connect",
 ) -> tuple[Binding, str]:
-    """Return the binding that `source` means, and a phrase that says where it came from.
+    """Return the binding that `source` means, and a phrase that says where it came from; `origin` names `source`.
 
     Looks at `environ` (os.environ) and upward from `start` (the working directory) where `source` is None. Raises
     ConfigError with what to do where nothing is found or what is found is wrong.
@@ -46,11 +47,11 @@ def resolve(
     environ = os.environ if environ is None else environ
     start = Path.cwd() if start is None else start
     if isinstance(source, Binding):
-        return source, "the argument of connect"
+        return source, origin
     if isinstance(source, Path):
-        return _from_path(source, "the argument of connect")
+        return _from_path(source, origin)
     if isinstance(source, str):
-        return _from_text(source, "the argument of connect", start)
+        return _from_text(source, origin, start)
     if source is not None:
         return _in_memory(source), "the topology given to connect, in memory"
     variable = environ.get(VARIABLE, "").strip()

@@ -122,16 +122,12 @@ def purge(
 
 
 async def _peek(source: str, binding: str | None, limit: int) -> list[Peeked]:
-    from polybus import connect
-
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         return [letter async for letter in bus.dead_letters(source).peek(limit)]
 
 
 async def _find(source: str, binding: str | None, id: str) -> Peeked:
-    from polybus import connect
-
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         return (await _find_all(bus, source, (id,)))[id]
 
 
@@ -198,9 +194,7 @@ async def _redrive(
     limit: int | None,
     edit: Callable[[Message], Message] | None,
 ) -> int:
-    from polybus import connect
-
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         wanted = {letter.message.id for letter in (await _find_all(bus, source, ids)).values()}
         match = (lambda message: message.id in wanted) if ids else None
         with counting("put back", limit) as advance:
@@ -215,7 +209,5 @@ async def _redrive(
 
 
 async def _purge(source: str, binding: str | None) -> int | None:
-    from polybus import connect
-
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         return await bus.dead_letters(source).purge()

@@ -50,7 +50,7 @@ async def compare(topology: Topology, source: str | None, stack: str) -> Compari
     from polybus.plan.adopted import expected
     from polybus.topology.model import CLOUDS
 
-    binding, origin = resolve(source)
+    binding, origin = resolve(source, origin="--binding")
     if binding.backend not in CLOUDS:
         clouds = ", ".join(CLOUDS)
         raise UnsupportedFeature(

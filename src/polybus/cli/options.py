@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polybus.topology.model import CLOUDS
 from polybus.topology.quantities import parse_duration
+
+if TYPE_CHECKING:
+    from polybus.bus.bus import Bus
 
 __all__ = [
     "Binding",
@@ -19,6 +22,7 @@ __all__ = [
     "Stack",
     "TopologyFile",
     "attributes",
+    "connect",
     "duration",
     "find_topology",
     "moment",
@@ -62,6 +66,17 @@ TopologyFile = Annotated[
 def refuse(message: str, option: str) -> typer.BadParameter:
     """Return the error for a value that an option can't have; the process ends with 2."""
     return typer.BadParameter(message, param_hint=option)
+
+
+def connect(binding: str | None) -> Bus:
+    """Return the bus of --binding, or what connect finds by itself; raises ConfigError that names the option."""
+    import polybus
+    from polybus.bus.resolve import resolve
+
+    if binding is None:
+        return polybus.connect()
+    found, _ = resolve(binding, origin="--binding")
+    return polybus.connect(found)
 
 
 def duration(text: str, option: str) -> float:

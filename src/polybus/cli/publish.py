@@ -126,12 +126,11 @@ def _read(stream: BinaryIO, name: str) -> Iterator[tuple[int, Line]]:
 
 
 async def _publish(target: str, lines: Iterable[tuple[int, Line]], binding: str | None, total: int | None) -> _Outcome:
-    from polybus import connect
     from polybus.cli.output import counting
 
     outcome = _Outcome(0, [], [])
     remaining = iter(lines)
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         bus.binding.target(target)
         with counting("published", total) as advance:
             while chunk := list(itertools.islice(remaining, _CHUNK)):

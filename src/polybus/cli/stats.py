@@ -43,9 +43,7 @@ def command(
 
 
 async def _stats(names: list[str], binding: str | None, every: float | None, *, json: bool) -> None:
-    from polybus import connect
-
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         chosen = names or [entity.name for entity in _sources(bus)]
         for name in chosen:
             bus.binding.source(name)

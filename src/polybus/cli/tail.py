@@ -45,9 +45,7 @@ def command(
 
 
 async def _tail(source: str, binding: str | None, wait: float | None, limit: int | None, *, json: bool) -> None:
-    from polybus import connect
-
-    async with connect(binding) as bus:
+    async with options.connect(binding) as bus:
         entity = _choose(bus, source)
         if entity.name != source:
             note(f"reading {entity.name}, the tap of {source}")

@@ -61,6 +61,7 @@ _AWS = {
             **_FIFO,
             "fifo_throughput_scope": same.texts,
             "maximum_message_size": same.numbers(262_144),
+            "signature_version": same.numbers(1),
             "encryption": same.at_least_on,
             "tags": same.tags,
         },
@@ -143,6 +144,10 @@ def _sql(properties: Mapping[str, Any]) -> str:
     return " ".join(str((properties.get("sql_filter") or {}).get("sql_expression", "")).split())
 
 
+def _action(properties: Mapping[str, Any]) -> str:
+    return " ".join(str((properties.get("action") or {}).get("sql_expression") or "").split())
+
+
 def _forward_to(properties: Mapping[str, Any]) -> str:
     """Give the name of what it forwards to, which Service Bus answers as an address in the namespace."""
     return re.sub(r"^[a-z]+://[^/]+/", "", str(properties.get("forward_to") or ""))
@@ -187,7 +192,9 @@ _AZURE = {
         },
         derived=_AZURE_FORWARDING,
     ),
-    "azure-native:servicebus:DefaultRule": Rules("filter", {"filter": same.texts}, derived={"filter": _sql}),
+    "azure-native:servicebus:DefaultRule": Rules(
+        "filter", {"filter": same.texts, "action": same.texts}, derived={"filter": _sql, "action": _action}
+    ),
 }
 
 RULES: Mapping[str, Rules] = {**_AWS, **_GCP, **_AZURE}

@@ -285,3 +285,13 @@ async def test_raw_gives_the_library_s_own_clients(bus: polybus.Bus, binding: Bi
     assert (type(publisher).__name__, type(subscriber).__name__) == ("PublisherAsyncClient", "SubscriberAsyncClient")
     assert (topic, subscription) == (binding.topics["orders"].address, binding.subscriptions["billing"].address)
     assert (await publisher.get_topic(topic=topic)).name == topic
+
+
+async def test_stats_of_what_is_gone_is_an_error_though_there_are_no_counts(binding: Binding, bus: polybus.Bus) -> None:
+    assert await bus.stats("billing") == polybus.Stats()
+    gone = msgspec.structs.replace(binding.subscriptions["billing"], address=f"projects/{PROJECT}/subscriptions/gone")
+    changed = msgspec.structs.replace(binding, subscriptions={"billing": gone})
+    async with polybus.connect(changed) as other:
+        with pytest.raises(BackendError) as raised:
+            await other.stats("billing")
+    assert raised.value.fault.kind is FaultKind.NOT_FOUND

@@ -35,6 +35,14 @@ def test_a_missing_sdk_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -
         load("aws")(Binding(backend="aws", bus="b", settings={"region": "eu-west-1"}), ManualClock())
 
 
+def test_what_is_missing_is_named_as_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith(("google.pubsub_v1", "polybus.backends.gcp"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "google.pubsub_v1", None)
+    with pytest.raises(MissingExtra, match="the gcp backend needs google-cloud-pubsub, which is not installed"):
+        load("gcp")(Binding(backend="gcp", bus="b", settings={"project": "p"}), ManualClock())
+
+
 @pytest.fixture
 def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Install a distribution that registers one backend that is there and one that isn't."""

@@ -197,6 +197,14 @@ def test_an_endpoint_that_has_not_consented_is_drift(cli: Callable, account: Acc
     assert ("missing", "push", "subscriptions.mailer", []) in drifts(cli)
 
 
+def test_a_signature_that_was_weakened(cli: Callable, account: Account) -> None:
+    account.realise(TOPOLOGY + PUSH.replace(", raw = true", ""))
+    topic = account.binding.topics["news"].address
+    assert account.sns.get_topic_attributes(TopicArn=topic)["Attributes"]["SignatureVersion"] == "2"
+    account.sns.set_topic_attributes(TopicArn=topic, AttributeName="SignatureVersion", AttributeValue="1")
+    assert ("changed", "topic", "topics.news", ["signature_version"]) in drifts(cli)
+
+
 def test_who_hears_of_alarms_and_has_not_consented_is_only_said(cli: Callable, account: Account) -> None:
     account.realise(TOPOLOGY.replace("[alarms]", '[alarms]\nnotify = { email = "ops@example.com" }'))
     result = cli("check", "--live")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.servicebus.management import ServiceBusAdministrationClient, SqlRuleFilter
+from azure.servicebus.management import ServiceBusAdministrationClient, SqlRuleAction, SqlRuleFilter
 
 from polybus.clock import SystemClock
 from polybus.localcloud.server import ThreadedServer
@@ -112,6 +112,21 @@ def test_a_filter_that_was_changed_and_a_rule_that_nobody_planned(cli: Callable,
         ("extra", "filter", "", []),
     ]
     assert "shop-dev-orders/Subscriptions/watch/Rules/more" in cli("check", "--live").out
+
+
+def test_an_action_that_was_taken_from_a_forward_and_one_that_nobody_planned(cli: Callable, account: Account) -> None:
+    account.realise(TOPOLOGY + '[subscriptions.on]\ntopic = "orders"\npush = { forward = "jobs" }\n')
+    assert drifts(cli) == []
+    forward = account.client.get_rule("shop-dev-orders", "on", "$Default")
+    forward.action = None
+    account.client.update_rule("shop-dev-orders", "on", forward)
+    rule = account.client.get_rule("shop-dev-orders", "watch", "$Default")
+    rule.action = SqlRuleAction("SET region = 'uk'")
+    account.client.update_rule("shop-dev-orders", "watch", rule)
+    assert drifts(cli) == [
+        ("changed", "filter", "subscriptions.watch", ["action"]),
+        ("changed", "filter", "subscriptions.on", ["action"]),
+    ]
 
 
 def test_a_rule_that_is_gone_lets_nothing_pass(cli: Callable, account: Account) -> None:

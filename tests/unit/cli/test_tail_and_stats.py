@@ -104,3 +104,11 @@ def test_stats_of_what_is_not_there(cli: Callable, shop) -> None:
     result = cli("stats", "job")
     assert (result.code, result.out) == (1, "")
     assert "did you mean 'jobs'?" in result.err
+
+
+def test_a_binding_that_is_not_there_is_named_by_its_option(cli: Callable, shop) -> None:
+    result = cli("stats", "--binding", "gone.json")
+    assert result.code == 1
+    assert "--binding" in result.err
+    assert "gone.json" in result.err
+    assert "connect" not in result.err

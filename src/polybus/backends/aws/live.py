@@ -38,6 +38,7 @@ _TOPIC_ATTRIBUTES = {
     "content_based_deduplication": "ContentBasedDeduplication",
     "fifo_throughput_scope": "FifoThroughputScope",
     "maximum_message_size": "MaximumMessageSize",
+    "signature_version": "SignatureVersion",
     "kms_master_key_id": "KmsMasterKeyId",
 }
 _QUEUE_ATTRIBUTES = {

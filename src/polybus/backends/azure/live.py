@@ -107,7 +107,10 @@ class _Reader:
                 _RULE,
                 f"{entity.name}-rule" if rule.name == _DEFAULT_RULE else None,
                 f"{path}/Rules/{rule.name}",
-                {"sql_filter": {"sql_expression": getattr(rule.filter, "sql_expression", repr(rule.filter))}},
+                {
+                    "sql_filter": {"sql_expression": getattr(rule.filter, "sql_expression", repr(rule.filter))},
+                    "action": {"sql_expression": getattr(rule.action, "sql_expression", None)},
+                },
             )
             async for rule in self._client.list_rules(topic, name)
         ]

@@ -67,7 +67,13 @@ class GcpAdmin:
         return _plain(types.Subscription.pb(found))
 
     async def stats(self, entity: Entity) -> Stats:
-        """Return nothing that is known: counts are in Cloud Monitoring alone, minutes late."""
+        """Return nothing that is known: counts are in Cloud Monitoring alone, minutes late.
+
+        Asks for the source all the same, so that one that is gone, or can't be reached, isn't passed over. Dead letters
+        come with it, and who operates it may not look at their subscription.
+        """
+        if entity.kind is not Kind.DEAD_LETTERS:
+            await self.describe(entity)
         return Stats()
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:

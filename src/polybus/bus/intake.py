@@ -23,8 +23,8 @@ WAIT = 20.0
 class Intake:
     """Asks the driver for as many deliveries as there is room for, again and again.
 
-    `room` says how many that are, 0 or less for none; `widen` has it asked again. `accept` gets what came, `failed` the
-    error that ends receiving. `stopping` is set once nothing more is to be taken.
+    `room` says how many that are, 0 or less for none; setting `widened` has it asked again. `accept` gets what came,
+    `failed` the error that ends receiving. `stopping` is set once nothing more is to be taken.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Intake:
         retry: RetryPolicy,
         fault: Callable[[Exception], Fault],
         room: Callable[[], int],
+        widened: asyncio.Event,
         accept: Callable[[Received[Any]], None],
         failed: Callable[[BackendError], None],
     ) -> None:
@@ -47,25 +48,19 @@ class Intake:
         self._room = room
         self._accept = accept
         self._failed = failed
-        self._widened = asyncio.Event()
+        self._widened = widened
         self._stopping = asyncio.Event()
-        self._receiving: asyncio.Task[None] | None = None
-
-    @property
-    def stopping(self) -> bool:
+        self.stopping = False
         """Whether nothing more is to be taken."""
-        return self._stopping.is_set()
+        self._receiving: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to receive."""
         self._receiving = asyncio.get_running_loop().create_task(self._receive())
 
-    def widen(self) -> None:
-        """Note that there may be room now."""
-        self._widened.set()
-
     def stop(self) -> None:
         """Take nothing more; `end` waits for what is under way."""
+        self.stopping = True
         self._stopping.set()
         self._widened.set()
 
@@ -83,7 +78,7 @@ class Intake:
 
     async def _receive(self) -> None:
         failures = 0
-        while not self._stopping.is_set():
+        while not self.stopping:
             room = self._room()
             if room <= 0:
                 self._widened.clear()
@@ -102,7 +97,7 @@ class Intake:
 
     async def _survive(self, fault: Fault, failures: int) -> bool:
         """Wait out a fault that may pass; say whether to go on."""
-        if self._stopping.is_set():
+        if self.stopping:
             return False
         if not fault.retryable:
             self._failed(BackendError(fault))

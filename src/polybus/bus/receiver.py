@@ -60,7 +60,7 @@ class Receiver:
         self._consumer = consumer
         self._clock = clock
         self._options = options
-        self._report = Reporter(hooks, backend, source, clock)
+        self._report = None if hooks is None else Reporter(hooks, backend, source, clock)
         self._on_closed = on_closed
         features = driver.features(source)
         self._nack_delay = Feature.NACK_DELAY in features
@@ -70,6 +70,7 @@ class Receiver:
         self._told: set[Delivery] = set()
         self._handled: set[Delivery] = set()
         self._ready = Ready()
+        self._widened = asyncio.Event()
         self._groups = Groups()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -84,7 +85,7 @@ class Receiver:
             max_lease=options.max_lease,
             fault=driver.fault,
             on_lost=self._lose,
-            on_extended=self._report.extended,
+            on_extended=self._extended,
         )
         self._intake = Intake(
             consumer,
@@ -93,6 +94,7 @@ class Receiver:
             retry=options.retry,
             fault=driver.fault,
             room=self._free,
+            widened=self._widened,
             accept=self._accept,
             failed=self._fail,
         )
@@ -110,11 +112,13 @@ class Receiver:
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
         while True:
-            delivery = self._ready.take()
-            if not self._ready:
-                self._intake.widen()
-            if delivery is not None:
-                return delivery
+            ready = self._ready.queue
+            while ready:
+                delivery = ready.popleft()
+                if not ready:
+                    self._widened.set()
+                if delivery.state is State.HELD:
+                    return delivery
             if self._intake.stopping:
                 return None
             if self._error is not None:
@@ -142,7 +146,7 @@ class Receiver:
         blocked = len(self._held_back) + self._groups.waiting
         room = self._options.window - (len(self._held) - min(blocked, HELD_BACK))
         # While there is still something to hand out, a larger batch is worth waiting for.
-        if self._ready and room < max(1, self._options.window // 4):
+        if self._ready.queue and room < max(1, self._options.window // 4):
             return 0
         return room
 
@@ -159,7 +163,8 @@ class Receiver:
         self._held[delivery] = None
         self._empty.clear()
         self._keeper.added(delivery)
-        self._report.in_flight(1)
+        if self._report is not None:
+            self._report.in_flight(1)
         return delivery
 
     def begun(self, delivery: Delivery) -> None:
@@ -182,7 +187,7 @@ class Receiver:
 
     def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
         """Return the context that hooks want around the handler, or None where there are no hooks."""
-        return self._report.processing(delivery)
+        return None if self._report is None else self._report.processing(delivery)
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Tell the backend; returns once it knows."""
@@ -205,10 +210,11 @@ class Receiver:
         elif delivery.lane is None and (self._nack_delay or delay <= 0):
             await self._settler.settle(delivery, Nack(delivery.received, delay))
         else:
-            self._report.held_back(delivery)
+            if self._report is not None:
+                self._report.held_back(delivery)
             self._told.add(delivery)
             self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
-            self._intake.widen()
+            self._widened.set()
 
     def _due(self, delivery: Delivery) -> None:
         self._held_back.pop(delivery)
@@ -230,7 +236,7 @@ class Receiver:
         if delivery not in self._held:
             return
         if fault is None:
-            if delivery not in self._told:  # a retry that was held back is told when it begins to wait
+            if self._report is not None and delivery not in self._told:  # a retry that was held back is told of then
                 self._report.settled(delivery, settlement)
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
@@ -243,17 +249,16 @@ class Receiver:
             delivery.attempt,
             fault,
         )
-        if fault.kind is FaultKind.LEASE_LOST:
-            self._report.lost(delivery)
-        else:
-            self._report.settled(delivery, settlement, fault)
+        if self._report is not None:
+            self._report.failed(delivery, settlement, fault)
         self._release(delivery, in_order=False)
 
     def _release(self, delivery: Delivery, *, in_order: bool) -> None:
         """Forget a delivery; let the next of its group pass, or give the group's others back."""
         del self._held[delivery]
         self._told.discard(delivery)
-        self._report.in_flight(-1)
+        if self._report is not None:
+            self._report.in_flight(-1)
         if delivery.lane is not None:
             if in_order and not self._intake.stopping:
                 following = self._groups.advance(delivery)
@@ -262,7 +267,7 @@ class Receiver:
             else:
                 for later in self._groups.close(delivery):
                     self._give_back(later)
-        self._intake.widen()
+        self._widened.set()
         self._note_empty()
 
     def _note_empty(self) -> None:
@@ -283,7 +288,8 @@ class Receiver:
         timer = self._held_back.pop(delivery, None)
         if timer is not None:
             timer.cancel()
-        self._report.lost(delivery)
+        if self._report is not None:
+            self._report.lost(delivery)
         delivery.cancel()
         if self._group_lease:
             for other in [held for held in self._held if held.lane is not None and held.lane is delivery.lane]:
@@ -292,6 +298,10 @@ class Receiver:
         if self._group_lease:
             for other in [held for held in self._held if held.lane is not None and held.lane is delivery.lane]:
                 self._lose(other)
+
+    def _extended(self, count: int) -> None:
+        if self._report is not None:
+            self._report.extended(count)
 
     # Drain -----------------------------------------------------------------------------------------------------------
 
@@ -341,7 +351,7 @@ class Receiver:
         await self._empty.wait()
 
     def _give_back_idle(self) -> None:
-        self._ready.clear()
+        self._ready.queue.clear()
         for delivery, timer in list(self._held_back.items()):
             timer.cancel()
             self._settler.soon(delivery, Nack(delivery.received))

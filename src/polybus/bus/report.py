@@ -9,16 +9,16 @@ from polybus.binding import Entity
 from polybus.bus.delivery import Delivery
 from polybus.clock import Clock
 from polybus.driver import Ack, DeadLetter, Settlement
-from polybus.errors import Fault
+from polybus.errors import Fault, FaultKind
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Outcome, Processing, Settled
 
 __all__ = ["Reporter"]
 
 
 class Reporter:
-    """Tells the hooks of one source's deliveries; without hooks it does nothing."""
+    """Tells the hooks of one source's deliveries; where there are no hooks there is no reporter, and no call."""
 
-    def __init__(self, hooks: Hooks | None, backend: str, source: Entity, clock: Clock) -> None:
+    def __init__(self, hooks: Hooks, backend: str, source: Entity, clock: Clock) -> None:
         self._hooks = hooks
         self._backend = backend
         self._source = source
@@ -26,19 +26,22 @@ class Reporter:
 
     def in_flight(self, change: int) -> None:
         """Tell that so many more, or fewer, are held."""
-        if self._hooks is not None:
-            self._hooks.in_flight(self._source, change)
+        self._hooks.in_flight(self._source, change)
 
     def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
-        """Return the context that hooks want around the handler, or None where there are no hooks."""
-        if self._hooks is None:
-            return None
+        """Return the context that hooks want around the handler, or None where they want none."""
         return self._hooks.processing(Processing(self._backend, self._source, delivery.message, delivery.attempt))
 
-    def settled(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault | None = None) -> None:
-        """Tell what a delivery was settled as, or the fault that kept it from that."""
-        reason = None if fault is not None else getattr(settlement, "reason", None)
-        self._settled(delivery, _outcome(settlement), fault, reason)
+    def settled(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+        """Tell what a delivery was settled as."""
+        self._settled(delivery, _outcome(settlement), None, getattr(settlement, "reason", None))
+
+    def failed(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault) -> None:
+        """Tell what kept a delivery from being settled."""
+        if fault.kind is FaultKind.LEASE_LOST:
+            self.lost(delivery)
+        else:
+            self._settled(delivery, _outcome(settlement), fault, None)
 
     def held_back(self, delivery: Delivery) -> None:
         """Tell of a failed attempt whose retry waits here: nothing is settled yet, and it is told but once."""
@@ -46,18 +49,13 @@ class Reporter:
 
     def lost(self, delivery: Delivery) -> None:
         """Tell that a lease was lost."""
-        if self._hooks is not None:
-            event = LeaseLostEvent(self._backend, self._source, delivery.message, delivery.attempt)
-            self._hooks.lease_lost(event)
+        self._hooks.lease_lost(LeaseLostEvent(self._backend, self._source, delivery.message, delivery.attempt))
 
     def extended(self, count: int) -> None:
         """Tell that so many leases were extended."""
-        if self._hooks is not None:
-            self._hooks.lease_extended(LeaseExtended(self._backend, self._source, count))
+        self._hooks.lease_extended(LeaseExtended(self._backend, self._source, count))
 
     def _settled(self, delivery: Delivery, outcome: Outcome, fault: Fault | None, reason: str | None) -> None:
-        if self._hooks is None:
-            return
         duration = self._clock.monotonic() - delivery.received_at
         self._hooks.settled(
             Settled(self._backend, self._source, delivery.message, delivery.attempt, outcome, duration, fault, reason)

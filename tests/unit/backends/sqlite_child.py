@@ -13,7 +13,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import small_bus
-
 from polybus.backends.sqlite import driver
 from polybus.clock import SystemClock
 from polybus.driver import Ack, Outgoing

@@ -34,19 +34,26 @@ def received(clock: ManualClock, seconds: float = 60.0) -> Received[str]:
     return Received(Message(b"{}", id="m1"), 1, clock.monotonic() + seconds, "receipt")
 
 
-async def test_time_that_ends_while_a_dead_letter_is_sent_ends_the_delivery_and_not_its_caller() -> None:
-    clock, sending = ManualClock(), asyncio.Event()
+async def fails(delivery: Delivery) -> None:
+    raise ValueError("it fails")
 
-    async def handler(delivery: Delivery) -> None:
-        raise ValueError("it fails while the way to the dead letters is cut")
+
+def endless() -> tuple[asyncio.Event, Callable[[DeadLetter[str]], Awaitable[Fault | None]]]:
+    """Give a way to bury letters that never ends by itself, and the event that says it has begun."""
+    sending = asyncio.Event()
 
     async def bury(letter: DeadLetter[str]) -> Fault | None:
         sending.set()
         await asyncio.Event().wait()
         raise AssertionError("it was cut off")
 
-    hooks = Outcomes()
-    call = asyncio.create_task(inlet(clock, handler, max_attempts=1, hooks=hooks).deliver(received(clock), bury))
+    return sending, bury
+
+
+async def test_time_that_ends_while_a_dead_letter_is_sent_ends_the_delivery_and_not_its_caller() -> None:
+    clock, hooks = ManualClock(), Outcomes()
+    sending, bury = endless()
+    call = asyncio.create_task(inlet(clock, fails, max_attempts=1, hooks=hooks).deliver(received(clock), bury))
     await sending.wait()
     await clock.advance(61)
     assert await call is Verdict.AGAIN
@@ -55,17 +62,9 @@ async def test_time_that_ends_while_a_dead_letter_is_sent_ends_the_delivery_and_
 
 
 async def test_a_drain_while_a_dead_letter_is_sent_ends_the_delivery_and_not_its_caller() -> None:
-    clock, sending = ManualClock(), asyncio.Event()
-
-    async def handler(delivery: Delivery) -> None:
-        raise ValueError("it fails")
-
-    async def bury(letter: DeadLetter[str]) -> Fault | None:
-        sending.set()
-        await asyncio.Event().wait()
-        raise AssertionError("it was cut off")
-
-    place = inlet(clock, handler, max_attempts=1)
+    clock = ManualClock()
+    sending, bury = endless()
+    place = inlet(clock, fails, max_attempts=1)
     call = asyncio.create_task(place.deliver(received(clock), bury))
     await sending.wait()
     draining = asyncio.create_task(place.drain(5))
@@ -76,17 +75,9 @@ async def test_a_drain_while_a_dead_letter_is_sent_ends_the_delivery_and_not_its
 
 
 async def test_the_owners_cancellation_goes_through_while_a_dead_letter_is_sent() -> None:
-    clock, sending = ManualClock(), asyncio.Event()
-
-    async def handler(delivery: Delivery) -> None:
-        raise ValueError("it fails")
-
-    async def bury(letter: DeadLetter[str]) -> Fault | None:
-        sending.set()
-        await asyncio.Event().wait()
-        raise AssertionError("it was cut off")
-
-    place = inlet(clock, handler, max_attempts=1)
+    clock = ManualClock()
+    sending, bury = endless()
+    place = inlet(clock, fails, max_attempts=1)
     call = asyncio.create_task(place.deliver(received(clock), bury))
     await sending.wait()
     call.cancel()

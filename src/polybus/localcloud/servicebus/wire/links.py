@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class Link:
         """Let go of what the link holds; it is no longer among its session's."""
 
 
-class Inlet(Link):
+class Inlet(Link, ABC):
     """A link on which the peer sends; puts the frames of a message together."""
 
     most_bytes = MOST_REQUEST_BYTES
@@ -91,9 +92,9 @@ class Inlet(Link):
         if not self._settled:
             self.answer(self._delivery, state)
 
+    @abstractmethod
     def take(self, payload: bytes, message_format: int) -> None:
         """Do what this link does with a message; raise Refusal or DecodeError."""
-        raise NotImplementedError
 
     def answer(self, delivery: int, state: bytes) -> None:
         self.session.dispose(True, delivery, state)

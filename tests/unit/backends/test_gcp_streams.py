@@ -106,15 +106,24 @@ async def rig(server: PubsubServer, clock: SteppedClock) -> AsyncIterator[Rig]:
 # What waits here ------------------------------------------------------------------------------------------------------
 
 
-async def test_what_waits_in_the_buffer_keeps_its_lease(rig: Rig, server: PubsubServer) -> None:
+async def test_what_waits_in_the_buffer_keeps_its_lease(
+    rig: Rig, server: PubsubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[object] = []
+    extend = rig.subscriber.modify_ack_deadline
+
+    async def noted(*given: Any, **more: Any) -> Any:
+        answered.append(await extend(*given, **more))
+
+    monkeypatch.setattr(rig.subscriber, "modify_ack_deadline", noted)
     await rig.create(dead_letter_policy={"dead_letter_topic": TOPIC, "max_delivery_attempts": 5})
     consumer = await rig.consumer()
     await rig.publish(10)
     [first] = await receive(consumer, 1, most=1)
     assert await consumer.settle_batch([Ack(first)]) == [None]
-    for _ in range(6):
+    for step in range(1, 7):  # once half of a lease is over it is extended
         rig.clock.advance(LEASE / 2)
-        await asyncio.sleep(0.05)  # more than the round trip that it takes; less, and the lease would show it
+        await until(lambda step=step: len(answered) >= step)  # type: ignore[misc]
     rest = await receive(consumer, 9)
     assert [each.attempt for each in rest] == [1] * 9
     assert min(each.lease_until for each in rest) > rig.clock.monotonic()

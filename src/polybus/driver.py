@@ -65,18 +65,24 @@ class BatchLimits:
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message on its way out.
 
-    `delay` is in seconds. `moves` counts the message's moves to and from dead letters before this one: 0 at publish
-    (its dedup id is `dedup_id`, DESIGN, section 9).
+    `delay` is in seconds. `moves` counts the message's moves to and from dead letters, this one included: 0 at
+    publish. `token` names this one call of `publish` (its retries share it, no other call does), or, for a move, the
+    copy that moves (`Received.token`); empty where the message's id does, since the call itself made that.
     """
 
     message: Message
     delay: float = 0.0
     moves: int = 0
+    token: str = ""
 
     @property
     def dedup_id(self) -> str:
-        """The cloud's deduplication key: `<id>` at publish, `<id>.<n>` at the n-th move."""
-        return f"{self.message.id}.{self.moves}" if self.moves else self.message.id
+        """The backend's deduplication key: the token at publish, `<token>.<n>` at the n-th move.
+
+        Deduplication belongs to one call and its retries, never to an id that came along (contract, P5).
+        """
+        token = self.token or self.message.id
+        return f"{token}.{self.moves}" if self.moves else token
 
 
 class Prepared(msgspec.Struct, Generic[W], frozen=True, gc=False):
@@ -96,7 +102,9 @@ class Received(msgspec.Struct, Generic[R], frozen=True):
     `attempt` starts at 1. `group` is set where order is kept: deliveries that share it are handled one at a time, in
     the order in which the driver returns them. `redelivered`: it may have been delivered before, or came out of its
     order (a repeat, a redriven message). `moves` counts its moves to and from dead letters. From dead letters,
-    `reason` and `description` say why it is there.
+    `reason` and `description` say why it is there. `token` names this copy in the backend: the same at each of its
+    deliveries, and no other copy's, even of one id; at most 120 printable ASCII characters; empty where the message's
+    id is as good.
     """
 
     message: Message
@@ -108,6 +116,7 @@ class Received(msgspec.Struct, Generic[R], frozen=True):
     moves: int = 0
     reason: str | None = None
     description: str | None = None
+    token: str = ""
 
 
 class Ack(msgspec.Struct, Generic[R], frozen=True):
@@ -117,10 +126,16 @@ class Ack(msgspec.Struct, Generic[R], frozen=True):
 
 
 class Nack(msgspec.Struct, Generic[R], frozen=True):
-    """Give it back, to be delivered again after `delay` seconds; over 0 only with Feature.NACK_DELAY."""
+    """Give it back, to be delivered again after `delay` seconds; over 0 only with Feature.NACK_DELAY.
+
+    `attempts`, where it is not None, is how many attempts were made of it by now: fewer than `received.attempt` where
+    no handler began, more where it was retried in place. With Feature.ATTEMPTS the next delivery's attempt is one
+    more; other backends keep their own count and ignore it (contract, D5).
+    """
 
     received: Received[R]
     delay: float = 0.0
+    attempts: int | None = None
 
 
 class DeadLetter(msgspec.Struct, Generic[R], frozen=True):

@@ -25,3 +25,4 @@ class Feature(Flag):
     EXACTLY_ONCE = auto()  # an accepted ack is never followed by a redelivery
     CONSISTENT = auto()  # a receive that doesn't wait finds whatever is there (the embedded backends)
     GROUP_LEASE = auto()  # the lease is one for all deliveries of an ordering group (Service Bus sessions)
+    ATTEMPTS = auto()  # a message that is given back takes along how many attempts were made of it (D5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -171,6 +172,12 @@ def test_wrong_inputs_are_refused_in_our_words(inputs: Mapping[str, Any], words:
 
 
 def test_a_setting_that_is_an_output_is_refused_with_what_to_do() -> None:
-    settings = {"roles": {"billing": pulumi.Output.from_input("made-elsewhere")}}
+    with asyncio.Runner() as runner:  # an output belongs to the event loop that it is made on
+        output = runner.run(_output("made-elsewhere"))
+    settings = {"roles": {"billing": output}}
     with pytest.raises(ComponentInitError, match=r"shop: settings.roles: found an output .*`resources.policies`"):
         construct({"cloud": "aws", "topology": TOPOLOGY, "settings": settings})
+
+
+async def _output(value: str) -> pulumi.Output[str]:
+    return pulumi.Output.from_input(value)

@@ -99,6 +99,10 @@ class Tls:
             .not_valid_after(start + datetime.timedelta(days=2))
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            # What a strict check asks of an authority (Python 3.13's default: VERIFY_X509_STRICT).
+            .add_extension(_usage(), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
             .sign(key, SHA256())
         )
         self.certificate = folder / "certificate.pem"
@@ -110,3 +114,17 @@ class Tls:
     def options(self) -> dict[str, Any]:
         """What `serving` takes."""
         return {"ssl_certfile": str(self.certificate), "ssl_keyfile": str(self.key)}
+
+
+def _usage() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=True,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

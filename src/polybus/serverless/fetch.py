@@ -47,15 +47,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return
 
 
-_opener = urllib.request.build_opener(_NoRedirect)
-
-
 def fetch(url: str) -> Fetched:
     """GET an https address; raises ValueError for any other, Unreachable where nothing answers. Blocks."""
     if urlsplit(url).scheme != "https":
         raise ValueError(f"not fetched, because it isn't https: {url}")
+    # Made anew: from Python 3.12 on an opener reads the trusted authorities as it is made, and these may change.
+    opener = urllib.request.build_opener(_NoRedirect)
     try:
-        with _opener.open(url, timeout=TIMEOUT) as answer:
+        with opener.open(url, timeout=TIMEOUT) as answer:
             return Fetched(answer.status, dict(answer.headers), _read(answer, url))
     except HTTPError as error:
         with error:

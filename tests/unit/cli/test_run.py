@@ -20,7 +20,7 @@ app = polybus.App()
 
 @app.handler("jobs")
 async def work(body: str) -> None:
-    print("worked on", body, flush=True)
+    print(f"worked on {body}\\n", end="", flush=True)
 """
 
 OTHER = """\
@@ -30,7 +30,7 @@ app = polybus.App()
 
 @app.handler("keyed")
 def other(body: str) -> None:
-    print("other got", body, flush=True)
+    print(f"other got {body}\\n", end="", flush=True)
 """
 
 

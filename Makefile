@@ -2,7 +2,11 @@
 # On a bare Debian that takes `apt-get install make python3 python3-venv`, and nothing else.
 #
 #   make demo [CLOUD=aws|azure|gcp]   the example: real services, real messages, a closing table
-#   make test                         lint, types, import contracts and all tests
+#   make test [PYTHON=python3.13]     lint, types, import contracts and all tests, on one Python
+#   make test-all                     the same on every supported Python at hand
+#   make torture [SITE=sqlite] [MINUTES=10] [SEED=7]   processes killed, stopped, cut off; a verdict by the ledger
+#   make fuzz [CASES=100000]          random input to everything that reads any
+#   make mutants                      break polybus in many places; say what the conformance kit doesn't see
 #   make soak                         long runs with processes killed at random
 #   make bench                        rates beside those of other libraries
 #   make lint, make format            ruff alone: look, mend
@@ -14,16 +18,22 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-VENV := .venv
-BIN := $(VENV)/bin
 CLOUD ?=
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+# Without PYTHON: the first of these that is new enough, in .venv. With it: that one, in an environment of its own.
+ifdef PYTHON
+VENV := .venv-$(shell "$(PYTHON)" -c 'import platform; print(platform.python_version())' 2>/dev/null || echo none)
+else
+VENV := .venv
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+endif
+BIN := $(VENV)/bin
 
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
-.PHONY: help demo test check-lint check-types check-layers check-tests soak bench lint format lock clean
+.PHONY: help demo test test-all say-python check-lint check-types check-layers check-tests torture fuzz mutants soak bench lint \
+	format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,7 +41,7 @@ help:
 # -- Setting up: one stamp for each lock file, so that a second run starts at once ------------------------------------
 
 $(VENV)/.stamp-uv: requirements/uv.txt
-	@[ -n "$(PYTHON)" ] || { echo "polybus needs Python 3.11 or newer: apt-get install python3 python3-venv, or make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "polybus needs Python 3.11 or newer: apt-get install python3 python3-venv, or make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) can't make virtual environments: apt-get install python3-venv" >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
@@ -50,10 +60,17 @@ demo: $(VENV)/.stamp-demo
 
 # One after the other, the quickest first, pytest and its closing line last.
 test: $(VENV)/.stamp-dev
+	@$(MAKE) --no-print-directory say-python
 	@$(MAKE) --no-print-directory check-lint
 	@$(MAKE) --no-print-directory check-types
 	@$(MAKE) --no-print-directory check-layers
 	@$(MAKE) --no-print-directory check-tests
+
+test-all:
+	@.ci/test-all
+
+say-python: $(VENV)/.stamp-dev
+	@printf '\n== %s ==\n' "$$($(BIN)/python -c 'import platform, sys; print("Python", platform.python_version(), "in", sys.prefix)')"
 
 check-lint: $(VENV)/.stamp-dev
 	$(call headline,Lint and format (ruff))
@@ -74,6 +91,20 @@ check-tests: $(VENV)/.stamp-dev
 
 # -- The long ones ---------------------------------------------------------------------------------------------------
 
+SITE ?= sqlite
+MINUTES ?= 10
+SEED ?= 7
+CASES ?= 100000
+
+torture: $(VENV)/.stamp-dev
+	@$(BIN)/python -m polybus.testing.torture $(SITE) --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: $(VENV)/.stamp-dev
+	@POLYBUS_FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/fuzz
+
+mutants: $(VENV)/.stamp-dev
+	@$(BIN)/python -m polybus.testing.mutants
+
 soak: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.reliability.soak
 
@@ -91,7 +122,7 @@ format: $(VENV)/.stamp-dev
 	@$(BIN)/ruff format .
 
 # The demo and the benchmarks take the versions of the development lock, so that one .venv serves all three.
-COMPILE = $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 RUNTIME := --extra aws --extra azure --extra gcp --extra local --extra otel
 
 lock: $(VENV)/.stamp-uv
@@ -101,5 +132,5 @@ lock: $(VENV)/.stamp-uv
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
+	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -120,6 +120,7 @@ def test_a_killed_one_is_in_nobodys_way(cli: Callable, shop, spawn: Callable) ->
     assert cli("local", "env").code == 1
     assert contents(shop.folder) == {"polybus.toml"}
     assert cli(*UP, "--background").code == 0
+    assert cli("local", "down").code == 0
 
 
 class Restarts:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _MARK = "POLYBUS_TEST_RUN"
+# Seconds: an interpreter with a cloud's SDK takes one or two to end on a busy machine.
+PATIENCE = 10.0
 
 
 class Leftovers:
@@ -21,8 +24,14 @@ class Leftovers:
         os.environ["TMPDIR"] = tempfile.tempdir = str(self._folder)
 
     def found(self) -> list[str]:
-        """Return a line for each process that still runs, and each file or folder that isn't pytest's own."""
-        return [*self._processes(), *self._files()]
+        """Return a line for each process that still runs, and each file or folder that isn't pytest's own.
+
+        What was told to end may take a moment for it.
+        """
+        until = time.monotonic() + PATIENCE
+        while (processes := list(self._processes())) and time.monotonic() < until:
+            time.sleep(0.1)
+        return [*processes, *self._files()]
 
     def _processes(self) -> Iterator[str]:
         mark = f"{_MARK}={self._folder}".encode()

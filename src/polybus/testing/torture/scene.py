@@ -24,8 +24,8 @@ POISON_ATTEMPTS: Final = 4
 """The `max_attempts` of the queue in which some messages always fail."""
 
 # Of everything else: more attempts than a run can have kills of one message's consumers, so that nothing is
-# dead-lettered for having been at the wrong places.
-_MANY_ATTEMPTS = 200
+# dead-lettered for having been at the wrong places. (Google gives up at 100 itself.)
+_MANY_ATTEMPTS = 90
 _BACKOFF = Backoff(initial=0.2, maximum=1.0)
 
 FEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(

@@ -40,6 +40,7 @@ class Story:
     """What happened to one message in one source. Times are None until it happened."""
 
     starts: list[Start] = field(default_factory=list)
+    acking: bool = False
     done: float | None = None
     acked: float | None = None
     fails: list[tuple[float, int, str]] = field(default_factory=list)
@@ -117,7 +118,7 @@ class Told:
             return False
         if self.calls[uid].poison:
             return any(attempt >= POISON_ATTEMPTS for _, attempt, _ in story.fails)
-        return story.finished is not None
+        return story.acking or story.finished is not None
 
     def _on_failed(self, entry: Entry) -> None:
         uid, kind, _ = entry.of
@@ -132,6 +133,11 @@ class Told:
         source, uid, _ = entry.of
         story = self.stories[source, uid]
         story.done = entry.at if story.done is None else story.done
+        self._pay(source, uid)
+
+    def _on_acking(self, entry: Entry) -> None:
+        source, uid, _ = entry.of
+        self.stories[source, uid].acking = True
         self._pay(source, uid)
 
     def _on_acked(self, entry: Entry) -> None:

@@ -131,6 +131,7 @@ class _Handlers:
             self._end(conduct, at)
 
     async def _ack(self, delivery: Delivery, at: tuple[str, str, int]) -> None:
+        self._ledger.note("acking", *at)  # from here on it may be done, whether or not this process lives to tell
         try:
             await delivery.ack()
         except LeaseLost:

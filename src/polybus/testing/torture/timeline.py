@@ -23,6 +23,10 @@ _COLOURS = {
     "fault": "#8a63b5",
     "bad": "#d00000",
 }
+_LEGEND = (
+    f'<tspan fill="{_COLOURS["stopped"]}">dark: stood still</tspan>, '
+    f'<tspan fill="{_COLOURS["kill"]}">killed</tspan>, <tspan fill="{_COLOURS["term"]}">told to end</tspan>'
+)
 
 
 def timeline(verdict: Verdict) -> str:
@@ -46,7 +50,8 @@ class _Picture:
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {self._height}" '
             f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-            f'<text x="{_LEFT}" y="22" font-size="15">{escape(title)}</text>{"".join(parts)}</svg>\n'
+            f'<text x="{_LEFT}" y="22" font-size="15">{escape(title)}</text>'
+            f'<text x="{_WIDTH - _RIGHT}" y="22" text-anchor="end">{_LEGEND}</text>{"".join(parts)}</svg>\n'
         )
 
     @property

@@ -1,6 +1,6 @@
 """The reserved attribute: what a message carries that has no native place on a cloud (DESIGN, section 9).
 
-It is JSON with short keys, in ASCII, so that it is legal wherever an attribute value is: `i` id, `c` content type,
+It is JSON with short keys, of characters that are legal wherever an attribute value is: `i` id, `c` content type,
 `e` body encoding, `a` folded attributes, `k` ordering key, `t` published at (milliseconds since the epoch), `m` moves
 to and from dead letters, `r` reason, `d` description. What has its default is left out. docs/wire.md has examples.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -23,6 +24,9 @@ RESERVED_TO = "polybus_to"
 
 _SHORT = {JSON: "j", TEXT: "t", OCTETS: "o"}
 _LONG = {short: long for long, short in _SHORT.items()}
+# Not in any attribute value of SQS (SendMessage in the SQS API reference), and not escaped by JSON itself.
+_NO_CHARACTERS = re.compile("[\ufffe\uffff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -49,10 +53,45 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     def published_at(self) -> float | None:
         return self.published / 1000 if self.published else None
 
-    def to_text(self) -> str:
-        """Return the attribute's value, in ASCII."""
-        text = msgspec.json.encode(self).decode()
-        return text if text.isascii() else json.dumps(json.loads(text), separators=(",", ":"))
+    def to_text(self, *, ascii: bool = True) -> str:
+        """Return the attribute's value: in ASCII, or with other characters as they are, which is half to a third.
+
+        What isn't a character (a lone surrogate) becomes U+FFFD.
+        """
+        try:
+            text = msgspec.json.encode(self).decode()
+        except UnicodeEncodeError:
+            return self._mended().to_text(ascii=ascii)
+        if text.isascii():
+            return text
+        if ascii:
+            return json.dumps(json.loads(text), separators=(",", ":"))
+        return _NO_CHARACTERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+    def fitted(self, room: int, *, ascii: bool = True) -> Envelope | None:
+        """Return this with as much of its reason and description as `room` bytes of text hold; None where none fit.
+
+        The description gives way first. What is kept free for dead letters is bytes as they are sent, and how many
+        a text takes there depends on its script and its quotation marks: cutting it is the only way that always fits.
+        """
+        size = _size(self.to_text(ascii=ascii))
+        if size <= room:
+            return self
+        cut = self
+        for name in ("description", "reason"):
+            text: str = getattr(cut, name)
+            short = _cut(text, _json_size(text, ascii) - (size - room), ascii)
+            cut = msgspec.structs.replace(cut, **{name: short})
+            size = _size(cut.to_text(ascii=ascii))
+            if size <= room:
+                return cut
+        return None
+
+    def _mended(self) -> Envelope:
+        folded = {_mend(name): _mend(value) for name, value in self.folded.items()}
+        texts = {name: _mend(getattr(self, name)) for name in ("id", "type", "encoding", "reason", "description")}
+        key = None if self.key is None else _mend(self.key)
+        return msgspec.structs.replace(self, folded=folded, key=key, **texts)
 
     @classmethod
     def from_text(cls, text: str) -> Envelope | None:
@@ -61,6 +100,31 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
             return msgspec.json.decode(text, type=cls)
         except msgspec.DecodeError:
             return None
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _mend(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", text)
+
+
+def _json_size(text: str, ascii: bool) -> int:
+    """Return the bytes that a text takes in the envelope's JSON, without its quotation marks."""
+    return _size(Envelope(reason=text).to_text(ascii=ascii)) - len('{"r":""}') if text else 0
+
+
+def _cut(text: str, room: int, ascii: bool) -> str:
+    """Return the longest beginning of a text that takes at most `room` bytes in the envelope's JSON."""
+    fits, fails = 0, len(text) + 1
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        if _json_size(text[:middle], ascii) <= room:
+            fits = middle
+        else:
+            fails = middle
+    return text[:fits]
 
 
 def short_type(content_type: str | None) -> str:

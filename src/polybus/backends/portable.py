@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping
 
 from polybus.binding import Entity
@@ -9,7 +11,9 @@ from polybus.driver import Outgoing
 from polybus.errors import Fault, FaultKind
 from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, attribute_name_problem, ordering_key_problem
 
-__all__ = ["invalid", "problem", "too_large"]
+__all__ = ["invalid", "problem", "safe_id", "too_large"]
+
+_PLAIN = re.compile("[!-~]+")
 
 
 def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = False) -> Fault | None:
@@ -34,6 +38,19 @@ def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = Fal
         if wrong is not None:
             return invalid(target, cloud, wrong)
     return None
+
+
+def safe_id(text: str, longest: int = 120) -> str:
+    """Return an id that a cloud takes for deduplication, groups or messages: the text itself where that is one.
+
+    That is 1 to `longest` printable ASCII characters without spaces. Of any other it is the SHA-256 in hexadecimal: the
+    same for the same text, another for any other, so the true one has to travel elsewhere. 120 leaves room for `.<n>`
+    where a cloud takes 128 (SQS: MessageDeduplicationId, MessageGroupId; Service Bus: MessageId).
+    """
+    if len(text) <= longest and _PLAIN.fullmatch(text) is not None:
+        return text
+    # Callers can bring lone surrogates, which have no UTF-8.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:longest]
 
 
 def invalid(target: Entity, cloud: str, what: str) -> Fault:

@@ -17,26 +17,38 @@ _PLAIN = re.compile("[!-~]+")
 
 
 def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = False) -> Fault | None:
-    """Say what is wrong with a message's attributes or key, whatever the cloud; None where nothing is.
+    """Say what is wrong with a message's id, attributes or key, whatever the cloud; None where nothing is.
 
     With `moved` its attributes may have any name, and its key be any: the cloud handed it over with them (D14).
     """
     message = outgoing.message
+    for what, text in (("id", message.id), ("content type", message.content_type)):
+        if text is not None and (wrong := _text_problem(text)) is not None:
+            return invalid(target, cloud, f"the {what} {wrong}")
     for name, value in _untyped(message.attributes):
         wrong = None if moved and isinstance(name, str) else attribute_name_problem(name)
         if wrong is not None:
             return invalid(target, cloud, wrong)
         if not isinstance(value, str):
             return invalid(target, cloud, f"attribute {name!r} is {type(value).__name__}, not str")
-        if not value.isascii():
-            try:
-                value.encode()
-            except UnicodeEncodeError:
-                return invalid(target, cloud, f"the value of attribute {name!r} has a lone surrogate: not Unicode text")
+        if (wrong := _text_problem(value)) is not None:
+            return invalid(target, cloud, f"the value of attribute {name!r} {wrong}")
     if message.ordering_key is not None and not moved:
         wrong = ordering_key_problem(message.ordering_key)
         if wrong is not None:
             return invalid(target, cloud, wrong)
+    return None
+
+
+def _text_problem(text: object) -> str | None:
+    """Say why something isn't a text that any cloud carries; None where it is."""
+    if not isinstance(text, str):
+        return f"is {type(text).__name__}, not str"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return "has a lone surrogate: not Unicode text"
     return None
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from polybus.binding import Entity
 from polybus.driver import Received
 
@@ -20,8 +22,12 @@ __all__ = ["sns_message", "sqs_message"]
 Json = Mapping[str, Any]
 
 
-def sqs_message(record: Json, source: Entity, lease_until: float) -> Received[str]:
-    """Return the delivery that a record of an SQS event is."""
+def sqs_message(
+    record: Json, source: Entity, lease_until: float, topics: Mapping[str, Entity] | None = None
+) -> Received[str]:
+    """Return the delivery that a record of an SQS event is; `topics` are those of its bus."""
+    from polybus.backends.aws.wire import topics_of
+
     attributes = {name: _sqs_attribute(value) for name, value in (record.get("messageAttributes") or {}).items()}
     raw = {
         "MessageId": record["messageId"],
@@ -31,7 +37,11 @@ def sqs_message(record: Json, source: Entity, lease_until: float) -> Received[st
     }
     attempt = int(record["attributes"]["ApproximateReceiveCount"])
     group = record["attributes"].get("MessageGroupId") if source.ordered else None
-    return _received(raw, source, lease_until, attempt=attempt, receipt=record["receiptHandle"], group=group)
+    may_deliver = topics_of(source, topics or {})
+    delivered = _received(
+        raw, source, lease_until, attempt=attempt, receipt=record["receiptHandle"], topics=may_deliver
+    )
+    return msgspec.structs.replace(delivered, group=group, token=record["messageId"])
 
 
 def sns_message(notification: Json, source: Entity, lease_until: float) -> Received[str]:
@@ -47,17 +57,23 @@ def sns_message(notification: Json, source: Entity, lease_until: float) -> Recei
         "Attributes": {"SentTimestamp": str(round(stamp.timestamp() * 1000))},
         "MessageAttributes": attributes,
     }
-    return _received(raw, source, lease_until, attempt=1, receipt="", group=None)
+    return _received(raw, source, lease_until, attempt=1, receipt="")
 
 
 def _received(
-    raw: Json, source: Entity, lease_until: float, *, attempt: int, receipt: str, group: str | None
+    raw: Json,
+    source: Entity,
+    lease_until: float,
+    *,
+    attempt: int,
+    receipt: str,
+    topics: frozenset[str] = frozenset(),
 ) -> Received[str]:
     from polybus.backends.aws.wire import decode
 
-    message, envelope = decode(raw, source)
+    message, envelope = decode(raw, source, topics)
     redelivered = attempt > 1 or envelope.moves > 0
-    return Received(message, attempt, lease_until, receipt, group, redelivered, envelope.moves)
+    return Received(message, attempt, lease_until, receipt, None, redelivered, envelope.moves)
 
 
 def _sqs_attribute(value: Json) -> Json:

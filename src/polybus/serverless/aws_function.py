@@ -99,7 +99,7 @@ class AwsLambda:
     ) -> dict[str, Any]:
         arn = records[0]["eventSourceARN"]
         inlet = bus.inlets[self._router.find(arn, from_queue(arn))]
-        batch = [sqs_message(record, inlet.source, until) for record in records]
+        batch = [sqs_message(record, inlet.source, until, bus.binding.topics) for record in records]
 
         async def bury(letter: DeadLetter[Any]) -> Fault | None:
             return await _bury(bus, inlet.source, letter)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -131,10 +132,83 @@ def test_a_dead_letter_fits_whatever_was_sent() -> None:
     assert (reserved(letter)["m"], reserved(letter)["r"]) == (1, "r" * 100)
 
 
+FULL = 64 * 1024
+SMALL = msgspec.structs.replace(QUEUE, max_size=FULL)
+
+
+def largest() -> Message:
+    """The largest message to SMALL that is accepted, with an ordering key beside its body."""
+    message = Message(b"", {"region": "eu"}, None, ID, None, "application/octet-stream")
+    room = FULL - 2048 - sent(msgspec.structs.replace(message, body=b"x"), SMALL).size + 1
+    return msgspec.structs.replace(message, body=b"x" * room, ordering_key='"' * 128)
+
+
+@pytest.mark.parametrize("text", ["x", '"', "\x01", "ж", "订", "\U0001f600", "\uffff", "\ud800"])
+def test_a_letter_fits_in_any_script(text: str) -> None:
+    """What is kept free is counted as it is sent; reason and description give way, nothing else does."""
+    letter = Outgoing(msgspec.structs.replace(largest(), published_at=1763830000.123), moves=1, token="of-sqs")
+    prepared = encode(letter, SMALL.dead_letters, reason=text * 128, description=text * 1024)
+    assert isinstance(prepared, Prepared), prepared
+    assert FULL - 7 < prepared.size <= FULL or len(reserved(prepared)["d"]) == 1024
+    shown = text.replace("\ud800", "\ufffd")
+    assert len(reserved(prepared)["r"]) > 0
+    assert reserved(prepared)["r"] in shown * 128
+    assert reserved(prepared).get("d", "") in shown * 1024
+    message, envelope = decode(received(prepared), SMALL.dead_letters)
+    assert message == letter.message
+    back = encode(Outgoing(message, moves=envelope.moves + 1, token="of-letter"), SMALL)
+    assert isinstance(back, Prepared), back
+    assert decode(received(back), SMALL)[0] == letter.message
+
+
+def test_reason_and_description_of_any_script_fit_as_the_bus_cuts_them() -> None:
+    """128 characters and 1,024 bytes (docs/contract.md, D7), where nothing in them has to be escaped."""
+    for text in ("x", "ж", "订", "\U0001f600"):
+        description = text * (1024 // len(text.encode()))
+        letter = Outgoing(largest(), moves=1)
+        prepared = encode(letter, SMALL.dead_letters, reason=text * 128, description=description)
+        assert isinstance(prepared, Prepared)
+        assert (reserved(prepared)["r"], reserved(prepared)["d"]) == (text * 128, description)
+
+
+@pytest.mark.parametrize("spare", [0, 20, 60, 100, 200, 400])
+def test_a_foreign_message_of_the_full_size_has_a_letter_and_comes_back(spare: int) -> None:
+    """It kept no room free: what polybus would add to it gives way, in the end all of it."""
+    attributes = {f"a{n}": {"DataType": "String", "StringValue": "v"} for n in range(10)}
+    body = "x" * (FULL - spare - sum(len(f"a{n}Stringv") for n in range(10)))
+    raw = foreign(body, attributes)
+    raw["Attributes"]["MessageGroupId"] = "customer-7"
+    fifo = msgspec.structs.replace(FIFO, max_size=FULL)
+    message, envelope = decode(raw, fifo)
+    letter = encode(Outgoing(message, moves=1, token=message.id), fifo.dead_letters, reason="Failed", description="why")
+    assert isinstance(letter, Prepared), letter
+    assert letter.size <= FULL
+    again, envelope = decode(received(letter, letter.wire.group or "of-the-letter"), fifo.dead_letters)
+    whole = (message.body, message.attributes, message.ordering_key)
+    assert (again.body, again.attributes, again.ordering_key) == whole
+    back = encode(Outgoing(again, moves=envelope.moves + 1, token="of-sqs"), fifo)
+    assert isinstance(back, Prepared), back
+    assert back.size <= FULL
+    returned, _ = decode(received(back, "customer-7"), fifo)
+    assert (returned.body, returned.attributes, returned.ordering_key) == whole
+
+
+def test_a_letter_that_would_lose_something_is_refused() -> None:
+    ours = Message(b"x" * FULL, {}, None, ID)
+    assert isinstance(encode(Outgoing(ours, moves=1, token="of-sqs"), SMALL, reason="Failed"), Fault)
+
+
 def test_dedup_ids_count_the_moves() -> None:
     message = Message(b"x", {}, "k", ID)
     assert Outgoing(message).dedup_id == ID
     assert Outgoing(message, moves=2).dedup_id == f"{ID}.2"
+
+
+def test_a_letter_keeps_the_time_of_its_message() -> None:
+    message = Message(b"x", {}, None, ID, 1763820000.5)
+    letter = encode(Outgoing(message, moves=1, token="of-sqs"), QUEUE.dead_letters, reason="Failed")
+    assert isinstance(letter, Prepared)
+    assert decode(received(letter), QUEUE.dead_letters)[0] == message
 
 
 def test_a_fifo_queue_s_group_is_the_key() -> None:
@@ -167,29 +241,70 @@ def test_a_foreign_message_is_read() -> None:
     assert envelope.moves == 0
 
 
-def test_an_sns_envelope_is_opened() -> None:
-    notification = {
+ARN = "arn:aws:sns:us-east-1:0:t"
+
+
+def enveloped(text: str, topic: str = ARN, **attributes: dict[str, str]) -> str:
+    """What SNS sends where a subscription has no raw delivery."""
+    document = {
         "Type": "Notification",
         "MessageId": "of-sns",
-        "TopicArn": "arn:aws:sns:us-east-1:0:t",
-        "Message": "hello",
-        "MessageAttributes": {"region": {"Type": "String", "Value": "eu"}},
+        "TopicArn": topic,
+        "Message": text,
+        "Timestamp": "2026-01-02T03:04:05.678Z",
+        "SignatureVersion": "1",
+        "Signature": "x",
+        "SigningCertURL": "https://sns.us-east-1.amazonaws.com/x.pem",
+        "UnsubscribeURL": f"https://sns.us-east-1.amazonaws.com/?Action=Unsubscribe&SubscriptionArn={topic}:1",
     }
-    message, _ = decode(foreign(json.dumps(notification)), QUEUE)
-    assert (message.body, message.attributes) == (b"hello", {"region": "eu"})
+    return json.dumps({**document, "MessageAttributes": attributes} if attributes else document)
+
+
+def test_an_sns_envelope_is_opened() -> None:
+    attributes = {
+        "region": {"Type": "String", "Value": "eu"},
+        "n": {"Type": "Number", "Value": "5"},
+        "b": {"Type": "Binary", "Value": "AAE="},
+    }
+    message, envelope = decode(foreign(enveloped("hello", **attributes)), QUEUE, frozenset({ARN}))
+    assert message == Message(b"hello", {"region": "eu", "n": "5", "b": "AAE="}, None, "of-sns", 1767323045.678, None)
+    assert envelope.moves == 0
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\xff", b"text", b'{"a": 1}'])
+def test_what_polybus_published_is_the_same_in_an_envelope(body: bytes) -> None:
+    sent = Message(body, {f"a{n}": str(n) for n in range(20)} | {"empty": ""}, None, ID, None, "application/x-test")
+    prepared = encode(Outgoing(sent), TOPIC)
+    assert isinstance(prepared, Prepared)
+    attributes = {
+        name: {"Type": value["DataType"], "Value": value["StringValue"]}
+        for name, value in prepared.wire.attributes.items()
+    }
+    message, _ = decode(foreign(enveloped(prepared.wire.body, **attributes)), QUEUE, frozenset({ARN}))
+    assert msgspec.structs.replace(message, published_at=None) == sent
+
+
+def test_a_payload_that_is_a_notification_itself_stays_as_it_is() -> None:
+    relayed = enveloped("inner", "arn:aws:sns:us-east-1:0:other")
+    for raw in (foreign(relayed), foreign(enveloped("inner"), {"a": {"DataType": "String", "StringValue": "raw"}})):
+        assert decode(raw, QUEUE, frozenset({ARN}))[0].body == raw["Body"].encode()
+    assert decode(foreign(enveloped("inner")), QUEUE)[0].body == enveloped("inner").encode()
 
 
 @pytest.mark.parametrize(
     "body", ['{"TopicArn": "no envelope"}', '{"TopicArn"', '{"TopicArn": 1, "Type": "Notification"}']
 )
 def test_what_only_looks_like_an_sns_envelope_stays_as_it_is(body: str) -> None:
-    assert decode(foreign(body), QUEUE)[0].body == body.encode()
+    assert decode(foreign(body), QUEUE, frozenset({ARN}))[0].body == body.encode()
 
 
 @pytest.mark.parametrize("value", ["not json", "[]", '{"i": 7}', ""])
 def test_a_reserved_attribute_that_is_not_ours_makes_a_message_foreign(value: str) -> None:
     message, _ = decode(foreign("x", {"polybus": {"DataType": "String", "StringValue": value}}), QUEUE)
-    assert (message.body, message.id) == (b"x", "of-sqs")
+    assert (message.body, message.id, message.attributes) == (b"x", "of-sqs", {"polybus": value})
+    letter = encode(Outgoing(message, moves=1, token="of-sqs"), QUEUE, reason="Failed")
+    assert isinstance(letter, Prepared)
+    assert decode(received(letter), QUEUE)[0].attributes == {"polybus": value}
 
 
 def test_base64_that_was_changed_on_the_way_is_delivered_as_it_is() -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from polybus.backends.aws.clients import Clients
-from polybus.backends.aws.consume import receive_arguments
+from polybus.backends.aws.faults import fault
+from polybus.backends.aws.look import Look
 from polybus.backends.aws.publish import SqsPublisher
-from polybus.backends.aws.wire import decode, why
+from polybus.backends.aws.wire import decode, topics_of, why
 from polybus.binding import Entity, Kind
+from polybus.clock import Clock
 from polybus.driver import Peeked, PublisherDriver, Stats
-from polybus.errors import UnsupportedFeature
-from polybus.topology.limits import AWS
+from polybus.errors import FaultKind, UnsupportedFeature
 
 __all__ = ["AwsAdmin"]
 
@@ -21,18 +21,25 @@ __all__ = ["AwsAdmin"]
 class AwsAdmin:
     """Stats, peek, purge and redrive by SQS; describe by SNS too."""
 
-    def __init__(self, clients: Clients) -> None:
+    def __init__(self, clients: Clients, clock: Clock, topics: Mapping[str, Entity]) -> None:
         self._clients = clients
+        self._clock = clock
+        self._topics = topics
 
     async def ping(self) -> None:
-        """Ask who we are: the one call that needs no right."""
-        sts = await self._clients.get("sts")
-        await self._clients.run(sts.get_caller_identity)
+        """Ask SQS something that needs no right: that it denies this to who we are is as good an answer as any.
+
+        Not STS, which says who we are: private subnets often have endpoints of SNS and SQS alone.
+        """
+        try:
+            await self._clients.call("sqs", "ListQueues", MaxResults=1)
+        except Exception as error:
+            if fault(error).kind is not FaultKind.DENIED:
+                raise
 
     async def describe(self, entity: Entity) -> Mapping[str, Any]:
         if entity.kind is Kind.TOPIC:
-            sns = await self._clients.get("sns")
-            answer = await self._clients.run(partial(sns.get_topic_attributes, TopicArn=entity.address))
+            answer = await self._clients.call("sns", "GetTopicAttributes", TopicArn=entity.address)
         else:
             answer = await self._attributes(entity, "All")
         return dict(answer["Attributes"])
@@ -47,32 +54,26 @@ class AwsAdmin:
         return Stats(int(found[names[0]]), int(found[names[1]]), int(found[delayed]))
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
-        """Lease letters for the time of the look, then give them back; SQS can't show what it doesn't hand over."""
+        """Lease letters for the time of the look, then give them back; SQS can't show what it doesn't hand over.
+
+        One look shows all that it can, up to `count`, so nothing comes `after` it. A letter that someone else has
+        leased meanwhile, another look included, isn't seen.
+        """
         if entity.kind is not Kind.DEAD_LETTERS:
             raise UnsupportedFeature(
                 f"{entity.kind.value} {entity.name!r} on aws: SQS shows messages only by receiving them, which counts "
                 "as an attempt; declare a subscription with `tap = true` to look at a topic"
             )
-        skip = int(after) if after is not None else 0
-        sqs = await self._clients.get("sqs")
-        found: list[Mapping[str, Any]] = []
-        try:
-            while len(found) < skip + count:
-                arguments = receive_arguments(entity, min(skip + count - len(found), AWS.batch_entries.most), 1)
-                answer = await self._clients.poll(partial(sqs.receive_message, **arguments))
-                messages = answer.get("Messages", ())
-                if not messages:
-                    break
-                found.extend(messages)
-        finally:
-            await self._give_back(sqs, entity, found)
-        found.sort(key=lambda raw: raw["Attributes"].get("SentTimestamp", ""))
-        return [_peeked(raw, entity, place) for place, raw in enumerate(found)][skip:]
+        if after is not None or count <= 0:
+            return ()
+        look = Look(entity, count, self._clock)
+        found = await self._clients.look(entity.address, look)
+        topics = topics_of(entity, self._topics)
+        return [_peeked(raw, entity, topics) for raw in found]
 
     async def purge(self, entity: Entity) -> int | None:
-        """Purge the queue; SQS takes up to 60 s for it, and doesn't say how many there were."""
-        sqs = await self._clients.get("sqs")
-        await self._clients.run(partial(sqs.purge_queue, QueueUrl=entity.address))
+        """Purge the queue; SQS takes up to 60 s for it, may delete what comes meanwhile, and doesn't say how many."""
+        await self._clients.call("sqs", "PurgeQueue", QueueUrl=entity.address)
         return None
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
@@ -85,33 +86,23 @@ class AwsAdmin:
                 f"redrive of the push subscription {source.name!r}: SNS delivers again only what is published to "
                 f"{source.topic!r} again, for every subscription; peek at its dead letters, and publish what is needed"
             )
-        return SqsPublisher(self._clients, await self._clients.get("sqs"), source)
+        await self._clients.warm("sqs")
+        return SqsPublisher(self._clients, source)
 
     async def aclose(self) -> None:
         """Nothing is held: the clients are the driver's."""
 
     async def _attributes(self, entity: Entity, *names: str) -> Mapping[str, Any]:
-        sqs = await self._clients.get("sqs")
-        call = partial(sqs.get_queue_attributes, QueueUrl=entity.address, AttributeNames=list(names))
-        found: Mapping[str, Any] = await self._clients.run(call)
+        call = self._clients.call("sqs", "GetQueueAttributes", QueueUrl=entity.address, AttributeNames=list(names))
+        found: Mapping[str, Any] = await call
         return found
 
-    async def _give_back(self, sqs: Any, entity: Entity, found: Sequence[Mapping[str, Any]]) -> None:
-        most = AWS.batch_entries.most
-        for start in range(0, len(found), most):
-            entries = [
-                {"Id": str(place), "ReceiptHandle": raw["ReceiptHandle"], "VisibilityTimeout": 0}
-                for place, raw in enumerate(found[start : start + most])
-            ]
-            call = partial(sqs.change_message_visibility_batch, QueueUrl=entity.address, Entries=entries)
-            await self._clients.run(call)
 
-
-def _peeked(raw: Mapping[str, Any], entity: Entity, place: int) -> Peeked:
-    message, envelope = decode(raw, entity)
+def _peeked(raw: Mapping[str, Any], entity: Entity, topics: frozenset[str]) -> Peeked:
+    message, envelope = decode(raw, entity, topics)
     sent = raw["Attributes"].get("SentTimestamp")
     return Peeked(
-        str(place + 1),
+        raw["MessageId"],
         message,
         0,
         why(envelope, entity),

@@ -1,108 +1,299 @@
-"""boto3's clients, made once, and the threads that they block."""
+"""boto3's clients, and the threads that they block."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
+import re
+import threading
+import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
-from urllib.parse import urlencode
+from functools import cache, partial
+from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from polybus.backends.aws import faults
+from polybus.backends.aws.threads import Threads
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["LONG_POLL", "Clients"]
+__all__ = ["LONG_POLL", "MOST_CONSUMERS", "Clients"]
 
-# Calls under way at once that aren't long polls. boto3 is bound by the interpreter lock: more threads hide more of the
-# round trip, and give no more throughput (measured: 8 threads are no faster than 1 on a fast server).
+# Publishes under way at once, and as many settlements, extensions and other calls: each their own, so that a topic that
+# doesn't answer can't keep leases from being extended. boto3 is bound by the interpreter lock: more threads hide more
+# of the round trip, and give no more throughput (measured: 8 threads are no faster than 1 on a fast server).
 THREADS = 16
-# Long polls have threads of their own, so that waiting consumers can't keep publishers and acks from running.
-POLLS = 64
+# Each consumer that waits blocks a thread and a connection. A bus that needs more is refused, not starved; so many
+# threads take some 100 MB.
+MOST_CONSUMERS = 4_096
 # The longest that ReceiveMessage waits, in seconds (SQS API reference).
 LONG_POLL = 20
+# Seconds without an answer after which a call has failed: AWS's own take milliseconds, and a publisher's deadline of
+# 60 s holds three such calls. A poll has half of it on top of the time that it waits.
+CALL_TIMEOUT = 20
+CONNECT_TIMEOUT = 5
+
+_Key = tuple[str, bool]
 
 
 class Clients:
-    """The SNS and SQS clients of one driver; made at the first call, in a thread, since that reads files."""
+    """The clients of one driver; made at the first call, in a thread, since that reads files and asks for credentials.
+
+    None is kept that was made without credentials, or whose credentials were refused: those that come later are found.
+    """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._made: dict[str, Any] = {}
+        self._made: dict[_Key, Any] = {}
+        self._making: dict[_Key, asyncio.Future[Any]] = {}
         self._session: Any = None
-        self._lock = asyncio.Lock()
-        self._calls = ThreadPoolExecutor(THREADS, thread_name_prefix="polybus-aws")
-        self._polls = ThreadPoolExecutor(POLLS, thread_name_prefix="polybus-aws-poll")
+        self._lock = threading.Lock()
+        self._failed: tuple[float, Exception] | None = None
+        self._publishing = Threads(THREADS, "polybus-aws-publish")
+        self._calls = Threads(THREADS, "polybus-aws")
+        self._polls = Threads(MOST_CONSUMERS, "polybus-aws-poll")
 
     @property
     def long_poll(self) -> int:
         """How long a receive may wait, in seconds; the binding's setting `long_poll` shortens it, for quick drains."""
-        return int(self._settings.get("long_poll", LONG_POLL))
+        return min(int(self._settings.get("long_poll", LONG_POLL)), LONG_POLL)
 
-    async def get(self, service: str) -> Any:
-        """Return the client of a service."""
-        client = self._made.get(service)
+    async def warm(self, service: str) -> None:
+        """Make the client of a service, so that what is wrong with the configuration is said at once.
+
+        Credentials that can't be had now are no reason to give up: each call looks for them again.
+        """
+        try:
+            await self.get(service)
+        except Exception as error:
+            if not faults.fault(error).retryable:
+                raise
+
+    async def get(self, service: str, *, polls: bool = False) -> Any:
+        """Return the client of a service; with `polls`, one that waits for an answer as long as a long poll takes."""
+        key = (service, polls)
+        client = self._made.get(key)
         if client is not None:
             return client
-        async with self._lock:
-            if service not in self._made:
-                self._made[service] = await self.run(partial(self._make, service))
-        return self._made[service]
+        making = self._making.get(key)
+        if making is None:
+            making = asyncio.ensure_future(self.run(partial(self._make, key)))
+            self._making[key] = making
+            making.add_done_callback(partial(self._end_making, key))
+        return await asyncio.shield(making)
+
+    def _end_making(self, key: _Key, making: asyncio.Future[Any]) -> None:
+        self._making.pop(key, None)
+        if not making.cancelled():
+            making.exception()  # seen, even where all that waited were cancelled
 
     def made(self, service: str) -> Any:
-        """Return the client of a service, making it here and now if need be."""
-        if service not in self._made:
-            self._made[service] = self._make(service)
-        return self._made[service]
+        """Return the client of a service, making it here and now if need be; it can be used for long polls."""
+        self._calls.check()
+        return self._made.get((service, True)) or self._make((service, True))
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run a blocking call in a thread; what it raises names its queue or topic in a note."""
-        return await asyncio.get_running_loop().run_in_executor(self._calls, _noted, call)
+        """Run a blocking call in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._calls, call)
 
-    async def poll(self, call: Callable[[], T]) -> T:
-        """Run a call that may wait for long in a thread for such; else like `run`."""
-        return await asyncio.get_running_loop().run_in_executor(self._polls, _noted, call)
+    async def call(self, service: str, operation: str, **arguments: Any) -> Any:
+        """Make one call of a service, by AWS's name of it; what it raises names its queue or topic in a note."""
+        return await self._call(self._calls, service, operation, arguments)
 
-    def _make(self, service: str) -> Any:
+    async def publish(self, service: str, operation: str, **arguments: Any) -> Any:
+        """Make one call that publishes."""
+        return await self._call(self._publishing, service, operation, arguments)
+
+    async def _call(self, threads: Threads, service: str, operation: str, arguments: Mapping[str, Any]) -> Any:
+        client = await self.get(service)
+        address = arguments.get("QueueUrl") or arguments.get("TopicArn", "")
+        call = partial(getattr(client, _method(operation)), **arguments)
+        checked = partial(self._checked, (service, False), client, address, call)
+        return await asyncio.get_running_loop().run_in_executor(threads, checked)
+
+    async def poll(self, address: str, work: Callable[[Any], T], left: Callable[[Any, T], object]) -> T:
+        """Run work on a queue that may wait for long, with SQS's client; what it raises names the queue in a note.
+
+        Where the caller is cancelled meanwhile, `left` gets the client and what the work brought, in a thread too.
+        """
+        client = await self.get("sqs", polls=True)
+        checked = partial(self._checked, ("sqs", True), client, address, partial(work, client))
+        poll = _Poll(checked, partial(left, client))
+        self._polls.check()
+        running = self._polls.submit(poll)
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            if poll.leave():
+                self._polls.submit(poll.give_back)
+            raise
+
+    async def look(self, address: str, look: _Look[T]) -> T:
+        """Run a look at a queue in a thread; a caller that is cancelled waits for what was received to be given back.
+
+        That takes one short receive and the giving back: whoever cancels may close everything right after.
+        """
+        client = await self.get("sqs", polls=True)
+        checked = partial(self._checked, ("sqs", True), client, address, partial(look.run, client))
+        running = asyncio.wrap_future(self._polls.submit(checked))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            look.stop()
+            await asyncio.wait({running})
+            if not running.cancelled():
+                running.exception()  # seen: the cancellation is what is told
+            raise
+
+    def _checked(self, key: _Key, client: Any, address: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:
+            error.add_note(address)
+            if faults.unanswered(error):
+                self._replace(key, client)
+            elif faults.refused(error):
+                renewable = self._forget(client)
+                if renewable and faults.expired(error):
+                    raise faults.Expired(error) from error
+            raise
+
+    def _replace(self, key: _Key, client: Any) -> None:
+        """Make a new client next time: the other connections of one that isn't answered may be as dead.
+
+        A router that forgot one flow forgot all that were idle as long, and each would cost a whole timeout.
+        """
+        with self._lock:
+            ours = key in self._made and self._made[key] is client
+            if ours:
+                del self._made[key]
+        if ours:
+            client.close()
+
+    def _forget(self, client: Any) -> bool:
+        """Look for credentials anew next time; say whether those that were used are renewed by themselves."""
+        with self._lock:
+            if client not in self._made.values():
+                return True  # someone was quicker: there may be new ones already
+            found = None if self._session is None else self._session.get_credentials()
+            old, self._made, self._session = self._made, {}, None
+        for each in old.values():
+            each.close()
+        return faults.renewable(found)
+
+    def _make(self, key: _Key) -> Any:
+        begun = time.monotonic()
+        with self._lock:
+            if key in self._made:
+                return self._made[key]
+            # Who waited while another looked for credentials in vain, a second or two, need not look again.
+            if self._failed is not None and self._failed[0] > begun:
+                raise self._failed[1]
+            try:
+                client = self._made[key] = self._new(*key)
+            except Exception as error:
+                self._session = None
+                self._failed = (time.monotonic(), error)
+                raise
+            return client
+
+    def _new(self, service: str, polls: bool) -> Any:
         import boto3
         import botocore
         from botocore.config import Config
 
         if self._session is None:
             self._session = boto3.Session(region_name=self._settings.get("region"))
+        if self._session.get_credentials() is None:
+            raise faults.no_credentials()
         config = Config(
             # The bus retries, per message and within the publisher's deadline (contract, P5).
             retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=5,
-            # A long poll answers after LONG_POLL seconds at the latest; what is slower than this is broken.
-            read_timeout=LONG_POLL + 20,
-            max_pool_connections=THREADS + POLLS,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=self.long_poll + CALL_TIMEOUT / 2 if polls else CALL_TIMEOUT,
+            tcp_keepalive=True,
+            max_pool_connections=MOST_CONSUMERS if polls else 2 * THREADS,
             # What is sent was built here, to SQS's rules: checking it again is 15 to 20 % of a call (measured).
             parameter_validation=bool(self._settings.get("validate", False)),
             # A fixed text: botocore's own is put together anew, twice, for every request (5 % of a receive, measured).
             user_agent=f"Boto3/{boto3.__version__} Botocore/{botocore.__version__} polybus",
         )
         # Local servers that the environment doesn't name; None leaves it to boto3 (AWS_ENDPOINT_URL, the region's own).
-        client = self._session.client(service, config=config, endpoint_url=self._settings.get("endpoint"))
+        make = partial(self._session.client, service, endpoint_url=self._settings.get("endpoint"))
+        client = make(config=config)
+        if _is_loopback(client.meta.endpoint_url):
+            # What runs on this machine isn't reached through a proxy, whatever HTTP_PROXY says.
+            client.close()
+            client = make(config=config.merge(Config(proxies={})))
         if service == "sns":
             client.meta.events.register("before-call.sns", _encode_form)
         return client
 
     def close(self) -> None:
-        """Close connections and end the threads; no call is under way."""
-        self._calls.shutdown(wait=False)
-        self._polls.shutdown(wait=False)
-        for client in self._made.values():
+        """Close connections; what is still under way was given up, and ends by itself.
+
+        In a forked process they are the parent's: there it does nothing.
+        """
+        if self._calls.forked:
+            return
+        for threads in (self._publishing, self._calls, self._polls):
+            threads.shutdown()
+        made, self._made = self._made, {}
+        for client in made.values():
             client.close()
 
 
-def _noted(call: Callable[[], T]) -> T:
+class _Look(Protocol[T_co]):
+    def run(self, client: Any) -> T_co: ...
+
+    def stop(self) -> None: ...
+
+
+class _Poll(Generic[T]):
+    """Work in a thread whose result isn't lost where nobody waits for it any more."""
+
+    def __init__(self, work: Callable[[], T], left: Callable[[T], object]) -> None:
+        self._work = work
+        self._left = left
+        self._lock = threading.Lock()
+        self._is_left = False
+        self._result: list[T] = []
+
+    def __call__(self) -> T:
+        result = self._work()
+        with self._lock:
+            self._result.append(result)
+            is_left = self._is_left
+        if is_left:
+            self.give_back()
+        return result
+
+    def leave(self) -> bool:
+        """Note that nobody waits any more; say whether there is a result that nobody saw."""
+        with self._lock:
+            self._is_left = True
+            return bool(self._result)
+
+    def give_back(self) -> None:
+        with contextlib.suppress(Exception):  # nobody is there to be told; what it was about comes back with its lease
+            self._left(self._result[0])
+
+
+@cache
+def _method(operation: str) -> str:
+    return re.sub("(?<=.)[A-Z]", lambda found: f"_{found[0]}", operation).lower()
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
     try:
-        return call()
-    except Exception as error:
-        given = call.keywords if isinstance(call, partial) else {}
-        if (address := given.get("QueueUrl") or given.get("TopicArn")) is not None:
-            error.add_note(address)
-        raise
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _encode_form(params: dict[str, Any], **_: Any) -> None:

@@ -6,14 +6,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from polybus.backends.aws.admin import AwsAdmin
-from polybus.backends.aws.clients import Clients
+from polybus.backends.aws.clients import MOST_CONSUMERS, Clients
 from polybus.backends.aws.consume import SqsConsumer
 from polybus.backends.aws.faults import fault
 from polybus.backends.aws.publish import SnsPublisher, SqsPublisher
+from polybus.backends.aws.wire import topics_of
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, ConsumerDriver, PublisherDriver
-from polybus.errors import Fault, MissingExtra
+from polybus.errors import Fault, MissingExtra, UnsupportedFeature
 from polybus.feature import Feature
 
 __all__ = ["AwsDriver", "driver"]
@@ -24,23 +25,36 @@ class AwsDriver:
 
     def __init__(self, binding: Binding, clock: Clock) -> None:
         self._clients = Clients(binding.settings)
+        self._topics = binding.topics
         self._clock = clock
+        self._consumers: set[SqsConsumer] = set()
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
         if target.kind is Kind.TOPIC:
-            return SnsPublisher(self._clients, await self._clients.get("sns"), target)
-        return SqsPublisher(self._clients, await self._clients.get("sqs"), target)
+            await self._clients.warm("sns")
+            return SnsPublisher(self._clients, target)
+        await self._clients.warm("sqs")
+        return SqsPublisher(self._clients, target)
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
-        return SqsConsumer(self._clients, await self._clients.get("sqs"), source, self._clock)
+        if len(self._consumers) >= MOST_CONSUMERS:
+            raise UnsupportedFeature(
+                f"{source.kind.value} {source.name!r} on aws: {MOST_CONSUMERS} consumers of this bus are open, each "
+                "with a thread and a connection: use more processes"
+            )
+        await self._clients.warm("sqs")
+        topics = topics_of(source, self._topics)
+        consumer = SqsConsumer(self._clients, source, self._clock, topics=topics, on_closed=self._consumers.discard)
+        self._consumers.add(consumer)
+        return consumer
 
     async def open_admin(self) -> AdminDriver:
-        return AwsAdmin(self._clients)
+        return AwsAdmin(self._clients, self._clock, self._topics)
 
     def features(self, entity: Entity) -> Feature:
         """Delays are SQS standard queues' alone: SNS has none, and a FIFO queue delays as a whole (limits.md)."""
         if entity.kind is Kind.DEAD_LETTERS:
-            return Feature.NACK_DELAY | Feature.COUNTS | Feature.PEEK
+            return Feature.NACK_DELAY | Feature.COUNTS
         features = Feature.NONE if entity.kind is Kind.TOPIC else Feature.NACK_DELAY | Feature.COUNTS
         if entity.ordered:
             return features | Feature.ORDERING

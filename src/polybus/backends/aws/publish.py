@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polybus.backends.aws.clients import Clients
 from polybus.backends.aws.faults import entry_fault
-from polybus.backends.aws.wire import Wire, encode, message_limit
+from polybus.backends.aws.wire import Wire, encode, group_id, message_limit
+from polybus.backends.portable import safe_id
 from polybus.binding import Entity
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
@@ -20,7 +20,11 @@ __all__ = ["SnsPublisher", "SqsPublisher", "outcomes"]
 
 
 def limits(target: Entity) -> BatchLimits:
-    """Return what a batch may hold: the entries of a batch can fail one by one, so FIFO keys aren't repeated in it."""
+    """Return what a batch may hold: its entries can fail one by one, so keys aren't repeated in it (contract, P6).
+
+    They do so at the service's own faults, and for their size. For what one entry *is* (an attribute's name, no group),
+    SNS, and SQS for FIFO queues, refuse the request as a whole and send nothing of it: then the bus sends each alone.
+    """
     # A batch as a whole has the limit of one message of its topic or queue (SNS PublishBatch, SQS SendMessageBatch).
     return BatchLimits(
         count=AWS.batch_entries.most,
@@ -46,10 +50,9 @@ class _Publisher:
 
     operation = ""
 
-    def __init__(self, clients: Clients, client: Any, target: Entity) -> None:
+    def __init__(self, clients: Clients, target: Entity) -> None:
         self.limits = limits(target)
         self._clients = clients
-        self._client = client
         self._target = target
 
     def prepare(self, outgoing: Outgoing) -> Prepared[Wire] | Fault:
@@ -57,21 +60,20 @@ class _Publisher:
 
     async def publish_batch(self, batch: Sequence[Prepared[Wire]]) -> Sequence[Sent | Fault]:
         entries = [self._entry(place, prepared) for place, prepared in enumerate(batch)]
-        answer = await self._clients.run(self._call(entries))
-        return outcomes(batch, answer, self.operation)
+        return outcomes(batch, await self._call(entries), self.operation)
 
     async def aclose(self) -> None:
         """Nothing is held: the client is the driver's."""
 
     def _entry(self, place: int, prepared: Prepared[Wire]) -> dict[str, Any]:
         entry: dict[str, Any] = {"Id": str(place), "MessageAttributes": prepared.wire.attributes}
-        message = prepared.outgoing.message
-        if self._target.ordered and message.ordering_key is not None:
-            entry["MessageGroupId"] = message.ordering_key
-            entry["MessageDeduplicationId"] = prepared.outgoing.dedup_id
+        key = prepared.outgoing.message.ordering_key
+        if self._target.ordered and key is not None:
+            entry["MessageGroupId"] = group_id(key)
+            entry["MessageDeduplicationId"] = safe_id(prepared.outgoing.dedup_id)
         return entry
 
-    def _call(self, entries: list[dict[str, Any]]) -> Callable[[], Mapping[str, Any]]:
+    async def _call(self, entries: list[dict[str, Any]]) -> Mapping[str, Any]:
         raise AssertionError("a topic and a queue have calls of their own")
 
 
@@ -83,8 +85,12 @@ class SnsPublisher(_Publisher):
     def _entry(self, place: int, prepared: Prepared[Wire]) -> dict[str, Any]:
         return {**super()._entry(place, prepared), "Message": prepared.wire.body}
 
-    def _call(self, entries: list[dict[str, Any]]) -> Callable[[], Mapping[str, Any]]:
-        return partial(self._client.publish_batch, TopicArn=self._target.address, PublishBatchRequestEntries=entries)
+    async def _call(self, entries: list[dict[str, Any]]) -> Mapping[str, Any]:
+        address = self._target.address
+        answer: Mapping[str, Any] = await self._clients.publish(
+            "sns", self.operation, TopicArn=address, PublishBatchRequestEntries=entries
+        )
+        return answer
 
 
 class SqsPublisher(_Publisher):
@@ -98,5 +104,9 @@ class SqsPublisher(_Publisher):
             entry["DelaySeconds"] = math.ceil(prepared.outgoing.delay)
         return entry
 
-    def _call(self, entries: list[dict[str, Any]]) -> Callable[[], Mapping[str, Any]]:
-        return partial(self._client.send_message_batch, QueueUrl=self._target.address, Entries=entries)
+    async def _call(self, entries: list[dict[str, Any]]) -> Mapping[str, Any]:
+        address = self._target.address
+        answer: Mapping[str, Any] = await self._clients.publish(
+            "sqs", self.operation, QueueUrl=address, Entries=entries
+        )
+        return answer

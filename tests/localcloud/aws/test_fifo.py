@@ -56,6 +56,35 @@ def test_what_is_given_back_comes_before_what_follows_it(aws: Any, url: str) -> 
     assert aws.bodies(url) == ["1", "3", "4"]
 
 
+def test_a_message_in_flight_holds_up_only_those_after_it(aws: Any, url: str) -> None:
+    send(aws, url, "g", "1", "2", "3", "4")
+    one, two, three = aws.receive(url, 3)
+    give_back = {"QueueUrl": url, "VisibilityTimeout": 0}
+    aws.sqs.change_message_visibility(ReceiptHandle=three["ReceiptHandle"], **give_back)
+    assert aws.bodies(url) == []
+    aws.sqs.change_message_visibility(ReceiptHandle=one["ReceiptHandle"], **give_back)
+    [again] = aws.receive(url)
+    assert again["Body"] == "1"
+    aws.delete(url, again)
+    assert aws.bodies(url) == []
+    aws.delete(url, two)
+    assert aws.bodies(url) == ["3", "4"]
+
+
+@pytest.mark.parametrize("missing", ["MessageGroupId", "MessageDeduplicationId"])
+def test_an_entry_without_group_or_deduplication_id_refuses_its_batch(aws: Any, url: str, missing: str) -> None:
+    given = {"MessageGroupId": "g", "MessageDeduplicationId": "d"}
+    bad = {name: value for name, value in given.items() if name != missing}
+    entries = [{"Id": "good", "MessageBody": "1", **given}, {"Id": "bad", "MessageBody": "2", **bad}]
+    with aws.refused("InvalidParameterValue"):
+        aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    assert aws.bodies(url) == []
+    entries[1] = {"Id": "control", "MessageBody": "\x01", **given, "MessageDeduplicationId": "e"}
+    answer = aws.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    assert [entry["Id"] for entry in answer["Successful"]] == ["good"]
+    assert aws.bodies(url) == ["1"]
+
+
 def test_a_lease_that_ends_opens_the_group_again_in_order(aws: Any, url: str) -> None:
     send(aws, url, "g", "1", "2")
     [first] = aws.receive(url, 1)
@@ -186,3 +215,10 @@ def test_fifo_attributes_are_reported(aws: Any, url: str) -> None:
     assert found["FifoQueue"] == "true"
     assert found["ContentBasedDeduplication"] == "false"
     assert (found["DeduplicationScope"], found["FifoThroughputLimit"]) == ("queue", "perQueue")
+
+
+def test_a_purge_forgets_deduplication(aws: Any, url: str) -> None:
+    send(aws, url, "g", "1")
+    aws.sqs.purge_queue(QueueUrl=url)
+    send(aws, url, "g", "1")
+    assert aws.bodies(url) == ["1"]

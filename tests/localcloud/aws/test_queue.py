@@ -6,9 +6,16 @@ import hashlib
 import json
 import socket
 import threading
+from contextlib import closing
 from typing import Any
 
 import pytest
+
+from polybus.clock import SteppedClock
+from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.server import running_in_thread
+
+from .conftest import Aws
 
 
 def test_a_message_comes_back_as_it_was_sent(aws: Any) -> None:
@@ -84,13 +91,22 @@ def test_change_visibility_extends_and_gives_back(aws: Any) -> None:
     assert aws.bodies(url) == ["m"]
 
 
-def test_change_visibility_after_expiry_is_refused(aws: Any) -> None:
+def test_change_visibility_works_after_the_lease_and_with_an_older_handle(aws: Any) -> None:
     url = aws.queue(VisibilityTimeout="5")
     aws.send(url, "m")
-    [message] = aws.receive(url)
+    [first] = aws.receive(url)
     aws.clock.advance(6)
-    with aws.refused("AWS.SimpleQueueService.MessageNotInflight"):
-        aws.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=9)
+    change = {"QueueUrl": url, "ReceiptHandle": first["ReceiptHandle"]}
+    aws.sqs.change_message_visibility(**change, VisibilityTimeout=9)
+    assert aws.depth(url) == (0, 1, 0)
+    aws.clock.advance(10)
+    [second] = aws.receive(url)
+    assert second["Attributes"]["ApproximateReceiveCount"] == "2"
+    aws.sqs.change_message_visibility(**change, VisibilityTimeout=0)
+    assert aws.bodies(url, VisibilityTimeout=0) == ["m"]
+    aws.sqs.change_message_visibility(**change, VisibilityTimeout=0)
+    assert aws.depth(url) == (1, 0, 0)
+    assert aws.bodies(url) == ["m"]
 
 
 def test_change_visibility_is_bound_to_twelve_hours_from_the_receive(aws: Any) -> None:
@@ -123,17 +139,17 @@ def test_deleting_twice_is_fine(aws: Any) -> None:
     assert aws.receive(url) == []
 
 
-def test_delete_with_the_latest_handle_works_after_its_lease_and_with_an_older_one_does_nothing(aws: Any) -> None:
+@pytest.mark.parametrize("older", [True, False])
+def test_delete_works_with_any_handle_also_after_its_lease(aws: Any, older: bool) -> None:
     url = aws.queue(VisibilityTimeout="5")
     aws.send(url, "m")
     [first] = aws.receive(url)
     aws.clock.advance(6)
     [second] = aws.receive(url)
-    aws.delete(url, first)
     aws.clock.advance(6)
-    assert aws.depth(url) == (1, 0, 0)
-    aws.delete(url, second)
+    aws.delete(url, first if older else second)
     assert aws.depth(url) == (0, 0, 0)
+    assert aws.receive(url) == []
 
 
 @pytest.mark.parametrize("handle", ["x", "AAAA", "bm90L2EvaGFuZGxl", "é"])
@@ -371,3 +387,19 @@ def test_trace_headers_travel(aws: Any) -> None:
     url = aws.queue()
     aws.send(url, "m", MessageSystemAttributes={"AWSTraceHeader": aws.string("Root=1-5759e988")})
     assert aws.receive(url)[0]["Attributes"]["AWSTraceHeader"] == "Root=1-5759e988"
+
+
+def test_with_sampling_a_queue_hands_out_in_any_order_and_not_always_in_full() -> None:
+    orders = []
+    for _ in range(2):
+        with running_in_thread(AwsServer(sampling=7)) as server, closing(Aws(server, SteppedClock())) as aws:
+            url = aws.queue()
+            sent = [f"{n:02}" for n in range(60)]
+            aws.send(url, *sent)
+            answers = [aws.bodies(url) for _ in range(40)]
+            received = [body for answer in answers for body in answer]
+            assert sorted(received) == sent
+            assert received != sent
+            assert {0, 10} < {len(answer) for answer in answers}
+            orders.append(received)
+    assert orders[0] == orders[1]

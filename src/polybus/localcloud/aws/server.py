@@ -17,6 +17,7 @@ from polybus.localcloud.aws.policy.identities import Identities
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.service import SnsService
 from polybus.localcloud.aws.sqs.registry import Queues
+from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
@@ -32,6 +33,9 @@ class AwsServer:
     `data` is a folder that outlives restarts (None: memory only); `account` has 12 digits; `region` is the one that
     `env` names, every other is served too. Identity policies and planned faults are not kept over a restart.
 
+    With `sampling`, a seed, standard queues hand out their messages in any order, and now and then fewer than there
+    are or none, as SQS may; without, in order and in full.
+
     `identities` says what an access key may do; `faults` what is to fail. Both may be used from any thread.
     """
 
@@ -46,6 +50,7 @@ class AwsServer:
         clock: Clock | None = None,
         account: str = "000000000000",
         region: str = "us-east-1",
+        sampling: int | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -53,6 +58,7 @@ class AwsServer:
         self.region = region
         self.identities = Identities(account)
         self.faults = Faults()
+        self._sampler = None if sampling is None else Sampler(sampling)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._store = Store(data, "aws")
         self._runner: web.ServerRunner | None = None
@@ -107,7 +113,7 @@ class AwsServer:
         self._store.open()
         timeline = Timeline(self._clock)
         journal = Journal(self._store)
-        self._sqs = SqsService(self.account, journal, timeline, self.faults)
+        self._sqs = SqsService(self.account, journal, timeline, self.faults, self._sampler)
         sns = SnsService(self._sqs.queues, journal, self.faults)
         services: dict[str, Service] = {"sqs": self._sqs, "sns": sns, "sts": StsService(self.account)}
         for service in services.values():

@@ -30,30 +30,38 @@ class PublishActions:
     def publish(self, call: Call, params: Params) -> dict[str, Any]:
         if params.get("PhoneNumber") is not None:
             raise sns_invalid("PhoneNumber Reason: this server sends no text messages")
-        topic = self._topics.get(params.get("TopicArn") or params.get("TargetArn"))
+        topic = self._topic(call, params.get("TopicArn") or params.get("TargetArn"))
         notification = check_notification(topic, params)
         if self._accept(topic, notification):
-            self._fanout.deliver(topic, [notification], call.request_id)
+            self._fanout.deliver(topic, [notification])
         return _published(notification)
 
     def publish_batch(self, call: Call, params: Params) -> dict[str, Any]:
-        topic = self._topics.get(params.get("TopicArn"))
+        topic = self._topic(call, params.get("TopicArn"))
         entries = check_batch(params, "PublishBatchRequestEntries", prefix="")
         accepted: dict[str, Notification] = {}
         failed: list[dict[str, object]] = []
         for entry in entries:
+            # What is wrong with one entry is the request's fault: nothing of it is published (recorded).
+            notification = check_notification(topic, entry)
             try:
                 self._faults.check_entry(entry["Id"])
-                accepted[entry["Id"]] = check_notification(topic, entry)
+                accepted[entry["Id"]] = notification
             except AwsError as error:
                 failed.append(error.as_entry(entry["Id"]))
         if sum(notification.size for notification in accepted.values()) > topic.settings.max_message:
             found = "The length of all the messages put together is more than the limit."
             raise AwsError("BatchRequestTooLong", found)
         fresh = [notification for notification in accepted.values() if self._accept(topic, notification)]
-        self._fanout.deliver(topic, fresh, call.request_id)
+        self._fanout.deliver(topic, fresh)
         done = [{"Id": entry_id, **_published(notification)} for entry_id, notification in accepted.items()]
         return {"Successful": done, "Failed": failed}
+
+    def _topic(self, call: Call, arn: object) -> Topic:
+        topic = self._topics.get(arn)
+        if topic.arn.region != call.region:
+            raise sns_invalid("TopicArn")
+        return topic
 
     def _accept(self, topic: Topic, notification: Notification) -> bool:
         """Give a FIFO topic's message its number; return False for one that repeats another, whose ids it then has."""

@@ -14,7 +14,7 @@ from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.aws.sns.topic import Topic
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.registry import Queues
-from polybus.localcloud.aws.sqs.send import MAX_ATTRIBUTES, check_draft, post
+from polybus.localcloud.aws.sqs.send import check_draft, post
 
 __all__ = ["Fanout"]
 
@@ -32,7 +32,7 @@ class Fanout:
     def __init__(self, queues: Queues) -> None:
         self._queues = queues
 
-    def deliver(self, topic: Topic, notifications: Sequence[Notification], request_id: str) -> None:
+    def deliver(self, topic: Topic, notifications: Sequence[Notification]) -> None:
         """Give each subscription its copies; what a queue refuses goes to its dead letters, or nowhere."""
         touched: dict[str, Queue] = {}
         for subscription in topic.subscriptions.values():
@@ -43,7 +43,7 @@ class Fanout:
                 continue
             queue = self._admit(topic, subscription.endpoint)
             for notification in chosen:
-                reached = self._deliver_one(topic, subscription, queue, notification, request_id)
+                reached = self._deliver_one(topic, subscription, queue, notification)
                 if reached is not None:
                     touched[reached.uid] = reached
         for reached in touched.values():
@@ -55,22 +55,16 @@ class Fanout:
         subscription: Subscription,
         queue: Queue | AwsError,
         notification: Notification,
-        request_id: str,
     ) -> Queue | None:
         params = self._params(subscription, notification)
         try:
             return _send(queue, params)
         except AwsError as error:
+            # Its dead letter is the message as it was to be delivered, without a word of why (recorded).
             letters = subscription.settings.dead_letters
             if letters is None:
                 log.warning("%s: not delivered, dropped: %s", subscription.arn_text, error)
                 return None
-            # SNS adds these three to what it dead-letters (SNS Developer Guide, dead-letter queues).
-            reasons = {"RequestID": request_id, "ErrorCode": error.code, "ErrorMessage": error.message}
-            attributes = params.get("MessageAttributes", {})
-            if len(attributes) + len(reasons) <= MAX_ATTRIBUTES:
-                extra = {name: {"DataType": "String", "StringValue": value} for name, value in reasons.items()}
-                params["MessageAttributes"] = attributes | extra
         try:
             return _send(self._admit(topic, letters), params)
         except AwsError as error:
@@ -116,6 +110,9 @@ def _passes(subscription: Subscription, notification: Notification) -> bool:
 def _send(queue: Queue | AwsError, params: dict[str, Any]) -> Queue | None:
     if isinstance(queue, AwsError):
         raise queue
-    wanted = params if queue.fifo else {**params, "MessageDeduplicationId": None}
+    wanted = dict(params)
+    if not queue.fifo and params["MessageDeduplicationId"] is not None:
+        # From a FIFO topic: what makes it FIFO is left behind, the group too (recorded).
+        wanted |= {"MessageDeduplicationId": None, "MessageGroupId": None}
     post(queue, check_draft(queue, wanted, SENDER))
     return queue

@@ -14,7 +14,7 @@ from polybus.localcloud.aws.sqs.message import IN_FLIGHT, Message
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.receive import MAX_IN_FLIGHT, Attempts, Poll, check_poll, shown
 from polybus.localcloud.aws.sqs.registry import Queues
-from polybus.localcloud.aws.sqs.send import check_draft, post
+from polybus.localcloud.aws.sqs.send import check_draft, check_fifo, post
 from polybus.localcloud.aws.sqs.settings import MAX_MESSAGE
 from polybus.localcloud.aws.sqs.settle import change_visibility, delete
 
@@ -43,6 +43,8 @@ class MessageActions:
         entries = check_batch(params, "Entries")
         drafts: dict[str, Any] = {}
         failed: list[dict[str, object]] = []
+        for entry in entries:
+            check_fifo(queue, entry)
         for entry in entries:
             try:
                 self._faults.check_entry(entry["Id"])

@@ -1,8 +1,9 @@
-"""A FIFO queue: message groups, each in order and with one receive's messages out at a time."""
+"""A FIFO queue: message groups, each in order, where what is in flight holds up what comes after it."""
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
 
 from polybus.localcloud.aws.arn import Arn
@@ -17,24 +18,40 @@ __all__ = ["FifoQueue"]
 
 
 class _Group:
-    """The messages of one group that are not in flight, a heap by order, and how many are in flight."""
+    """The messages of one group that are not in flight, a heap by order, and the orders of those that are.
 
-    __slots__ = ("in_flight", "key", "pending", "queued")
+    While a receive is `taking` from it, nothing else opens it.
+    """
+
+    __slots__ = ("_lowest", "in_flight", "key", "pending", "queued", "taking")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.pending: list[tuple[int, Message]] = []
-        self.in_flight = 0
+        self.in_flight: set[int] = set()
+        self._lowest: list[int] = []  # a heap of in_flight, which may still have what left it
         self.queued = False
+        self.taking = False
 
     def head(self) -> Message | None:
         while self.pending and self.pending[0][1].state == GONE:
             heapq.heappop(self.pending)
         return self.pending[0][1] if self.pending else None
 
+    def lease(self, message: Message) -> None:
+        self.in_flight.add(message.order)
+        heapq.heappush(self._lowest, message.order)
+
+    @property
+    def bound(self) -> float:
+        """The order from which on messages are held up: that of the first in flight."""
+        while self._lowest and self._lowest[0] not in self.in_flight:
+            heapq.heappop(self._lowest)
+        return self._lowest[0] if self._lowest else math.inf
+
 
 class FifoQueue(Queue):
-    """A group with messages in flight gives out no more until all of them are deleted or visible again."""
+    """A message in flight holds up those of its group that come after it, until it is deleted or visible again."""
 
     fifo = True
 
@@ -56,7 +73,7 @@ class FifoQueue(Queue):
         if message.state == DELAYED:
             heapq.heappush(self._group(message).pending, (message.order, message))
         elif message.state == IN_FLIGHT:
-            self._group(message).in_flight += 1
+            self._group(message).lease(message)
 
     def take(
         self, limit: int, visibility: float, now: float, max_receives: int | None
@@ -69,24 +86,28 @@ class FifoQueue(Queue):
                 break
             group = self._open.popleft()
             group.queued = False
-            if group.in_flight:
-                continue
+            bound = group.bound
             leased: list[Message] = []
-            group.in_flight = 1  # held, so that nothing below opens it again before it is known what is leased
+            group.taking = True
             while len(taken) + len(leased) < limit:
                 message = group.head()
-                if message is None or message.state != READY:
+                if message is None or message.state != READY or message.order > bound:
                     break
                 heapq.heappop(group.pending)
                 if not self._spent(message, now, max_receives, dead):
                     leased.append(message)
-            group.in_flight += len(leased)
             for message in leased:
+                group.lease(message)
                 self._lease(message, visibility, now)
             taken += leased
-            group.in_flight -= 1
+            group.taking = False
             self._refresh(group)
         return taken, dead
+
+    def clear(self) -> None:
+        """Forget every message, and that there were any: the same deduplication id is accepted again (recorded)."""
+        super().clear()
+        self.dedup.clear()
 
     @property
     def available(self) -> int:
@@ -100,13 +121,13 @@ class FifoQueue(Queue):
         return group
 
     def _refresh(self, group: _Group) -> None:
-        if group.in_flight:
+        if group.taking or group.queued:
             return
         head = group.head()
         if head is None:
-            if not group.queued:
+            if not group.in_flight:
                 self._groups.pop(group.key, None)
-        elif head.state == READY and not group.queued:
+        elif head.state == READY and head.order < group.bound:
             group.queued = True
             self._open.append(group)
 
@@ -124,12 +145,12 @@ class FifoQueue(Queue):
             self.journal.save("sqs.message", message)
             self._refresh(self._group(message))
             return
-        self._group(message).in_flight -= 1
+        self._group(message).in_flight.discard(message.order)
         super()._return(message)
 
     def remove(self, message: Message) -> None:
         group = self._group(message)
         if message.state == IN_FLIGHT:
-            group.in_flight -= 1
+            group.in_flight.discard(message.order)
         super().remove(message)
         self._refresh(group)

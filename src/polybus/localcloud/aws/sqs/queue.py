@@ -9,6 +9,7 @@ from typing import Any
 from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.sqs.message import DELAYED, GONE, IN_FLIGHT, READY, Message
+from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.settings import Settings
 from polybus.localcloud.aws.sqs.waiters import Waiters
 from polybus.localcloud.aws.timeline import Timeline
@@ -21,7 +22,8 @@ MESSAGES = "sqs.message"
 class Queue:
     """A standard queue. Every operation costs O(log n) at most, however many messages it holds.
 
-    `uid` tells a queue from an earlier one of the same name. Times are seconds since the epoch.
+    `uid` tells a queue from an earlier one of the same name. Times are seconds since the epoch. Messages come in the
+    order in which they became available, where no `sampler` says otherwise.
     """
 
     fifo = False
@@ -43,6 +45,7 @@ class Queue:
         self.counts = [0, 0, 0, 0]
         self.messages: OrderedDict[int, Message] = OrderedDict()
         self.waiters = Waiters(self)
+        self.sampler: Sampler | None = None
         self._timers: list[tuple[float, int, Message]] = []
         self._timer = 0
         self._ready: deque[Message] = deque()
@@ -87,6 +90,8 @@ class Queue:
         taken: list[Message] = []
         dead: list[Message] = []
         ready = self._ready
+        if self.sampler is not None:
+            limit = self.sampler.sample(ready, limit)
         # With a visibility of 0 what was taken is available again at once: each message is asked once a call.
         for _ in range(len(ready)):
             if len(taken) >= limit:
@@ -106,12 +111,16 @@ class Queue:
         self.journal.drop(MESSAGES, message)
 
     def renew(self, message: Message, visibility: float, now: float) -> None:
-        """Let the lease of a message in flight end `visibility` seconds from now; 0 gives it back at once."""
+        """Let the lease of a message end `visibility` seconds from now; 0 gives it back at once."""
         message.visible_at = now + visibility
         if visibility > 0:
+            if message.state == READY:  # an old receipt on a standard queue; where it stands in `_ready` it is skipped
+                self.counts[READY] -= 1
+                self.counts[IN_FLIGHT] += 1
+                message.state = IN_FLIGHT
             self._arm(message)
             self.journal.save(MESSAGES, message)
-        else:
+        elif message.state == IN_FLIGHT:
             self._return(message)
 
     def advance(self, now: float) -> None:

@@ -12,6 +12,7 @@ from polybus.localcloud.aws.sqs.dedup import Seen
 from polybus.localcloud.aws.sqs.fifo import FifoQueue
 from polybus.localcloud.aws.sqs.message import Message
 from polybus.localcloud.aws.sqs.queue import MESSAGES, Queue
+from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.settings import Settings, check_name
 from polybus.localcloud.aws.timeline import Timeline
 
@@ -21,12 +22,13 @@ QUEUES = "sqs.queue"
 
 
 class Queues:
-    """The queues of one account in every region."""
+    """The queues of one account in every region; `sampler` hands out what standard queues hold in any order."""
 
-    def __init__(self, account: str, journal: Journal, timeline: Timeline) -> None:
+    def __init__(self, account: str, journal: Journal, timeline: Timeline, sampler: Sampler | None = None) -> None:
         self.account = account
         self.journal = journal
         self.timeline = timeline
+        self._sampler = sampler
         self._by_arn: dict[str, Queue] = {}
 
     def load(self) -> None:
@@ -93,8 +95,6 @@ class Queues:
     def delete(self, queue: Queue) -> None:
         """Delete a queue and all that is in it, at once."""
         queue.clear()
-        if isinstance(queue, FifoQueue):
-            queue.dedup.clear()
         queue.gone = True
         del self._by_arn[queue.arn_text]
         self.journal.drop(QUEUES, queue)
@@ -138,4 +138,6 @@ class Queues:
 
     def _build(self, arn: Arn, uid: str, settings: Settings, tags: dict[str, str]) -> Queue:
         kind = FifoQueue if settings.fifo else Queue
-        return kind(arn, uid, settings, tags=tags, journal=self.journal, timeline=self.timeline)
+        queue = kind(arn, uid, settings, tags=tags, journal=self.journal, timeline=self.timeline)
+        queue.sampler = None if settings.fifo else self._sampler
+        return queue

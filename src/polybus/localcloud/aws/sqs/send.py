@@ -22,7 +22,7 @@ from polybus.localcloud.aws.sqs.fifo import FifoQueue
 from polybus.localcloud.aws.sqs.message import Message
 from polybus.localcloud.aws.sqs.queue import Queue
 
-__all__ = ["MAX_ATTRIBUTES", "Draft", "check_draft", "post", "sequence_number"]
+__all__ = ["MAX_ATTRIBUTES", "Draft", "check_draft", "check_fifo", "post", "sequence_number"]
 
 MAX_ATTRIBUTES = 10  # SQS quotas, message attributes
 _GROUP = re.compile(r"[!-~]{1,128}")  # alphanumeric and punctuation, as MessageDeduplicationId (botocore model)
@@ -75,6 +75,9 @@ def check_draft(queue: Queue, params: Mapping[str, Any], sender: str) -> Draft:
     return Draft(body, attributes, size, delay, group, dedup, _trace(params), sender)
 
 
+_NO_DEDUP = (
+    "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
+)
 _NOT_HERE = "The request include parameter that is not valid for this queue type."
 
 
@@ -86,9 +89,21 @@ def _check_fifo(queue: Queue, body: str, group: str | None, dedup: str | None, d
     if dedup is not None:
         return dedup
     if not queue.settings.content_dedup:
-        needed = "ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
-        raise _bad(f"The queue should either have {needed}")
+        raise _bad(_NO_DEDUP)
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def check_fifo(queue: Queue, entry: Mapping[str, Any]) -> None:
+    """Refuse a batch to a FIFO queue for an entry without group or deduplication id.
+
+    Anything else that is wrong with an entry is that entry's failure alone (recorded).
+    """
+    if not queue.fifo:
+        return
+    if text(entry, "MessageGroupId") is None:
+        raise _bad("The request must contain the parameter MessageGroupId.")
+    if text(entry, "MessageDeduplicationId") is None and not queue.settings.content_dedup:
+        raise _bad(_NO_DEDUP)
 
 
 def _trace(params: Mapping[str, Any]) -> str | None:

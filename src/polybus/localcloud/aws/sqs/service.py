@@ -15,6 +15,7 @@ from polybus.localcloud.aws.sqs.actions import MessageActions
 from polybus.localcloud.aws.sqs.manage import QueueActions
 from polybus.localcloud.aws.sqs.move import MoveTasks
 from polybus.localcloud.aws.sqs.registry import Queues
+from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.timeline import Timeline
 
 __all__ = ["SqsService"]
@@ -30,8 +31,10 @@ _RIGHTS = {
 class SqsService:
     """The actions of SQS; unknown names are not in `actions`."""
 
-    def __init__(self, account: str, journal: Journal, timeline: Timeline, faults: Faults) -> None:
-        self.queues = Queues(account, journal, timeline)
+    def __init__(
+        self, account: str, journal: Journal, timeline: Timeline, faults: Faults, sampler: Sampler | None = None
+    ) -> None:
+        self.queues = Queues(account, journal, timeline, sampler)
         self.tasks = MoveTasks(self.queues)
         messages, queues, tasks = MessageActions(self.queues, faults), QueueActions(self.queues), self.tasks
         self.actions: dict[str, Action] = {

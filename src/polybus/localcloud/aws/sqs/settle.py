@@ -25,25 +25,27 @@ def _find(queue: Queue, handle: str) -> tuple[Message | None, bool]:
 def delete(queue: Queue, handle: str) -> None:
     """Delete a message; deleting twice is fine.
 
-    With a handle that isn't the latest one a standard queue deletes nothing and says nothing; a FIFO queue refuses a
-    handle whose lease ended.
+    A standard queue takes any handle that it ever issued for it (recorded: SQS's guide says otherwise of older ones);
+    a FIFO queue refuses a handle whose lease ended.
     """
     message, latest = _find(queue, handle)
     if message is None:
         return
     if queue.fifo and not (latest and message.state == IN_FLIGHT):
         raise invalid_value(handle, "ReceiptHandle", "The receipt handle has expired.")
-    if latest:
-        queue.remove(message)
+    queue.remove(message)
 
 
 def change_visibility(queue: Queue, handle: str, seconds: int, now: float) -> None:
-    """Let the lease end `seconds` from now; raises AwsError where there is no lease to change."""
+    """Let the lease end `seconds` from now; raises AwsError where there is no lease to change.
+
+    A standard queue takes any handle that it ever issued for the message, also when its lease is over (recorded).
+    """
     message, latest = _find(queue, handle)
-    if message is None or not latest:
+    if message is None or (queue.fifo and not latest):
         reason = "Message does not exist or is not available for visibility timeout change."
         raise invalid_value(handle, "ReceiptHandle", reason)
-    if message.state != IN_FLIGHT:
+    if queue.fifo and message.state != IN_FLIGHT:
         raise AwsError(SQS_PREFIX + "MessageNotInflight", "The message referred to is not in flight.")
     received = message.last_received if message.last_received is not None else now
     if now + seconds > received + MAX_VISIBILITY:

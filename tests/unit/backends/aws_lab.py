@@ -52,6 +52,13 @@ class Lab:
             [outcome] = await publisher.publish_batch([prepared])
             assert isinstance(outcome, Sent), outcome
 
+    def empty(self) -> None:
+        """Forget what other tests left on the server."""
+        for queue in self.server.queues.all():
+            queue.clear()
+        self.server.faults.clear()
+        self.server.credentials = None
+
     def counts(self, address: str) -> tuple[int, int]:
         """Return how many messages of a queue are visible, and how many in flight, as its server has them."""
         counts = self._queue(address).counts

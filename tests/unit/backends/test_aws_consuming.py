@@ -33,10 +33,16 @@ lease = "40s"
 """
 
 
-@pytest.fixture
-def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    with lab(TOPOLOGY, monkeypatch) as made:
+@pytest.fixture(scope="module")
+def made() -> Iterator[Lab]:
+    with pytest.MonkeyPatch.context() as patch, lab(TOPOLOGY, patch) as made:
         yield made
+
+
+@pytest.fixture
+def shop(made: Lab) -> Lab:
+    made.empty()
+    return made
 
 
 async def consumer(shop: Lab, driver: Any, name: str) -> SqsConsumer:
@@ -166,6 +172,25 @@ async def test_a_poll_that_nobody_waits_for_gives_back_what_it_brings(shop: Lab,
         again = await consumer(shop, driver, name)
         [received] = await again.receive_batch(10, wait=20)
         assert received.message.body == b"x"
+
+
+async def test_a_backlog_that_nobody_waits_for_is_given_back(shop: Lab) -> None:
+    async with Way(shop.server) as way, shop.driver(endpoint=way.url) as driver, shop.driver() as other:
+        address = shop.entity("jobs").address
+        publisher = await other.open_publisher(shop.entity("jobs"))
+        prepared = [publisher.prepare(Outgoing(Message(b"x", {}, None, str(number)))) for number in range(10)]
+        for _ in range(3):
+            await publisher.publish_batch(prepared)
+        consuming = await consumer(shop, driver, "jobs")
+        receiving = asyncio.create_task(consuming.receive_batch(50, wait=0))
+        while not shop.counts(address)[1]:  # noqa: ASYNC110 - the server's, in a thread of its own
+            await asyncio.sleep(0)
+        way.answers.clear()  # of the first receive or of the burst after it, as it happens
+        await asyncio.sleep(0)
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        way.answers.set()
+        await shop.until(address, (30, 0))
 
 
 async def test_a_receive_whose_answer_was_lost_is_answered_again_on_fifo(shop: Lab) -> None:

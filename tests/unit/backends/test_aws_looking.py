@@ -16,10 +16,16 @@ from .aws_lab import Lab, lab
 TOPOLOGY = '[bus]\nname = "shop"\n[queues.jobs]\nlease = "1s"\n[queues.keyed]\nordered = true\n'
 
 
-@pytest.fixture
-def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
-    with lab(TOPOLOGY, monkeypatch, sampling=11) as made:
+@pytest.fixture(scope="module")
+def made() -> Iterator[Lab]:
+    with pytest.MonkeyPatch.context() as patch, lab(TOPOLOGY, patch, sampling=11) as made:
         yield made
+
+
+@pytest.fixture
+def shop(made: Lab) -> Lab:
+    made.empty()
+    return made
 
 
 async def bury(shop: Lab, driver: AwsDriver, name: str, count: int) -> tuple[Entity, set[str]]:

@@ -130,6 +130,12 @@ class Clients:
                 self._polls.submit(poll.give_back)
             raise
 
+    def later(self, work: Callable[[Any], object]) -> None:
+        """Run work with SQS's client in a thread, without anyone waiting for it."""
+        client = self._made.get(("sqs", True))
+        if client is not None:
+            self._polls.submit(partial(work, client))
+
     async def look(self, address: str, look: _Look[T]) -> T:
         """Run a look at a queue in a thread; a caller that is cancelled waits for what was received to be given back.
 

@@ -122,9 +122,12 @@ class SqsConsumer:
         more = min(math.ceil((count - len(received)) / MOST), BURST)
         if len(received) < MOST or more <= 0 or self._stopping:
             return received
-        rest = await asyncio.gather(
-            *(self._receive(count - len(received) - MOST * place, 0) for place in range(more)), return_exceptions=True
-        )
+        burst = (self._receive(count - len(received) - MOST * place, 0) for place in range(more))
+        try:
+            rest = await asyncio.gather(*burst, return_exceptions=True)
+        except asyncio.CancelledError:
+            self._leave(received)
+            raise
         for batch in rest:
             # What was received is not lost for a burst call's error: that call's next one will say it again.
             if not isinstance(batch, BaseException):
@@ -164,7 +167,11 @@ class SqsConsumer:
             {"Id": str(place), "ReceiptHandle": one.receipt, "VisibilityTimeout": self._lease}
             for place, one in enumerate(received)
         ]
-        await self._batch("ChangeMessageVisibilityBatch", entries, found)
+        try:
+            await self._batch("ChangeMessageVisibilityBatch", entries, found)
+        except asyncio.CancelledError:
+            self._leave(received)
+            raise
         return [
             msgspec.structs.replace(one, lease_until=now + self._lease, receipt=Receipt(one.receipt, now))
             if wrong is None
@@ -184,6 +191,11 @@ class SqsConsumer:
                 return attempt
         return uuid.uuid4().hex
 
+    def _leave(self, received: Sequence[Received[str]]) -> None:
+        """Give back what was received, and nobody waits for, without waiting for that either."""
+        address, handles = self._source.address, [one.receipt for one in received]
+        self._clients.later(lambda client: change_visibility(client, address, handles, 0))
+
     def _give_back(self, client: Any, answer: Mapping[str, Any]) -> None:
         handles = [raw["ReceiptHandle"] for raw in answer.get("Messages", ())]
         change_visibility(client, self._source.address, handles, 0)
@@ -199,7 +211,7 @@ class SqsConsumer:
             Receipt(raw["ReceiptHandle"], since),
             raw["Attributes"].get("MessageGroupId") if grouped else None,
             attempt > 1 or envelope.moves > 0,
-            envelope.moves,
+            max(envelope.moves, 0),  # a foreign producer may have written anything
             why(envelope, self._source),
             envelope.description or None,
             raw["MessageId"],
@@ -246,6 +258,10 @@ class SqsConsumer:
     ) -> None:
         """Send copies to the dead letters, then delete what has one (contract, D7)."""
         if not places:
+            return
+        if self._source.dead_letter is None:
+            for place in places:
+                found[place] = Fault(FaultKind.NOT_FOUND, f"{self._source.name!r} has no dead letters in the binding")
             return
         target = self._source.dead_letters
         send = partial(self._batch, "SendMessageBatch", found=found, address=target.address)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
+from collections import Counter
 
 from polybus.binding import Entity, Kind
 from polybus.driver import BatchLimits, Outgoing
@@ -21,6 +23,7 @@ __all__ = [
     "DEFAULT_MAX_SIZE",
     "MAX_ATTEMPTS_EXCEEDED",
     "DedupWindow",
+    "Expiries",
     "check",
     "check_key",
     "features",
@@ -37,7 +40,17 @@ BATCH = BatchLimits(count=1_000, total_bytes=64 * 1024 * 1024)
 MAX_ATTEMPTS_EXCEEDED = "MaxAttemptsExceeded"
 """The reason of a dead letter that the backend itself made, after the last delivery that it allows (contract, D6)."""
 
-_COMMON = Feature.NACK_DELAY | Feature.PEEK | Feature.COUNTS | Feature.AGE | Feature.EXACTLY_ONCE | Feature.CONSISTENT
+_COMMON = (
+    Feature.NACK_DELAY
+    | Feature.PEEK
+    | Feature.COUNTS
+    | Feature.AGE
+    | Feature.EXACTLY_ONCE
+    | Feature.CONSISTENT
+    | Feature.ATTEMPTS
+)
+
+_log = logging.getLogger("polybus")
 
 
 def features(entity: Entity) -> Feature:
@@ -144,3 +157,34 @@ class DedupWindow:
 
     def update(self, dedup_ids: set[str]) -> None:
         self._current |= dedup_ids
+
+
+class Expiries:
+    """Tells the log what was deleted because its retention was over: nothing is deleted in silence.
+
+    The first at once, what follows within a minute of it together: a backlog expires in many small steps.
+    """
+
+    EVERY = 60.0
+
+    __slots__ = ("_count", "_due", "_where")
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._count: Counter[str] = Counter()
+        self._due = float("-inf")
+
+    def add(self, source: str, count: int) -> None:
+        """Count what was deleted from a source; `source` says what it is and its name."""
+        self._count[source] += count
+
+    def tell(self, now: float, *, last: bool = False) -> None:
+        """Log what was counted, if it is time or the last time; `now` is a reading in seconds that never goes back."""
+        if not self._count or (now < self._due and not last):
+            return
+        self._due = now + self.EVERY
+        for source, count in sorted(self._count.items()):
+            _log.warning(
+                "%s: %d messages of %s expired: their retention is over, they are deleted", self._where, count, source
+            )
+        self._count.clear()

@@ -43,7 +43,7 @@ class Admin:
             if entity.kind is Kind.TOPIC:
                 self._store.topic(entity)
                 return Stats()
-            return self._store.source(entity).stats(self._clock.monotonic(), self._clock.time())
+            return self._store.source(entity).stats(self._clock.monotonic())
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
         _keeps_messages(entity, "peek at")

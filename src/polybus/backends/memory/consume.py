@@ -17,7 +17,7 @@ from polybus.errors import Fault, FaultKind
 __all__ = ["Consumer", "Receipt"]
 
 Receipt: TypeAlias = tuple[Entry, int]
-"""The message, and which of its leases: the attempt."""
+"""The message, and which of its leases: its number, since an attempt may be counted twice."""
 
 
 class Consumer:
@@ -75,12 +75,13 @@ class Consumer:
                 entry.message,
                 entry.attempt,
                 entry.lease,
-                (entry, entry.attempt),
+                (entry, entry.claim),
                 entry.message.ordering_key if ordered else None,
                 entry.attempt > 1 or entry.moves > 0,
                 entry.moves,
                 entry.reason,
                 entry.description,
+                str(entry.seq),
             )
             for entry in taken
         ]
@@ -96,13 +97,13 @@ class Consumer:
 
     def _settle(self, settlement: Settlement[Receipt], now: float) -> Fault | None:
         source = self._source
-        entry, attempt = settlement.received.receipt
-        if not source.holds(entry, attempt, now):
+        entry, claim = settlement.received.receipt
+        if not source.holds(entry, claim, now):
             return self._lost
         if isinstance(settlement, Ack):
             source.ack(entry)
         elif isinstance(settlement, Nack):
-            source.nack(entry, settlement.delay, now)
+            source.nack(entry, settlement.delay, settlement.attempts, now)
         elif source.dead is None:
             return Fault(
                 FaultKind.INVALID,

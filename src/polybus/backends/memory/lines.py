@@ -14,19 +14,36 @@ __all__ = ["Entry", "Groups", "Line"]
 class Entry:
     """A message in one subscription or queue.
 
-    `lease` is the monotonic time at which its lease ends, 0 without one. `due` is when it may be delivered, 0 where
-    that is now. `attempt` counts its leases, and so tells one from the next.
+    `since` is the monotonic time at which it came here, `at` the time of day then. `lease` is the monotonic time at
+    which its lease ends, 0 without one. `due` is when it may be delivered, 0 where that is now. `attempt` counts the
+    attempts at handling it, which those who give it back may set. `claim` is the number of its last lease, which no
+    other lease has.
     """
 
-    __slots__ = ("at", "attempt", "description", "due", "expires", "lease", "message", "moves", "reason", "seq")
+    __slots__ = (
+        "at",
+        "attempt",
+        "claim",
+        "description",
+        "due",
+        "expires",
+        "lease",
+        "message",
+        "moves",
+        "reason",
+        "seq",
+        "since",
+    )
 
-    def __init__(self, seq: int, message: Message, expires: float, at: float, moves: int) -> None:
+    def __init__(self, seq: int, message: Message, since: float, at: float, moves: int) -> None:
         self.seq = seq
+        self.since = since
         self.message = message
-        self.expires = expires
+        self.expires = since
         self.at = at
         self.moves = moves
         self.attempt = 0
+        self.claim = 0
         self.lease = 0.0
         self.due = 0.0
         self.reason: str | None = None

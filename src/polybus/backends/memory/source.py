@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from polybus.backends.embedded import MAX_ATTEMPTS_EXCEEDED, DedupWindow, net_limit
+from polybus.backends.embedded import MAX_ATTEMPTS_EXCEEDED, DedupWindow, Expiries, net_limit
 from polybus.backends.memory.lines import Entry, Groups, Line
 from polybus.binding import Entity, Kind
 from polybus.driver import Peeked, Stats
@@ -53,19 +54,23 @@ class Source:
         self._leased = 0
         self._delayed = 0
         self._seq = 0
+        self._claims = itertools.count(1)
+        self._expiries = Expiries("the store in memory")
         self._waiters: deque[Waiter] = deque()
 
     def configure(self, entity: Entity) -> None:
         """Take over what the binding says now."""
         self.entity = entity
         self.ordered = entity.ordered and entity.kind is not Kind.DEAD_LETTERS
+        self._name = f"{entity.kind.value} {entity.name!r}"
         self._net = net_limit(entity)
         self._retention = entity.retention
 
     def add(self, message: Message, now: float, at: float, delay: float = 0.0, moves: int = 0) -> Entry:
         """Take a message in; `wake` is to follow."""
         self._seq += 1
-        entry = Entry(self._seq, message, now + self._retention, at, moves)
+        entry = Entry(self._seq, message, now, at, moves)
+        entry.expires = now + self._retention
         self._entries[entry.seq] = entry
         if delay:
             self._delay(entry, now + delay)
@@ -79,28 +84,32 @@ class Source:
             return []
         until = now + self.entity.lease
         net = self._net
+        claim = next(self._claims)
 
         def lease(entry: Entry) -> bool:
             if entry.expires <= now:
                 del self._entries[entry.seq]
+                self._expiries.add(self._name, 1)
                 return False
             if net is not None and entry.attempt >= net:
                 del self._entries[entry.seq]
                 self._bury(entry, MAX_ATTEMPTS_EXCEEDED, f"delivered {entry.attempt} times, never settled", now, at)
                 return False
             entry.attempt += 1
+            entry.claim = claim
             entry.lease = until
             return True
 
         taken = self.line.take(count, lease)
+        self._expiries.tell(now)
         if taken:
             self._leased += len(taken)
             self._schedule(until, taken)
         return taken
 
-    def holds(self, entry: Entry, attempt: int, now: float) -> bool:
-        """Tell whether the lease of this attempt is still good."""
-        return entry.lease > now and entry.attempt == attempt
+    def holds(self, entry: Entry, claim: int, now: float) -> bool:
+        """Tell whether the lease of this number is still good."""
+        return entry.lease > now and entry.claim == claim
 
     def ack(self, entry: Entry) -> None:
         entry.lease = 0.0
@@ -108,8 +117,10 @@ class Source:
         del self._entries[entry.seq]
         self.line.done(entry)
 
-    def nack(self, entry: Entry, delay: float, now: float) -> None:
+    def nack(self, entry: Entry, delay: float, attempts: int | None, now: float) -> None:
         entry.lease = 0.0
+        if attempts is not None:
+            entry.attempt = max(attempts, 0)
         self._leased -= 1
         if delay > 0:
             self._delay(entry, now + delay)
@@ -142,7 +153,7 @@ class Source:
                     self._delayed -= 1
                     self.line.due(entry)
 
-    def stats(self, now: float, at: float) -> Stats:
+    def stats(self, now: float) -> Stats:
         self._expire(now)
         oldest = next(iter(self._entries.values()), None)
         return Stats(
@@ -150,7 +161,7 @@ class Source:
             leased=self._leased,
             delayed=self._delayed,
             dead=None if self.dead is None else self.dead.count(now),
-            oldest_age=None if oldest is None else max(at - oldest.at, 0.0),
+            oldest_age=None if oldest is None else now - oldest.since,
         )
 
     def count(self, now: float) -> int:
@@ -228,7 +239,11 @@ class Source:
 
     def _expire(self, now: float) -> None:
         self.collect(now)
-        self._drop([entry for entry in self._entries.values() if entry.expires <= now and not entry.lease])
+        gone = [entry for entry in self._entries.values() if entry.expires <= now and not entry.lease]
+        self._drop(gone)
+        if gone:
+            self._expiries.add(self._name, len(gone))
+        self._expiries.tell(now)
 
     def _drop(self, gone: Sequence[Entry]) -> None:
         if not gone:

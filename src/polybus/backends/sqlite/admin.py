@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,9 +15,8 @@ from polybus.backends.sqlite.schema import LEASED, connect
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import FETCH, decode_json, unpack
-from polybus.backends.sqlite.writer import Transaction
+from polybus.backends.sqlite.writer import Transaction, Work, Writer
 from polybus.binding import Entity, Kind
-from polybus.clock import Clock
 from polybus.driver import Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, Fault, FaultKind
 
@@ -30,18 +29,22 @@ __all__ = ["Admin"]
 class Admin:
     """Stats, peek, purge and redrive. Reads have a connection of their own, beside the writer's."""
 
-    def __init__(self, driver: SqliteDriver, clock: Clock) -> None:
+    def __init__(self, driver: SqliteDriver, writer: Writer) -> None:
         self._driver = driver
-        self._clock = clock
+        self._writer = writer
 
     async def ping(self) -> None:
         """Read the file; raises what SQLite raises."""
-        await asyncio.to_thread(self._read, "SELECT count(*) FROM source")
+        await asyncio.to_thread(self._ping)
+
+    def _ping(self) -> None:
+        with self._reading() as (connection, _):
+            connection.execute("SELECT count(*) FROM source").fetchone()
 
     async def describe(self, entity: Entity) -> Mapping[str, Any]:
         described: dict[str, Any] = msgspec.to_builtins(entity)
         if entity.kind is not Kind.TOPIC:
-            _, source = await self._driver.source(entity)
+            source = await self._driver.source(entity)
             described["number"] = source.id
         return {**described, "path": str(self._driver.path), "sqlite": sqlite3.sqlite_version}
 
@@ -49,26 +52,23 @@ class Admin:
         """Count what is there; a topic keeps nothing itself, so it has nothing to tell."""
         if entity.kind is Kind.TOPIC:
             return Stats()
-        _, source = await self._driver.source(entity)
-        return await asyncio.to_thread(self._stats, source)
+        return await asyncio.to_thread(self._stats, await self._driver.source(entity))
 
     def _stats(self, source: Source) -> Stats:
-        now = self._clock.time()
-        (row,) = self._read(_STATS, source.id, now)
-        waiting, leased, delayed, at = row
         dead = None
-        if source.dead is not None:
-            ((dead,),) = self._read(_COUNT, source.dead.id, now)
-        return Stats(waiting, leased, delayed, dead, None if at is None else max(now - at, 0.0))
+        with self._reading() as (connection, now):
+            waiting, leased, delayed, since = connection.execute(_STATS, (source.id, now)).fetchone()
+            if source.dead is not None:
+                (dead,) = connection.execute(_COUNT, (source.dead.id, now)).fetchone()
+        return Stats(waiting, leased, delayed, dead, None if since is None else max(now - since, 0.0))
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
         source = await self._source(entity, "peek at")
         return await asyncio.to_thread(self._peek, source, count, int(after or 0))
 
     def _peek(self, source: Source, count: int, after: int) -> list[Peeked]:
-        with closing(connect(self._driver.path)) as connection:
-            connection.execute("BEGIN")  # one view for both reads
-            (text,) = connection.execute(_AFTER, (source.id, self._clock.time(), after, count)).fetchone()
+        with self._reading() as (connection, now):
+            (text,) = connection.execute(_AFTER, (source.id, now, after, count)).fetchone()
             row = connection.execute(FETCH, (f"[{','.join(str(seq) for seq, _ in decode_json(text))}]",)).fetchone()
         attempts = dict(decode_json(text))
         return [
@@ -78,9 +78,8 @@ class Admin:
 
     async def purge(self, entity: Entity) -> int | None:
         source = await self._source(entity, "purge")
-        writer, _ = await self._driver.source(entity)
         gone = 0
-        while count := await writer.submit(_Purging(source, self._clock)):
+        while count := await self._writer.submit(_Purging(source)):
             gone += count
         return gone
 
@@ -95,15 +94,20 @@ class Admin:
         if entity.kind is Kind.TOPIC:
             detail = f"topic {entity.name!r} keeps no messages: {purpose} one of its subscriptions"
             raise BackendError(Fault(FaultKind.INVALID, detail))
-        return (await self._driver.source(entity))[1]
+        return await self._driver.source(entity)
 
-    def _read(self, sql: str, *parameters: object) -> list[Any]:
-        with closing(connect(self._driver.path)) as connection:
-            return connection.execute(sql, parameters).fetchall()
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
+        """Give a connection with one view of the store for all that is read from it, and the store's time."""
+        with contextlib.closing(connect(self._driver.path)) as connection:
+            connection.execute("BEGIN")
+            now = self._writer.timeline.follow(connection)
+            self._writer.identity.check()  # else it would have read another store than the writer's
+            yield connection, now
 
 
 @dataclass(frozen=True, slots=True)
-class _Purging:
+class _Purging(Work[int]):
     """Some of a source's messages that are to go; the answer is how many did."""
 
     RANK: ClassVar[int] = 1
@@ -111,18 +115,13 @@ class _Purging:
     AT_ONCE: ClassVar[int] = 5_000  # some 50 ms, that others wait for
 
     source: Source
-    clock: Clock
-
-    @classmethod
-    def idle(cls, connection: sqlite3.Connection, works: Sequence[_Purging]) -> Sequence[int] | None:
-        return None
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[_Purging]) -> Sequence[int]:
         return [work._run(transaction) for work in works]
 
     def _run(self, transaction: Transaction) -> int:
-        text = transaction.value(_UNLEASED, self.source.id, self.clock.time(), self.AT_ONCE)
+        text = transaction.value(_UNLEASED, self.source.id, transaction.now, self.AT_ONCE)
         numbers = decode_json(text)
         if numbers:
             remove(transaction.connection, numbers)
@@ -131,7 +130,7 @@ class _Purging:
 
 # Until a claim collects it, what is over its time stands as leased or delayed still, or is there though it expired.
 _STATS = f"""
-SELECT waiting, leased, delayed, (SELECT at FROM message WHERE seq = oldest) FROM (
+SELECT waiting, leased, delayed, (SELECT since FROM line WHERE seq = oldest) FROM (
     SELECT ifnull(sum(state = 0 OR due <= ?2), 0) AS waiting,
            ifnull(sum(state = {LEASED} AND due > ?2), 0) AS leased,
            ifnull(sum(state > {LEASED} AND due > ?2), 0) AS delayed, min(seq) AS oldest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,7 @@ from polybus.backends.sqlite.settle import bury
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import FETCH, decode_json, encode_json, encode_letter
-from polybus.backends.sqlite.writer import Transaction
-from polybus.clock import Clock
+from polybus.backends.sqlite.writer import Transaction, Work
 
 __all__ = ["Claim", "Claimed"]
 
@@ -24,13 +24,14 @@ _MOST_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What was leased: the row of FETCH, and of each message its group and attempt.
+    """What was leased: the row of FETCH, of each message its group and attempt, and the number of the lease.
 
-    `due` is when the next lease or delay ends, as wall time, where nothing was there.
+    `due` is when the next lease or delay ends, in the store's time, where nothing was there.
     """
 
     row: tuple[str, bytes | None, bytes | None, bytes | None] | None = None
     lines: Sequence[tuple[str, int]] = ()
+    claim: int = 0
     due: float | None = None
 
 
@@ -44,24 +45,24 @@ class _Line:
 
 
 @dataclass(slots=True)
-class Claim:
+class Claim(Work[Claimed]):
     """A consumer's wish for `count` messages. `after` is the ordering key that it had last, to go on from there."""
 
     RANK: ClassVar[int] = 3  # after all that makes messages available
     DURABLE: ClassVar[bool] = False
+    LOOKS: ClassVar[bool] = True
 
     source: Source
-    clock: Clock
     count: int
     after: list[str] = field(default_factory=lambda: [""])
 
     @classmethod
-    def idle(cls, connection: sqlite3.Connection, works: Sequence[Claim]) -> Sequence[Claimed] | None:
+    def idle(cls, connection: sqlite3.Connection, now: float, works: Sequence[Claim]) -> Sequence[Claimed] | None:
         """Look before taking the lock: waiting consumers must not keep others from writing."""
         answers = []
         for work in works:
             ready, due = connection.execute(_LOOK, (work.source.id,)).fetchone()
-            if ready or (due is not None and due <= work.clock.time()):
+            if ready or (due is not None and due <= now):
                 return None
             answers.append(Claimed(due=due))
         return answers
@@ -71,20 +72,21 @@ class Claim:
         return [work._run(transaction) for work in works]
 
     def _run(self, transaction: Transaction) -> Claimed:
-        now = self.clock.time()
-        connection, source = transaction.connection, self.source
+        now, connection, source = transaction.now, transaction.connection, self.source
         connection.execute(_COLLECT, (source.id, now))
-        taken = self._take(transaction, now)
+        taken = self._take(transaction)
         if not taken:
             return Claimed(due=transaction.value(_NEXT_DUE, source.id))
         keys = encode_json([line.seq for line in taken])
-        connection.execute(_LEASE, (now + source.entity.lease, keys))
+        # No two leases have one number, of whichever process; so no receipt of another lease ever fits.
+        claim = secrets.randbits(62)
+        connection.execute(_LEASE, (now + source.entity.lease, keys, claim))
         row = connection.execute(FETCH, (keys,)).fetchone()
-        return Claimed(row, [(line.group, line.attempt + 1) for line in taken])
+        return Claimed(row, [(line.group, line.attempt + 1) for line in taken], claim)
 
-    def _take(self, transaction: Transaction, now: float) -> list[_Line]:
+    def _take(self, transaction: Transaction) -> list[_Line]:
         """Choose what to lease; what expired or was delivered too often goes, and others take its place."""
-        net = self.source.net
+        now, net = transaction.now, self.source.net
         while True:
             lines = self._ordered(transaction) if self.source.ordered else self._unordered(transaction)
             if not lines:
@@ -93,9 +95,10 @@ class Claim:
             worn = [line for line in lines if line.expires > now and net is not None and line.attempt >= net]
             if expired:
                 remove(transaction.connection, [line.seq for line in expired])
+                transaction.expired[self.source.id] += len(expired)
             for line in worn:
                 letter = encode_letter(MAX_ATTEMPTS_EXCEEDED, f"delivered {line.attempt} times, never settled")
-                bury(transaction, self.source, line.seq, letter, now)
+                bury(transaction, self.source, line.seq, letter)
             if expired or worn:
                 continue
             return _within(lines)
@@ -178,6 +181,6 @@ SELECT json_group_array(json_array(seq, attempt, expires, size, grp)) FROM (
 """  # noqa: S608 - made of numbers only
 
 _LEASE = f"""
-UPDATE line SET state = {LEASED}, due = ?1, attempt = attempt + 1
+UPDATE line SET state = {LEASED}, due = ?1, attempt = attempt + 1, claim = ?3
 WHERE seq IN (SELECT value FROM json_each(?2))
 """  # noqa: S608 - made of numbers only

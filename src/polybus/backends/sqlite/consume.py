@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
 
 from polybus.backends.embedded import BATCH
+from polybus.backends.sqlite import faults
 from polybus.backends.sqlite.claim import Claim, Claimed
 from polybus.backends.sqlite.settle import Extending, Receipt, Settling
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.wake import Bell
 from polybus.backends.sqlite.wire import unpack
-from polybus.backends.sqlite.writer import Writer
+from polybus.backends.sqlite.writer import Work, Writer
 from polybus.clock import Clock
-from polybus.driver import BatchLimits, DeadLetter, LeaseUntil, Received, Settlement
-from polybus.errors import Fault, FaultKind
+from polybus.driver import BatchLimits, DeadLetter, LeaseUntil, Nack, Received, Settlement
+from polybus.errors import BusClosed, Fault, FaultKind
 
 __all__ = ["Consumer"]
+
+T = TypeVar("T")
 
 
 class Consumer:
     """Receives from one subscription, queue, or store of dead letters."""
 
-    def __init__(self, writer: Writer, clock: Clock, source: Source, bell: Bell) -> None:
+    def __init__(self, writer: Writer, clock: Clock, source: Source, path: Path) -> None:
         self._writer = writer
+        self._path = path
         self._clock = clock
         self._source = source
-        self._bell = bell
+        self._bell = Bell(path, source.id)
         self._after = [""]
         self._waiting: set[asyncio.Future[None]] = set()
         self._stopped = False
@@ -47,7 +55,7 @@ class Consumer:
         while not self._stopped:
             self._bell.drain()
             asked = clock.monotonic()
-            claimed = await self._writer.submit(Claim(self._source, clock, count, self._after))
+            claimed = await self._claim(count)
             if claimed.row is not None:
                 return self._received(claimed, asked + self._source.entity.lease)
             left = deadline - clock.monotonic()
@@ -56,9 +64,29 @@ class Consumer:
             # What another consumer leases from now on comes back no sooner than after one lease.
             due = self._source.entity.lease
             if claimed.due is not None:
-                due = min(due, max(claimed.due - clock.time(), _TICK))
+                due = min(due, max(claimed.due - self._writer.timeline.now(), _TICK))
             await self._wait(min(left, due, self._bell.poll))
         return []
+
+    async def _claim(self, count: int) -> Claimed:
+        """Lease what is there; where the caller is cancelled meanwhile, what was leased is given back."""
+        claiming = self._writer.ask(Claim(self._source, count, self._after))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._give_back)
+            raise
+        except sqlite3.Error as error:
+            raise faults.passing(error, self._path) from error
+
+    def _give_back(self, claiming: asyncio.Future[Claimed]) -> None:
+        if claiming.cancelled() or claiming.exception() is not None:
+            return
+        received = self._received(claiming.result(), 0.0)
+        if received:
+            nacks = [Nack(one, 0.0, one.attempt - 1) for one in received]
+            with contextlib.suppress(BusClosed):  # then the end of their leases gives them back
+                self._writer.ask(Settling(self._source, nacks)).add_done_callback(_look_at)
 
     async def _wait(self, seconds: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -86,12 +114,13 @@ class Consumer:
                 one.message,
                 attempt,
                 lease_until,
-                (one.seq, attempt),
+                (one.seq, claimed.claim),
                 group if ordered else None,
                 attempt > 1 or one.moves > 0,
                 one.moves,
                 one.reason,
                 one.description,
+                str(one.seq),
             )
             for one, (group, attempt) in zip(unpack(claimed.row), claimed.lines, strict=True)
         ]
@@ -99,7 +128,7 @@ class Consumer:
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
         if self._source.dead is None and any(isinstance(item, DeadLetter) for item in settlements):
             return await self._settle_letters(settlements)
-        good = await self._writer.submit(Settling(self._source, self._clock, settlements))
+        good = await self._ask(Settling(self._source, settlements))
         return [None if ok else self._lost for ok in good]
 
     async def _settle_letters(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
@@ -110,8 +139,14 @@ class Consumer:
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         until = self._clock.monotonic() + seconds
         receipts = [one.receipt for one in received]
-        good = await self._writer.submit(Extending(self._source, self._clock, receipts, seconds))
+        good = await self._ask(Extending(self._source, receipts, seconds))
         return [LeaseUntil(until) if ok else self._lost for ok in good]
+
+    async def _ask(self, work: Work[T]) -> T:
+        try:
+            return await self._writer.submit(work)
+        except sqlite3.Error as error:
+            raise faults.passing(error, self._path) from error
 
     async def stop(self) -> Sequence[Received[Receipt]]:
         self._stopped = True
@@ -123,6 +158,12 @@ class Consumer:
     async def aclose(self) -> None:
         """Remove its bell; what is still leased comes back when its lease ends."""
         self._bell.close()
+
+
+def _look_at(future: asyncio.Future[Sequence[bool]]) -> None:
+    """Take the outcome of what nobody waits for: where it failed, the end of the leases gives back."""
+    if not future.cancelled():
+        future.exception()
 
 
 _TICK = 0.001  # the least wait for something that is due, were the two clocks a little apart

@@ -12,11 +12,12 @@ from polybus.backends.embedded import DedupWindow, features
 from polybus.backends.sqlite import faults
 from polybus.backends.sqlite.admin import Admin
 from polybus.backends.sqlite.consume import Consumer
+from polybus.backends.sqlite.identity import Identity
 from polybus.backends.sqlite.publish import Publisher
 from polybus.backends.sqlite.schema import BUSY_TIMEOUT, LEAST_SQLITE, open_file
 from polybus.backends.sqlite.sources import Route, Source, register, routes
-from polybus.backends.sqlite.wake import Bell
-from polybus.backends.sqlite.writer import Writer
+from polybus.backends.sqlite.timeline import Timeline
+from polybus.backends.sqlite.writer import Store, Writer
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, ConsumerDriver, PublisherDriver
@@ -24,6 +25,9 @@ from polybus.errors import BackendError, BindingError, Fault, FaultKind
 from polybus.feature import Feature
 
 __all__ = ["SqliteDriver", "driver"]
+
+# Seconds that closing waits for the disk, beside the lock: a checkpoint of a log of 64 MiB takes one or two.
+_CLOSING = 5.0
 
 
 @dataclass(slots=True)
@@ -57,28 +61,25 @@ class SqliteDriver:
         else:
             to = [Route(self._source(there, target))]
         window = there.window(target.address)
-        return Publisher(there.writer, self._clock, target, to, window, returning=False)
+        return Publisher(there.writer, target, to, window, returning=False)
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         there = await self._open()
-        found = self._source(there, source)
-        return Consumer(there.writer, self._clock, found, Bell(self.path, found.id))
+        return Consumer(there.writer, self._clock, self._source(there, source), self.path)
 
     async def open_admin(self) -> AdminDriver:
-        await self._open()
-        return Admin(self, self._clock)
+        return Admin(self, (await self._open()).writer)
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
         """Return a publisher to this one subscription or queue."""
         there = await self._open()
         to = [Route(self._source(there, source))]
         window = there.window(f"return to {source.address}")
-        return Publisher(there.writer, self._clock, source, to, window, returning=True)
+        return Publisher(there.writer, source, to, window, returning=True)
 
-    async def source(self, entity: Entity) -> tuple[Writer, Source]:
-        """Return the writer, and a source as the file knows it; raises BackendError (NOT_FOUND)."""
-        there = await self._open()
-        return there.writer, self._source(there, entity)
+    async def source(self, entity: Entity) -> Source:
+        """Return a source as the file knows it; raises BackendError (NOT_FOUND)."""
+        return self._source(await self._open(), entity)
 
     def features(self, entity: Entity) -> Feature:
         return features(entity)
@@ -96,7 +97,7 @@ class SqliteDriver:
             return
         await asyncio.wait([opening])  # what failed was told to whoever opened
         if not opening.cancelled() and opening.exception() is None:
-            await asyncio.to_thread(opening.result().writer.close)
+            await asyncio.to_thread(opening.result().writer.close, 2 * self._busy_timeout + _CLOSING)
 
     async def _open(self) -> _Open:
         if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
@@ -106,11 +107,18 @@ class SqliteDriver:
     def _open_file(self) -> _Open:
         connection = open_file(self.path)
         try:
+            timeline, identity = Timeline(self._clock, self.path), Identity(self.path)
+            timeline.open(connection)
             sources = register(connection, self.path, self._binding)
+            identity.remember()
+            # `begin` waits by itself; nothing else that is executed has to.
+            connection.execute("PRAGMA busy_timeout = 0")
+            names = {one.id: f"{one.entity.kind.value} {one.entity.name!r}" for one in sources.values()}
+            store = Store(connection, self.path, timeline, identity, names, self._busy_timeout)
+            return _Open(Writer(store), sources)
         except BaseException:
             connection.close()
             raise
-        return _Open(Writer(connection, self.path, self._clock, self._busy_timeout), sources)
 
     def _source(self, there: _Open, entity: Entity) -> Source:
         try:

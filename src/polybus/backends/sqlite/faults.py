@@ -6,9 +6,9 @@ import errno
 import sqlite3
 from pathlib import Path
 
-from polybus.errors import BackendError, Fault, FaultKind
+from polybus.errors import BackendError, BusClosed, ConfigError, Fault, FaultKind
 
-__all__ = ["fault"]
+__all__ = ["fault", "passing"]
 
 # Primary result codes, from https://www.sqlite.org/rescode.html
 _STORAGE = {
@@ -38,6 +38,10 @@ def fault(error: Exception, path: Path) -> Fault:
     """Say what an error of SQLite, or of the file system, means for the store at `path`."""
     if isinstance(error, BackendError):
         return error.fault
+    if isinstance(error, ConfigError):
+        return Fault(FaultKind.INVALID, str(error))  # the store is as it is: trying again changes nothing
+    if isinstance(error, BusClosed):
+        return Fault(FaultKind.CANCELLED, f"{path}: {error}")
     if isinstance(error, OSError):
         hint = _RIGHTS if isinstance(error, PermissionError) or error.errno == errno.EROFS else "check the path"
         return Fault(FaultKind.STORAGE, f"{path}: {error.strerror or type(error).__name__}: {hint}", _name(error))
@@ -55,3 +59,17 @@ def fault(error: Exception, path: Path) -> Fault:
     if primary in _STORAGE:
         return Fault(FaultKind.STORAGE, f"{path}: {_STORAGE[primary]}", name)
     return Fault(FaultKind.INTERNAL, f"{path}: {name}", name)
+
+
+# What ends when somebody makes room or the disk comes back. For a publisher it is final, since it has to be told now; a
+# consumer has nothing better to do than to wait for it, and what it holds must be settled in time.
+_PASSES = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def passing(error: sqlite3.Error, path: Path) -> Exception:
+    """Return what a consumer raises for an error: one that can be tried again where the disk may recover."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if code is None or code & 0xFF not in _PASSES:
+        return error
+    told = fault(error, path)
+    return BackendError(Fault(FaultKind.UNAVAILABLE, told.detail, told.code))

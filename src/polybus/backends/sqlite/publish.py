@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,9 +11,8 @@ from polybus.backends.embedded import BATCH, DedupWindow, check, check_key
 from polybus.backends.sqlite.schema import DELAYED, READY
 from polybus.backends.sqlite.sources import Route
 from polybus.backends.sqlite.wire import encode_head, encode_json
-from polybus.backends.sqlite.writer import Transaction, Writer
+from polybus.backends.sqlite.writer import Transaction, Work, Writer
 from polybus.binding import Entity
-from polybus.clock import Clock
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault
 from polybus.message import Message, Sent
@@ -23,11 +22,15 @@ __all__ = ["Publisher", "Publishing"]
 SHARED_FROM = 4_096
 """Bytes from which a body is kept once for all subscriptions: a page; below it a second copy costs less than a join."""
 
+# Bytes from which rows are inserted without waiting for those of further batches: SQLite's limit of one value is
+# 1,000,000,000, and this many cost a copy.
+_MOST_BYTES = 64 * 1024 * 1024
+
 Wire = tuple[bytes, Message]
 
 
 @dataclass(frozen=True, slots=True)
-class Publishing:
+class Publishing(Work[None]):
     """A batch on its way into the file."""
 
     RANK: ClassVar[int] = 0
@@ -36,18 +39,15 @@ class Publishing:
     batch: Sequence[Prepared[Wire]]
     routes: Sequence[Route]
     dedup: DedupWindow
-    clock: Clock
     returning: bool
-
-    @classmethod
-    def idle(cls, connection: sqlite3.Connection, works: Sequence[Publishing]) -> Sequence[None] | None:
-        return None
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[Publishing]) -> Sequence[None]:
         rows = _Rows(transaction)
         for work in works:
             rows.add(work)
+            if rows.size > _MOST_BYTES:
+                rows.insert()
         rows.insert()
         return [None] * len(works)
 
@@ -60,22 +60,30 @@ class _Rows:
         self._pieces: list[bytes] = []
         self._end = 1  # SQL counts from 1
         self._rows: list[tuple[object, ...]] = []
+        self._fresh: dict[int, set[str]] = {}  # of each window: a repeat may be in the same transaction
+
+    @property
+    def size(self) -> int:
+        """How many bytes wait to be inserted."""
+        return self._end
 
     def add(self, work: Publishing) -> None:
-        now = work.clock.time()
-        work.dedup.turn(now)
-        fresh: set[str] = set()
+        known = work.dedup
+        fresh = self._fresh.get(id(known))
+        if fresh is None:
+            fresh = self._fresh[id(known)] = set()
+            known.turn(self._transaction.now)
+            # Only what is committed is known: a rollback must not swallow the next attempt.
+            self._transaction.committed.append(functools.partial(known.update, fresh))
         for prepared in work.batch:
             dedup_id = prepared.outgoing.dedup_id
             if dedup_id:
-                if dedup_id in work.dedup or dedup_id in fresh:
+                if dedup_id in known or dedup_id in fresh:
                     continue
                 fresh.add(dedup_id)
-            self._add(work, prepared, now)
-        # Only what is committed is known: a rollback must not swallow the next attempt.
-        self._transaction.committed.append(lambda: work.dedup.update(fresh))
+            self._add(work, prepared)
 
-    def _add(self, work: Publishing, prepared: Prepared[Wire], now: float) -> None:
+    def _add(self, work: Publishing, prepared: Prepared[Wire]) -> None:
         head, message = prepared.wire
         outgoing = prepared.outgoing
         routes = [r for r in work.routes if r.passes is None or r.passes.matches(message.attributes)]
@@ -86,20 +94,21 @@ class _Rows:
         if len(routes) > 1 and len(body) >= SHARED_FROM:
             shared = self._transaction.connection.execute("INSERT INTO body (content) VALUES (?)", (body,)).lastrowid
             body = b""
-        published = now
+        now, wall = self._transaction.now, self._transaction.wall
+        published = wall
         if work.returning and message.published_at is not None:
             published = message.published_at
         delay = outgoing.delay
         at = self._end
         self._pieces += (head, body)
         self._end += len(head) + len(body)
-        places = (at, len(head), at + len(head), len(body), shared, published, now, outgoing.moves)
+        places = (at, len(head), at + len(head), len(body), shared, published, wall, outgoing.moves)
         key = message.ordering_key or ""
         state, due = (DELAYED, now + delay) if delay else (READY, 0.0)
         for route in routes:
             source = route.source
             group = key if source.ordered else ""
-            line = (source.id, state, group, due, now + source.retention, prepared.size)
+            line = (source.id, state, group, due, now + source.retention, prepared.size, now)
             self._rows.append((*places, *line))
             self._transaction.woken.add(source.id)
 
@@ -111,6 +120,7 @@ class _Rows:
         last = connection.execute(_INSERT_MESSAGES, (b"".join(self._pieces), places)).lastrowid
         # The rows of one statement get consecutive numbers: it holds the write lock.
         connection.execute(_INSERT_LINES, ((last or 0) - len(self._rows) + 1, places))
+        self._pieces, self._end, self._rows = [], 1, []
 
 
 def _at(*places: int) -> str:
@@ -124,8 +134,8 @@ FROM json_each(?2)
 """  # noqa: S608 - made of numbers only
 
 _INSERT_LINES = f"""
-INSERT INTO line (source, state, grp, due, expires, size, seq, attempt)
-SELECT {_at(8, 9, 10, 11, 12, 13)}, ?1 + key, 0 FROM json_each(?2)
+INSERT INTO line (source, state, grp, due, expires, size, since, seq, attempt)
+SELECT {_at(8, 9, 10, 11, 12, 13, 14)}, ?1 + key, 0 FROM json_each(?2)
 """  # noqa: S608 - made of numbers only
 
 
@@ -135,7 +145,6 @@ class Publisher:
     def __init__(
         self,
         writer: Writer,
-        clock: Clock,
         entity: Entity,
         routes: Sequence[Route],
         dedup: DedupWindow,
@@ -143,7 +152,6 @@ class Publisher:
         returning: bool,
     ) -> None:
         self._writer = writer
-        self._clock = clock
         self._entity = entity
         self._routes = routes
         self._dedup = dedup
@@ -166,7 +174,7 @@ class Publisher:
         return Prepared(outgoing, size, (encode_head(message), message))
 
     async def publish_batch(self, batch: Sequence[Prepared[Wire]]) -> Sequence[Sent | Fault]:
-        await self._writer.submit(Publishing(batch, self._routes, self._dedup, self._clock, self._returning))
+        await self._writer.submit(Publishing(batch, self._routes, self._dedup, self._returning))
         return [Sent(prepared.wire[1].id) for prepared in batch]
 
     async def aclose(self) -> None:

@@ -6,16 +6,28 @@ that moves between three states. So a lease or a delay never rewrites a body.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from polybus.errors import BackendError, Fault, FaultKind
 
-__all__ = ["DELAYED", "LEASED", "LEAST_SQLITE", "READY", "VERSION", "begin", "connect", "is_busy", "open_file"]
+__all__ = [
+    "DELAYED",
+    "LEASED",
+    "LEAST_SQLITE",
+    "READY",
+    "VERSION",
+    "begin",
+    "connect",
+    "is_busy",
+    "open_file",
+    "transaction",
+]
 
-VERSION = 1
+VERSION = 2
 """The version of the tables, kept in the file's `user_version`."""
 
 APPLICATION = 0x706F6C79  # "poly", in the file's `application_id`: tells it from any other SQLite file
@@ -23,10 +35,31 @@ APPLICATION = 0x706F6C79  # "poly", in the file's `application_id`: tells it fro
 LEAST_SQLITE = (3, 33, 0)  # UPDATE FROM
 
 READY, LEASED, DELAYED = 0, 1, 2
-"""States of a line: `due` is when a lease ends or a delay is over; until then it is not to be delivered."""
+"""States of a line: `due` is when a lease ends or a delay is over; until then it is not to be delivered.
+
+`due`, `expires` and `since` are in the store's own time (timeline.py), not of a clock.
+"""
 
 BUSY_TIMEOUT = 10.0
 """Seconds to wait for another process's transaction; the longest that one holds the lock is a second or two."""
+
+_TIME = """
+CREATE TABLE time (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    now REAL NOT NULL,                      -- the store's time; what follows are readings of that moment
+    monotonic REAL NOT NULL,
+    wall REAL NOT NULL,
+    slept REAL NOT NULL,
+    origin TEXT NOT NULL                    -- of `monotonic`: which boot of which machine
+);
+"""
+
+# From version 1; the times are converted once it is known what time it is (timeline.py).
+_TO_VERSION_2 = f"""
+ALTER TABLE line ADD COLUMN since REAL NOT NULL DEFAULT 0;
+ALTER TABLE line ADD COLUMN claim INTEGER NOT NULL DEFAULT 0;
+{_TIME}
+"""
 
 _TABLES = """
 CREATE TABLE source (
@@ -40,7 +73,7 @@ CREATE TABLE message (
     body BLOB,                              -- NULL where it is shared
     shared INTEGER,                         -- body.id
     published REAL NOT NULL,
-    at REAL NOT NULL,                       -- when it came here, for its age
+    at REAL NOT NULL,                       -- the time of day when it came here, for people
     moves INTEGER NOT NULL,
     letter BLOB                             -- msgpack: reason, description; dead letters only
 );
@@ -57,7 +90,9 @@ CREATE TABLE line (
     due REAL NOT NULL,
     attempt INTEGER NOT NULL,
     expires REAL NOT NULL,
-    size INTEGER NOT NULL
+    size INTEGER NOT NULL,
+    since REAL NOT NULL DEFAULT 0,          -- when it came here, for its age
+    claim INTEGER NOT NULL DEFAULT 0        -- of its last lease: attempts may be counted back, this never comes again
 );
 CREATE INDEX line_next ON line (source, state, grp, seq);
 CREATE INDEX line_due ON line (source, due) WHERE state > 0;
@@ -76,7 +111,11 @@ def connect(path: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -91,6 +130,19 @@ def begin(connection: sqlite3.Connection, timeout: float = BUSY_TIMEOUT) -> None
     SQLite's own wait sleeps up to 100 ms between two looks, which is a hundred times what a transaction takes.
     """
     patiently(lambda: connection.execute("BEGIN IMMEDIATE"), timeout)
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do what is in the block in one transaction, or nothing of it."""
+    begin(connection)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def patiently(action: Callable[[], object], timeout: float = BUSY_TIMEOUT) -> None:
@@ -123,20 +175,21 @@ def open_file(path: Path) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    # `begin` waits by itself; nothing else that is executed has to.
-    connection.execute("PRAGMA busy_timeout = 0")
     return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    if not _is_ours(connection, path):
+    version = _version(connection, path)
+    if not version:
         _create(connection, path)
+    elif version < VERSION:
+        _upgrade(connection, path)
     # A log that has grown through a burst is cut back to this many bytes by the checkpoint after it.
     connection.execute("PRAGMA journal_size_limit = 67108864")
 
 
-def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Tell whether the tables are there; False for an empty file."""
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the tables; 0 for an empty file."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -146,27 +199,31 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
                 f"{path} has version {version}, and this polybus reads {VERSION}: upgrade polybus here, or give "
                 "another path"
             )
-        return True
+        return int(version)
     if application or version or tables:
         raise _refused(f"{path} is an SQLite file of another program: give another path")
-    return False
+    return 0
 
 
 def _create(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # can't be changed once there are tables
     # Of several processes that come first at once, those that find the lock taken are not made to wait by SQLite.
     patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
-    begin(connection)
-    try:
-        if not _is_ours(connection, path):  # another process may have been faster
-            for statement in _statements(_TABLES):
+    with transaction(connection):
+        if not _version(connection, path):  # another process may have been faster
+            for statement in _statements(_TABLES + _TIME):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the tables of an older version up to this one; what they hold stays."""
+    with transaction(connection):
+        if _version(connection, path) < VERSION:  # another process may have been faster
+            for statement in _statements(_TO_VERSION_2):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _statements(script: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
@@ -11,30 +10,24 @@ from polybus.backends.sqlite.schema import DELAYED, LEASED, READY
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import decode_json, encode_json, encode_letter
-from polybus.backends.sqlite.writer import Transaction
-from polybus.clock import Clock
+from polybus.backends.sqlite.writer import Transaction, Work
 from polybus.driver import Ack, DeadLetter, Nack, Settlement
 
 __all__ = ["Extending", "Receipt", "Settling", "bury"]
 
 Receipt: TypeAlias = tuple[int, int]
-"""Number and attempt: which message, and which of its leases."""
+"""Number and claim: which message, and which of its leases. Attempts don't tell: they may be counted back."""
 
 
 @dataclass(frozen=True, slots=True)
-class Settling:
+class Settling(Work[Sequence[bool]]):
     """A batch of settlements; the answer says of each whether its lease was still good."""
 
     RANK: ClassVar[int] = 1
     DURABLE: ClassVar[bool] = True
 
     source: Source
-    clock: Clock
     settlements: Sequence[Settlement[Receipt]]
-
-    @classmethod
-    def idle(cls, connection: sqlite3.Connection, works: Sequence[Settling]) -> Sequence[Sequence[bool]] | None:
-        return None
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[Settling]) -> Sequence[Sequence[bool]]:
@@ -47,58 +40,53 @@ class Settling:
 
 
 @dataclass(frozen=True, slots=True)
-class Extending:
+class Extending(Work[Sequence[bool]]):
     """Leases to be prolonged to `seconds` from now; the answer says of each whether it was still good."""
 
     RANK: ClassVar[int] = 2
     DURABLE: ClassVar[bool] = False
 
     source: Source
-    clock: Clock
     receipts: Sequence[Receipt]
     seconds: float
-
-    @classmethod
-    def idle(cls, connection: sqlite3.Connection, works: Sequence[Extending]) -> Sequence[Sequence[bool]] | None:
-        return None
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[Extending]) -> Sequence[Sequence[bool]]:
         return [work._run(transaction) for work in works]
 
     def _run(self, transaction: Transaction) -> Sequence[bool]:
-        now = self.clock.time()
-        good = _good(transaction, self.source, self.receipts, now)
-        transaction.connection.execute(_PROLONG, (now + self.seconds, encode_json(sorted(good))))
+        good = _good(transaction, self.source, self.receipts)
+        numbers = encode_json(sorted(number for number, _ in good))
+        transaction.connection.execute(_PROLONG, (transaction.now + self.seconds, numbers))
         if self.seconds < self.source.entity.lease:
             transaction.woken.add(self.source.id)  # it ends earlier than those who wait expect
-        return [receipt[0] in good for receipt in self.receipts]
+        return [receipt in good for receipt in self.receipts]
 
 
 def _settle(transaction: Transaction, works: Sequence[Settling]) -> list[list[bool]]:
-    source, now = works[0].source, works[0].clock.time()
-    connection = transaction.connection
+    source, now, connection = works[0].source, transaction.now, transaction.connection
     receipts: list[Receipt] = [item.received.receipt for work in works for item in work.settlements]
-    good = _good(transaction, source, receipts, now)
+    good = _good(transaction, source, receipts)
     acks: list[int] = []
-    nacks: list[tuple[int, int, float]] = []
+    nacks: list[tuple[int, int, float, int | None]] = []
     answers: list[list[bool]] = []
     for work in works:
         answer: list[bool] = []
         for item in work.settlements:
             receipt = item.received.receipt
-            answer.append(receipt[0] in good)
-            good.discard(receipt[0])  # once only, were the same delivery in it twice
+            answer.append(receipt in good)
+            good.discard(receipt)  # once only, were the same delivery in it twice
             if not answer[-1]:
                 continue
             match item:
                 case Ack():
                     acks.append(receipt[0])
-                case Nack(delay=delay):
-                    nacks.append((receipt[0], DELAYED if delay > 0 else READY, now + delay if delay > 0 else 0.0))
+                case Nack(delay=delay, attempts=attempts):
+                    state, due = (DELAYED, now + delay) if delay > 0 else (READY, 0.0)
+                    nacks.append((receipt[0], state, due, attempts if attempts is None else max(attempts, 0)))
                 case DeadLetter(reason=reason, description=description):
                     letter = encode_letter(reason, description)
-                    bury(transaction, source, receipt[0], letter, now)
+                    bury(transaction, source, receipt[0], letter)
         answers.append(answer)
     if acks:
         remove(connection, acks)
@@ -109,34 +97,35 @@ def _settle(transaction: Transaction, works: Sequence[Settling]) -> list[list[bo
     return answers
 
 
-def bury(transaction: Transaction, source: Source, seq: int, letter: bytes, now: float) -> None:
+def bury(transaction: Transaction, source: Source, seq: int, letter: bytes) -> None:
     """Move a message to the source's dead letters."""
     if source.dead is None:
         raise RuntimeError("dead letters have no dead letters")
-    connection, dead = transaction.connection, source.dead
-    copy = connection.execute(_COPY, (now, letter, seq)).lastrowid
-    connection.execute(_LINE_OF_LETTER, (dead.id, copy, now + dead.retention, seq))
+    connection, dead, now = transaction.connection, source.dead, transaction.now
+    copy = connection.execute(_COPY, (transaction.wall, letter, seq)).lastrowid
+    connection.execute(_LINE_OF_LETTER, (dead.id, copy, now + dead.retention, now, seq))
     remove(connection, [seq])
     transaction.woken |= {dead.id, source.id}
 
 
-def _good(transaction: Transaction, source: Source, receipts: Sequence[Receipt], now: float) -> set[int]:
-    """Return the numbers of the messages whose lease is still that of the receipt, and not over."""
-    return set(decode_json(transaction.value(_GOOD, source.id, encode_json(receipts), now)))
+def _good(transaction: Transaction, source: Source, receipts: Sequence[Receipt]) -> set[Receipt]:
+    """Return the receipts whose lease is still that of the message, and not over."""
+    text = transaction.value(_GOOD, source.id, encode_json(receipts), transaction.now)
+    return {(number, claim) for number, claim in decode_json(text)}
 
 
 _GOOD = f"""
-SELECT json_group_array(l.seq) FROM json_each(?2) j CROSS JOIN line l
+SELECT json_group_array(json_array(l.seq, l.claim)) FROM json_each(?2) j CROSS JOIN line l
 ON l.seq = json_extract(j.value, '$[0]')
-WHERE l.source = ?1 AND l.state = {LEASED} AND l.attempt = json_extract(j.value, '$[1]') AND l.due > ?3
+WHERE l.source = ?1 AND l.state = {LEASED} AND l.claim = json_extract(j.value, '$[1]') AND l.due > ?3
 """  # noqa: S608 - made of numbers only
 
 _PROLONG = "UPDATE line SET due = ?1 WHERE seq IN (SELECT value FROM json_each(?2))"
 
 _GIVE_BACK = """
-UPDATE line SET state = n.state, due = n.due
+UPDATE line SET state = n.state, due = n.due, attempt = ifnull(n.attempt, line.attempt)
 FROM (SELECT json_extract(value, '$[0]') AS seq, json_extract(value, '$[1]') AS state,
-             json_extract(value, '$[2]') AS due FROM json_each(?1)) n
+             json_extract(value, '$[2]') AS due, json_extract(value, '$[3]') AS attempt FROM json_each(?1)) n
 WHERE line.seq = n.seq
 """
 
@@ -146,6 +135,6 @@ SELECT head, body, shared, published, ?1, moves + 1, ?2 FROM message WHERE seq =
 """
 
 _LINE_OF_LETTER = f"""
-INSERT INTO line (source, state, grp, seq, due, attempt, expires, size)
-SELECT ?1, {READY}, '', ?2, 0, 0, ?3, size FROM line WHERE seq = ?4
+INSERT INTO line (source, state, grp, seq, due, attempt, expires, size, since)
+SELECT ?1, {READY}, '', ?2, 0, 0, ?3, size, ?4 FROM line WHERE seq = ?5
 """  # noqa: S608 - made of numbers only

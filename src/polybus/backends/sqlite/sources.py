@@ -51,17 +51,11 @@ def register(connection: sqlite3.Connection, path: Path, binding: Binding) -> Ma
     entities = [entity for one in wanted for entity in (one.dead_letters, one)]
     known = _known(connection)
     if any(entity.address not in known for entity in entities):
-        schema.begin(connection)
-        try:
+        with schema.transaction(connection):
             connection.executemany(
                 "INSERT OR IGNORE INTO source (address, ordered) VALUES (?, ?)",
                 [(entity.address, _ordered(entity)) for entity in entities],
             )
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         known = _known(connection)
     sources: dict[str, Source] = {}
     for entity in entities:
@@ -70,8 +64,9 @@ def register(connection: sqlite3.Connection, path: Path, binding: Binding) -> Ma
             raise BindingError(f"{entity.kind.value} {entity.name!r}: {entity.address!r} is used twice in the binding")
         if ordered != _ordered(entity):
             raise BindingError(
-                f"{entity.kind.value} {entity.name!r}: {path} has it with ordered = {str(ordered).lower()}; give it "
-                "another name, or give another path"
+                f"{entity.kind.value} {entity.name!r}: {path} has it with ordered = {_toml(ordered)}, and the topology "
+                f"says ordered = {_toml(not ordered)} now; a store keeps what it was made with: remove {_files(path)} "
+                "while nothing uses it (loses what waits in it), or give the entry another name"
             )
         dead = None if entity.kind is Kind.DEAD_LETTERS else sources[entity.dead_letters.address]
         sources[entity.address] = Source(number, entity, ordered, dead)
@@ -85,6 +80,17 @@ def routes(binding: Binding, sources: Mapping[str, Source], topic: Entity) -> li
         for entity in binding.subscriptions.values()
         if entity.topic == topic.name
     ]
+
+
+def _toml(value: bool) -> str:
+    return str(value).lower()
+
+
+def _files(path: Path) -> str:
+    """Say what to remove for a store to be made anew."""
+    if path.parent.name == ".polybus":
+        return f"{path.parent}/"
+    return f"{path}, {path.name}-wal and {path.name}-shm"
 
 
 def _known(connection: sqlite3.Connection) -> dict[str, tuple[int, bool]]:

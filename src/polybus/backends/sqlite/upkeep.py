@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from polybus.backends.sqlite.schema import LEASED
 from polybus.backends.sqlite.wire import encode_json
-from polybus.clock import Clock
 
 __all__ = ["Upkeep", "remove"]
 
@@ -31,24 +30,27 @@ def remove(connection: sqlite3.Connection, numbers: Sequence[int]) -> None:
 class Upkeep:
     """What the writer does now and then, beside its work."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._due = 0.0
+    def __init__(self) -> None:
+        self._due = float("-inf")
         self._shrink = False
 
-    def expire(self, connection: sqlite3.Connection) -> None:
-        """Delete some of what expired, if it is time; within a transaction."""
-        now = self._clock.time()
-        if self._due - EVERY <= now < self._due:  # not, where the clock was set back
-            return
+    def due(self, now: float) -> bool:
+        """Tell whether it is time to look, though nobody has anything else to do."""
+        return now >= self._due
+
+    def expire(self, connection: sqlite3.Connection, now: float) -> Sequence[int]:
+        """Delete some of what expired, if it is time; within a transaction. Return the sources that it was of."""
+        if now < self._due:
+            return ()
         rows = connection.execute(
-            "SELECT seq FROM line WHERE expires <= ? AND (state <> ? OR due <= ?) LIMIT ?",
+            "SELECT seq, source FROM line WHERE expires <= ? AND (state <> ? OR due <= ?) LIMIT ?",
             (now, LEASED, now, AT_ONCE),
         ).fetchall()
         if rows:
-            remove(connection, [seq for (seq,) in rows])
+            remove(connection, [seq for seq, _ in rows])
         self._shrink = True
         self._due = now if len(rows) == AT_ONCE else now + EVERY
+        return [source for _, source in rows]
 
     def shrink(self, connection: sqlite3.Connection) -> None:
         """Give some free pages back to the disk, if it is time; between two transactions."""

@@ -2,41 +2,55 @@
 
 What the consumers and publishers of a process ask for while a transaction is under way is done together in the next:
 one wait for the disk, and for the lock, pays for all of it (group commit). Each kind of work merges its own: one
-insert for all publishers.
+insert for all publishers. Where that fails, each is done by itself, so that nobody shares another's failure.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+import time
+import weakref
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
+from polybus.backends.embedded import Expiries
 from polybus.backends.sqlite import schema, upkeep
+from polybus.backends.sqlite.identity import Identity
+from polybus.backends.sqlite.timeline import Timeline
 from polybus.backends.sqlite.wake import Ringer
-from polybus.clock import Clock
-from polybus.errors import BusClosed
+from polybus.errors import BackendError, BusClosed
 
-__all__ = ["Transaction", "Work", "Writer"]
+__all__ = ["Store", "Transaction", "Work", "Writer"]
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
 
+_log = logging.getLogger("polybus")
+
 # What one transaction takes on at most: beyond this a larger one gains nothing, and other processes wait for it.
 _MOST_WORKS = 256
+
+_CLOSED = "the store was closed, or opened before a fork: connect again in this process"
 
 
 @dataclass(slots=True)
 class Transaction:
-    """What a piece of work sees: the connection, and what is to be done after the commit."""
+    """What a piece of work sees: the connection, the store's time, and what is to be done after the commit."""
 
     connection: sqlite3.Connection
+    now: float
+    wall: float
     woken: set[int] = field(default_factory=set)  # sources that others may wait for
+    expired: Counter[int] = field(default_factory=Counter)  # how many of which source were deleted
     committed: list[Callable[[], object]] = field(default_factory=list)
 
     def value(self, sql: str, *parameters: object) -> Any:
@@ -47,19 +61,24 @@ class Transaction:
         return None if row is None else row[0]
 
 
-class Work(Protocol[T_co]):
+class Work(Generic[T_co]):
     """A piece of work; all of one class that are there are run together."""
+
+    __slots__ = ()
 
     RANK: ClassVar[int]  # of two kinds in one transaction, the lower runs first
     DURABLE: ClassVar[bool]  # whether it must be on the disk when it is answered
+    LOOKS: ClassVar[bool] = False  # whether there may be nothing to do, which `idle` tells
 
     @classmethod
-    def idle(cls, connection: sqlite3.Connection, works: Sequence[Any]) -> Sequence[T_co] | None:
+    def idle(cls, connection: sqlite3.Connection, now: float, works: Sequence[Any]) -> Sequence[T_co] | None:
         """Answer without a transaction where there is nothing to do; None where there is."""
+        return None
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[Any]) -> Sequence[T_co]:
         """Do all; return the answer of each, in their order."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,113 +86,211 @@ class _Asked:
     work: Work[Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    since: float
 
 
 _Answer = tuple[_Asked, Any, BaseException | None]
+_Group = list[_Asked]
+_Asking = queue.SimpleQueue[_Asked | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open file. `names` says what a source is, by its number; `busy_timeout` is in seconds."""
+
+    connection: sqlite3.Connection
+    path: Path
+    timeline: Timeline
+    identity: Identity
+    names: Mapping[int, str]
+    busy_timeout: float
 
 
 class Writer:
-    """The thread and its connection; may be used from several event loops of the process that made it."""
+    """What the drivers of a file hold of its thread; may be used from several event loops of the process that made it.
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, clock: Clock, busy_timeout: float) -> None:
-        self._connection = connection
-        self._busy_timeout = busy_timeout
-        self._ringer = Ringer(path)
-        self._upkeep = upkeep.Upkeep(clock)
-        self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
-        self._durable = True
+    Once nobody holds it, the thread ends and closes the file.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.timeline = store.timeline
+        self.identity = store.identity
+        self._asked: _Asking = queue.SimpleQueue()
+        self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
         # A daemon: what it is at when the interpreter ends is rolled back, and nobody was told that it was done.
-        self._thread = threading.Thread(target=self._serve, name=f"polybus {path.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=_Worker(store, self._asked).serve, name=f"polybus {store.path.name}", daemon=True
+        )
         self._thread.start()
+        weakref.finalize(self, self._asked.put, None)
 
-    async def submit(self, work: Work[T]) -> T:
-        """Have a piece of work done; returns once it is committed. Cancelling doesn't undo it.
+    def ask(self, work: Work[T]) -> asyncio.Future[T]:
+        """Have a piece of work done; the future has its answer once it is committed.
 
-        Raises what SQLite raised, and BusClosed after `close` or a fork.
+        A future that is cancelled before the work was begun undoes it; later it is done all the same. It raises what
+        SQLite raised. Raises BusClosed after `close` or a fork.
         """
-        if self._closed or self._pid != os.getpid():
-            raise BusClosed("the store was closed, or opened before a fork: connect again in this process")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._asked.put(_Asked(work, loop, future))
-        return await future
+        with self._lock:
+            if self._closed or self._pid != os.getpid():
+                raise BusClosed(_CLOSED)
+            self._asked.put(_Asked(work, loop, future, time.monotonic()))
+        return future
 
-    def close(self) -> None:
-        """Finish what was asked for, and close the file; blocks until that is done."""
-        self._closed = True
-        self._asked.put(None)
-        self._thread.join()
+    async def submit(self, work: Work[T]) -> T:
+        """Have a piece of work done, and return its answer."""
+        return await self.ask(work)
 
-    def _serve(self) -> None:
+    def close(self, timeout: float) -> None:
+        """Finish what was asked for, and close the file; blocks until that is done, `timeout` seconds at most."""
+        with self._lock:
+            self._closed = True
+            if self._pid != os.getpid():
+                return  # the thread is the parent's
+            self._asked.put(None)
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            _log.warning("%s is not closed after %.0f s: the disk doesn't answer", self._thread.name, timeout)
+
+
+class _Worker:
+    """The thread's side: it alone uses the connection."""
+
+    def __init__(self, store: Store, asked: _Asking) -> None:
+        self._store = store
+        self._connection = store.connection
+        self._asked = asked
+        self._ringer = Ringer(store.path)
+        self._upkeep = upkeep.Upkeep()
+        self._expiries = Expiries(str(store.path))
+        self._durable = True
+
+    def serve(self) -> None:
         try:
             while (group := self._next()) is not None:
-                _tell(self._do(group))
+                if group:
+                    _tell(self._do(group))
         finally:
+            self._expiries.tell(self._store.timeline.now(), last=True)
             self._ringer.close()
             self._connection.close()
 
-    def _next(self) -> list[_Asked] | None:
-        first = self._asked.get()
-        if first is None:
-            return None
-        group = [first]
-        while len(group) < _MOST_WORKS:
+    def _next(self) -> _Group | None:
+        """Return what was asked for since; None once there is nothing more to come."""
+        asked = self._asked.get()
+        group: _Group = []
+        while asked is not None:
+            if not asked.future.cancelled():
+                group.append(asked)
+            if len(group) >= _MOST_WORKS:
+                return group
             try:
                 asked = self._asked.get_nowait()
             except queue.Empty:
-                break
-            if asked is None:
-                self._asked.put(None)
-                break
-            group.append(asked)
-        return group
+                return group
+        if group:
+            self._asked.put(None)
+            return group
+        return None
 
-    def _do(self, group: list[_Asked]) -> list[_Answer]:
-        kinds: dict[type[Work[Any]], list[_Asked]] = {}
+    def _do(self, group: _Group) -> list[_Answer]:
+        try:
+            return self._try(group)
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it was
+            if len(group) == 1 or schema.is_busy(error) or isinstance(error, BackendError):
+                return [(asked, None, error) for asked in group]
+            return self._one_by_one(group, error)
+
+    def _one_by_one(self, group: _Group, error: Exception) -> list[_Answer]:
+        """Do each by itself: what one met, a full disk say, must not keep another from being done.
+
+        Where a failure takes long, the rest shares it, so that all are told in time.
+        """
+        answers: list[_Answer] = []
+        end = time.monotonic() + self._store.busy_timeout
+        for asked in sorted(group, key=lambda asked: asked.work.RANK):
+            if time.monotonic() > end:
+                answers.append((asked, None, error))
+                continue
+            try:
+                answers += self._try([asked])
+            except Exception as own:  # noqa: BLE001 - as above
+                answers.append((asked, None, own))
+        return answers
+
+    def _try(self, group: _Group) -> list[_Answer]:
+        """Do all in one transaction, or nothing."""
+        kinds: dict[type[Work[Any]], _Group] = {}
         for asked in group:
             kinds.setdefault(type(asked.work), []).append(asked)
         ranked = sorted(kinds.items(), key=lambda item: item[0].RANK)
-        answers = self._commit(ranked)
-        if len(ranked) > 1 and any(error is not None and not schema.is_busy(error) for _, _, error in answers):
-            # What one kind met, a full disk say, must not keep another from being done: an ack makes room.
-            answers = [answer for kind in ranked for answer in self._commit([kind])]
+        if len(ranked) == 1 and ranked[0][0].LOOKS:
+            idle = self._idle(*ranked[0])
+            if idle is not None:
+                return idle
+        self._set_durable(any(kind.DURABLE for kind, _ in ranked))
+        waited = time.monotonic() - min(asked.since for asked in group)
+        schema.begin(self._connection, max(self._store.busy_timeout - waited, 0.0))
+        try:
+            transaction, answers = self._run(ranked)
+            self._store.identity.check()
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            self._roll_back(error)
+            raise
+        self._conclude(transaction)
         return answers
 
-    def _commit(self, ranked: Sequence[tuple[type[Work[Any]], list[_Asked]]]) -> list[_Answer]:
+    def _idle(self, kind: type[Work[Any]], group: _Group) -> list[_Answer] | None:
         try:
-            return self._try(ranked)
-        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it was
-            answers: list[_Answer] = [(asked, None, error) for _, group in ranked for asked in group]
-            try:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-            except sqlite3.Error as worse:
-                error.add_note(f"and the rollback failed: {type(worse).__name__}")
-            return answers
+            now = self._store.timeline.follow(self._connection)
+            self._store.timeline.notice()
+            self._store.identity.check()
+            if self._upkeep.due(now):
+                return None
+            answers = kind.idle(self._connection, now, [asked.work for asked in group])
+        except sqlite3.OperationalError as error:
+            if schema.is_busy(error):  # another process is recovering the log of one that was killed: wait in `begin`
+                return None
+            raise
+        if answers is None:
+            return None
+        return [(asked, answer, None) for asked, answer in zip(group, answers, strict=True)]
 
-    def _try(self, ranked: Sequence[tuple[type[Work[Any]], list[_Asked]]]) -> list[_Answer]:
-        connection = self._connection
-        if len(ranked) == 1:
-            kind, group = ranked[0]
-            idle = _idle(connection, kind, [asked.work for asked in group])
-            if idle is not None:
-                return [(asked, answer, None) for asked, answer in zip(group, idle, strict=True)]
-        self._set_durable(any(kind.DURABLE for kind, _ in ranked))
-        schema.begin(connection, self._busy_timeout)
-        transaction = Transaction(connection)
+    def _run(self, ranked: Sequence[tuple[type[Work[Any]], _Group]]) -> tuple[Transaction, list[_Answer]]:
+        connection, timeline = self._connection, self._store.timeline
+        transaction = Transaction(connection, timeline.follow(connection), timeline.wall())
         answers: list[_Answer] = []
         for kind, group in ranked:
             results = kind.run(transaction, [asked.work for asked in group])
             answers += [(asked, result, None) for asked, result in zip(group, results, strict=True)]
-        self._upkeep.expire(connection)
-        connection.execute("COMMIT")
-        for callback in transaction.committed:
-            callback()
-        self._ringer.ring(transaction.woken)
-        self._upkeep.shrink(connection)
-        return answers
+        transaction.expired.update(self._upkeep.expire(connection, transaction.now))
+        timeline.keep(connection, transaction.now)
+        return transaction, answers
+
+    def _roll_back(self, error: BaseException) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as worse:
+            error.add_note(f"and the rollback failed: {type(worse).__name__}")
+
+    def _conclude(self, transaction: Transaction) -> None:
+        """Do what follows a commit; what fails of it is no failure of what was committed."""
+        try:
+            for callback in transaction.committed:
+                callback()
+            for source, count in transaction.expired.items():
+                self._expiries.add(self._store.names.get(source, f"source {source}"), count)
+            self._expiries.tell(transaction.now)
+            self._store.timeline.notice()
+            self._ringer.ring(transaction.woken)
+            self._upkeep.shrink(self._connection)
+        except Exception:  # noqa: BLE001 - whatever it was, it is told, and no caller has to hear of it
+            _log.warning("%s: what follows a commit failed; the commit stands", self._store.path, exc_info=True)
 
     def _set_durable(self, durable: bool) -> None:
         """Choose whether the next commit waits for the disk; a lease that a power cut undoes is no loss."""
@@ -182,25 +299,13 @@ class Writer:
             self._durable = durable
 
 
-def _idle(connection: sqlite3.Connection, kind: type[Work[Any]], works: Sequence[Work[Any]]) -> Sequence[Any] | None:
-    try:
-        return kind.idle(connection, works)
-    except sqlite3.OperationalError as error:
-        if schema.is_busy(error):  # another process is recovering the log of one that was killed: wait in `begin`
-            return None
-        raise
-
-
 def _tell(answers: Sequence[_Answer]) -> None:
     loops: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
     for answer in answers:
         loops.setdefault(answer[0].loop, []).append(answer)
     for loop, told in loops.items():
-        try:
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is left to be told
             loop.call_soon_threadsafe(_resolve, told)
-        except RuntimeError:
-            if not loop.is_closed():  # else nobody is left to be told
-                raise
 
 
 def _resolve(answers: Sequence[_Answer]) -> None:

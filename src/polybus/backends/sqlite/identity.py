@@ -6,12 +6,15 @@ a file that nobody will ever open again. SQLite doesn't look, so each transactio
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from pathlib import Path
 
+from polybus.backends.sqlite import schema
 from polybus.errors import BackendError, Fault, FaultKind
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "StoreGone"]
 
 # SQLite's log and its index: whoever opens a store without them makes new ones, and doesn't see what is in the old.
 # None of the three is ever replaced by SQLite itself while somebody has the store open.
@@ -21,12 +24,21 @@ _LEAST_SIZE = 512
 """Bytes of SQLite's smallest page: a file that was once prepared never has fewer."""
 
 
+# What reads the first pages of each table: from the file, but for those that are in the log.
+_PROBES = ("SELECT max(id) FROM source", "SELECT min(seq) FROM line", "SELECT min(seq) FROM message")
+
+
+class StoreGone(BackendError):
+    """The file that is open is no longer the one that the path names."""
+
+
 class Identity:
     """The three files of a store as they were when it was opened."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._known: list[tuple[str, tuple[int, int]]] = []
+        self._looked = (0, 0)
 
     def remember(self) -> None:
         """Take note of what is there; to be called once the store was opened and read from."""
@@ -43,22 +55,41 @@ class Identity:
         self._known = known
 
     def check(self) -> None:
-        """Raise BackendError (STORAGE) where one of them was removed, replaced or emptied; costs some 5 us."""
-        for name, known in self._known:
+        """Raise StoreGone where one of them was removed, replaced or emptied; costs some 5 us.
+
+        Where the file was written to since the last look, by a checkpoint or by anything else, it is opened and read
+        from as by a newcomer, which raises what SQLite says of a file that was cut off or overwritten.
+        """
+        for name, known in reversed(self._known):  # the file itself last
             try:
                 there = os.stat(name)
             except FileNotFoundError:
                 raise _gone(self._path, name, "removed") from None
             if (there.st_dev, there.st_ino) != known:
                 raise _gone(self._path, name, "replaced by another file")
-        if self._known and os.stat(self._path).st_size < _LEAST_SIZE:
+        if not self._known:
+            return
+        if there.st_size < _LEAST_SIZE:
             raise _gone(self._path, str(self._path), "emptied")
+        if (there.st_mtime_ns, there.st_size) != self._looked:
+            self._probe()
+            self._looked = (there.st_mtime_ns, there.st_size)
+
+    def _probe(self) -> None:
+        try:
+            with contextlib.closing(schema.connect(self._path)) as connection:
+                connection.execute("PRAGMA busy_timeout = 0")
+                for probe in _PROBES:
+                    connection.execute(probe).fetchone()
+        except sqlite3.OperationalError as error:
+            if not schema.is_busy(error):  # the log is being recovered: the next look finds it done
+                raise
 
 
-def _gone(path: Path, name: str, what: str) -> BackendError:
+def _gone(path: Path, name: str, what: str) -> StoreGone:
     detail = (
         f"{path}: {name} was {what} while this process had the store open; nothing more is accepted into it. What was "
         "there and not yet handled is where that file went. Put it back while no process uses the store, or leave it "
         "(a store that is missing is made anew, empty), and restart this process"
     )
-    return BackendError(Fault(FaultKind.STORAGE, detail, what.split(maxsplit=1)[0].upper()))
+    return StoreGone(Fault(FaultKind.STORAGE, detail, what.split(maxsplit=1)[0].upper()))

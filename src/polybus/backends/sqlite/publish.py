@@ -26,6 +26,9 @@ SHARED_FROM = 4_096
 # 1,000,000,000, and this many cost a copy.
 _MOST_BYTES = 64 * 1024 * 1024
 
+# Bytes that a message takes in the file beside its own: its two rows, and their places in three indices.
+_OVERHEAD = 300
+
 Wire = tuple[bytes, Message]
 
 
@@ -40,6 +43,10 @@ class Publishing(Work[None]):
     routes: Sequence[Route]
     dedup: DedupWindow
     returning: bool
+
+    @property
+    def adds(self) -> int:
+        return sum(prepared.size for prepared in self.batch) + _OVERHEAD * len(self.batch)
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[Publishing]) -> Sequence[None]:

@@ -23,6 +23,7 @@ __all__ = [
     "begin",
     "connect",
     "is_busy",
+    "is_full",
     "open_file",
     "transaction",
 ]
@@ -122,6 +123,11 @@ def connect(path: Path) -> sqlite3.Connection:
 def is_busy(error: BaseException) -> bool:
     """Tell whether another process's lock was in the way."""
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether there was no room on the disk."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
 
 
 def begin(connection: sqlite3.Connection, timeout: float = BUSY_TIMEOUT) -> None:

@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from polybus.backends.embedded import Expiries
-from polybus.backends.sqlite import schema, upkeep
-from polybus.backends.sqlite.identity import Identity
+from polybus.backends.sqlite import room, schema, upkeep
+from polybus.backends.sqlite.identity import Identity, StoreGone
 from polybus.backends.sqlite.timeline import Timeline
 from polybus.backends.sqlite.wake import Ringer
-from polybus.errors import BackendError, BusClosed
+from polybus.errors import BusClosed
 
 __all__ = ["Store", "Transaction", "Work", "Writer"]
 
@@ -69,6 +69,11 @@ class Work(Generic[T_co]):
     RANK: ClassVar[int]  # of two kinds in one transaction, the lower runs first
     DURABLE: ClassVar[bool]  # whether it must be on the disk when it is answered
     LOOKS: ClassVar[bool] = False  # whether there may be nothing to do, which `idle` tells
+
+    @property
+    def adds(self) -> int:
+        """How many bytes of messages it adds."""
+        return 0
 
     @classmethod
     def idle(cls, connection: sqlite3.Connection, now: float, works: Sequence[Any]) -> Sequence[T_co] | None:
@@ -200,8 +205,12 @@ class _Worker:
         try:
             return self._try(group)
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it was
-            if len(group) == 1 or schema.is_busy(error) or isinstance(error, BackendError):
+            if schema.is_busy(error) or isinstance(error, StoreGone):
                 return [(asked, None, error) for asked in group]
+            if schema.is_full(error):
+                room.empty_log(self._connection)
+            elif len(group) == 1:
+                return [(group[0], None, error)]
             return self._one_by_one(group, error)
 
     def _one_by_one(self, group: _Group, error: Exception) -> list[_Answer]:
@@ -231,6 +240,9 @@ class _Worker:
             idle = self._idle(*ranked[0])
             if idle is not None:
                 return idle
+        if added := sum(asked.work.adds for asked in group):
+            self._store.identity.check()
+            room.require(self._connection, self._store.path, added)
         self._set_durable(any(kind.DURABLE for kind, _ in ranked))
         waited = time.monotonic() - min(asked.since for asked in group)
         schema.begin(self._connection, max(self._store.busy_timeout - waited, 0.0))

@@ -91,9 +91,12 @@ class Timeline:
         return now
 
     def keep(self, connection: sqlite3.Connection, now: float) -> None:
-        """Write the time, now and then; within a transaction, after `follow`."""
+        """Write the time, now and then; within a transaction."""
+        if now - self._written.now < WRITTEN_EVERY:
+            return
+        now = max(now, self.follow(connection))
         last = self._written
-        if now - last.now < WRITTEN_EVERY:
+        if now - last.now < WRITTEN_EVERY:  # another process has done it
             return
         slept, origin = _slept(), _origin(self._clock)
         if last.origin == origin and slept - last.slept > AGREE:

@@ -39,6 +39,9 @@ _log = logging.getLogger("polybus")
 # What one transaction takes on at most: beyond this a larger one gains nothing, and other processes wait for it.
 _MOST_WORKS = 256
 
+# Seconds between two looks at what changes rarely: the time that others wrote, the clock, the file itself.
+_LOOK_EVERY = 0.05
+
 _CLOSED = "the store was closed, or opened before a fork: connect again in this process"
 
 
@@ -172,6 +175,8 @@ class _Worker:
         self._upkeep = upkeep.Upkeep()
         self._expiries = Expiries(str(store.path))
         self._durable = True
+        self._looked = float("-inf")
+        self._room = room.Room(store.path)
 
     def serve(self) -> None:
         try:
@@ -242,7 +247,7 @@ class _Worker:
                 return idle
         if added := sum(asked.work.adds for asked in group):
             self._store.identity.check()
-            room.require(self._connection, self._store.path, added)
+            self._room.require(self._connection, added)
         self._set_durable(any(kind.DURABLE for kind, _ in ranked))
         waited = time.monotonic() - min(asked.since for asked in group)
         schema.begin(self._connection, max(self._store.busy_timeout - waited, 0.0))
@@ -258,8 +263,7 @@ class _Worker:
 
     def _idle(self, kind: type[Work[Any]], group: _Group) -> list[_Answer] | None:
         try:
-            now = self._store.timeline.follow(self._connection)
-            self._store.timeline.notice()
+            now = self._look()
             self._store.identity.check()
             if self._upkeep.due(now):
                 return None
@@ -272,9 +276,20 @@ class _Worker:
             return None
         return [(asked, answer, None) for asked, answer in zip(group, answers, strict=True)]
 
+    def _look(self) -> float:
+        """Return the store's time; see now and then what others wrote and what became of clock and file."""
+        timeline = self._store.timeline
+        if time.monotonic() - self._looked < _LOOK_EVERY:
+            return timeline.now()
+        now = timeline.follow(self._connection)
+        timeline.notice()
+        self._store.identity.check_all()
+        self._looked = time.monotonic()
+        return now
+
     def _run(self, ranked: Sequence[tuple[type[Work[Any]], _Group]]) -> tuple[Transaction, list[_Answer]]:
         connection, timeline = self._connection, self._store.timeline
-        transaction = Transaction(connection, timeline.follow(connection), timeline.wall())
+        transaction = Transaction(connection, self._look(), timeline.wall())
         answers: list[_Answer] = []
         for kind, group in ranked:
             results = kind.run(transaction, [asked.work for asked in group])
@@ -298,7 +313,6 @@ class _Worker:
             for source, count in transaction.expired.items():
                 self._expiries.add(self._store.names.get(source, f"source {source}"), count)
             self._expiries.tell(transaction.now)
-            self._store.timeline.notice()
             self._ringer.ring(transaction.woken)
             self._upkeep.shrink(self._connection)
         except Exception:  # noqa: BLE001 - whatever it was, it is told, and no caller has to hear of it

@@ -75,8 +75,7 @@ class Timeline:
                     self._resume(connection, row)
             row = _read(connection)
         if row is not None:
-            now = self._reckon(row)
-            self._offset = (row.now if now is None else now) - self._clock.monotonic()
+            self._offset = (self._reckon(row) or row.now) - self._clock.monotonic()
             self._written = row
 
     def follow(self, connection: sqlite3.Connection) -> float:
@@ -118,17 +117,15 @@ class Timeline:
             )
 
     def _reckon(self, row: _Row) -> float | None:
-        """Return the store's time from what was written; None where it can't be told how long ago that was."""
+        """Return the store's time from what was written; None where the machine was restarted since."""
         passed = self._clock.monotonic() - row.monotonic
-        if passed < -AGREE:
-            return None
         here = _origin(self._clock)
         if here and row.origin == here:
-            return row.now + max(passed, 0.0)
-        if _restarted(row.origin, here):
+            return None if passed < -AGREE else row.now + max(passed, 0.0)
+        if here and row.origin and _boot(row.origin) != _boot(here):
             return None
-        # Clocks of other makes (a test's): only where both of their readings say that this much went by.
-        return row.now + max(passed, 0.0) if abs(passed - (self._clock.time() - row.wall)) <= AGREE else None
+        # Monotonic clocks of other makes (a test's, a time namespace's): as much as both kinds of readings say.
+        return row.now + max(min(passed, self._clock.time() - row.wall), 0.0)
 
     def _begin(self, connection: sqlite3.Connection) -> None:
         """Begin the time of a new store, or of one from before stores had a time of their own."""
@@ -137,13 +134,10 @@ class Timeline:
         self._write(connection, now, _slept(), _origin(self._clock))
 
     def _resume(self, connection: sqlite3.Connection, row: _Row) -> None:
-        """Go on where the time stood: nobody measured what has passed since."""
-        away = max(self._clock.time() - row.wall, 0.0)
-        here = _origin(self._clock)
-        connection.execute(_SHORTEN_DELAYS, (away,))
-        # Whoever held a lease before the machine was restarted is gone.
-        connection.execute(_SHORTEN_LEASES, (1e18 if _restarted(row.origin, here) else away,))
-        self._write(connection, row.now, _slept(), here)
+        """Go on where the time stood when the machine was stopped: nobody measured for how long it was."""
+        connection.execute(_SHORTEN_DELAYS, (max(self._clock.time() - row.wall, 0.0),))
+        connection.execute(_END_LEASES)  # whoever held one is gone
+        self._write(connection, row.now, _slept(), _origin(self._clock))
 
     def _write(self, connection: sqlite3.Connection, now: float, slept: float, origin: str) -> None:
         row = _Row(now, self._clock.monotonic(), self._clock.time(), slept, origin)
@@ -177,10 +171,8 @@ def _origin(clock: Clock) -> str:
     return _machine() if abs(clock.monotonic() - time.monotonic()) < AGREE else ""
 
 
-def _restarted(before: str, here: str) -> bool:
-    """Tell whether the machine was restarted between two origins."""
-    boots = before.partition(" ")[0], here.partition(" ")[0]
-    return bool(before and here) and (boots[0] != boots[1] or before == here)
+def _boot(origin: str) -> str:
+    return origin.partition(" ")[0]
 
 
 def _slept() -> float:
@@ -195,7 +187,7 @@ _WRITE = "INSERT OR REPLACE INTO time (id, now, monotonic, wall, slept, origin) 
 
 _SHORTEN_DELAYS = f"UPDATE line SET due = due - ? WHERE state = {schema.DELAYED}"  # noqa: S608 - made of numbers only
 
-_SHORTEN_LEASES = f"UPDATE line SET due = due - ? WHERE state = {schema.LEASED}"  # noqa: S608 - made of numbers only
+_END_LEASES = f"UPDATE line SET due = 0 WHERE state = {schema.LEASED}"  # noqa: S608 - made of numbers only
 
 # The lines of a store of version 1 have times of day. Each gets its whole retention again, and no longer a delay than
 # it was given: no reading of a clock can be trusted to say how much of them is over.

@@ -95,7 +95,7 @@ class Claim(Work[Claimed]):
             worn = [line for line in lines if line.expires > now and net is not None and line.attempt >= net]
             if expired:
                 remove(transaction.connection, [line.seq for line in expired])
-                transaction.expired[self.source.id] += len(expired)
+                transaction.expired += [self.source.id] * len(expired)
             for line in worn:
                 letter = encode_letter(MAX_ATTEMPTS_EXCEEDED, f"delivered {line.attempt} times, never settled")
                 bury(transaction, self.source, line.seq, letter)

@@ -115,7 +115,7 @@ class _Rows:
         for route in routes:
             source = route.source
             group = key if source.ordered else ""
-            line = (source.id, state, group, due, now + source.retention, prepared.size, now)
+            line = (source.id, state, group, due, now + source.retention, prepared.size)
             self._rows.append((*places, *line))
             self._transaction.woken.add(source.id)
 
@@ -126,7 +126,8 @@ class _Rows:
         places = encode_json(self._rows)
         last = connection.execute(_INSERT_MESSAGES, (b"".join(self._pieces), places)).lastrowid
         # The rows of one statement get consecutive numbers: it holds the write lock.
-        connection.execute(_INSERT_LINES, ((last or 0) - len(self._rows) + 1, places))
+        first = (last or 0) - len(self._rows) + 1
+        connection.execute(_INSERT_LINES, (first, places, self._transaction.now))
         self._pieces, self._end, self._rows = [], 1, []
 
 
@@ -142,7 +143,7 @@ FROM json_each(?2)
 
 _INSERT_LINES = f"""
 INSERT INTO line (source, state, grp, due, expires, size, since, seq, attempt)
-SELECT {_at(8, 9, 10, 11, 12, 13, 14)}, ?1 + key, 0 FROM json_each(?2)
+SELECT {_at(8, 9, 10, 11, 12, 13)}, ?3, ?1 + key, 0 FROM json_each(?2)
 """  # noqa: S608 - made of numbers only
 
 

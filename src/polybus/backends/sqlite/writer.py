@@ -53,7 +53,7 @@ class Transaction:
     now: float
     wall: float
     woken: set[int] = field(default_factory=set)  # sources that others may wait for
-    expired: Counter[int] = field(default_factory=Counter)  # how many of which source were deleted
+    expired: list[int] = field(default_factory=list)  # the source of each that was deleted
     committed: list[Callable[[], object]] = field(default_factory=list)
 
     def value(self, sql: str, *parameters: object) -> Any:
@@ -245,9 +245,8 @@ class _Worker:
             idle = self._idle(*ranked[0])
             if idle is not None:
                 return idle
-        if added := sum(asked.work.adds for asked in group):
-            self._store.identity.check()
-            self._room.require(self._connection, added)
+        if added := sum([asked.work.adds for asked in group]):
+            self._require_room(added)
         self._set_durable(any(kind.DURABLE for kind, _ in ranked))
         waited = time.monotonic() - min(asked.since for asked in group)
         schema.begin(self._connection, max(self._store.busy_timeout - waited, 0.0))
@@ -264,7 +263,6 @@ class _Worker:
     def _idle(self, kind: type[Work[Any]], group: _Group) -> list[_Answer] | None:
         try:
             now = self._look()
-            self._store.identity.check()
             if self._upkeep.due(now):
                 return None
             answers = kind.idle(self._connection, now, [asked.work for asked in group])
@@ -274,6 +272,7 @@ class _Worker:
             raise
         if answers is None:
             return None
+        self._store.identity.check()
         return [(asked, answer, None) for asked, answer in zip(group, answers, strict=True)]
 
     def _look(self) -> float:
@@ -294,7 +293,7 @@ class _Worker:
         for kind, group in ranked:
             results = kind.run(transaction, [asked.work for asked in group])
             answers += [(asked, result, None) for asked, result in zip(group, results, strict=True)]
-        transaction.expired.update(self._upkeep.expire(connection, transaction.now))
+        transaction.expired += self._upkeep.expire(connection, transaction.now)
         timeline.keep(connection, transaction.now)
         return transaction, answers
 
@@ -310,13 +309,20 @@ class _Worker:
         try:
             for callback in transaction.committed:
                 callback()
-            for source, count in transaction.expired.items():
+            for source, count in Counter(transaction.expired).items() if transaction.expired else ():
                 self._expiries.add(self._store.names.get(source, f"source {source}"), count)
             self._expiries.tell(transaction.now)
             self._ringer.ring(transaction.woken)
             self._upkeep.shrink(self._connection)
         except Exception:  # noqa: BLE001 - whatever it was, it is told, and no caller has to hear of it
             _log.warning("%s: what follows a commit failed; the commit stands", self._store.path, exc_info=True)
+
+    def _require_room(self, size: int) -> None:
+        try:
+            self._room.require(self._connection, size)
+        except FileNotFoundError:
+            self._store.identity.check_all()
+            raise
 
     def _set_durable(self, durable: bool) -> None:
         """Choose whether the next commit waits for the disk; a lease that a power cut undoes is no loss."""

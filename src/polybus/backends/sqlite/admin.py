@@ -102,7 +102,7 @@ class Admin:
         with contextlib.closing(connect(self._driver.path)) as connection:
             connection.execute("BEGIN")
             now = self._writer.timeline.follow(connection)
-            self._writer.identity.check_all()  # else it would have read another store than the writer's
+            self._writer.identity.check()  # else it would have read another store than the writer's
             yield connection, now
 
 

@@ -39,7 +39,7 @@ _log = logging.getLogger("polybus")
 # What one transaction takes on at most: beyond this a larger one gains nothing, and other processes wait for it.
 _MOST_WORKS = 256
 
-# Seconds between two looks at what changes rarely: the time that others wrote, the clock, the file itself.
+# Seconds between two looks at what changes rarely: the time that others wrote, and the clock.
 _LOOK_EVERY = 0.05
 
 _CLOSED = "the store was closed, or opened before a fork: connect again in this process"
@@ -276,13 +276,12 @@ class _Worker:
         return [(asked, answer, None) for asked, answer in zip(group, answers, strict=True)]
 
     def _look(self) -> float:
-        """Return the store's time; see now and then what others wrote and what became of clock and file."""
+        """Return the store's time; see now and then what others wrote, and what became of the clock."""
         timeline = self._store.timeline
         if time.monotonic() - self._looked < _LOOK_EVERY:
             return timeline.now()
         now = timeline.follow(self._connection)
         timeline.notice()
-        self._store.identity.check_all()
         self._looked = time.monotonic()
         return now
 
@@ -321,7 +320,7 @@ class _Worker:
         try:
             self._room.require(self._connection, size)
         except FileNotFoundError:
-            self._store.identity.check_all()
+            self._store.identity.check()
             raise
 
     def _set_durable(self, durable: bool) -> None:

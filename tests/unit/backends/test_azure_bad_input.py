@@ -172,9 +172,17 @@ async def test_a_key_that_is_wrong_is_no_identity(
 # Refusals, throttling and broken connections -------------------------------------------------------------------------
 
 
-async def test_what_is_throttled_is_tried_again(server: ServiceBusServer, bus: polybus.Bus) -> None:
-    server.fail_next("send", "com.microsoft:server-busy", 2)
-    await bus.publish("jobs", "patient")
+async def test_what_is_throttled_is_tried_again_when_the_service_asks_for_it(
+    server: ServiceBusServer, binding: Binding
+) -> None:
+    clock = polybus.SteppedClock()
+    async with polybus.connect(binding, clock=clock) as bus:
+        server.fail_next("send", "com.microsoft:server-busy", 2)
+        publishing = asyncio.create_task(bus.publish("jobs", "patient"))
+        while not publishing.done():
+            await asyncio.sleep(0.05)
+            clock.advance(1.0)
+        await publishing
     assert server.entities.counts(JOBS).active == 1
 
 

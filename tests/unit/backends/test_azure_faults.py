@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from azure.core import exceptions as core
+from azure.identity import CredentialUnavailableError
 from azure.servicebus import exceptions as bus
+from azure.servicebus._common import constants  # the library's own tables, of which none may be missing here
+from azure.servicebus._pyamqp.error import AMQPException, ErrorCondition
 
+from polybus.backends.azure import faults
 from polybus.backends.azure.faults import fault
 from polybus.errors import FaultKind
+
+
+def answered(status: int) -> Any:
+    """An answer to a request for a token."""
+    return SimpleNamespace(status_code=status, reason="because", headers={}, text=lambda: "")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +38,18 @@ from polybus.errors import FaultKind
         (bus.ServiceBusConnectionError(), FaultKind.UNAVAILABLE),
         (bus.ServiceBusCommunicationError(), FaultKind.UNAVAILABLE),
         (bus.SessionCannotBeLockedError(), FaultKind.UNAVAILABLE),
-        (core.ClientAuthenticationError("no credential"), FaultKind.UNAUTHENTICATED),
+        (bus.MessagingEntityAlreadyExistsError(), FaultKind.INVALID),
+        # Nobody was asked, or whoever was asked couldn't say.
+        (CredentialUnavailableError(message="no answer from the metadata service"), FaultKind.UNAVAILABLE),
+        (core.ClientAuthenticationError("DefaultAzureCredential failed"), FaultKind.UNAVAILABLE),
+        (core.ClientAuthenticationError("down", response=answered(503)), FaultKind.UNAVAILABLE),
+        (core.ClientAuthenticationError("no such address", response=answered(404)), FaultKind.UNAVAILABLE),
+        (core.ClientAuthenticationError("slowly", response=answered(429)), FaultKind.UNAVAILABLE),
+        # The identity was refused.
+        (core.ClientAuthenticationError("invalid client", response=answered(401)), FaultKind.UNAUTHENTICATED),
+        (core.ClientAuthenticationError("invalid request", response=answered(400)), FaultKind.UNAUTHENTICATED),
+        (core.IncompleteReadError("cut"), FaultKind.UNAVAILABLE),
+        (TimeoutError("late"), FaultKind.TIMEOUT),
         (core.ServiceRequestError("no such host"), FaultKind.UNAVAILABLE),
         (ConnectionResetError("reset"), FaultKind.UNAVAILABLE),
         (ValueError("odd"), FaultKind.INVALID),
@@ -38,10 +61,28 @@ def test_each_type_has_its_kind(error: Exception, kind: FaultKind) -> None:
 
 
 def test_what_the_library_did_not_expect_is_read_by_its_cause() -> None:
-    cause = core.ClientAuthenticationError("DefaultAzureCredential failed")
-    found = fault(bus.ServiceBusError("Handler failed.", error=cause))
-    assert found.kind is FaultKind.UNAUTHENTICATED
-    assert "DefaultAzureCredential" in found.detail
+    refused = core.ClientAuthenticationError("invalid client", response=answered(401))
+    assert fault(bus.ServiceBusError("Handler failed.", error=refused)).kind is FaultKind.UNAUTHENTICATED
+    unavailable = fault(bus.ServiceBusError("Handler failed.", error=CredentialUnavailableError(message="no answer")))
+    assert unavailable.kind is FaultKind.UNAVAILABLE
+    assert "DefaultAzureCredential" in unavailable.detail
+
+
+_OF_THE_LIBRARY = {condition.value.decode() for condition in ErrorCondition} | {
+    getattr(constants, name).decode() for name in dir(constants) if name.startswith("ERROR_CODE_")
+}
+
+
+@pytest.mark.parametrize("condition", sorted(_OF_THE_LIBRARY))
+def test_each_condition_that_the_library_knows_is_classified(condition: str) -> None:
+    found = fault(AMQPException(condition.encode(), description="because"))
+    assert condition in faults._CONDITIONS
+    assert (found.kind, found.code) == (faults._CONDITIONS[condition], condition)
+
+
+def test_a_busy_server_says_how_long_to_wait() -> None:
+    assert fault(bus.ServiceBusServerBusyError()).retry_after == 10.0
+    assert fault(bus.OperationTimeoutError()).retry_after is None
 
 
 def test_an_unknown_cause_is_worth_another_try() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from azure.servicebus.aio import ServiceBusReceiver
 
+from polybus.backends.azure.bounds import bounded
 from polybus.backends.azure.clients import DEAD_LETTERS, SUBSCRIPTIONS, Clients
 from polybus.backends.azure.faults import fault, is_no_session
 from polybus.backends.azure.publish import AzurePublisher
@@ -25,6 +26,8 @@ __all__ = ["AzureAdmin"]
 PURGED_AT_ONCE = 500
 # A receive that waits this long, in seconds, and brings nothing says that there is nothing left.
 LAST_LOOK = 1.0
+# Seconds for one look or one batch of a purge: 500 large messages take their time.
+LOOK = 30.0
 _NO_RIGHT = (FaultKind.DENIED, FaultKind.UNAUTHENTICATED)
 
 
@@ -86,17 +89,23 @@ class AzureAdmin:
                 f"{entity.kind.value} {entity.name!r} on azure: Service Bus shows the messages of a session only to "
                 "who holds it; declare a subscription with `tap = true` and `ordered = false` to look at a topic"
             )
+        begin = int(after) + 1 if after is not None else 1
         async with self._turn:
             receiver = await self._receiver(entity)
-            begin = int(after) + 1 if after is not None else 1
-            found = await receiver.peek_messages(max_message_count=count, sequence_number=begin)
+            look = receiver.peek_messages(max_message_count=count, sequence_number=begin, timeout=LOOK)
+            try:
+                found = await bounded(look, LOOK, f"looking at {entity.name!r}")
+            except BaseException:
+                del self._receivers[entity.address]
+                self._clients.close_soon(receiver)
+                raise
         return [_peeked(raw, entity) for raw in found]
 
     async def _receiver(self, entity: Entity) -> ServiceBusReceiver:
         receiver = self._receivers.get(entity.address)
         if receiver is None:
             receiver = self._clients.receiver(entity)
-            await receiver.__aenter__()
+            await self._clients.open(receiver)
             self._receivers[entity.address] = receiver
         return receiver
 
@@ -111,7 +120,8 @@ class AzureAdmin:
         deleted = 0
         while True:
             try:
-                async with self._opened(self._clients.session(entity, wait=LAST_LOOK, delete=True)) as receiver:
+                link = self._clients.session(entity, wait=LAST_LOOK, delete=True)
+                async with self._opened(link) as receiver:
                     deleted += await _delete_all(receiver)
             except Exception as error:
                 if is_no_session(error):
@@ -120,8 +130,8 @@ class AzureAdmin:
 
     @asynccontextmanager
     async def _opened(self, receiver: ServiceBusReceiver) -> AsyncIterator[ServiceBusReceiver]:
+        await self._clients.open(receiver)
         try:
-            await receiver.__aenter__()
             yield receiver
         finally:
             self._clients.close_soon(receiver)
@@ -146,9 +156,12 @@ def _live(entity: Entity) -> str:
 
 async def _delete_all(receiver: ServiceBusReceiver) -> int:
     deleted = 0
-    while batch := await receiver.receive_messages(max_message_count=PURGED_AT_ONCE, max_wait_time=LAST_LOOK):
+    while True:
+        call = receiver.receive_messages(max_message_count=PURGED_AT_ONCE, max_wait_time=LAST_LOOK)
+        batch = await bounded(call, LOOK, "purging")
+        if not batch:
+            return deleted
         deleted += len(batch)
-    return deleted
 
 
 def _peeked(raw: Any, entity: Entity) -> Peeked:

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import copy
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any
 
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
 
+from polybus.backends.azure.bounds import ANSWER, Late, bounded, each
 from polybus.backends.azure.clients import Clients
 from polybus.backends.azure.faults import fault, is_conclusive, is_not_open
-from polybus.backends.azure.wire import decode, why
+from polybus.backends.azure.leases import Leases
+from polybus.backends.azure.wire import decode, sayable, token, why
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Received, Settlement
 from polybus.errors import Fault, FaultKind
 from polybus.topology.limits import AZURE
 
-__all__ = ["Lease", "QueueConsumer", "Reader", "each", "received", "settlement"]
+__all__ = ["QueueConsumer", "Reader", "answer_seconds", "received", "settlement"]
 
 Receipt = ServiceBusReceivedMessage
-T = TypeVar("T")
-A = TypeVar("A")
 
-# Settlements that the bus hands over at once. Of these, as many are under way together as there are workers: each waits
-# for its answer in turns of the link, so that many cost more than they save (measured: 200 at once, three times the
-# processor time of 8). The bus makes four such calls: 32 share a round trip.
+# Settlements that the bus hands over at once.
 SETTLED_AT_ONCE = 200
-WORKERS = 16
 # How long one call of the library waits for the first message, in seconds. A drain waits for one that is under way, and
 # each costs one frame of 40 bytes.
 SLICE = 0.25
@@ -42,25 +39,17 @@ GATHERINGS = 5
 # How long a receive waits for settlements that are under way, in seconds. Whoever reads a link gets the next frame,
 # whosesoever it is: a receive beside settlements takes answers from them, and each then waits for a turn in vain.
 YIELD = 0.5
+# A link that brought nothing for so many seconds is asked whether it still could: a network forgets an idle connection
+# without telling its ends. One question in this time costs less than the flow of the receives.
+SILENCE = 30.0
+# The question: a look at the message with the highest number there could be.
+LAST_NUMBER = 2**63 - 1
+_LOCKED_UNTIL = b"x-opt-locked-until"
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Turns the service's lock ends, by its clock, into ours: never later than a lock from now would end."""
-
-    clock: Clock
-    seconds: float
-
-    @classmethod
-    def of(cls, source: Entity, clock: Clock) -> Lease:
-        return cls(clock, AZURE.lease.clamp(source.lease))
-
-    def until(self, locked: float | None, begun: float) -> float:
-        """Return the end as a reading of `monotonic`; `locked` in seconds since the epoch, `begun` when we asked."""
-        latest = begun + self.seconds
-        if locked is None:
-            return latest
-        return min(latest, self.clock.monotonic() + locked - self.clock.time())
+def answer_seconds(lease: float) -> float:
+    """Return how long an answer about a message is waited for: there must be time left to ask again elsewhere."""
+    return min(ANSWER, max(lease / 3, 1.5))
 
 
 def received(
@@ -73,7 +62,19 @@ def received(
     # Native dead-lettering moves a message without changing it: that move is counted here.
     moves = envelope.moves + 1 if letter else envelope.moves
     reason, description = why(message, source)
-    return Received(content, attempt, until, message, group, attempt > 1 or moves > 0, moves, reason, description)
+    again = attempt > 1 or moves > 0
+    return Received(content, attempt, until, message, group, again, moves, reason, description, token(message))
+
+
+def _locked_until(message: Receipt) -> float | None:
+    """Return when the service's clock says that the lock ends, and keep the library from acting on it.
+
+    It compares that time with this machine's clock before each settlement, and refuses to ask the service where the
+    machine's is ahead. When a lease is over is decided by the bus.
+    """
+    annotations = message.raw_amqp_message.annotations
+    locked = None if annotations is None else annotations.pop(_LOCKED_UNTIL, None)
+    return None if locked is None else float(locked) / 1000
 
 
 def settlement(receiver: ServiceBusReceiver, settled: Settlement[Any], message: Receipt) -> Awaitable[None]:
@@ -81,23 +82,8 @@ def settlement(receiver: ServiceBusReceiver, settled: Settlement[Any], message: 
     if isinstance(settled, Ack):
         return receiver.complete_message(message)
     if isinstance(settled, DeadLetter):
-        return receiver.dead_letter_message(message, settled.reason, settled.description)
+        return receiver.dead_letter_message(message, sayable(settled.reason), sayable(settled.description))
     return receiver.abandon_message(message)
-
-
-async def each(call: Callable[[T], Awaitable[A]], items: Sequence[T]) -> list[A]:
-    """Call for each item, begun in their order, several under way at once; return the answers in that order."""
-    if len(items) == 1:
-        return [await call(items[0])]
-    answers: dict[int, A] = {}
-    numbered = enumerate(items)
-
-    async def work() -> None:
-        for place, item in numbered:
-            answers[place] = await call(item)
-
-    await asyncio.gather(*(work() for _ in range(min(WORKERS, len(items)))))
-    return [answers[place] for place in range(len(items))]
 
 
 class Reader:
@@ -108,28 +94,24 @@ class Reader:
         self._calls = 0
         self._quiet = asyncio.Event()
         self._more = False
-        self._broken = False
-        self._mending = asyncio.Lock()
 
     async def take(self, count: int, wait: float) -> list[ServiceBusReceivedMessage]:
-        """Return up to `count` messages, after about `wait` seconds at most; raise what the library raises.
+        """Return up to `count` messages, after about `wait` seconds at most; raise what the library raises, or Late.
 
         The library fills a batch for as long as messages come, and 0.2 s longer: so the first is asked for alone, and
         a batch only where one was there.
         """
-        await self.mend()
+        return await bounded(self._take(count, wait), wait + 2 * YIELD + ANSWER, "receiving")
+
+    async def _take(self, count: int, wait: float) -> list[ServiceBusReceivedMessage]:
         await self._pause()
-        try:
-            if self._more and count > 1:
-                batch = await self._gather(count, wait)
-                if batch:
-                    return batch
-                await self._pause()
-            batch = await self.link.receive_messages(max_message_count=1, max_wait_time=wait)
-            self._more = bool(batch)
-        except Exception:
-            self._broken = True
-            raise
+        if self._more and count > 1:
+            batch = await self._gather(count, wait)
+            if batch:
+                return batch
+            await self._pause()
+        batch = await self.link.receive_messages(max_message_count=1, max_wait_time=wait)
+        self._more = bool(batch)
         return batch
 
     async def _pause(self) -> None:
@@ -167,22 +149,12 @@ class Reader:
             if not self._calls:
                 self._quiet.set()
 
-    async def mend(self) -> None:
-        """Open the link again after an error closed it."""
-        if not self._broken:
-            return
-        async with self._mending:
-            if self._broken:
-                await self.link.__aenter__()
-                self._broken = False
-
-    def broke(self) -> None:
-        """Note that a call found the link closed."""
-        self._broken = True
-
 
 class QueueConsumer:
-    """Consumes a queue, a subscription, or the dead letters of one, without sessions."""
+    """Consumes a queue, a subscription, or the dead letters of one, without sessions.
+
+    Locks outlive their link: what came by one can be settled by the next.
+    """
 
     limits = BatchLimits(count=SETTLED_AT_ONCE, total_bytes=AZURE.default_message_bytes)
 
@@ -190,65 +162,168 @@ class QueueConsumer:
         self._clients = clients
         self._source = source
         self._clock = clock
-        self._lease = Lease.of(source, clock)
-        self._reader = Reader(clients.receiver(source))
+        self._leases = Leases(clock, AZURE.lease.clamp(source.lease), source.name, clients.skew)
+        self._patience = answer_seconds(self._leases.seconds)
+        self._reader: Reader | None = None
+        self._opening: asyncio.Task[Reader] | None = None
+        self._heard = 0.0
         self._stopping = False
+        self._closed = False
 
-    async def open(self) -> None:
-        """Open the link; raise what the library raises."""
-        await self._reader.link.__aenter__()
+    # The link --------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> Reader:
+        """Return the open link; after trouble with the last one it is a new one, on a new connection."""
+        if self._reader is not None:
+            return self._reader
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.get_running_loop().create_task(self._open())
+            self._clients.finish(self._opening)
+        # Whoever waits may give up; the link is opened for all.
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Reader:
+        link = self._clients.receiver(self._source)
+        await self._clients.open(link)
+        reader = self._reader = Reader(link)
+        self._heard = self._clock.monotonic()
+        if self._closed:
+            self._drop(reader)
+        return reader
+
+    def _drop(self, reader: Reader) -> None:
+        """Use a link no more: it is broken, or nobody knows what it will answer."""
+        if self._reader is reader:
+            self._reader = None
+            self._clients.close_soon(reader.link)
+
+    async def _sound(self, reader: Reader) -> None:
+        """Ask a link that was silent for long whether it still carries anything; raise where it doesn't."""
+        if self._clock.monotonic() - self._heard < SILENCE:
+            return
+        await bounded(_look(reader.link), ANSWER, f"a link that was silent for {SILENCE:.0f} s")
+        self._heard = self._clock.monotonic()
+
+    # Receiving -------------------------------------------------------------------------------------------------------
 
     async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Receipt]]:
         """Receive in short calls, one after the other: one that is cut off would leave messages locked."""
         end = self._clock.monotonic() + wait
         while not self._stopping:
-            batch = await self._reader.take(count, SLICE)
-            if batch or self._clock.monotonic() >= end:
-                now = self._clock.monotonic()
-                return [received(message, self._source, self._until(message, now)) for message in batch]
+            reader = await self.open()
+            try:
+                await self._sound(reader)
+                batch = await reader.take(count, SLICE)
+                found = await self._granted(reader, batch)
+            except BaseException as error:
+                current = self._reader is reader
+                self._drop(reader)
+                if current or not isinstance(error, Exception):
+                    raise
+                continue  # another call dropped the link meanwhile, and says why
+            if found or self._clock.monotonic() >= end:
+                return found
         return ()
 
-    def _until(self, message: Receipt, now: float) -> float:
-        locked = message.locked_until_utc
-        return self._lease.until(None if locked is None else locked.timestamp(), now)
+    async def _granted(self, reader: Reader, batch: Sequence[Receipt]) -> list[Received[Receipt]]:
+        """Say of each message when its lease ends, renewing one where the service's clock isn't known."""
+        if not batch:
+            return []
+        self._heard = self._clock.monotonic()
+        locked = [_locked_until(message) for message in batch]
+        ends: dict[int, float] = {}
+        for place, message in enumerate(batch):
+            if self._leases.known:
+                break
+            begun = self._clock.monotonic()
+            with reader.calling():
+                answer = await bounded(self._renewed(reader, message), self._patience, "renewing a lock")
+            # One that is not to be had any more was lost on its way: the bus says so.
+            ends[place] = answer if answer is not None else begun
+        return [
+            received(message, self._source, ends[place] if place in ends else self._leases.until(locked[place]))
+            for place, message in enumerate(batch)
+        ]
+
+    async def _renewed(self, reader: Reader, message: Receipt) -> float | None:
+        """Renew a lock; return the lease's end, or None where it was lost. Raises what the library raises."""
+        begun = self._clock.monotonic()
+        try:
+            # A copy: the library notes the new end on what it is given, and would act on it (_locked_until).
+            until = await reader.link.renew_message_lock(copy.copy(message), timeout=ANSWER)
+        except Exception as error:
+            if fault(error).kind is FaultKind.LEASE_LOST:
+                return None
+            raise
+        self._heard = self._clock.monotonic()
+        return self._leases.renewed(begun, until.timestamp())
+
+    # Settling --------------------------------------------------------------------------------------------------------
 
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
         """Settle each by a call of its own, several at once: the library has no other, and they share round trips."""
-        with self._reader.calling():
-            return await each(self._settle, settlements)
-
-    async def _settle(self, settled: Settlement[Receipt]) -> Fault | None:
         try:
-            await settlement(self._reader.link, settled, settled.received.receipt)
-        except Exception as error:  # noqa: BLE001 - each settlement has an answer of its own
-            return await self._failed(error)
-        return None
+            reader = await bounded(self.open(), self._patience, "connecting to Service Bus")
+        except Exception as error:  # noqa: BLE001 - each settlement has an answer
+            return [fault(error)] * len(settlements)
 
-    async def _failed(self, error: Exception) -> Fault | None:
-        if is_conclusive(error):
+        async def settle(settled: Settlement[Receipt]) -> Fault | None:
+            try:
+                await settlement(reader.link, settled, settled.received.receipt)
+            except Exception as error:  # noqa: BLE001 - each settlement has an answer of its own
+                return None if is_conclusive(error) else self._failed(reader, error)
+            self._heard = self._clock.monotonic()
             return None
-        if not is_not_open(error):
-            return fault(error)
-        self._reader.broke()
-        try:
-            await self._reader.mend()
-        except Exception as opening:  # noqa: BLE001 - why the link can't be opened is this settlement's answer
-            return fault(opening)
-        return Fault(FaultKind.UNAVAILABLE, f"the link to {self._source.name!r} was broken, and is open again")
+
+        with self._suspected(reader), reader.calling():
+            return await each(settle, settlements, self._patience, lambda _: self._late(reader))
 
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         """Renew each lock; the service grants the entity's lock duration, whatever is asked for."""
-        with self._reader.calling():
-            return await each(lambda one: self._renew(one.receipt, seconds), received)
-
-    async def _renew(self, message: Receipt, seconds: float) -> LeaseUntil | Fault:
-        begun = self._clock.monotonic()
         try:
-            until = await self._reader.link.renew_message_lock(message)
-        except Exception as error:  # noqa: BLE001 - each renewal has an answer of its own
-            done = Fault(FaultKind.LEASE_LOST, "it was settled meanwhile")
-            return await self._failed(error) or done
-        return LeaseUntil(min(self._lease.until(until.timestamp(), begun), begun + seconds))
+            reader = await bounded(self.open(), self._patience, "connecting to Service Bus")
+        except Exception as error:  # noqa: BLE001 - each renewal has an answer
+            return [fault(error)] * len(received)
+
+        async def renew(one: Received[Receipt]) -> LeaseUntil | Fault:
+            begun = self._clock.monotonic()
+            try:
+                until = await self._renewed(reader, one.receipt)
+            except Exception as error:  # noqa: BLE001 - each renewal has an answer of its own
+                if is_conclusive(error):
+                    return Fault(FaultKind.LEASE_LOST, "it was settled meanwhile")
+                return self._failed(reader, error)
+            if until is None:
+                return Fault(FaultKind.LEASE_LOST, f"its lock on {self._source.name!r} was lost")
+            return LeaseUntil(min(until, begun + seconds))
+
+        with self._suspected(reader), reader.calling():
+            return await each(renew, received, self._patience, lambda _: self._late(reader))
+
+    @contextlib.contextmanager
+    def _suspected(self, reader: Reader) -> Iterator[None]:
+        """Drop the link where the block is cancelled: an answer may come that is nobody's."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._drop(reader)
+            raise
+
+    def _late(self, reader: Reader) -> Fault:
+        self._drop(reader)
+        detail = f"{self._source.name!r}: no answer within {self._patience:.1f} s; the link is replaced"
+        return fault(Late(message=detail))
+
+    def _failed(self, reader: Reader, error: Exception) -> Fault:
+        if is_not_open(error):
+            self._drop(reader)
+            return Fault(FaultKind.UNAVAILABLE, f"the link to {self._source.name!r} was broken, and is opened again")
+        found = fault(error)
+        if found.kind in (FaultKind.TIMEOUT, FaultKind.UNAVAILABLE):
+            self._drop(reader)
+        return found
+
+    # Ending ----------------------------------------------------------------------------------------------------------
 
     async def stop(self) -> Sequence[Received[Receipt]]:
         """Make no more calls; one that is under way ends within a slice."""
@@ -257,4 +332,10 @@ class QueueConsumer:
 
     async def aclose(self) -> None:
         """Close the link; what is still on its way to it is released."""
-        self._clients.close_soon(self._reader.link)
+        self._closed = True
+        if self._reader is not None:
+            self._drop(self._reader)
+
+
+async def _look(link: ServiceBusReceiver) -> None:
+    await link.peek_messages(max_message_count=1, sequence_number=LAST_NUMBER, timeout=ANSWER)

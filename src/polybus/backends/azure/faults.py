@@ -5,9 +5,10 @@ from __future__ import annotations
 from azure.core import exceptions as core
 from azure.servicebus import exceptions as bus
 
+from polybus.backends.azure.bounds import Late
 from polybus.errors import Fault, FaultKind, MissingExtra, PolybusError
 
-__all__ = ["fault", "is_conclusive", "is_no_session", "is_not_open"]
+__all__ = ["fault", "is_conclusive", "is_no_session", "is_not_open", "is_of_one"]
 
 _ADVICE = {
     FaultKind.UNAUTHENTICATED: "check what DefaultAzureCredential finds (environment, managed identity, az login)",
@@ -16,54 +17,102 @@ _ADVICE = {
     FaultKind.UNAVAILABLE: "check the namespace's name in the binding, the network and the firewall",
 }
 
-# By type; the first that fits counts, so a subclass stands before its parent.
+_NO_CREDENTIALS = (
+    "no credentials could be had now: check what DefaultAzureCredential finds (environment, managed identity, "
+    "az login), and that it can be reached"
+)
+# What Microsoft asks for after `server-busy`, in seconds ("Throttling operations on Azure Service Bus").
+BUSY = 10.0
+
+# AMQP conditions: those of Service Bus ("AMQP errors in Azure Service Bus", Microsoft), those of AMQP 1.0 (2.8.14
+# to 2.8.18), and the library's own for a connection that broke. What this link or connection alone did wrong passes
+# with a new one.
+_CONDITIONS = {
+    "com.microsoft:argument-error": FaultKind.INVALID,
+    "com.microsoft:argument-out-of-range": FaultKind.INVALID,
+    "com.microsoft:auth-failed": FaultKind.DENIED,
+    "com.microsoft:container-close": FaultKind.UNAVAILABLE,
+    "com.microsoft:entity-already-exists": FaultKind.INVALID,
+    "com.microsoft:entity-disabled": FaultKind.UNAVAILABLE,
+    "com.microsoft:message-lock-lost": FaultKind.LEASE_LOST,
+    "com.microsoft:message-not-found": FaultKind.LEASE_LOST,
+    "com.microsoft:operation-cancelled": FaultKind.UNAVAILABLE,
+    "com.microsoft:partition-not-owned": FaultKind.UNAVAILABLE,
+    "com.microsoft:precondition-failed": FaultKind.INVALID,
+    "com.microsoft:server-busy": FaultKind.THROTTLED,
+    "com.microsoft:session-cannot-be-locked": FaultKind.UNAVAILABLE,
+    "com.microsoft:session-lock-lost": FaultKind.LEASE_LOST,
+    "com.microsoft:session-not-found": FaultKind.LEASE_LOST,
+    "com.microsoft:store-lock-lost": FaultKind.UNAVAILABLE,
+    "com.microsoft:timeout": FaultKind.TIMEOUT,
+    "amqp:client-error": FaultKind.UNAVAILABLE,
+    "amqp:connection:forced": FaultKind.UNAVAILABLE,
+    "amqp:connection:framing-error": FaultKind.UNAVAILABLE,
+    "amqp:connection:redirect": FaultKind.UNAVAILABLE,
+    "amqp:decode-error": FaultKind.INVALID,
+    "amqp:frame-size-too-small": FaultKind.INVALID,
+    "amqp:illegal-state": FaultKind.UNAVAILABLE,
+    "amqp:internal-error": FaultKind.INTERNAL,
+    "amqp:invalid-field": FaultKind.INVALID,
+    "amqp:link:detach-forced": FaultKind.UNAVAILABLE,
+    "amqp:link:message-size-exceeded": FaultKind.TOO_LARGE,
+    "amqp:link:redirect": FaultKind.UNAVAILABLE,
+    "amqp:link:stolen": FaultKind.UNAVAILABLE,
+    "amqp:link:transfer-limit-exceeded": FaultKind.UNAVAILABLE,
+    "amqp:not-allowed": FaultKind.INVALID,
+    "amqp:not-found": FaultKind.NOT_FOUND,
+    "amqp:not-implemented": FaultKind.INVALID,
+    "amqp:precondition-failed": FaultKind.INVALID,
+    # An entity that was deleted is told by `not-found` when its link is opened again.
+    "amqp:resource-deleted": FaultKind.UNAVAILABLE,
+    # The entity is full: there is room again once consumers have caught up.
+    "amqp:resource-limit-exceeded": FaultKind.THROTTLED,
+    "amqp:resource-locked": FaultKind.UNAVAILABLE,
+    "amqp:session:errant-link": FaultKind.UNAVAILABLE,
+    "amqp:session:handle-in-use": FaultKind.UNAVAILABLE,
+    "amqp:session:unattached-handle": FaultKind.UNAVAILABLE,
+    "amqp:session:window-violation": FaultKind.UNAVAILABLE,
+    "amqp:socket-error": FaultKind.UNAVAILABLE,
+    "amqp:unauthorized-access": FaultKind.DENIED,
+    "amqp:unknown-error": FaultKind.INTERNAL,
+    "amqp:vendor-error": FaultKind.INTERNAL,
+}
+# By type, for errors without a condition; the first that fits counts, so a subclass stands before its parent.
 _TYPES: tuple[tuple[type[Exception], FaultKind], ...] = (
     (bus.MessageLockLostError, FaultKind.LEASE_LOST),
     (bus.SessionLockLostError, FaultKind.LEASE_LOST),
     (bus.MessageNotFoundError, FaultKind.LEASE_LOST),
     (bus.MessageSizeExceededError, FaultKind.TOO_LARGE),
     (bus.ServiceBusServerBusyError, FaultKind.THROTTLED),
-    # The entity is full: there is room again once consumers have caught up.
     (bus.ServiceBusQuotaExceededError, FaultKind.THROTTLED),
     (bus.ServiceBusAuthorizationError, FaultKind.DENIED),
-    (bus.ServiceBusAuthenticationError, FaultKind.UNAUTHENTICATED),
     (bus.MessagingEntityNotFoundError, FaultKind.NOT_FOUND),
     (bus.MessagingEntityDisabledError, FaultKind.UNAVAILABLE),
+    (bus.MessagingEntityAlreadyExistsError, FaultKind.INVALID),
     (bus.OperationTimeoutError, FaultKind.TIMEOUT),
     (bus.SessionCannotBeLockedError, FaultKind.UNAVAILABLE),
     (bus.ServiceBusConnectionError, FaultKind.UNAVAILABLE),
     (bus.ServiceBusCommunicationError, FaultKind.UNAVAILABLE),
-    (core.ClientAuthenticationError, FaultKind.UNAUTHENTICATED),  # azure-identity's too
     (core.ResourceNotFoundError, FaultKind.NOT_FOUND),
     (core.ServiceRequestError, FaultKind.UNAVAILABLE),
     (core.ServiceResponseError, FaultKind.UNAVAILABLE),
+    (core.IncompleteReadError, FaultKind.UNAVAILABLE),
 )
-
-# AMQP conditions that the library has no type of its own for ("AMQP errors in Azure Service Bus", Microsoft's docs).
-_CONDITIONS = {
-    "amqp:not-found": FaultKind.NOT_FOUND,
-    "amqp:unauthorized-access": FaultKind.DENIED,
-    "amqp:resource-limit-exceeded": FaultKind.THROTTLED,
-    "amqp:link:message-size-exceeded": FaultKind.TOO_LARGE,
-    "amqp:not-allowed": FaultKind.INVALID,
-    "amqp:not-implemented": FaultKind.INVALID,
-    "amqp:decode-error": FaultKind.INVALID,
-    "amqp:invalid-field": FaultKind.INVALID,
-    "com.microsoft:argument-error": FaultKind.INVALID,
-    "com.microsoft:argument-out-of-range": FaultKind.INVALID,
-    "com.microsoft:entity-disabled": FaultKind.UNAVAILABLE,
-    "com.microsoft:server-busy": FaultKind.THROTTLED,
-    "com.microsoft:timeout": FaultKind.TIMEOUT,
-}
 _STATUSES = {
     400: FaultKind.INVALID,
     401: FaultKind.UNAUTHENTICATED,
     403: FaultKind.DENIED,
     404: FaultKind.NOT_FOUND,
     408: FaultKind.TIMEOUT,
+    410: FaultKind.UNAVAILABLE,
     429: FaultKind.THROTTLED,
+    500: FaultKind.INTERNAL,
+    502: FaultKind.UNAVAILABLE,
     503: FaultKind.UNAVAILABLE,
+    504: FaultKind.TIMEOUT,
 }
+# Answers by which an identity is refused, as Microsoft Entra gives them; any other says that it couldn't be asked.
+_REFUSED = {400: FaultKind.UNAUTHENTICATED, 401: FaultKind.UNAUTHENTICATED, 403: FaultKind.DENIED}
 # How deep causes are looked into: an SDK error wraps the AMQP error, which wraps the socket's.
 DEPTH = 4
 
@@ -78,7 +127,10 @@ def fault(error: Exception) -> Fault:
     advice = _ADVICE.get(kind)
     if isinstance(error, bus.MessagingEntityDisabledError):
         advice = "someone has disabled the entity: enable it in the portal"
-    return Fault(kind, f"{text}; {advice}" if advice else text, code)
+    elif kind.retryable and _credentials(error) is not None:
+        advice = _NO_CREDENTIALS
+    busy = code == "com.microsoft:server-busy" or isinstance(error, bus.ServiceBusServerBusyError)
+    return Fault(kind, f"{text}; {advice}" if advice else text, code, BUSY if busy else None)
 
 
 def _text(error: Exception) -> str:
@@ -89,19 +141,24 @@ def _text(error: Exception) -> str:
 
 
 def _kind(error: Exception, code: str | None) -> FaultKind:
+    credentials = _credentials(error)
+    if credentials is not None:
+        return _REFUSED.get(_status(credentials) or 0, FaultKind.UNAVAILABLE)
     if isinstance(error, bus.ServiceBusAuthenticationError):
         # The token is put for one entity: one that isn't there is answered by 404, and comes as this error too.
         return _STATUSES.get(_status(error) or 0, FaultKind.UNAUTHENTICATED)
     if isinstance(error, core.HttpResponseError) and error.status_code in _STATUSES:
         return _STATUSES[error.status_code]
+    if code in _CONDITIONS:
+        return _CONDITIONS[code]
     for kind, found in _TYPES:
         if isinstance(error, kind):
             return found
-    if code in _CONDITIONS:
-        return _CONDITIONS[code]
     inner = getattr(error, "inner_exception", None)
     if isinstance(error, bus.ServiceBusError) and isinstance(inner, Exception):
         return _inner(inner)
+    if isinstance(error, TimeoutError):
+        return FaultKind.TIMEOUT
     if isinstance(error, OSError):
         return FaultKind.UNAVAILABLE
     if isinstance(error, ValueError | MissingExtra | PolybusError):
@@ -110,10 +167,18 @@ def _kind(error: Exception, code: str | None) -> FaultKind:
 
 
 def _inner(inner: Exception) -> FaultKind:
-    """Say what something means that the library met and did not expect, such as an error of the credential."""
+    """Say what something means that the library met and did not expect."""
     if isinstance(inner, core.AzureError):
         return fault(inner).kind
+    if isinstance(inner, TimeoutError):
+        return FaultKind.TIMEOUT
     return FaultKind.UNAVAILABLE if isinstance(inner, OSError) else FaultKind.INTERNAL
+
+
+def _credentials(error: Exception) -> core.ClientAuthenticationError | None:
+    """Return azure-identity's error that is behind another; its own subclass for what is unavailable has no answer."""
+    found = (cause for cause in _causes(error) if isinstance(cause, core.ClientAuthenticationError))
+    return next(found, None)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -158,4 +223,11 @@ def is_conclusive(error: Exception) -> bool:
 
 def is_no_session(error: Exception) -> bool:
     """Say whether there was no session to be had in time, or another took it."""
+    if isinstance(error, Late):
+        return False
     return isinstance(error, bus.OperationTimeoutError | bus.SessionCannotBeLockedError)
+
+
+def is_of_one(error: Exception) -> bool:
+    """Say whether a batch was refused for what is in it: then it may be one message of it."""
+    return fault(error).kind in (FaultKind.INVALID, FaultKind.TOO_LARGE)

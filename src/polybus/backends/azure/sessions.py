@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
 
-from polybus.backends.azure.clients import Clients
-from polybus.backends.azure.consume import SETTLED_AT_ONCE, SLICE, Lease, Reader, each, received, settlement
+from polybus.backends.azure.bounds import ANSWER, OPEN, bounded, each
+from polybus.backends.azure.clients import ACCEPT, Clients
+from polybus.backends.azure.consume import SETTLED_AT_ONCE, SLICE, Reader, answer_seconds, received, settlement
 from polybus.backends.azure.faults import fault, is_conclusive, is_no_session, is_not_open
+from polybus.backends.azure.leases import Leases
 from polybus.binding import Entity
 from polybus.clock import Clock, Timer
 from polybus.driver import BatchLimits, LeaseUntil, Nack, Received, Settlement
@@ -32,14 +36,17 @@ IDLE = 0.5
 SPARE = 2
 # How long the library may take to connect, in seconds: cancelled before, it would leave its socket open.
 CONNECT = 1.0
+# Messages of lost sessions that are remembered, so that they are called repeats when they come again.
+REMEMBERED = 10_000
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Receipt:
-    """A message and the session that it came from."""
+    """A message, the session that it came from, and whether the bus has it."""
 
     session: Session
     message: ServiceBusReceivedMessage
+    taken: bool = False
 
 
 class Session:
@@ -63,10 +70,10 @@ class Session:
     # Receiving -------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Receive until the session is empty, given back, or lost; then close its link."""
+        """Receive until the session is empty, given back, or lost; then its link is closed."""
         pool = self._pool
-        self.until = pool.lease.until(_locked(self.link), pool.clock.monotonic())
         try:
+            await self._begin()
             while not self.closing:
                 self._changed.clear()
                 room = pool.share - len(self._held)
@@ -82,6 +89,28 @@ class Session:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+
+    async def _begin(self) -> None:
+        """Find out how long the session is ours: its lock may have been granted long before its answer came."""
+        leases = self._pool.leases
+        locked = _locked(self.link)
+        if leases.known:
+            self.until = leases.until(locked)
+            if self.until <= leases.clock.monotonic():
+                self.give_up()
+            return
+        try:
+            self.until = await bounded(self._renew(), self._pool.patience, "renewing a session's lock")
+        except Exception as error:  # noqa: BLE001 - told to the next receive
+            self._lose(error)
+            if fault(error).kind is not FaultKind.LEASE_LOST:
+                self._pool.fail(error)
+
+    async def _renew(self) -> float:
+        begun = self._pool.clock.monotonic()
+        until = await self.link.session.renew_lock(timeout=ANSWER)
+        _locked(self.link)
+        return self._pool.leases.renewed(begun, until.timestamp())
 
     async def _receive(self, room: int) -> bool:
         """Receive once; say whether to go on.
@@ -105,9 +134,10 @@ class Session:
         return True
 
     def _lose(self, error: Exception) -> None:
-        self.closing = True
-        self._held.clear()
+        if fault(error).kind in (FaultKind.TIMEOUT, FaultKind.UNAVAILABLE):
+            self._pool.suspect()
         self._pool.forget(self)
+        self.give_up()
 
     async def _wait(self) -> None:
         """Wait until something is settled or extended, or the first lease that isn't extended ends."""
@@ -129,6 +159,7 @@ class Session:
         A lease that ended without being extended was given up by the bus: what follows must not come before it.
         """
         self.closing = True
+        self._pool.remember(self._held)
         self._held.clear()
         self._changed.set()
 
@@ -151,11 +182,17 @@ class Session:
         if isinstance(settled, Nack):
             # What follows may be here already, and must not come before it: so the session is given back, at once.
             self.give_back()
+            if settled.attempts is not None and settled.attempts < settled.received.attempt:
+                # No handler began: it goes back with the session, which the service doesn't count.
+                self._held.pop(receipt, None)
+                self._changed.set()
+                return None
         found = await self._settle(settled, receipt)
         if found is None or not found.retryable:
             self._held.pop(receipt, None)
             self._changed.set()
             if found is not None:
+                self._pool.remember([receipt])
                 self.give_back()
         return found
 
@@ -173,21 +210,28 @@ class Session:
             return self._lost()  # a session ends with its link
         return fault(error)
 
+    def late(self) -> Fault:
+        """Let go of a session whose connection no longer answers; whoever waited for it has lost it."""
+        self.give_up()
+        self._pool.suspect()
+        detail = (
+            f"no answer within {self._pool.patience:.1f} s; the session is given back to {self._pool.source.name!r}"
+        )
+        return Fault(FaultKind.LEASE_LOST, detail)
+
     def _lost(self) -> Fault:
         return Fault(FaultKind.LEASE_LOST, f"the session was lost, or given back to {self._pool.source.name!r}")
 
     async def extend(self, seconds: float) -> LeaseUntil | Fault:
         """Renew the session's lock, for all of its messages that are held."""
-        clock = self._pool.clock
-        begun = clock.monotonic()
+        begun = self._pool.clock.monotonic()
         try:
-            until = await self.link.session.renew_lock()
+            self.until = await self._renew()
         except Exception as error:  # noqa: BLE001 - each renewal has an answer of its own
             found = self._failed(error) or self._lost()
             if found.kind is FaultKind.LEASE_LOST:
                 self.give_up()
             return found
-        self.until = self._pool.lease.until(until.timestamp(), begun)
         return LeaseUntil(min(self.until, begun + seconds))
 
     def extended(self, receipt: Receipt, until: float) -> bool:
@@ -200,7 +244,15 @@ class Session:
 
 
 def _locked(link: ServiceBusReceiver) -> float | None:
-    locked = link.session.locked_until_utc
+    """Return when the service's clock says that the session's lock ends, and keep the library from acting on it.
+
+    It compares that time with this machine's clock before each call, and takes the session for lost where the
+    machine's is ahead. It has no public way to be told otherwise; where the private one is another, it goes on so.
+    """
+    session = link.session
+    locked = session.locked_until_utc
+    if "_locked_until_utc" in vars(session):
+        vars(session)["_locked_until_utc"] = None
     return None if locked is None else locked.timestamp()
 
 
@@ -213,7 +265,8 @@ class SessionConsumer:
         window = max(prefetch, 1)
         self.source = source
         self.clock = clock
-        self.lease = Lease.of(source, clock)
+        self.leases = Leases(clock, AZURE.lease.clamp(source.lease), source.name, clients.skew)
+        self.patience = answer_seconds(self.leases.seconds)
         self._most = max(min(concurrency, window), 1)
         # Messages of one session that are here at most, so that all together fit into the bus's window.
         self.share = max(window // self._most, 1)
@@ -222,6 +275,8 @@ class SessionConsumer:
         # With when it began to open its link.
         self._accepting: dict[asyncio.Task[None], tuple[ServiceBusReceiver, float]] = {}
         self._buffer: deque[tuple[Receipt, float]] = deque()
+        # Numbers of what handlers may have seen, of sessions that were lost: the service doesn't count such deliveries.
+        self._seen: dict[int, None] = {}
         self._came = asyncio.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -243,12 +298,11 @@ class SessionConsumer:
 
     async def _wait_for_session(self, link: ServiceBusReceiver) -> None:
         try:
-            await link.__aenter__()
+            # The service answers after `ACCEPT` at the latest; one that doesn't is out of reach.
+            await self._clients.open(link, ACCEPT + OPEN)
         except Exception as error:  # noqa: BLE001 - told to the next receive, which has someone to tell
-            self._clients.close_soon(link)
             if not is_no_session(error):
-                self._error = error
-                self._came.set()
+                self.fail(error)
             return
         if self._stopping:
             self._clients.close_soon(link)
@@ -259,22 +313,43 @@ class SessionConsumer:
         task.add_done_callback(lambda done: self._ended(session, done))
 
     def _accepted(self, task: asyncio.Task[None]) -> None:
-        link, _ = self._accepting.pop(task)
-        if task.cancelled():
-            self._clients.close_soon(link)
+        self._accepting.pop(task, None)
+        self._accept()
+
+    def suspect(self) -> None:
+        """Wait for sessions on new connections: one as old as these has just been found dead."""
+        alive = asyncio.get_running_loop().time() - self.patience
+        for task in [task for task, (_, begun) in self._accepting.items() if begun < alive]:
+            del self._accepting[task]
+            self._clients.finish(task)
+            task.cancel()
         self._accept()
 
     def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self._error = error
-            self._came.set()
+            self.fail(error)
+        session.give_up()
         del self._sessions[session]
         self.forget(session)
         self._clients.close_soon(session.link)
         self._accept()
 
     # Receiving -------------------------------------------------------------------------------------------------------
+
+    def fail(self, error: Exception) -> None:
+        """Tell the next receive what went wrong."""
+        self._error = error
+        self._came.set()
+
+    def remember(self, receipts: Iterable[Receipt]) -> None:
+        """Note what may have been seen by a handler and goes back uncounted."""
+        for receipt in receipts:
+            number = receipt.message.sequence_number
+            if receipt.taken and number is not None:
+                self._seen[number] = None
+        while len(self._seen) > REMEMBERED:
+            del self._seen[next(iter(self._seen))]
 
     def offer(self, receipt: Receipt, until: float) -> None:
         """Take a message of a session, for the next receive."""
@@ -311,22 +386,30 @@ class SessionConsumer:
             if session.closing:
                 session.drop(receipt)
                 continue
-            plain = received(receipt.message, self.source, until, group=session.name)
-            taken.append(
-                Received(plain.message, plain.attempt, until, receipt, session.name, plain.redelivered, plain.moves)
-            )
+            plain: Received[Any] = received(receipt.message, self.source, until, group=session.name)
+            again = plain.redelivered or self._seen.pop(receipt.message.sequence_number or 0, self) is None
+            receipt.taken = True
+            taken.append(msgspec.structs.replace(plain, receipt=receipt, redelivered=again))
         return taken
 
     # Settling --------------------------------------------------------------------------------------------------------
 
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
         """Settle each by a call of its own, several at once; those of one session leave in their order."""
-        return await each(lambda one: one.received.receipt.session.settle(one), settlements)
+        return await each(
+            lambda one: one.received.receipt.session.settle(one),
+            settlements,
+            self.patience,
+            lambda one: one.received.receipt.session.late(),
+        )
 
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         """Renew the lock of each session once, for all of its messages."""
         sessions = list(dict.fromkeys(one.receipt.session for one in received))
-        answers = dict(zip(sessions, await each(lambda session: session.extend(seconds), sessions), strict=True))
+        found = await each(
+            lambda session: session.extend(seconds), sessions, self.patience, lambda session: session.late()
+        )
+        answers = dict(zip(sessions, found, strict=True))
         return [self._extended(one.receipt, answers[one.receipt.session]) for one in received]
 
     def _extended(self, receipt: Receipt, answer: LeaseUntil | Fault) -> LeaseUntil | Fault:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import datetime
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +16,7 @@ import msgspec
 from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
 from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType, AmqpMessageProperties
 
-from polybus.backends.portable import invalid, problem, too_large
+from polybus.backends.portable import invalid, problem, safe_id, too_large
 from polybus.binding import Entity, Kind
 from polybus.driver import Outgoing, Prepared
 from polybus.envelope import RESERVED, RESERVED_TO, Envelope, join, split
@@ -25,13 +24,15 @@ from polybus.errors import Fault, FaultKind
 from polybus.message import Message
 from polybus.topology.limits import AZURE, DEAD_LETTER_RESERVE_BYTES
 
-__all__ = ["Wire", "decode", "encode", "message_limit", "why"]
+__all__ = ["Wire", "decode", "encode", "message_limit", "sayable", "token", "why"]
 
 # What a message id may have (limits: LONGEST_ID in "Service Bus quotas and limits").
 LONGEST_ID = 128
 VALUE_BYTES = AZURE.attribute_value_bytes.most if AZURE.attribute_value_bytes is not None else 0
-# Room in the header of all properties for the two that dead-lettering adds (contract, P4).
-HEADER_BYTES = AZURE.header_bytes.most - DEAD_LETTER_RESERVE_BYTES
+# Characters that the reason and the description of a dead letter may have (Service Bus: 4,096 each).
+SAID = 4_096
+# Before the base64 of a foreign binary property, which has no text: as in a `data:` URL (RFC 2397).
+BINARY = "data:;base64,"
 # Bytes that a message takes besides its body, ids, content type and properties: section headers, list and map headers,
 # nulls of absent fields and annotations (AMQP 1.0, 1.6 and 3.2), counted as their most.
 FRAME_BYTES = 160
@@ -63,17 +64,24 @@ def encode(outgoing: Outgoing, target: Entity, *, now: float = 0.0, to: str | No
     if fault is not None:
         return fault
     message = outgoing.message
-    found = _properties(outgoing, target, to)
-    if isinstance(found, Fault):
-        return found
-    properties, header = found
-    key = message.ordering_key
     identity = _message_id(outgoing, to)
-    size = FRAME_BYTES + len(message.body) + len(identity) + header
-    size += len(message.content_type or "") + (len(key) if key is not None else 0)
-    limit = message_limit(target)
-    if size + (0 if outgoing.moves else DEAD_LETTER_RESERVE_BYTES) > limit:
-        return too_large(target, "azure", size, limit)
+    size = 0
+    # What polybus itself adds to what comes back from dead letters gives way where there is no room for it: a foreign
+    # message may fill what the entity takes.
+    for added in (True, False) if outgoing.moves else (True,):
+        found = _properties(outgoing, target, identity, to, added=added)
+        if isinstance(found, Fault):
+            return found
+        properties, header = found
+        size = _size(message, identity, header)
+        if header + _reserve(outgoing) <= AZURE.header_bytes.most and size <= message_limit(target):
+            break
+    if header + _reserve(outgoing) > AZURE.header_bytes.most:
+        return _header_too_large(target, header)
+    # The size is counted as its most: whether what was in Service Bus before fits again is Service Bus's to say.
+    if size + _reserve(outgoing) - (FRAME_BYTES if outgoing.moves else 0) > message_limit(target):
+        return too_large(target, "azure", size, message_limit(target))
+    key = message.ordering_key
     if outgoing.delay:
         due = datetime.datetime.fromtimestamp(now + outgoing.delay, datetime.UTC)
         return Prepared(outgoing, size, _scheduled(message, identity, properties, due))
@@ -101,35 +109,54 @@ def _scheduled(
     )
 
 
+def _reserve(outgoing: Outgoing) -> int:
+    """Return the room that is kept free for dead-lettering (contract, P4): in the message and in its header."""
+    return 0 if outgoing.moves else DEAD_LETTER_RESERVE_BYTES
+
+
+def _size(message: Message, identity: str, header: int) -> int:
+    key, content_type = message.ordering_key, message.content_type
+    return (
+        FRAME_BYTES
+        + len(message.body)
+        + len(identity)
+        + header
+        + (_bytes(content_type) if content_type else 0)
+        + (_bytes(key) if key is not None else 0)
+    )
+
+
 def _message_id(outgoing: Outgoing, to: str | None) -> str:
     """Return the key by which Service Bus drops duplicates in a topic or queue.
 
     Subscriptions of one topic redrive through it, each its own copy of one message: so their moves differ by the tag.
     """
-    text = outgoing.dedup_id if to is None else f"{outgoing.dedup_id}.{to}"
-    return text if len(text) <= LONGEST_ID else hashlib.sha256(text.encode()).hexdigest()
+    return safe_id(outgoing.dedup_id if to is None else f"{outgoing.dedup_id}.{to}", LONGEST_ID)
 
 
-def _properties(outgoing: Outgoing, target: Entity, to: str | None) -> tuple[dict[str, str], int] | Fault:
-    """Return the application properties and their bytes."""
+def _properties(
+    outgoing: Outgoing, target: Entity, identity: str, to: str | None, *, added: bool
+) -> tuple[dict[str, str], int] | Fault:
+    """Return the application properties and their bytes; without what polybus adds for itself unless `added`."""
     message = outgoing.message
     native, folded = _divide(message.attributes, target.filter_attributes)
     if isinstance(native, str):
         return invalid(target, "azure", native)
-    if folded or outgoing.moves or len(message.id) > LONGEST_ID:
+    if folded or (added and (outgoing.moves or identity != message.id)):
         envelope = Envelope(id=message.id, folded=folded, moves=outgoing.moves)
         native = {**native, **split(envelope.to_text(), VALUE_BYTES)}
     if to is not None:
         native = {**native, RESERVED_TO: to}
-    header = sum(PROPERTY_BYTES + len(name) + _bytes(value) for name, value in native.items())
-    if header > HEADER_BYTES:
-        return Fault(
-            FaultKind.TOO_LARGE,
-            f"{target.kind.value} {target.name!r} on azure: attributes of {header} bytes; the limit is "
-            f"{AZURE.header_bytes.most} for all of a message, of which {DEAD_LETTER_RESERVE_BYTES} are kept for "
-            "dead-lettering (message body limits are larger)",
-        )
-    return native, header
+    return native, sum(PROPERTY_BYTES + len(name) + _bytes(value) for name, value in native.items())
+
+
+def _header_too_large(target: Entity, header: int) -> Fault:
+    return Fault(
+        FaultKind.TOO_LARGE,
+        f"{target.kind.value} {target.name!r} on azure: attributes of {header} bytes; the limit is "
+        f"{AZURE.header_bytes.most} for all of a message, of which {DEAD_LETTER_RESERVE_BYTES} are kept for "
+        "dead-lettering (message body limits are larger)",
+    )
 
 
 def _divide(attributes: Mapping[str, str], filtered: tuple[str, ...]) -> tuple[dict[str, str] | str, dict[str, str]]:
@@ -178,6 +205,21 @@ def decode(raw: ServiceBusReceivedMessage, source: Entity) -> tuple[Message, Env
     return message, envelope
 
 
+def token(raw: ServiceBusReceivedMessage) -> str:
+    """Return the name of one copy in Service Bus: its number in the entity, and when it came there.
+
+    Numbers begin again where a subscription is made anew, while its topic remembers the moves of the last one.
+    """
+    enqueued = raw.enqueued_time_utc
+    at = 0 if enqueued is None else int(enqueued.timestamp() * 1000)
+    return f"{raw.sequence_number or 0:x}-{at:x}"
+
+
+def sayable(text: str) -> str:
+    """Return a reason or description as Service Bus takes it: Unicode text, and not too long."""
+    return text[:SAID].encode(errors="replace").decode()
+
+
 def why(raw: ServiceBusReceivedMessage, source: Entity) -> tuple[str | None, str | None]:
     """Return the reason and description of a dead letter; neither for any other message."""
     if source.kind is not Kind.DEAD_LETTERS:
@@ -190,13 +232,17 @@ def why(raw: ServiceBusReceivedMessage, source: Entity) -> tuple[str | None, str
 
 
 def _body(raw: ServiceBusReceivedMessage) -> bytes:
-    """Return the body; one that isn't bytes (an AMQP value or sequence) as text or JSON."""
+    """Return the body: bytes and text as they are, any other AMQP value and a sequence as JSON."""
     if raw.body_type is AmqpMessageBodyType.DATA:
         return b"".join(raw.body)
-    value = _plain(list(raw.body) if raw.body_type is AmqpMessageBodyType.SEQUENCE else raw.body)
+    value = list(raw.body) if raw.body_type is AmqpMessageBodyType.SEQUENCE else raw.body
     if value is None:
         return b""
-    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    return msgspec.json.encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:
@@ -211,7 +257,10 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: object) -> str:
-    """Return a property's name or value as text: numbers, dates and UUIDs as written, other bytes as base64."""
+    """Return a property's name or value as text: numbers and UUIDs as written, dates in milliseconds since 1970.
+
+    The library gives strings and binary values alike as bytes. What is no UTF-8 can't be a string: it is marked.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
@@ -219,7 +268,7 @@ def _text(value: object) -> str:
         try:
             return found.decode()
         except UnicodeDecodeError:
-            return base64.b64encode(found).decode()
+            return BINARY + base64.b64encode(found).decode()
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)

@@ -1,0 +1,125 @@
+"""The way to Service Bus: what the environment and the binding's settings say of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from azure.servicebus import TransportType
+
+from polybus.errors import BindingError
+
+__all__ = ["CA_FILE", "CONNECTION_STRING", "Network", "connection_string"]
+
+CONNECTION_STRING = "AZURE_SERVICEBUS_CONNECTION_STRING"
+# The certificate of a local server's management API.
+CA_FILE = "AZURE_SERVICEBUS_CA_FILE"
+TRANSPORTS = {"amqp": TransportType.Amqp, "websocket": TransportType.AmqpOverWebsocket}
+PROXY_PORT = 8080
+
+
+def connection_string(environ: Mapping[str, str]) -> str | None:
+    """Return a local server's connection string from the environment, or None where there is none.
+
+    Raises BindingError for one of a real namespace: those are reached by identities, never by keys.
+    """
+    text = environ.get(CONNECTION_STRING)
+    if not text:
+        return None
+    parts = {
+        name.strip().lower(): value.strip() for name, _, value in (part.partition("=") for part in text.split(";"))
+    }
+    if parts.get("usedevelopmentemulator", "").lower() != "true":
+        raise BindingError(
+            f"{CONNECTION_STRING}: it doesn't say UseDevelopmentEmulator=true, so it is a real namespace's; polybus "
+            "reaches those with DefaultAzureCredential and keeps no keys: unset it"
+        )
+    return text
+
+
+class Network:
+    """What both clients are given to find their way: the AMQP one, and that of the management API.
+
+    The settings: `transport` is "amqp" (port 5671, what there is by default) or "websocket" (port 443), `proxy` an
+    HTTP proxy's URL, through which only WebSockets go, and `ca_file` the certificates of an authority of one's own.
+    A local server is reached directly, whatever the settings and the environment say of proxies.
+    """
+
+    def __init__(self, settings: Mapping[str, Any], *, local: bool) -> None:
+        self._local = local
+        self._ca_file = os.environ.get(CA_FILE) if local else _text(settings, "ca_file")
+        self._proxy = None if local else _text(settings, "proxy")
+        transport = _text(settings, "transport") or "amqp"
+        if transport not in TRANSPORTS:
+            raise BindingError(f"settings.transport: {transport!r}; allowed: {', '.join(sorted(TRANSPORTS))}")
+        self._transport = TRANSPORTS[transport]
+        self._http_proxy = None if self._proxy is None else _proxy(self._proxy)
+
+    @property
+    def turns(self) -> bool:
+        """Whether how long a read of the socket takes is ours to choose: WebSockets connect in that time too."""
+        return self._local or (self._transport is TransportType.Amqp and self._http_proxy is None)
+
+    def amqp(self) -> dict[str, Any]:
+        """Return options of ServiceBusClient."""
+        if self._local:
+            return {}
+        options: dict[str, Any] = {"transport_type": self._transport}
+        if self._http_proxy is not None:
+            options["http_proxy"] = self._http_proxy
+        if self._ca_file is not None:
+            options["connection_verify"] = self._ca_file
+        return options
+
+    def management(self) -> dict[str, Any]:
+        """Return options of ServiceBusAdministrationClient, which takes a transport since 7.15.
+
+        Raises BindingError where the file of certificates isn't there: as it is read with the first request, that
+        would look like a namespace which can't be reached.
+        """
+        from azure.core.pipeline.transport import AioHttpTransport
+
+        options: dict[str, Any] = {}
+        if self._ca_file is not None:
+            _found(self._ca_file, self._local)
+            options["connection_verify"] = self._ca_file
+        # By default it takes proxies from the environment, for a loopback address too.
+        transport = AioHttpTransport(use_env_settings=not self._local, **options)
+        given: dict[str, Any] = {"transport": transport}
+        if self._proxy is not None:
+            given["proxies"] = {"https": self._proxy}
+        return given
+
+
+def _text(settings: Mapping[str, Any], name: str) -> str | None:
+    value = settings.get(name)
+    if value is not None and not isinstance(value, str):
+        raise BindingError(f"settings.{name}: {value!r} is {type(value).__name__}, not text")
+    return value or None
+
+
+def _proxy(url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise BindingError("settings.proxy: it isn't a URL such as http://proxy.example.com:3128")
+    found: dict[str, Any] = {"proxy_hostname": parts.hostname, "proxy_port": port or PROXY_PORT}
+    if parts.username is not None:
+        found |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
+    return found
+
+
+def _found(ca_file: str, local: bool) -> None:
+    if os.path.isfile(ca_file):
+        return
+    if local:
+        raise BindingError(
+            f"{CA_FILE}: {ca_file}: No such file or directory; it is a local server's, which has ended: "
+            "`polybus local up --cloud azure`, and then `polybus local env` anew"
+        )
+    raise BindingError(f"settings.ca_file: {ca_file}: No such file or directory")

@@ -99,10 +99,10 @@ class Clients:
             return self.bus.get_topic_sender(target.address)
         return self.bus.get_queue_sender(target.address)
 
-    async def open(self, link: ServiceBusSender | ServiceBusReceiver, seconds: float = OPEN) -> None:
+    async def open(self, link: ServiceBusSender | ServiceBusReceiver, seconds: float | None = None) -> None:
         """Open a link, and close it again where that fails; raise what the library raises, or Late."""
         try:
-            await bounded(link.__aenter__(), seconds, "connecting to Service Bus")
+            await bounded(link.__aenter__(), OPEN if seconds is None else seconds, "connecting to Service Bus")
         except BaseException:
             self.close_soon(link)
             raise

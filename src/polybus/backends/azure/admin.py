@@ -97,7 +97,7 @@ class AzureAdmin:
                 found = await bounded(look, LOOK, f"looking at {entity.name!r}")
             except BaseException:
                 del self._receivers[entity.address]
-                self._clients.close_soon(receiver)
+                self._clients.links.close_soon(receiver)
                 raise
         return [_peeked(raw, entity) for raw in found]
 
@@ -105,7 +105,7 @@ class AzureAdmin:
         receiver = self._receivers.get(entity.address)
         if receiver is None:
             receiver = self._clients.receiver(entity)
-            await self._clients.open(receiver)
+            await self._clients.links.open(receiver)
             self._receivers[entity.address] = receiver
         return receiver
 
@@ -130,11 +130,11 @@ class AzureAdmin:
 
     @asynccontextmanager
     async def _opened(self, receiver: ServiceBusReceiver) -> AsyncIterator[ServiceBusReceiver]:
-        await self._clients.open(receiver)
+        await self._clients.links.open(receiver)
         try:
             yield receiver
         finally:
-            self._clients.close_soon(receiver)
+            self._clients.links.close_soon(receiver)
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
         """Return a publisher to the queue, or through the topic to this one subscription, by its tag."""
@@ -146,7 +146,7 @@ class AzureAdmin:
     async def aclose(self) -> None:
         """Close the links by which it looked."""
         for receiver in self._receivers.values():
-            self._clients.close_soon(receiver)
+            self._clients.links.close_soon(receiver)
         self._receivers.clear()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceiveMode, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 
-from polybus.backends.azure.bounds import ANSWER, CLOSE, OPEN, bounded
+from polybus.backends.azure.bounds import ANSWER, CLOSE
 from polybus.backends.azure.credentials import Identity
 from polybus.backends.azure.leases import Skew
+from polybus.backends.azure.links import Links, close
 from polybus.backends.azure.network import CONNECTION_STRING, Network, connection_string
 from polybus.backends.azure.senders import Sender
 from polybus.binding import Entity, Kind
@@ -49,12 +49,12 @@ class Clients:
                 f"the azure backend needs settings.namespace in the binding, the host name of the Service Bus "
                 f"namespace, or a local server's {CONNECTION_STRING}"
             )
+        self.links = Links()
         self.skew = Skew()
         self._bus: ServiceBusClient | None = None
         self._identity: Any = Identity()
         self._administration: Any = None
         self._senders: dict[str, Sender] = {}
-        self._closing: set[asyncio.Task[Any]] = set()
 
     @property
     def bus(self) -> ServiceBusClient:
@@ -89,7 +89,7 @@ class Clients:
         """Return the open sender to a topic or queue; it is shared, and closed with the driver."""
         sender = self._senders.get(target.address)
         if sender is None:
-            sender = Sender(target.name, lambda: self._sender(target), self.open, self.close_soon)
+            sender = Sender(target.name, lambda: self._sender(target), self.links)
             self._senders[target.address] = sender
         await sender.open()
         return sender
@@ -98,14 +98,6 @@ class Clients:
         if target.kind is Kind.TOPIC:
             return self.bus.get_topic_sender(target.address)
         return self.bus.get_queue_sender(target.address)
-
-    async def open(self, link: ServiceBusSender | ServiceBusReceiver, seconds: float | None = None) -> None:
-        """Open a link, and close it again where that fails; raise what the library raises, or Late."""
-        try:
-            await bounded(link.__aenter__(), OPEN if seconds is None else seconds, "connecting to Service Bus")
-        except BaseException:
-            self.close_soon(link)
-            raise
 
     def receiver(self, source: Entity, *, delete: bool = False) -> ServiceBusReceiver:
         """Return a receiver of a subscription, a queue or their dead letters, to be opened and closed by the caller."""
@@ -134,38 +126,11 @@ class Clients:
             return self.bus.get_subscription_receiver(topic, subscription, **options)
         return self.bus.get_queue_receiver(address, **options)
 
-    # Ending ----------------------------------------------------------------------------------------------------------
-
-    def close_soon(self, link: Any) -> None:
-        """Close a link without waiting for it: the library takes up to a second for it, most of it asleep."""
-        self.finish(asyncio.get_running_loop().create_task(_close(link, CLOSE)))
-
-    def finish(self, task: asyncio.Task[Any]) -> None:
-        """Let a task end by itself; `aclose` waits for it."""
-        self._closing.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._closing.discard(task)
-        if not task.cancelled():
-            task.exception()  # told to whoever waited for it
-
     async def aclose(self) -> None:
         """Close all links and clients; those that don't answer are left to themselves after some seconds."""
         for sender in self._senders.values():
             sender.close()
         self._senders.clear()
-        if self._closing:
-            _, hanging = await asyncio.wait(self._closing, timeout=CLOSE + 1)
-            for task in hanging:
-                task.cancel()
+        await self.links.aclose()
         clients = [client for client in (self._administration, self._bus, self._identity) if client is not None]
-        await asyncio.gather(*(_close(client, CLOSE / 2) for client in clients))
-
-
-async def _close(link: Any, seconds: float) -> None:
-    """Close a link or client; a connection that is broken already can't be closed in order, and needs not be."""
-    try:
-        await bounded(link.close(), seconds, "closing")
-    except Exception as error:  # noqa: BLE001 - whatever breaks here, the link is not used any more
-        logging.getLogger("polybus").debug("closing %s failed: %r", link, error)
+        await asyncio.gather(*(close(client, CLOSE) for client in clients))

@@ -178,13 +178,13 @@ class QueueConsumer:
             return self._reader
         if self._opening is None or self._opening.done():
             self._opening = asyncio.get_running_loop().create_task(self._open())
-            self._clients.finish(self._opening)
+            self._clients.links.finish(self._opening)
         # Whoever waits may give up; the link is opened for all.
         return await asyncio.shield(self._opening)
 
     async def _open(self) -> Reader:
         link = self._clients.receiver(self._source)
-        await self._clients.open(link)
+        await self._clients.links.open(link)
         reader = self._reader = Reader(link)
         self._heard = self._clock.monotonic()
         if self._closed:
@@ -195,7 +195,7 @@ class QueueConsumer:
         """Use a link no more: it is broken, or nobody knows what it will answer."""
         if self._reader is reader:
             self._reader = None
-            self._clients.close_soon(reader.link)
+            self._clients.links.close_soon(reader.link)
 
     async def _sound(self, reader: Reader) -> None:
         """Ask a link that was silent for long whether it still carries anything; raise where it doesn't."""

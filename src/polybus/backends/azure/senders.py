@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusSender
@@ -17,6 +16,7 @@ from azure.servicebus.exceptions import (
 )
 
 from polybus.backends.azure.bounds import ANSWER, bounded
+from polybus.backends.azure.links import Links
 
 __all__ = ["Sender"]
 
@@ -36,18 +36,11 @@ _BROKEN = (
 class Sender:
     """One link to a topic or queue, and whose turn it is: the library can't send two batches at once on one."""
 
-    def __init__(
-        self,
-        name: str,
-        make: Callable[[], ServiceBusSender],
-        opened: Callable[[ServiceBusSender], Any],
-        close_soon: Callable[[ServiceBusSender], None],
-    ) -> None:
+    def __init__(self, name: str, make: Callable[[], ServiceBusSender], links: Links) -> None:
         self.batch_bytes = 0
         self._name = name
         self._make = make
-        self._opened = opened
-        self._close_soon = close_soon
+        self._links = links
         self._turn = asyncio.Lock()
         self._link: ServiceBusSender | None = None
 
@@ -74,14 +67,14 @@ class Sender:
     async def _ready(self) -> ServiceBusSender:
         if self._link is None:
             link = self._make()
-            await self._opened(link)
+            await self._links.open(link)
             self.batch_bytes = (await link.create_message_batch()).max_size_in_bytes
             self._link = link
         return self._link
 
     def _drop(self, link: ServiceBusSender) -> None:
         self._link = None
-        self._close_soon(link)
+        self._links.close_soon(link)
 
     def close(self) -> None:
         """Close the link, without waiting for it."""

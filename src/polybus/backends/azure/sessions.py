@@ -34,8 +34,6 @@ __all__ = ["Receipt", "SessionConsumer"]
 IDLE = 0.5
 # Links that wait for a session where none is at work: two keys that come together are both served at once.
 SPARE = 2
-# How long the library may take to connect, in seconds: cancelled before, it would leave its socket open.
-CONNECT = 1.0
 # Messages of lost sessions that are remembered, so that they are called repeats when they come again.
 REMEMBERED = 10_000
 
@@ -299,13 +297,13 @@ class SessionConsumer:
     async def _wait_for_session(self, link: ServiceBusReceiver) -> None:
         try:
             # The service answers after `ACCEPT` at the latest; one that doesn't is out of reach.
-            await self._clients.open(link, ACCEPT + OPEN)
+            await self._clients.links.open(link, ACCEPT + OPEN)
         except Exception as error:  # noqa: BLE001 - told to the next receive, which has someone to tell
             if not is_no_session(error):
                 self.fail(error)
             return
         if self._stopping:
-            self._clients.close_soon(link)
+            self._clients.links.close_soon(link)
             return
         session = Session(self, link)
         task = asyncio.get_running_loop().create_task(session.run())
@@ -321,7 +319,7 @@ class SessionConsumer:
         alive = asyncio.get_running_loop().time() - self.patience
         for task in [task for task, (_, begun) in self._accepting.items() if begun < alive]:
             del self._accepting[task]
-            self._clients.finish(task)
+            self._clients.links.finish(task)
             task.cancel()
         self._accept()
 
@@ -332,7 +330,7 @@ class SessionConsumer:
         session.give_up()
         del self._sessions[session]
         self.forget(session)
-        self._clients.close_soon(session.link)
+        self._clients.links.close_soon(session.link)
         self._accept()
 
     # Receiving -------------------------------------------------------------------------------------------------------
@@ -423,9 +421,9 @@ class SessionConsumer:
         """Wait for no more sessions, and take nothing more of those at work; what nobody took goes back with them."""
         self._stopping = True
         self._came.set()
-        now = asyncio.get_running_loop().time()
-        for task, (_, begun) in list(self._accepting.items()):
-            self._clients.finish(asyncio.create_task(_cancel(task, begun + CONNECT - now)))
+        for task in list(self._accepting):
+            self._clients.links.finish(task)
+            task.cancel()
         while self._buffer:
             receipt, _ = self._buffer.popleft()
             receipt.session.drop(receipt)
@@ -437,12 +435,4 @@ class SessionConsumer:
         """Let all sessions go."""
         for session, task in list(self._sessions.items()):
             session.give_up()
-            self._clients.finish(task)
-
-
-async def _cancel(task: asyncio.Task[None], after: float) -> None:
-    """Cancel a task unless it ends within `after` seconds; return once it has ended."""
-    if after > 0:
-        await asyncio.wait([task], timeout=after)
-    task.cancel()
-    await asyncio.wait([task])
+            self._clients.links.finish(task)

@@ -1,0 +1,118 @@
+"""Opening and closing the library's links, so that each ends in time and leaves no socket behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from azure.servicebus.aio import ServiceBusReceiver, ServiceBusSender
+
+from polybus.backends.azure.bounds import CLOSE, OPEN, bounded
+
+__all__ = ["Link", "Links"]
+
+Link = ServiceBusSender | ServiceBusReceiver
+
+
+class Links:
+    """The links of one driver: opened in time, and closed in the background."""
+
+    def __init__(self) -> None:
+        self._closing: set[asyncio.Task[Any]] = set()
+        # The connections that the library made for each link that isn't closed yet.
+        self._made: dict[Link, list[Any]] = {}
+
+    async def open(self, link: Link, seconds: float | None = None) -> None:
+        """Open a link within `seconds`, and close it again where that fails; raise what the library raises, or Late."""
+        self._watch(link)
+        opening = asyncio.get_running_loop().create_task(link.__aenter__())
+        try:
+            await bounded(_joined(opening), OPEN if seconds is None else seconds, "connecting to Service Bus")
+        except BaseException:
+            opening.cancel()
+            self.finish(asyncio.get_running_loop().create_task(self._close(link, opening)))
+            raise
+
+    def _watch(self, link: Link) -> None:
+        """Note each connection that the library makes for a link.
+
+        It leaves a socket open where its connection breaks, or is cut off before its session has begun: it ends only
+        its own states then. There is no public way to a link's connection; where the private one is another, the
+        garbage collector has such sockets, as with the library alone.
+        """
+        create = getattr(link, "_create_handler", None)
+        if create is None or link in self._made:
+            return
+        made = self._made[link] = []
+
+        def noted(*given: Any) -> None:
+            create(*given)
+            _note_connections(getattr(link, "_handler", None), made)
+
+        vars(link)["_create_handler"] = noted
+
+    def close_soon(self, link: Link) -> None:
+        """Close a link without waiting for it: the library takes up to a second for it, most of it asleep."""
+        self.finish(asyncio.get_running_loop().create_task(self._close(link)))
+
+    async def _close(self, link: Link, opening: asyncio.Task[Any] | None = None) -> None:
+        """Close a link; one that is broken already can't be closed in order, and needs not be."""
+        try:
+            if opening is not None:
+                await asyncio.wait([opening], timeout=CLOSE / 2)
+            await close(link, CLOSE)
+        finally:
+            for connection in self._made.pop(link, ()):
+                writer = getattr(getattr(connection, "_transport", None), "writer", None)
+                if isinstance(writer, asyncio.StreamWriter) and not writer.is_closing():
+                    writer.transport.abort()
+
+    def finish(self, task: asyncio.Task[Any]) -> None:
+        """Let a task end by itself; `aclose` waits for it."""
+        self._closing.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._closing.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever waited for it
+
+    async def aclose(self) -> None:
+        """Wait until all that is being closed is; what takes longer than some seconds is cut off."""
+        hanging: set[asyncio.Task[Any]] = set(self._closing)
+        if hanging:
+            _, hanging = await asyncio.wait(hanging, timeout=1.5 * CLOSE)
+        for task in hanging:
+            task.cancel()
+        if hanging:
+            await asyncio.wait(hanging, timeout=1)
+
+
+async def close(client: Any, seconds: float) -> None:
+    """Close a link or a client, for so many seconds at most; never raises for what goes wrong at that."""
+    try:
+        await bounded(client.close(), seconds, "closing")
+    except Exception as error:  # noqa: BLE001 - whatever breaks here, it is not used any more
+        logging.getLogger("polybus").debug("closing %s failed: %r", client, error)
+
+
+async def _joined(opening: asyncio.Task[Any]) -> None:
+    await asyncio.shield(opening)
+
+
+def _note_connections(handler: Any, made: list[Any]) -> None:
+    """Add to `made` what a client of the library's AMQP connects with, however its opening ends."""
+    connect = getattr(handler, "open_async", None)
+    if connect is None:
+        return
+
+    async def noted(*given: Any, **named: Any) -> Any:
+        try:
+            return await connect(*given, **named)
+        finally:
+            connection = getattr(handler, "_connection", None)
+            if connection is not None and connection not in made:
+                made.append(connection)
+
+    vars(handler)["open_async"] = noted

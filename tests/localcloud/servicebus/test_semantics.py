@@ -15,6 +15,7 @@ from azure.servicebus import (
     ServiceBusReceivedMessage,
     ServiceBusSubQueue,
 )
+from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType
 from azure.servicebus.exceptions import (
     MessageAlreadySettled,
     MessageNotFoundError,
@@ -289,3 +290,35 @@ def test_a_deleted_entity_ends_its_links(client: ServiceBusClient, queue: Queues
         with pytest.raises(ServiceBusError):
             sender.send_messages(ServiceBusMessage("y"))
     assert name not in server.entities.queues()
+
+
+def test_a_message_without_a_body_and_delivery_annotations_are_taken(client: ServiceBusClient, queue: Queues) -> None:
+    name = queue()
+    annotated = AmqpAnnotatedMessage(data_body=b"x", delivery_annotations={"a": "b"}, footer={"c": "d"})
+    send(client, name, ServiceBusMessage(None), annotated)
+    empty, received = take(client, name)
+    assert (empty.body_type, empty.body) == (AmqpMessageBodyType.VALUE, None)  # as the library has it
+    assert b"".join(received.body) == b"x"
+    send(client, name, received.raw_amqp_message)  # whose delivery annotations the library writes at the end
+    assert [b"".join(message.body) for message in take(client, name)] == [b"x"]
+
+
+def test_a_batch_may_be_as_large_as_the_tier_says(client: ServiceBusClient, queue: Queues) -> None:
+    standard, premium = queue(), queue(max_message_bytes=100 * 1024 * 1024)
+    for name, most in ((standard, 256 * 1024), (premium, 1024 * 1024)):
+        with client.get_queue_sender(name) as sender:
+            assert sender.create_message_batch().max_size_in_bytes == most
+    send(client, premium, ServiceBusMessage(b"x" * 2_000_000))  # one message may be larger there
+
+
+@pytest.mark.parametrize("keys", [{"session_id": "k"}, {}])
+def test_a_partitioned_entity_takes_no_batch_of_different_keys(
+    client: ServiceBusClient, queue: Queues, keys: dict[str, str]
+) -> None:
+    name = queue(partitioned=True, detects_duplicates=True, requires_session=bool(keys))
+    same = [ServiceBusMessage("x", message_id="same", **keys), ServiceBusMessage("x", message_id="same", **keys)]
+    other = {"session_id": "l"} if keys else {}
+    with client.get_queue_sender(name) as sender:
+        sender.send_messages(same)
+        with pytest.raises(ServiceBusError, match="distinct SessionId, PartitionKey, or MessageId"):
+            sender.send_messages([same[0], ServiceBusMessage("y", message_id="another", **other)])

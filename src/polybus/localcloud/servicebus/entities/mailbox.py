@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polybus.localcloud.servicebus.amqp.sections import set_map
@@ -37,6 +38,7 @@ __all__ = ["DEAD_LETTERS", "TRANSFER_DEAD_LETTERS", "Mailbox"]
 DEAD_LETTERS = "/$DeadLetterQueue"
 TRANSFER_DEAD_LETTERS = "/$Transfer/$DeadLetterQueue"
 MOST_HOPS = 4  # Microsoft's "Chaining Service Bus entities with autoforwarding"
+MOST_BATCH_BYTES = 1024 * 1024  # Microsoft's "Service Bus quotas": a batch on Premium, whatever a message may have
 LONGEST_ID = 128  # Microsoft's "Service Bus quotas": message id, session id and partition key
 
 AnyOptions = QueueOptions | SubscriptionOptions | TopicOptions
@@ -143,6 +145,29 @@ class Mailbox:
         limit = getattr(self.options, "max_size_megabytes", None)
         if limit is not None and self.bytes + message.size > limit << 20:
             raise Refusal(QUOTA_EXCEEDED, f"The entity '{self.path}' has reached its maximum size of {limit} MB.")
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """What one batch may have; on Premium less than one message."""
+        return min(self.max_message_bytes, MOST_BATCH_BYTES)
+
+    def check_batch(self, messages: Sequence[Message], size: int) -> None:
+        """Raise Refusal where messages can't be accepted in one batch of `size` bytes."""
+        if size > self.max_batch_bytes:
+            raise Refusal(TOO_LARGE, f"The batch of {size} bytes exceeds the limit of {self.max_batch_bytes}.")
+        if getattr(self.options, "partitioned", False) and len({self._partition(message) for message in messages}) > 1:
+            raise Refusal(
+                NOT_ALLOWED,
+                "Batching brokered messages with distinct SessionId, PartitionKey, or MessageId is not supported for "
+                "an entity with partitioning enabled.",
+            )
+
+    def _partition(self, message: Message) -> object:
+        """Return what decides in which partition a message is kept; None where the service chooses."""
+        key = message.session_id or message.partition_key
+        if key is None and getattr(self.options, "detects_duplicates", False):
+            return message.message_id
+        return key
 
     def accept(self, message: Message) -> int:
         """Keep (or forward) a message that was checked; return its sequence number, 0 for a dropped duplicate."""

@@ -120,7 +120,7 @@ def _attach_sender(session: Session, ask: _Ask, mailbox: Mailbox) -> None:
     if mailbox.options.status in ("Disabled", "SendDisabled"):
         raise Refusal(ENTITY_DISABLED, f"The messaging entity '{mailbox.path}' is disabled for sending.")
     session.links[ask.handle] = EntityInlet(session, ask.handle, ask.path, mailbox)
-    batch_size = e.mapping([(e.symbol("com.microsoft:max-message-batch-size"), e.ulong(mailbox.max_message_bytes))])
+    batch_size = e.mapping([(e.symbol("com.microsoft:max-message-batch-size"), e.ulong(mailbox.max_batch_bytes))])
     _accept(session, ask, batch_size, mailbox.max_message_bytes)
 
 

@@ -112,7 +112,10 @@ class EntityInlet(Inlet):
         mailbox = self.mailbox
         self.session.host.faults.check("send", mailbox.path)
         mailbox = self.session.host.namespace.find(mailbox.path)  # it may have been deleted, or made anew
-        messages = [parse(data) for data in batch(payload)] if message_format == BATCH_FORMAT else [parse(payload)]
+        batched = message_format == BATCH_FORMAT
+        messages = [parse(data) for data in batch(payload)] if batched else [parse(payload)]
+        if batched:
+            mailbox.check_batch(messages, len(payload))
         for message in messages:
             mailbox.check(message)
         for message in messages:

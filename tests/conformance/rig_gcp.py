@@ -24,6 +24,9 @@ from polybus.topology.model import Topology
 
 PROJECT = "conformance"
 
+# Seconds after which a look at dead letters finds none: this server hands over at once whatever it has.
+LOOK = 2.0
+
 
 class GcpRig(BaseRig):
     name = "gcp"
@@ -51,7 +54,7 @@ class GcpRig(BaseRig):
         self._channel = grpc.insecure_channel(endpoint)
         planned = self.plan(topology)
         made = await asyncio.to_thread(realise, planned, endpoint=endpoint, project=PROJECT)
-        return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
+        return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": LOOK})
 
     async def drop(self) -> None:
         if self._channel is not None:

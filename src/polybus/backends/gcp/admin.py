@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Any
 
-from google.api_core.exceptions import DeadlineExceeded, MethodNotImplemented
+import grpc
+from google.api_core.exceptions import MethodNotImplemented
 from google.iam.v1.iam_policy_pb2 import TestIamPermissionsRequest  # type: ignore[import-untyped]
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.pubsub_v1 import types
 
-from polybus.backends.gcp.clients import Clients, call
+from polybus.backends.gcp.clients import Clients
+from polybus.backends.gcp.line import Line
+from polybus.backends.gcp.look import FIRST, look
 from polybus.backends.gcp.publish import TopicPublisher, topic_of
-from polybus.backends.gcp.settle import modify
 from polybus.backends.gcp.wire import Pb, decode, why
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Peeked, PublisherDriver, Stats
 from polybus.errors import BindingError, UnsupportedFeature
-from polybus.topology.limits import GCP
 
 __all__ = ["GcpAdmin"]
 
-# Seconds that a pull waits for a first letter: an empty answer says that there is none. Once some have come, the others
-# are close behind.
-FIRST_LOOK = 2.0
-NEXT_LOOK = 0.5
-
-_Pull: Any = types.PullRequest.pb()
 _Seek: Any = types.SeekRequest.pb()
 
 
@@ -48,22 +44,19 @@ class GcpAdmin:
         entity = next(chain(entities, self._binding.queues.values()), None)
         if entity is None:
             raise BindingError(f"bus {self._binding.bus!r} has no topics and queues, so there is nothing to reach")
-        if entity.kind is Kind.TOPIC:
-            method, permission = (await self._clients.publisher()).test_iam_permissions, "pubsub.topics.publish"
-        else:
-            method, permission = (await self._clients.subscriber()).test_iam_permissions, "pubsub.subscriptions.consume"
-        request = TestIamPermissionsRequest(resource=entity.address, permissions=[permission])
+        right = "topics.publish" if entity.kind is Kind.TOPIC else "subscriptions.consume"
+        request = TestIamPermissionsRequest(resource=entity.address, permissions=[f"pubsub.{right}"])
         with contextlib.suppress(MethodNotImplemented):  # Google's emulator has no IAM, and was reached
-            await call(method, request, entity.address)
+            await self._clients.call(lambda line: line.subscriber.test_iam_permissions, request, entity.address)
 
     async def describe(self, entity: Entity) -> Mapping[str, Any]:
         """Return Pub/Sub's own description, by the API's field names."""
         if entity.kind is Kind.TOPIC:
             topic = types.GetTopicRequest(topic=entity.address)
-            found = await call((await self._clients.publisher()).get_topic, topic, entity.address)
+            found = await self._clients.call(lambda line: line.publisher.get_topic, topic, entity.address)
             return _plain(types.Topic.pb(found))
         subscription = types.GetSubscriptionRequest(subscription=entity.address)
-        found = await call((await self._clients.subscriber()).get_subscription, subscription, entity.address)
+        found = await self._clients.call(lambda line: line.subscriber.get_subscription, subscription, entity.address)
         return _plain(types.Subscription.pb(found))
 
     async def stats(self, entity: Entity) -> Stats:
@@ -77,47 +70,61 @@ class GcpAdmin:
         return Stats()
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
-        """Lease letters for the time of the look, then give them back: Pub/Sub shows only what it hands over."""
+        """Lease letters for the time of the look, then give them back: Pub/Sub shows only what it hands over.
+
+        One look finds each letter once; with `after` it is made anew, and may find others.
+        """
         if entity.kind is not Kind.DEAD_LETTERS:
             raise UnsupportedFeature(
                 f"{entity.kind.value} {entity.name!r} on gcp: Pub/Sub shows messages only by delivering them, which "
                 "counts as an attempt; declare a subscription with `tap = true` to look at a topic"
             )
         skip = int(after) if after is not None else 0
-        found: list[Pb] = []
-        try:
-            while len(found) < skip + count:
-                received = await self._pull(entity, skip + count - len(found), NEXT_LOOK if found else FIRST_LOOK)
-                if not received:
-                    break
-                found.extend(received)
-        finally:
-            subscriber = await self._clients.subscriber()
-            await modify(subscriber, entity.address, [each.ack_id for each in found], 0)
-        found.sort(key=lambda each: (each.message.publish_time.seconds, each.message.publish_time.nanos))
-        return [_peeked(each.message, entity, place) for place, each in enumerate(found)][skip:]
-
-    async def _pull(self, entity: Entity, count: int, wait: float) -> Sequence[Pb]:
-        request = _Pull(subscription=entity.address, max_messages=min(count, GCP.ack_ids.most))
-        subscriber = await self._clients.subscriber()
-        try:
-            answer = await call(subscriber.pull, types.PullRequest.wrap(request), entity.address, wait)
-        except DeadlineExceeded:
-            return ()
-        received: Sequence[Pb] = types.PullResponse.pb(answer).received_messages
-        return received
+        first = float(self._binding.settings.get("look", FIRST))
+        found = await look(self._clients, entity.address, skip + count, self._clock, first)
+        return [_peeked(raw, entity, place) for place, raw in enumerate(found)][skip:]
 
     async def purge(self, entity: Entity) -> int | None:
-        """Seek to now, which acks all that was published before; Pub/Sub doesn't say how many there were."""
+        """Seek to now, by the service's clock, which acks all that was published before.
+
+        Pub/Sub doesn't say how many there were.
+        """
         now = Timestamp()
-        now.FromNanoseconds(int(self._clock.time() * 1e9))
+        now.FromNanoseconds(int(await self._service_time(entity) * 1e9))
         request = types.SeekRequest.wrap(_Seek(subscription=entity.address, time=now))
-        await call((await self._clients.subscriber()).seek, request, entity.address)
+        await self._clients.call(lambda line: line.subscriber.seek, request, entity.address)
         return None
+
+    async def _service_time(self, entity: Entity) -> float:
+        """Return the service's time, by the Date of an answer, or ours where that is within the same second.
+
+        A date has no parts of a second: ours has them where it is right. Where it is wrong, what was published within
+        the last second may stay; what is published later is never lost. An answer without a date leaves ours alone.
+        """
+        request = TestIamPermissionsRequest(resource=entity.address, permissions=["pubsub.subscriptions.consume"])
+        dates: list[float] = []
+
+        def asking(line: Line) -> Any:
+            async def ask(request: Any, *, retry: None, timeout: float) -> None:
+                call = line.test_iam_permissions(request, timeout=timeout)
+                await call
+                for name, value in (*await call.initial_metadata(), *await call.trailing_metadata()):
+                    if name == "date":
+                        dates.append(parsedate_to_datetime(str(value)).timestamp())
+
+            return ask
+
+        with contextlib.suppress(MethodNotImplemented, grpc.aio.AioRpcError):
+            await self._clients.call(asking, request, entity.address)
+        ours = self._clock.time()
+        if not dates or dates[0] <= ours < dates[0] + 1.0:
+            return ours
+        return dates[0]
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
         """Return a publisher to the source's topic whose messages pass the filter of this subscription alone."""
-        return TopicPublisher(await self._clients.publisher(), source, topic_of(source), source.tag)
+        await self._clients.ready()
+        return TopicPublisher(self._clients, source, topic_of(source), source.tag)
 
     async def aclose(self) -> None:
         """Nothing is held: the clients are the driver's."""

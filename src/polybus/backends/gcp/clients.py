@@ -1,99 +1,198 @@
-"""Pub/Sub's two clients, made once on the event loop that first calls them."""
+"""Pub/Sub's clients, and the connections that they are on, made on the event loop that first calls them."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import google.auth
-import grpc
+from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
 from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
-from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
-from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 
-__all__ = ["EMULATOR", "QUICK", "UPLOAD", "Clients", "call"]
+from polybus.backends.gcp import credentials
+from polybus.backends.gcp.endpoint import Place
+from polybus.backends.gcp.forks import FORKS
+from polybus.backends.gcp.line import Line, google_line, local_line
 
-EMULATOR = "PUBSUB_EMULATOR_HOST"
+__all__ = ["QUICK", "Clients", "noted", "upload_seconds"]
 
-# How long one call may take, in seconds. A publish carries up to 10 MB, for which the library's own client allows 60 s;
-# all others are small, and sooner tried again by the bus than waited for.
-UPLOAD = 60.0
-QUICK = 20.0
+Method = Callable[..., Awaitable[Any]]
 
-# gRPC's default refuses responses over 4 MB, and one message may have 10.
-_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+# How long one call may take, in seconds. All but publishes are small, and sooner tried again, on a fresh connection,
+# than waited for.
+QUICK = 15.0
+# Bytes a second that a publish has at least, beside that: the 10 MB that a request may have take 30 s more.
+UPLOAD_RATE = 350_000
+# Seconds that finding credentials may take. google-auth asks the machine's metadata server three times, 3 s each, and
+# waits in between (google.auth.compute_engine._metadata).
+FINDING = 30.0
+# Streams on one connection: Google's servers allow 100 calls at once on it (HTTP/2's SETTINGS_MAX_CONCURRENT_STREAMS),
+# and what is over waits without a word. Each has two more at most that confirm what it brought.
+STREAMS = 30
+# Seconds that closing one connection may take: it only cancels what is under way.
+CLOSING = 3.0
 
 
-async def call(method: Callable[..., Awaitable[Any]], request: Any, resource: str, timeout: float = QUICK) -> Any:
-    """Make one call, once; what it raises names the `resource` in a note, which `faults` reads."""
-    try:
-        return await method(request=request, retry=None, timeout=timeout)
-    except Exception as error:
-        error.add_note(resource)
-        raise
-
-
-def _credentials() -> Any:
-    """Find the application default credentials; blocks."""
-    credentials, _ = google.auth.default(scopes=SubscriberGrpcAsyncIOTransport.AUTH_SCOPES)
-    return credentials
+def upload_seconds(size: int) -> float:
+    """Return how long a call that carries `size` bytes may take."""
+    return QUICK + size / UPLOAD_RATE
 
 
 class Clients:
-    """The publisher's and the subscriber's client of one driver, and their channels.
+    """The connections of one driver.
 
-    A channel of grpc.aio belongs to the event loop on which it was made, so both are made at the first call.
+    One is for calls that are answered once, so that no stream keeps them waiting; streams share others. One that
+    doesn't answer is left behind: what it still has under way may end on it, and the next call makes a fresh one.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self._settings = settings
+        FORKS.refuse_in_child()
+        self._place = Place(settings)
+        self._credentials: Any = None
         self._lock = asyncio.Lock()
-        self._publisher: PublisherAsyncClient | None = None
-        self._subscriber: SubscriberAsyncClient | None = None
+        self._calls: Line | None = None
+        self._streams: list[Line] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def endpoint(self) -> str | None:
         """HOST:PORT of a server that isn't Google's, and takes anyone."""
-        return self._settings.get("endpoint") or os.environ.get(EMULATOR)
+        return self._place.endpoint
 
-    async def publisher(self) -> PublisherAsyncClient:
-        if self._publisher is None:
-            await self._make()
-        return self.made()[0]
+    # Calls -----------------------------------------------------------------------------------------------------------
 
-    async def subscriber(self) -> SubscriberAsyncClient:
-        if self._subscriber is None:
-            await self._make()
-        return self.made()[1]
+    async def call(
+        self,
+        method: Callable[[Line], Method],
+        request: Any,
+        resource: str,
+        timeout: float = QUICK,
+        line: Line | None = None,
+    ) -> Any:
+        """Make one call, once, within `timeout` seconds; what it raises names the `resource` in a note.
+
+        `method` picks it of a connection: of `line` while that isn't left. Where credentials couldn't be had,
+        google-auth's own error is raised.
+        """
+        if line is None or line.left:
+            line = self._calls or await self._line()
+        failures = line.watch.failures
+        line.used += 1
+        try:
+            return await method(line)(request=request, retry=None, timeout=timeout)
+        except DeadlineExceeded as error:
+            self.leave(line)
+            error.add_note(resource)
+            raise
+        except ServiceUnavailable as error:
+            cause = line.watch.since(failures)
+            if cause is None:
+                error.add_note(resource)
+                raise
+        except Exception as error:
+            error.add_note(resource)
+            raise
+        finally:
+            self.free(line)
+        raise noted(cause, resource)
+
+    async def ready(self) -> None:
+        """Find credentials, and make the connection for calls; raises what is wrong with either."""
+        if self._calls is None:
+            await self._line()
 
     def made(self) -> tuple[PublisherAsyncClient, SubscriberAsyncClient]:
-        """Return both, making them here and now if need be; call it on the event loop that uses them."""
-        if self._publisher is None or self._subscriber is None:
-            return self._connect(None if self.endpoint else _credentials())
-        return self._publisher, self._subscriber
+        """Return both clients, making them here and now if need be; call it on the event loop that uses them."""
+        if self._calls is None:
+            if self._credentials is None and self.endpoint is None:
+                self._credentials = credentials.find()
+            self._calls = self._connect()
+        return self._calls.publisher, self._calls.subscriber
 
-    async def _make(self) -> None:
+    async def _line(self) -> Line:
         async with self._lock:
-            if self._publisher is None:
-                # In a thread: it reads files, and may ask the metadata server of the machine.
-                self._connect(None if self.endpoint else await asyncio.to_thread(_credentials))
+            await self._find()
+            if self._calls is None:
+                self._calls = self._connect()
+            return self._calls
 
-    def _connect(self, credentials: Any) -> tuple[PublisherAsyncClient, SubscriberAsyncClient]:
-        endpoint = self.endpoint
-        if endpoint is not None:
-            channel = grpc.aio.insecure_channel(endpoint, options=_OPTIONS)
-            subscriber = SubscriberAsyncClient(transport=SubscriberGrpcAsyncIOTransport(channel=channel))
-            publisher = PublisherAsyncClient(transport=PublisherGrpcAsyncIOTransport(channel=channel))
+    # Streams ---------------------------------------------------------------------------------------------------------
+
+    async def stream_line(self) -> Line:
+        """Return a connection with room for one more stream, which `free` gives back."""
+        async with self._lock:
+            await self._find()
+            line = next((line for line in self._streams if line.used < STREAMS), None)
+            if line is None:
+                line = self._connect()
+                self._streams.append(line)
+            line.used += 1
+            return line
+
+    def free(self, line: Line) -> None:
+        """Note that a call or stream on a connection has ended."""
+        line.used -= 1
+        if line.left and not line.used:
+            self._close(line)
+
+    def leave(self, line: Line) -> None:
+        """Use a connection for nothing new: it doesn't answer."""
+        if line.left:
+            return
+        line.left = True
+        if line is self._calls:
+            self._calls = None
+        elif line in self._streams:
+            self._streams.remove(line)
+        if not line.used:
+            self._close(line)
+
+    # Connecting ------------------------------------------------------------------------------------------------------
+
+    async def _find(self) -> None:
+        """Find credentials, once there are any: those that come late are found then."""
+        if self._credentials is None and self.endpoint is None:
+            # In a thread: it reads files, and may ask the metadata server of the machine.
+            self._credentials = await asyncio.wait_for(asyncio.to_thread(credentials.find), FINDING)
+
+    def _connect(self) -> Line:
+        FORKS.refuse_in_child()
+        if self.endpoint is not None:
+            line = local_line(self.endpoint)
         else:
-            subscriber = SubscriberAsyncClient(credentials=credentials)
-            publisher = PublisherAsyncClient(credentials=credentials)
-        self._publisher, self._subscriber = publisher, subscriber
-        return publisher, subscriber
+            line = google_line(self._credentials, self._place.api_endpoint, self._place.ca_file)
+        FORKS.opened()
+        return line
+
+    def _close(self, line: Line) -> None:
+        task = asyncio.get_running_loop().create_task(_end(line))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close the connections; no call is under way."""
-        for client in (self._publisher, self._subscriber):
-            if client is not None:
-                await client.transport.close()  # type: ignore[no-untyped-call]
+        lines = [*self._streams, *([self._calls] if self._calls is not None else [])]
+        self._streams, self._calls = [], None
+        for line in lines:
+            line.left = True
+            self._close(line)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+
+def noted(error: Exception, resource: str) -> Exception:
+    """Note the resource on an error that several calls may end with; `faults` reads the first."""
+    if not getattr(error, "__notes__", None):
+        error.add_note(resource)
+    return error
+
+
+async def _end(line: Line) -> None:
+    try:
+        async with asyncio.timeout(CLOSING):
+            await line.close()
+    except TimeoutError:
+        pass  # its process's end closes it
+    finally:
+        FORKS.closed()

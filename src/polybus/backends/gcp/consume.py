@@ -6,8 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
-
+from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.faults import fault
 from polybus.backends.gcp.intake import Intake
 from polybus.backends.gcp.publish import request_bytes, send
@@ -32,19 +31,19 @@ class StreamConsumer:
 
     def __init__(
         self,
-        publisher: PublisherAsyncClient,
-        subscriber: SubscriberAsyncClient,
+        clients: Clients,
         source: Entity,
         clock: Clock,
         prefetch: int,
     ) -> None:
-        self._publisher = publisher
-        self._subscriber = subscriber
+        self._clients = clients
         self._source = source
         self._clock = clock
         self._grouped = source.ordered and source.kind is not Kind.DEAD_LETTERS
         seconds = math.ceil(GCP.lease.clamp(source.lease))
-        self._intake = Intake(subscriber, source.address, seconds=seconds, prefetch=prefetch, clock=clock)
+        self._intake = Intake(
+            clients, source.address, seconds=seconds, prefetch=prefetch, ordered=self._grouped, clock=clock
+        )
 
     # Receiving -------------------------------------------------------------------------------------------------------
 
@@ -66,6 +65,7 @@ class StreamConsumer:
             envelope.moves,
             why(envelope, self._source),
             envelope.description or None,
+            raw.message.message_id,
         )
 
     # Settling --------------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class StreamConsumer:
 
     async def _ack(self, settlements: Sequence[Settle], places: Sequence[int], found: list[Fault | None]) -> None:
         leases = [settlements[place].received.receipt for place in places]
-        faults = await acknowledge(self._subscriber, self._source.address, [lease.ack_id for lease in leases])
+        faults = await acknowledge(self._clients, self._source.address, [lease.ack_id for lease in leases])
         for place, lease, failed in zip(places, leases, faults, strict=True):
             found[place] = failed
             if failed is None or not failed.retryable:
@@ -112,11 +112,11 @@ class StreamConsumer:
                 self._intake.drop(settlements[place].received.group or "")
         begun = self._clock.monotonic()
         ack_ids = [lease.ack_id for lease in leases]
-        faults = await modify_each(self._subscriber, self._source.address, ack_ids, delay)
+        faults = await modify_each(self._clients, self._source.address, ack_ids, delay)
         for place, lease, failed in zip(places, leases, faults, strict=True):
             found[place] = failed
             if failed is None and delay:
-                lease.until = begun + delay  # it is out until then, as the server counts
+                lease.until, lease.held = begun + delay, False  # it is out until then, as the server counts
             elif failed is None or not failed.retryable:
                 lease.over()
 
@@ -148,7 +148,7 @@ class StreamConsumer:
         reason, description = "unknown", ""
         if isinstance(settlement, DeadLetter):
             reason, description = settlement.reason or reason, settlement.description
-        outgoing = Outgoing(received.message, moves=received.moves + 1)
+        outgoing = Outgoing(received.message, moves=received.moves + 1, token=received.token)
         return encode(outgoing, target, reason=reason, description=description)
 
     async def _send(self, topic: str, batch: Sequence[tuple[int, Prepared[Wire]]], found: list[Fault | None]) -> None:
@@ -156,7 +156,7 @@ class StreamConsumer:
         if not batch:
             return
         try:
-            await send(self._publisher, topic, [prepared.wire for _, prepared in batch])
+            await send(self._clients, topic, [prepared.wire for _, prepared in batch])
         except Exception as error:  # noqa: BLE001 - the other calls of this batch have answers of their own
             failed = fault(error)
             for place, _ in batch:
@@ -168,7 +168,7 @@ class StreamConsumer:
         whole = max(math.floor(min(seconds, GCP.extension.most)), 1)
         until = self._clock.monotonic() + whole
         ack_ids = [each.receipt.ack_id for each in received]
-        faults = await modify_each(self._subscriber, self._source.address, ack_ids, whole)
+        faults = await modify_each(self._clients, self._source.address, ack_ids, whole)
         granted = LeaseUntil(until)
         answers: list[LeaseUntil | Fault] = []
         for each, failed in zip(received, faults, strict=True):

@@ -19,7 +19,7 @@ __all__ = ["GcpDriver", "driver"]
 
 
 class GcpDriver:
-    """Opens publishers and consumers that share two clients."""
+    """Opens publishers and consumers that share connections."""
 
     def __init__(self, binding: Binding, clock: Clock) -> None:
         self._binding = binding
@@ -27,11 +27,12 @@ class GcpDriver:
         self._clock = clock
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
-        return TopicPublisher(await self._clients.publisher(), target, topic_of(target))
+        await self._clients.ready()
+        return TopicPublisher(self._clients, target, topic_of(target))
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
-        publisher, subscriber = await self._clients.publisher(), await self._clients.subscriber()
-        return StreamConsumer(publisher, subscriber, source, self._clock, prefetch)
+        await self._clients.ready()
+        return StreamConsumer(self._clients, source, self._clock, prefetch)
 
     async def open_admin(self) -> AdminDriver:
         return GcpAdmin(self._clients, self._binding, self._clock)
@@ -56,5 +57,8 @@ class GcpDriver:
 
 
 def driver(binding: Binding, clock: Clock) -> GcpDriver:
-    """Return a driver for a binding with `backend` gcp; nothing is connected before the first call."""
+    """Return a driver for a binding with `backend` gcp; nothing is connected before the first call.
+
+    Raises BindingError for an endpoint that is no address, and in a process that was forked from a connected one.
+    """
     return GcpDriver(binding, clock)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import grpc
+import msgspec
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth import exceptions as auth
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
 
-from polybus.errors import Fault, FaultKind, PolybusError
+from polybus.errors import BackendError, Fault, FaultKind, PolybusError
 
 __all__ = ["fault", "receipt_faults"]
 
@@ -54,24 +55,80 @@ _TRANSIENT = "TRANSIENT_FAILURE_"
 
 def fault(error: Exception, endpoint: str | None = None) -> Fault:
     """Say what an exception means; `endpoint` is the local server that was called, where it isn't Google's."""
+    if isinstance(error, BackendError):
+        return error.fault
     code = _code(error)
     if code is not None:
         return _status(error, code, endpoint)
-    if isinstance(error, auth.DefaultCredentialsError | auth.RefreshError):
-        return Fault(FaultKind.UNAUTHENTICATED, f"{_where(error)}no usable Google credentials: {error}; {_CREDENTIALS}")
-    if isinstance(error, auth.TransportError):
-        return Fault(FaultKind.UNAVAILABLE, f"{_where(error)}Google's token server can't be reached: {error}")
     if isinstance(error, auth.GoogleAuthError):
-        return Fault(FaultKind.UNAUTHENTICATED, f"{_where(error)}{error}; {_CREDENTIALS}")
+        return _of_credentials(error)
+    if isinstance(error, TimeoutError):
+        return Fault(FaultKind.TIMEOUT, f"{_where(error)}{str(error) or 'no answer in time'}")
     if isinstance(error, ValueError | PolybusError):
         return Fault(FaultKind.INVALID, f"{type(error).__name__}: {error}")
     return Fault(FaultKind.INTERNAL, f"{type(error).__name__}: {error}")
 
 
+def _of_credentials(error: auth.GoogleAuthError) -> Fault:
+    if _passes(error):
+        return Fault(FaultKind.UNAVAILABLE, f"{_where(error)}Google's token server can't be reached: {error}")
+    return Fault(FaultKind.UNAUTHENTICATED, f"{_where(error)}no usable Google credentials: {error}; {_CREDENTIALS}")
+
+
+def _passes(error: BaseException | None) -> bool:
+    """Tell a token that couldn't be fetched, which may pass, from credentials that are missing or were refused.
+
+    google-auth says of a token server's answer whether it may be asked again (`retryable`), says nothing of it where a
+    metadata server failed, whose error is the cause then, and gives the answer itself along where it doesn't read it.
+    """
+    while error is not None:
+        if isinstance(error, auth.TransportError):
+            status = getattr(error.args[1], "status", None) if len(error.args) > 1 else None
+            return status not in _REFUSALS
+        if isinstance(error, auth.TimeoutError | auth.ResponseError) or getattr(error, "retryable", False):
+            return True
+        if isinstance(error, auth.RefreshError | auth.OAuthError) and len(error.args) > 1:
+            return _is_no_refusal(error.args[1])
+        error = error.__cause__
+    return False
+
+
+# What an HTTP server says of a request that it won't grant later either; 408, 425 and 429 ask for another try.
+_REFUSALS = frozenset(range(400, 500)) - {408, 425, 429}
+
+
+def _is_no_refusal(answer: object) -> bool:
+    """Say whether a token server's answer is none of its own: a gateway's page, or a failure by its code."""
+    if isinstance(answer, bytes | str):
+        try:
+            answer = msgspec.json.decode(answer)
+        except (msgspec.DecodeError, UnicodeError):
+            return True
+    detail = answer.get("error") if isinstance(answer, Mapping) else None
+    code = detail.get("code") if isinstance(detail, Mapping) else None
+    return isinstance(code, int) and code not in _REFUSALS
+
+
+# google-api-core's classes that stand for an HTTP status alone; its retry tables name some of them.
+_HTTP = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.NOT_FOUND,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    409: grpc.StatusCode.ABORTED,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    499: grpc.StatusCode.CANCELLED,
+    502: grpc.StatusCode.UNAVAILABLE,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+
 def _code(error: Exception) -> grpc.StatusCode | None:
     if isinstance(error, GoogleAPICallError):
         found = error.grpc_status_code
-        return found if isinstance(found, grpc.StatusCode) else None
+        return found if isinstance(found, grpc.StatusCode) else _HTTP.get(error.code or 0)
     return error.code() if isinstance(error, grpc.aio.AioRpcError) else None
 
 

@@ -5,83 +5,114 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
-from google.pubsub_v1 import SubscriberAsyncClient
-
+from polybus.backends.gcp.clients import QUICK, Clients
 from polybus.backends.gcp.faults import fault
+from polybus.backends.gcp.receipts import Arrival, Receipts
 from polybus.backends.gcp.settle import modify_each
-from polybus.backends.gcp.stream import Lease, Stream
+from polybus.backends.gcp.stream import CLOSING, Lease, Stream
 from polybus.backends.gcp.wire import Pb
-from polybus.clock import Clock, Timer
+from polybus.clock import Clock, Timer, wait_for
+from polybus.errors import BackendError, Fault
 
 __all__ = ["Intake"]
 
 # Seconds between the looks at what falls due here; all of it is due in tens of seconds.
 TICK = 1.0
-# Seconds between heartbeats, as the library's own client sends them.
+# Seconds between heartbeats, as the library's own client sends them, and the server.
 HEARTBEAT = 30.0
-# A stream whose server sends heartbeats and has been silent for three is dead: a connection that was cut without a word
-# shows in no other way.
-SILENCE = 3 * HEARTBEAT
+# A stream that was silent for two of the server's heartbeats, and 10 s more for them to come, is dead: a connection
+# that was cut without a word, or a stream that was never served, shows in no other way.
+SILENCE = 2 * HEARTBEAT + 10.0
 # A stream that lived for this many seconds had worked: Pub/Sub ends streams as a matter of course, every half hour or
 # so, and that is nothing to report. One that ended sooner is an error, or it would be reopened without a pause.
 LIVED = 5.0
-# Pub/Sub doesn't say when a lease began. It is counted from this many seconds before the response arrived (a quarter of
-# a short lease): a response takes half a round trip, and waits here while other callbacks of the loop run.
-TRANSIT = 5.0
 # What is nacked with a delay, or held back in its order, is still out for the server. Streams with room for that many
 # more are opened beside the first; the bus holds back at most as many (contract, D4).
 HELD_BACK = 1_000
 # Seconds after which a stream that was opened for them, and isn't needed any more, is closed.
 SPARE = 60.0
+# More streams than that are too small each: with room for half as much as the others together, 1,000 need fewer.
+STREAMS = 12
+# Seconds longer than it was asked to that a receive waits for what is here and not confirmed yet, or for a stream that
+# hasn't said a word: that nothing came would be no answer. A call is answered or given up by then.
+LATE = QUICK
 
 
 class Intake:
     """The streams of one consumer, and the buffer between them and the bus.
 
-    The server keeps to each stream's limit, so that what waits here is what the bus asked for. It is more only for a
-    while after a reconnect or where much was held back; its leases are extended here, until it is taken.
+    The server keeps to each stream's limit, so that what waits here is what the bus asked for. What all the same waits
+    for most of its lease is given back: it isn't needed here, and may be elsewhere.
     """
 
     def __init__(
-        self, client: SubscriberAsyncClient, subscription: str, *, seconds: int, prefetch: int, clock: Clock
+        self,
+        clients: Clients,
+        subscription: str,
+        *,
+        seconds: int,
+        prefetch: int,
+        ordered: bool,
+        clock: Clock,
     ) -> None:
-        self._client = client
+        self._clients = clients
         self._subscription = subscription
         self._seconds = seconds
         self._prefetch = prefetch
+        self._ordered = ordered
         self._clock = clock
-        self._id = uuid.uuid4().hex
+        self._receipts = Receipts(
+            clients,
+            subscription,
+            seconds=seconds,
+            clock=clock,
+            on_confirmed=self._confirmed,
+            on_lost=self._lost,
+        )
+        self._ids: list[str] = []
         self._streams: list[Stream] = []
         self._ending: set[Stream] = set()
-        self._tasks: set[asyncio.Task[object]] = set()
-        self._buffer: deque[tuple[Pb, Lease]] = deque()
+        self._gone: list[Stream] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._buffer: deque[Arrival] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._asked = 0
         self._error: Exception | None = None
         self._timer: Timer | None = None
-        self._beaten = clock.monotonic()
-        self._needed = self._beaten
+        self._looked = self._beaten = self._needed = clock.monotonic()
         self._stopping = False
 
     # Taking ----------------------------------------------------------------------------------------------------------
 
     async def take(self, count: int, wait: float) -> list[tuple[Pb, Lease]]:
-        """Return up to `count` messages as soon as there is one, or none after `wait` seconds."""
+        """Return up to `count` messages as soon as there is one, or none after about `wait` seconds."""
         if self._stopping:
             return []
-        self._provide(count)
+        if self._timer is None:
+            self._tick()
+        self._drop_overdue(self._clock.monotonic())
+        self._asked = count
+        self._provide()
         if not self._buffer and self._error is None:
             await self._wait(wait)
+        late = self._clock.monotonic() + LATE
+        while not self._has_answer() and (left := late - self._clock.monotonic()) > 0:
+            await self._wait(min(left, TICK))
+        self._asked = 0
+        self._drop_overdue(self._clock.monotonic())
         if not self._buffer and self._error is not None:
             error, self._error = self._error, None
             raise error
         buffer = self._buffer
-        if len(buffer) <= count:
-            taken = list(buffer)
-            buffer.clear()
-            return taken
-        return [buffer.popleft() for _ in range(count)]
+        return [(arrival.raw, arrival.lease) for arrival in (buffer.popleft() for _ in range(min(count, len(buffer))))]
+
+    def _has_answer(self) -> bool:
+        if self._buffer or self._error is not None or self._stopping:
+            return True
+        return not self._receipts and any(stream.answered for stream in self._streams)
 
     async def _wait(self, seconds: float) -> None:
         self._waiter = asyncio.get_running_loop().create_future()
@@ -98,65 +129,88 @@ class Intake:
 
     def drop(self, key: str) -> None:
         """Forget what waits of an ordering key of which an earlier message was given back: it comes again with it."""
-        kept: deque[tuple[Pb, Lease]] = deque()
-        for raw, lease in self._buffer:
-            if raw.message.ordering_key == key:
-                lease.over()
-            else:
-                kept.append((raw, lease))
-        self._buffer = kept
+        for arrival in self._remove(lambda arrival: arrival.raw.message.ordering_key == key):
+            arrival.lease.over()
+
+    def _remove(self, unwanted: Callable[[Arrival], bool]) -> list[Arrival]:
+        """Take out of the buffer, and of what waits to be confirmed; return it, in the order in which it came."""
+        found = [arrival for arrival in self._buffer if unwanted(arrival)]
+        if found:
+            self._buffer = deque(arrival for arrival in self._buffer if not unwanted(arrival))
+        return found + self._receipts.take(unwanted)
 
     # Streams ---------------------------------------------------------------------------------------------------------
 
-    def _provide(self, count: int) -> None:
-        """See to it that the server may send `count` messages."""
-        if self._timer is None:
-            self._tick()
-        if not self._streams:
-            if self._error is None:
-                self._open(self._prefetch)
+    def _provide(self) -> None:
+        """See to it that the server may send what was asked for."""
+        missing = self._asked - self._room()
+        if missing <= 0 or self._error is not None:
+            self._note_need(missing)
             return
-        missing = count - self._room()
-        if missing > 0:
-            now = self._clock.monotonic()
-            for stream in self._streams:
-                stream.sweep(now)
-            missing = count - self._room()
-        if len(self._streams) > 1 and missing + self._streams[-1].limit > 0:
-            self._needed = self._clock.monotonic()
+        now = self._clock.monotonic()
+        for stream in (*self._streams, *self._gone, *self._ending):
+            stream.sweep(now)
+        self._gone = [stream for stream in self._gone if stream.out]
+        missing = self._asked - self._room()
+        self._note_need(missing)
+        if missing <= 0:
+            return
         limit = sum(stream.limit for stream in self._streams)
-        most = self._prefetch + HELD_BACK - limit
-        if missing > 0 and most > 0:
+        # What is left of the window: a stream that ended leaves in our hands what it brought.
+        free = self._prefetch - limit - sum(stream.held() for stream in (*self._gone, *self._ending))
+        if not self._streams:
+            self._open(max(free, missing))
+        elif free >= missing:
+            if free >= limit // 2:  # a smaller one isn't worth it: it is more when the bus asks again
+                self._open(free)
+        elif (most := self._prefetch + HELD_BACK - limit) > 0:
             # Twice the whole each time, so that streams stay few however much is held back.
             self._open(min(max(missing, limit), most))
 
+    def _note_need(self, missing: int) -> None:
+        if len(self._streams) > 1 and missing + self._streams[-1].limit > 0:
+            self._needed = self._clock.monotonic()
+
     def _room(self) -> int:
-        return len(self._buffer) + sum(stream.room() for stream in self._streams)
+        return len(self._buffer) + len(self._receipts) + sum(stream.room() for stream in self._streams)
 
     def _open(self, limit: int) -> None:
         self._needed = self._clock.monotonic()
         stream = Stream(
-            self._client,
+            self._clients,
             self._subscription,
-            seconds=self._seconds,
             limit=limit,
-            client_id=self._id,
+            client_id=self._ids.pop(0) if self._ids else uuid.uuid4().hex,
             clock=self._clock,
             on_messages=self._arrived,
             on_end=self._ended,
         )
         self._streams.append(stream)
 
-    def _arrived(self, stream: Stream, messages: Sequence[Pb]) -> None:
-        since = max(stream.opened, self._clock.monotonic() - min(TRANSIT, self._seconds / 4))
-        until = since + self._seconds
-        for received in messages:
-            lease = Lease(received.ack_id, until, stream)
-            stream.out.add(lease)
-            self._buffer.append((received, lease))
+    def _arrived(self, stream: Stream, messages: Sequence[Pb], since: float) -> None:
+        now = stream.heard
+        arrivals = [Arrival(raw, Lease(raw.ack_id, now + self._seconds, stream), now, since) for raw in messages]
+        stream.out.update(arrival.lease for arrival in arrivals)
+        if stream.unwanted:
+            self._give_back(arrivals)
+        else:
+            self._receipts.add(arrivals)
+
+    def _confirmed(self, arrivals: Sequence[Arrival]) -> None:
+        self._buffer.extend(arrivals)
+        self._wake()
+
+    def _lost(self, arrivals: Sequence[Arrival], why: Fault | None) -> None:
+        """Give back what can't be shown to be ours, and tell the bus where a call failed for it."""
+        if why is not None and self._error is None and not self._stopping:
+            self._error = BackendError(why)
+        self._refuse(arrivals, anew=why is None)
         self._wake()
 
     def _ended(self, stream: Stream, error: Exception | None) -> None:
+        self._ids.append(stream.client_id)
+        if stream.out:
+            self._gone.append(stream)
         if stream in self._ending:
             self._ending.discard(stream)
             return
@@ -169,76 +223,126 @@ class Intake:
         if error is not None and not (lived and fault(error).retryable):
             self._error = error
             self._wake()
-        elif not self._streams:
-            self._open(self._prefetch)
+        else:
+            self._provide()
 
     def _retire(self, stream: Stream) -> None:
-        """End a stream in the background; what it still brings is buffered."""
+        """End a stream in the background; what it still brings is taken."""
         self._streams.remove(stream)
         self._ending.add(stream)
-        self._background(asyncio.get_running_loop().create_task(stream.finish()))
+        self._background(self._finish(stream))
 
-    def _background(self, task: asyncio.Task[object] | asyncio.Task[None]) -> None:
+    async def _finish(self, stream: Stream) -> None:
+        await stream.finish()
+        if stream in self._ending:  # it was cut
+            self._ended(stream, None)
+
+    def _replace(self, stream: Stream) -> None:
+        """Leave a stream that is dead, with its connection, and open another one in its place."""
+        self._streams.remove(stream)
+        self._ids.append(stream.client_id)
+        if stream.out:
+            self._gone.append(stream)
+        self._background(stream.give_up())
+        self._provide()
+
+    def _background(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    # Giving back -----------------------------------------------------------------------------------------------------
+
+    def _drop_overdue(self, now: float, left: float = 0.0) -> None:
+        """Give back what has waited here until `left` seconds before its lease ends."""
+        overdue = [arrival for arrival in self._buffer if arrival.lease.until <= now + left]
+        if overdue:
+            leases = {arrival.lease for arrival in overdue}
+            self._buffer = deque(arrival for arrival in self._buffer if arrival.lease not in leases)
+            self._refuse(overdue)
+            if len(self._streams) > 1:  # more came than the bus had room for
+                self._retire(self._streams[-1])
+
+    def _refuse(self, arrivals: Sequence[Arrival], *, anew: bool = False) -> None:
+        """Give back, and leave its stream where what else that brings is no better.
+
+        So it is where nobody knows when it was sent (`anew`), and where there is an order: what came after it and isn't
+        handed on comes again behind it, and what is under way to us on that stream would overtake it.
+        """
+        self._give_back(arrivals)
+        if not (anew or self._ordered):
+            return
+        for stream in {arrival.lease.stream: None for arrival in arrivals}:
+            self._give_back(self._remove(lambda arrival, stream=stream: arrival.lease.stream is stream))  # type: ignore[misc]
+            stream.unwanted = True
+            if stream in self._streams:
+                self._retire(stream)
+        self._provide()
+
+    def _give_back(self, arrivals: Sequence[Arrival]) -> None:
+        if not arrivals:
+            return
+        for arrival in arrivals:
+            arrival.lease.over()
+        # Whether that is heard or not: then they end by themselves.
+        ack_ids = [arrival.lease.ack_id for arrival in arrivals]
+        self._background(modify_each(self._clients, self._subscription, ack_ids, 0))
 
     # Time ------------------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._timer = self._clock.call_later(TICK, self._tick)
         now = self._clock.monotonic()
+        stood_still, self._looked = now - self._looked > 2 * TICK, now
         if now - self._beaten >= HEARTBEAT:
             self._beaten = now
             for stream in self._streams:
                 stream.beat()
-        elif silent := [stream for stream in self._streams if stream.beats and now - stream.heard > SILENCE]:
-            # Not in the tick of a heartbeat: after a long sleep of the machine the server's is yet to come.
-            self._retire(silent[0])
-            if not self._streams:
-                self._open(self._prefetch)
+        # Not where time has jumped: what the server said meanwhile is yet to be read.
+        silent = [] if stood_still else [stream for stream in self._streams if now - stream.heard > SILENCE]
+        for stream in silent:
+            self._replace(stream)
         if len(self._streams) > 1 and now - self._needed > SPARE:
             self._needed = now
             self._retire(self._streams[-1])
-        self._keep(now)
-
-    def _keep(self, now: float) -> None:
-        """Extend the leases of what waits here, once half of one is over; forget what was lost all the same."""
-        if not self._buffer or min(lease.until for _, lease in self._buffer) - now > self._seconds / 2:
-            return
-        for _, lease in self._buffer:
-            if lease.until <= now:
-                lease.over()
-        self._buffer = deque(each for each in self._buffer if each[1].until > now)
-        leases = [lease for _, lease in self._buffer]
-        if leases:
-            self._background(asyncio.get_running_loop().create_task(self._extend(leases, now)))
-
-    async def _extend(self, leases: Sequence[Lease], now: float) -> None:
-        ack_ids = [lease.ack_id for lease in leases]
-        answers = await modify_each(self._client, self._subscription, ack_ids, self._seconds)
-        for lease, answer in zip(leases, answers, strict=True):
-            if answer is None:
-                lease.until = max(lease.until, now + self._seconds)
+        elif len(self._streams) > STREAMS:
+            self._retire(min(self._streams, key=lambda stream: stream.limit))
+        self._drop_overdue(now, self._seconds / 4)
+        self._provide()
 
     # Ending ----------------------------------------------------------------------------------------------------------
 
     async def stop(self) -> list[tuple[Pb, Lease]]:
-        """End all streams and return what was never taken."""
+        """End all streams and return what was never taken; what isn't confirmed is given back from here."""
         self._stopping = True
         self._wake()
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(*(stream.finish() for stream in self._streams), *self._tasks)
-        taken = list(self._buffer)
+        await asyncio.gather(*(stream.finish() for stream in self._streams))
+        self._receipts.cancel()
+        self._give_back(self._receipts.take())
+        if self._tasks:
+            await asyncio.wait([asyncio.ensure_future(self._bounded(task)) for task in self._tasks])
+        taken = [(arrival.raw, arrival.lease) for arrival in self._buffer]
         self._buffer.clear()
         return taken
+
+    async def _bounded(self, task: asyncio.Task[Any]) -> None:
+        try:
+            await wait_for(self._clock, asyncio.shield(task), CLOSING)
+        except TimeoutError:
+            task.cancel()
 
     async def close(self) -> None:
         """End what `stop` didn't, at once."""
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in list(self._tasks):
+        self._receipts.cancel()
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
         for stream in [*self._streams, *self._ending]:
             await stream.cut()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -15,8 +15,9 @@ from google.iam.v1.iam_policy_pb2 import GetIamPolicyRequest  # type: ignore[imp
 from google.protobuf.json_format import MessageToDict
 from google.pubsub_v1 import types
 
-from polybus.backends.gcp.clients import Clients, call
+from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.faults import fault
+from polybus.backends.gcp.line import Line
 from polybus.binding import Binding, Entity
 from polybus.errors import BackendError
 from polybus.plan.drift import Observed
@@ -82,29 +83,30 @@ class _Reader:
         return [*topic, *await self._attached(topic[0].address), *await self._subscription(name, path)]
 
     async def _topic(self, name: str, path: str) -> list[Observed]:
-        publisher = await self._clients.publisher()
-        found = await _read(publisher.get_topic, types.GetTopicRequest(topic=path), path)
+        found = await self._read(lambda line: line.publisher.get_topic, types.GetTopicRequest(topic=path), path)
         if found is None:
             return [Observed(_TOPIC, name, path, None, _outputs(path))]
         topic = Observed(_TOPIC, name, path, _plain(types.Topic.pb(found)), _outputs(path))
-        return [topic, *await self._members(publisher.get_iam_policy, path, _TOPIC_MEMBER, {"topic": path})]
+        return [
+            topic,
+            *await self._members(lambda line: line.publisher.get_iam_policy, path, _TOPIC_MEMBER, {"topic": path}),
+        ]
 
     async def _subscription(self, name: str, path: str) -> list[Observed]:
-        subscriber = await self._clients.subscriber()
         request = types.GetSubscriptionRequest(subscription=path)
-        found = await _read(subscriber.get_subscription, request, path)
+        found = await self._read(lambda line: line.subscriber.get_subscription, request, path)
         if found is None:
             return [Observed(_SUBSCRIPTION, name, path, None, _outputs(path))]
         properties = _plain(types.Subscription.pb(found))
         identity = {"subscription": properties["name"]}
-        members = await self._members(subscriber.get_iam_policy, path, _SUBSCRIPTION_MEMBER, identity)
+        members = await self._members(lambda line: line.subscriber.get_iam_policy, path, _SUBSCRIPTION_MEMBER, identity)
         return [Observed(_SUBSCRIPTION, name, path, properties, _outputs(path)), *members]
 
     async def _members(
-        self, method: Callable[..., Any], path: str, type_: str, identity: Mapping[str, str]
+        self, method: Callable[[Line], Any], path: str, type_: str, identity: Mapping[str, str]
     ) -> list[Observed]:
         """Read who has rights: those of services are the stack's configuration's, everybody's are nobody's plan."""
-        policy = await call(method, GetIamPolicyRequest(resource=path), path)
+        policy = await self._clients.call(method, GetIamPolicyRequest(resource=path), path)
         return [
             Observed(
                 type_,
@@ -119,12 +121,18 @@ class _Reader:
 
     async def _attached(self, topic: str) -> list[Observed]:
         """List the subscriptions of a topic by name alone."""
-        publisher = await self._clients.publisher()
         request = types.ListTopicSubscriptionsRequest(topic=topic)
-        pages = await _read(publisher.list_topic_subscriptions, request, topic)
+        pages = await self._read(lambda line: line.publisher.list_topic_subscriptions, request, topic)
         paths = [] if pages is None else [path async for path in pages]
         known = self._known()
         return [Observed(_SUBSCRIPTION, None, path, {}) for path in paths if path not in known]
+
+    async def _read(self, method: Callable[[Line], Any], request: Any, path: str) -> Any:
+        """Return what is at a path, or None where nothing is."""
+        try:
+            return await self._clients.call(method, request, path)
+        except NotFound:
+            return None
 
     def _known(self) -> set[str]:
         sources = (*self._binding.subscriptions.values(), *self._binding.queues.values())
@@ -135,11 +143,11 @@ class _Reader:
         if project is None:
             return []  # nothing is declared that has messages, so nothing can be left over
         place = f"projects/{project}"
-        publisher, subscriber = await self._clients.publisher(), await self._clients.subscriber()
-        topics = await call(publisher.list_topics, types.ListTopicsRequest(project=place), place)
+        listed = types.ListTopicsRequest(project=place)
+        topics = await self._clients.call(lambda line: line.publisher.list_topics, listed, place)
         found = [Observed(_TOPIC, None, item.name, {}) async for item in topics if self._ours(item.labels)]
         request = types.ListSubscriptionsRequest(project=place)
-        subscriptions = await call(subscriber.list_subscriptions, request, place)
+        subscriptions = await self._clients.call(lambda line: line.subscriber.list_subscriptions, request, place)
         return found + [
             Observed(_SUBSCRIPTION, None, item.name, {}) async for item in subscriptions if self._ours(item.labels)
         ]
@@ -148,14 +156,6 @@ class _Reader:
         """Tell by the labels that every planned resource has whether one is of this bus in this stack."""
         bus, stack = label(self._binding.bus), label(self._stack)
         return labels.get("polybus-bus") == bus and labels.get("polybus-stack", "") == stack
-
-
-async def _read(method: Callable[..., Any], request: Any, path: str) -> Any:
-    """Return what is at a path, or None where nothing is."""
-    try:
-        return await call(method, request, path)
-    except NotFound:
-        return None
 
 
 def _plain(message: Any) -> dict[str, Any]:

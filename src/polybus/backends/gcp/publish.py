@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from google.pubsub_v1 import PublisherAsyncClient, types
+from google.pubsub_v1 import types
 
-from polybus.backends.gcp.clients import UPLOAD, call
+from polybus.backends.gcp.clients import Clients, upload_seconds
+from polybus.backends.gcp.line import Line
 from polybus.backends.gcp.wire import Wire, encode, fill
 from polybus.binding import Entity, Kind
 from polybus.driver import BatchLimits, Outgoing, Prepared
@@ -31,21 +32,26 @@ def request_bytes(topic: str) -> int:
     return GCP.request_bytes.most - len(topic.encode()) - 8
 
 
-async def send(client: PublisherAsyncClient, topic: str, messages: Iterable[Wire]) -> None:
+async def send(clients: Clients, topic: str, messages: Iterable[Wire]) -> None:
     """Publish messages in one request, which succeeds or fails as a whole."""
     request = _Request(topic=topic)
     fill(request.messages, messages)
-    await call(client.publish, types.PublishRequest.wrap(request), topic, UPLOAD)
+    wrapped = types.PublishRequest.wrap(request)
+    await clients.call(_publishing, wrapped, topic, upload_seconds(request.ByteSize()))
+
+
+def _publishing(line: Line) -> Any:
+    return line.publisher.publish
 
 
 class TopicPublisher:
     """Publishes to a topic, for one subscription of it alone where `to` is that one's tag."""
 
-    def __init__(self, client: PublisherAsyncClient, target: Entity, topic: str, to: str | None = None) -> None:
+    def __init__(self, clients: Clients, target: Entity, topic: str, to: str | None = None) -> None:
         # A request has one ordering key (PublishRequest.messages in the API reference), and succeeds or fails as a
         # whole: nothing overtakes.
         self.limits = BatchLimits(GCP.publish_messages.most, request_bytes(topic), mixes_keys=False)
-        self._client = client
+        self._clients = clients
         self._target = target
         self._topic = topic
         self._to = to
@@ -54,8 +60,8 @@ class TopicPublisher:
         return encode(outgoing, self._target, to=self._to)
 
     async def publish_batch(self, batch: Sequence[Prepared[Wire]]) -> Sequence[Sent | Fault]:
-        await send(self._client, self._topic, [prepared.wire for prepared in batch])
+        await send(self._clients, self._topic, [prepared.wire for prepared in batch])
         return [Sent(prepared.outgoing.message.id) for prepared in batch]
 
     async def aclose(self) -> None:
-        """Nothing is held: the client is the driver's."""
+        """Nothing is held: the connection is the driver's."""

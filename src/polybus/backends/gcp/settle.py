@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from google.pubsub_v1 import SubscriberAsyncClient, types
+from google.pubsub_v1 import types
 
-from polybus.backends.gcp.clients import call
+from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.faults import receipt_faults
+from polybus.backends.gcp.line import Line
 from polybus.errors import Fault
 from polybus.topology.limits import GCP
 
-__all__ = ["acknowledge", "chunks", "modify", "modify_each"]
+__all__ = ["acknowledge", "chunks", "modify_each"]
 
 _Acknowledge: Any = types.AcknowledgeRequest.pb()
 _Modify: Any = types.ModifyAckDeadlineRequest.pb()
@@ -22,6 +23,14 @@ _Modify: Any = types.ModifyAckDeadlineRequest.pb()
 # and the seconds; and what each id has in front of it.
 _BESIDE = 512
 _FRAME = 4
+
+
+def _acknowledging(line: Line) -> Any:
+    return line.subscriber.acknowledge
+
+
+def _modifying(line: Line) -> Any:
+    return line.subscriber.modify_ack_deadline
 
 
 def chunks(ack_ids: Sequence[str]) -> Iterator[slice]:
@@ -36,13 +45,13 @@ def chunks(ack_ids: Sequence[str]) -> Iterator[slice]:
         yield slice(start, len(ack_ids))
 
 
-async def acknowledge(client: SubscriberAsyncClient, subscription: str, ack_ids: Sequence[str]) -> list[Fault | None]:
+async def acknowledge(clients: Clients, subscription: str, ack_ids: Sequence[str]) -> list[Fault | None]:
     """Ack each; None is done."""
 
     async def one(part: Sequence[str]) -> list[Fault | None]:
         request = types.AcknowledgeRequest.wrap(_Acknowledge(subscription=subscription, ack_ids=part))
         try:
-            await call(client.acknowledge, request, subscription)
+            await clients.call(_acknowledging, request, subscription)
         except Exception as error:  # noqa: BLE001 - other calls of the same batch have answers of their own
             return receipt_faults(error, part)
         return [None] * len(part)
@@ -51,26 +60,20 @@ async def acknowledge(client: SubscriberAsyncClient, subscription: str, ack_ids:
 
 
 async def modify_each(
-    client: SubscriberAsyncClient, subscription: str, ack_ids: Sequence[str], seconds: int
+    clients: Clients, subscription: str, ack_ids: Sequence[str], seconds: int, line: Line | None = None
 ) -> list[Fault | None]:
-    """Let each lease end in `seconds`, at once for 0; None is done."""
+    """Let each lease end in `seconds`, at once for 0; None is done. `line` is the connection to use, if any."""
 
     async def one(part: Sequence[str]) -> list[Fault | None]:
         request = _Modify(subscription=subscription, ack_ids=part, ack_deadline_seconds=seconds)
         try:
-            await call(client.modify_ack_deadline, types.ModifyAckDeadlineRequest.wrap(request), subscription)
+            wrapped = types.ModifyAckDeadlineRequest.wrap(request)
+            await clients.call(_modifying, wrapped, subscription, line=line)
         except Exception as error:  # noqa: BLE001 - other calls of the same batch have answers of their own
             return receipt_faults(error, part)
         return [None] * len(part)
 
     return await _together([one(ack_ids[part]) for part in chunks(ack_ids)])
-
-
-async def modify(client: SubscriberAsyncClient, subscription: str, ack_ids: Sequence[str], seconds: int) -> None:
-    """Let all leases end in `seconds`; raises what the call raises."""
-    for part in chunks(ack_ids):
-        request = _Modify(subscription=subscription, ack_ids=ack_ids[part], ack_deadline_seconds=seconds)
-        await call(client.modify_ack_deadline, types.ModifyAckDeadlineRequest.wrap(request), subscription)
 
 
 async def _together(calls: list[Any]) -> list[Fault | None]:

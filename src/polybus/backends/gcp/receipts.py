@@ -1,0 +1,176 @@
+"""Making leases ours: what a stream brings is handed on once our own extension of its lease is confirmed.
+
+Pub/Sub doesn't say when it sent a message, so neither when its lease began: an answer that comes late, or is read late
+by a process that stood still, brings leases that are over. So each message's lease is set here at its receipt, and
+counts from before that call. An exactly-once subscription confirms each ack id. Others accept the ids of leases that
+are over as well: there it must be sure that the lease which the stream gave (GRANT) wasn't over by then, by what is
+known of when the message was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from polybus.backends.gcp.clients import Clients
+from polybus.backends.gcp.settle import modify_each
+from polybus.backends.gcp.stream import GRANT, Lease
+from polybus.backends.gcp.wire import Pb
+from polybus.clock import Clock
+from polybus.errors import Fault, FaultKind
+from polybus.topology.limits import GCP
+
+__all__ = ["Arrival", "Receipts"]
+
+# Seconds that a message may have been under way and waited for its confirmation, by what can be proven, to be sure of a
+# lease of GRANT: the rest is for what preceded it, and says since when it can have been sent, to have come itself.
+PROVEN = GRANT - 10.0
+# Calls under way at once: what comes while they are waits for the next one and shares it, and a round trip of one is
+# no pause for the others.
+CALLS = 2
+
+
+class Arrival(NamedTuple):
+    """A message that came at `came`, and was sent no earlier than `since` (readings of the clock's `monotonic`)."""
+
+    raw: Pb
+    lease: Lease
+    came: float
+    since: float
+
+
+class _Batch:
+    __slots__ = ("arrivals", "fault", "kept", "lost")
+
+    def __init__(self, arrivals: Sequence[Arrival]) -> None:
+        self.arrivals = arrivals
+        self.kept: list[Arrival] | None = None
+        self.lost: list[Arrival] = []
+        self.fault: Fault | None = None
+
+
+class Receipts:
+    """Confirms the leases of what comes; `on_confirmed` gets it in the order in which it came.
+
+    `on_lost` gets what can't be confirmed, with the fault of a call that failed for it.
+    """
+
+    def __init__(
+        self,
+        clients: Clients,
+        subscription: str,
+        *,
+        seconds: int,
+        clock: Clock,
+        on_confirmed: Callable[[Sequence[Arrival]], None],
+        on_lost: Callable[[Sequence[Arrival], Fault | None], None],
+    ) -> None:
+        self._clients = clients
+        self._subscription = subscription
+        self._seconds = seconds
+        self._clock = clock
+        self._on_confirmed = on_confirmed
+        self._on_lost = on_lost
+        self._waiting: list[Arrival] = []
+        self._batches: deque[_Batch] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._least: float | None = None
+
+    def __len__(self) -> int:
+        """Return how many messages wait for their confirmation."""
+        return len(self._waiting) + sum(len(batch.arrivals) for batch in self._batches)
+
+    def add(self, arrivals: Sequence[Arrival]) -> None:
+        self._waiting += arrivals
+        self._go_on()
+
+    def take(self, wanted: Callable[[Arrival], bool] = lambda arrival: True) -> list[Arrival]:
+        """Return what waits and is `wanted`; it is confirmed no more."""
+        taken = [arrival for batch in self._batches for arrival in batch.arrivals if wanted(arrival)]
+        taken += [arrival for arrival in self._waiting if wanted(arrival)]
+        gone = {arrival.lease for arrival in taken}
+        for batch in self._batches:
+            batch.arrivals = [arrival for arrival in batch.arrivals if arrival.lease not in gone]
+            if batch.kept is not None:
+                batch.kept = [arrival for arrival in batch.kept if arrival.lease not in gone]
+            batch.lost = [arrival for arrival in batch.lost if arrival.lease not in gone]
+        self._waiting = [arrival for arrival in self._waiting if arrival.lease not in gone]
+        return taken
+
+    def cancel(self) -> None:
+        """End the calls that are under way."""
+        for task in self._tasks:
+            task.cancel()
+
+    # Confirming ------------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        while self._waiting and len(self._tasks) < CALLS:
+            batch = _Batch(self._waiting[: GCP.ack_ids.most])
+            del self._waiting[: GCP.ack_ids.most]
+            self._batches.append(batch)
+            task = asyncio.get_running_loop().create_task(self._confirm(batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        while self._batches and self._batches[0].kept is not None:
+            batch = self._batches.popleft()
+            if batch.kept:
+                self._on_confirmed(batch.kept)
+            if batch.lost:
+                self._on_lost(batch.lost, batch.fault)
+        self._go_on()
+
+    async def _confirm(self, batch: _Batch) -> None:
+        kept: set[Lease] = set()
+        pending = list(batch.arrivals)
+        for last in (False, True):
+            begun = self._clock.monotonic()
+            ack_ids = [arrival.lease.ack_id for arrival in pending]
+            # On the connection that brought them, which is alive, and then on another.
+            line = None if last else pending[0].lease.stream.line
+            faults = await modify_each(self._clients, self._subscription, ack_ids, self._seconds, line)
+            now = self._clock.monotonic()
+            again: list[Arrival] = []
+            for arrival, fault in zip(pending, faults, strict=True):
+                late = now >= begun + self._seconds
+                if fault is None and not late and self._is_proven(arrival, now):
+                    arrival.lease.until = begun + self._seconds
+                    kept.add(arrival.lease)
+                elif not last and (fault.retryable if fault is not None else late):
+                    again.append(arrival)
+                elif fault is not None and fault.kind is not FaultKind.LEASE_LOST:
+                    batch.fault = fault
+            pending = again
+            if not pending:
+                break
+        # What was taken meanwhile isn't among them any more.
+        batch.lost = [arrival for arrival in batch.arrivals if arrival.lease not in kept]
+        batch.kept = [arrival for arrival in batch.arrivals if arrival.lease in kept]
+        if batch.kept:
+            self._note(batch.kept[-1])
+
+    def _is_proven(self, arrival: Arrival, now: float) -> bool:
+        """Say whether the server's own lease was good when it heard of us, `now` at the latest."""
+        if arrival.lease.stream.exactly_once or now - arrival.since <= PROVEN:
+            return True
+        # It wasn't sent before it was published. The service's clock is another than ours: how far it is behind shows
+        # in the message that took the least time, and before there is one ours is taken for it.
+        least = arrival.came - self._clock.time() if self._least is None else self._least
+        return now - _published(arrival.raw) - least <= PROVEN
+
+    def _note(self, arrival: Arrival) -> None:
+        """Note how long a message that came in time was under way, by the service's clock and ours."""
+        took = arrival.came - _published(arrival.raw)
+        self._least = took if self._least is None else min(self._least, took)
+
+
+def _published(raw: Pb) -> float:
+    stamp = raw.message.publish_time
+    return float(stamp.seconds + stamp.nanos * 1e-9)

@@ -110,8 +110,9 @@ async def test_what_waits_in_the_buffer_for_most_of_its_lease_is_given_back(rig:
     """It isn't needed here, and another consumer may be free."""
     await rig.create()
     hoarder, other = await rig.consumer(), await rig.consumer()
-    await rig.publish(10)
+    await rig.publish(11)
     await receive(hoarder, 1, most=1)
+    await receive(other, 1)  # the one for which the first has no room
     waiting = asyncio.create_task(receive(other, 1))
     await asyncio.sleep(0)
     rig.clock.advance(LEASE * 0.8)

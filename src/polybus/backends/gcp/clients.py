@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
@@ -12,11 +12,9 @@ from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
 from polybus.backends.gcp import credentials
 from polybus.backends.gcp.endpoint import Place
 from polybus.backends.gcp.forks import FORKS
-from polybus.backends.gcp.line import Line, google_line, local_line
+from polybus.backends.gcp.line import Line, Method, google_line, local_line
 
 __all__ = ["QUICK", "Clients", "noted", "upload_seconds"]
-
-Method = Callable[..., Awaitable[Any]]
 
 # How long one call may take, in seconds. All but publishes are small, and sooner tried again, on a fresh connection,
 # than waited for.

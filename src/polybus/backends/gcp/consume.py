@@ -12,7 +12,7 @@ from polybus.backends.gcp.intake import Intake
 from polybus.backends.gcp.publish import request_bytes, send
 from polybus.backends.gcp.settle import acknowledge, modify_each
 from polybus.backends.gcp.stream import Lease
-from polybus.backends.gcp.wire import Pb, Wire, decode, encode, why
+from polybus.backends.gcp.wire import Wire, decode, encode, why
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
@@ -49,9 +49,10 @@ class StreamConsumer:
 
     async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Lease]]:
         """Return what a stream has brought; it is opened, and opened again after an error was raised, from here."""
-        return [self._received(raw, lease) for raw, lease in await self._intake.take(count, wait)]
+        return [self._received(lease) for lease in await self._intake.take(count, wait)]
 
-    def _received(self, raw: Pb, lease: Lease) -> Received[Lease]:
+    def _received(self, lease: Lease) -> Received[Lease]:
+        raw, lease.raw = lease.raw, None  # what is handed on is held in one form, not in two
         message, envelope = decode(raw.message, self._source)
         # 0 without a dead-letter policy, which only the subscriptions of dead letters are planned without.
         attempt = raw.delivery_attempt or 1
@@ -181,7 +182,7 @@ class StreamConsumer:
 
     async def stop(self) -> Sequence[Received[Lease]]:
         """End the streams; what they brought and was not returned goes back with the answer."""
-        return [self._received(raw, lease) for raw, lease in await self._intake.stop()]
+        return [self._received(lease) for lease in await self._intake.stop()]
 
     async def aclose(self) -> None:
         await self._intake.close()

@@ -10,7 +10,7 @@ from typing import Any
 
 from polybus.backends.gcp.clients import QUICK, Clients
 from polybus.backends.gcp.faults import fault
-from polybus.backends.gcp.receipts import Arrival, Receipts
+from polybus.backends.gcp.receipts import Receipts
 from polybus.backends.gcp.settle import modify_each
 from polybus.backends.gcp.stream import CLOSING, Lease, Stream
 from polybus.backends.gcp.wire import Pb
@@ -77,7 +77,7 @@ class Intake:
         self._ending: set[Stream] = set()
         self._gone: list[Stream] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._buffer: deque[Arrival] = deque()
+        self._buffer: deque[Lease] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._asked = 0
         self._error: Exception | None = None
@@ -87,7 +87,7 @@ class Intake:
 
     # Taking ----------------------------------------------------------------------------------------------------------
 
-    async def take(self, count: int, wait: float) -> list[tuple[Pb, Lease]]:
+    async def take(self, count: int, wait: float) -> list[Lease]:
         """Return up to `count` messages as soon as there is one, or none after about `wait` seconds."""
         if self._stopping:
             return []
@@ -107,7 +107,11 @@ class Intake:
             error, self._error = self._error, None
             raise error
         buffer = self._buffer
-        return [(arrival.raw, arrival.lease) for arrival in (buffer.popleft() for _ in range(min(count, len(buffer))))]
+        if len(buffer) <= count:
+            taken = list(buffer)
+            buffer.clear()
+            return taken
+        return [buffer.popleft() for _ in range(count)]
 
     def _has_answer(self) -> bool:
         if self._buffer or self._error is not None or self._stopping:
@@ -129,14 +133,14 @@ class Intake:
 
     def drop(self, key: str) -> None:
         """Forget what waits of an ordering key of which an earlier message was given back: it comes again with it."""
-        for arrival in self._remove(lambda arrival: arrival.raw.message.ordering_key == key):
-            arrival.lease.over()
+        for lease in self._remove(lambda lease: lease.raw.message.ordering_key == key):
+            lease.over()
 
-    def _remove(self, unwanted: Callable[[Arrival], bool]) -> list[Arrival]:
+    def _remove(self, unwanted: Callable[[Lease], bool]) -> list[Lease]:
         """Take out of the buffer, and of what waits to be confirmed; return it, in the order in which it came."""
-        found = [arrival for arrival in self._buffer if unwanted(arrival)]
+        found = [lease for lease in self._buffer if unwanted(lease)]
         if found:
-            self._buffer = deque(arrival for arrival in self._buffer if not unwanted(arrival))
+            self._buffer = deque(lease for lease in self._buffer if not unwanted(lease))
         return found + self._receipts.take(unwanted)
 
     # Streams ---------------------------------------------------------------------------------------------------------
@@ -189,22 +193,23 @@ class Intake:
 
     def _arrived(self, stream: Stream, messages: Sequence[Pb], since: float) -> None:
         now = stream.heard
-        arrivals = [Arrival(raw, Lease(raw.ack_id, now + self._seconds, stream), now, since) for raw in messages]
-        stream.out.update(arrival.lease for arrival in arrivals)
+        until = now + self._seconds
+        leases = [Lease(raw.ack_id, until, stream, raw, now, since) for raw in messages]
+        stream.out.update(leases)
         if stream.unwanted:
-            self._give_back(arrivals)
+            self._give_back(leases)
         else:
-            self._receipts.add(arrivals)
+            self._receipts.add(leases)
 
-    def _confirmed(self, arrivals: Sequence[Arrival]) -> None:
-        self._buffer.extend(arrivals)
+    def _confirmed(self, leases: Sequence[Lease]) -> None:
+        self._buffer.extend(leases)
         self._wake()
 
-    def _lost(self, arrivals: Sequence[Arrival], why: Fault | None) -> None:
+    def _lost(self, leases: Sequence[Lease], why: Fault | None) -> None:
         """Give back what can't be shown to be ours, and tell the bus where a call failed for it."""
         if why is not None and self._error is None and not self._stopping:
             self._error = BackendError(why)
-        self._refuse(arrivals, anew=why is None)
+        self._refuse(leases, anew=why is None)
         self._wake()
 
     def _ended(self, stream: Stream, error: Exception | None) -> None:
@@ -255,37 +260,37 @@ class Intake:
 
     def _drop_overdue(self, now: float, left: float = 0.0) -> None:
         """Give back what has waited here until `left` seconds before its lease ends."""
-        overdue = [arrival for arrival in self._buffer if arrival.lease.until <= now + left]
+        overdue = [lease for lease in self._buffer if lease.until <= now + left]
         if overdue:
-            leases = {arrival.lease for arrival in overdue}
-            self._buffer = deque(arrival for arrival in self._buffer if arrival.lease not in leases)
+            leases = set(overdue)
+            self._buffer = deque(lease for lease in self._buffer if lease not in leases)
             self._refuse(overdue)
             if len(self._streams) > 1:  # more came than the bus had room for
                 self._retire(self._streams[-1])
 
-    def _refuse(self, arrivals: Sequence[Arrival], *, anew: bool = False) -> None:
+    def _refuse(self, leases: Sequence[Lease], *, anew: bool = False) -> None:
         """Give back, and leave its stream where what else that brings is no better.
 
         So it is where nobody knows when it was sent (`anew`), and where there is an order: what came after it and isn't
         handed on comes again behind it, and what is under way to us on that stream would overtake it.
         """
-        self._give_back(arrivals)
+        self._give_back(leases)
         if not (anew or self._ordered):
             return
-        for stream in {arrival.lease.stream: None for arrival in arrivals}:
-            self._give_back(self._remove(lambda arrival, stream=stream: arrival.lease.stream is stream))  # type: ignore[misc]
+        for stream in {lease.stream: None for lease in leases}:
+            self._give_back(self._remove(lambda lease, stream=stream: lease.stream is stream))  # type: ignore[misc]
             stream.unwanted = True
             if stream in self._streams:
                 self._retire(stream)
         self._provide()
 
-    def _give_back(self, arrivals: Sequence[Arrival]) -> None:
-        if not arrivals:
+    def _give_back(self, leases: Sequence[Lease]) -> None:
+        if not leases:
             return
-        for arrival in arrivals:
-            arrival.lease.over()
+        for lease in leases:
+            lease.over()
         # Whether that is heard or not: then they end by themselves.
-        ack_ids = [arrival.lease.ack_id for arrival in arrivals]
+        ack_ids = [lease.ack_id for lease in leases]
         self._background(modify_each(self._clients, self._subscription, ack_ids, 0))
 
     # Time ------------------------------------------------------------------------------------------------------------
@@ -312,7 +317,7 @@ class Intake:
 
     # Ending ----------------------------------------------------------------------------------------------------------
 
-    async def stop(self) -> list[tuple[Pb, Lease]]:
+    async def stop(self) -> list[Lease]:
         """End all streams and return what was never taken; what isn't confirmed is given back from here."""
         self._stopping = True
         self._wake()
@@ -323,7 +328,7 @@ class Intake:
         self._give_back(self._receipts.take())
         if self._tasks:
             await asyncio.wait([asyncio.ensure_future(self._bounded(task)) for task in self._tasks])
-        taken = [(arrival.raw, arrival.lease) for arrival in self._buffer]
+        taken = list(self._buffer)
         self._buffer.clear()
         return taken
 

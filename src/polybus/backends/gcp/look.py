@@ -29,7 +29,7 @@ async def look(clients: Clients, subscription: str, count: int, clock: Clock, fi
     Waits `first` seconds for one. All are given back at the end, when cancelled too.
     """
     intake = Intake(clients, subscription, seconds=LEASE, prefetch=count, ordered=False, clock=clock)
-    found: dict[str, tuple[Pb, Lease]] = {}
+    found: dict[str, Lease] = {}
     try:
         wait, extended = first, clock.monotonic()
         while len(found) < count:
@@ -38,19 +38,19 @@ async def look(clients: Clients, subscription: str, count: int, clock: Clock, fi
             if not taken:
                 break
             # One whose lease was lost meanwhile comes again.
-            found.update((raw.message.message_id, (raw, lease)) for raw, lease in taken)
+            found.update((lease.raw.message.message_id, lease) for lease in taken)
             wait = first * NEXT
             if clock.monotonic() - extended > EXTEND:
                 extended = clock.monotonic()
-                await modify_each(clients, subscription, [lease.ack_id for _, lease in found.values()], LEASE)
+                await modify_each(clients, subscription, [lease.ack_id for lease in found.values()], LEASE)
     finally:
-        leases = [lease for _, lease in found.values()]
-        await asyncio.shield(asyncio.ensure_future(_give_back(clients, subscription, intake, leases)))
-    messages = [raw.message for raw, _ in found.values()]
+        giving = _give_back(clients, subscription, intake, list(found.values()))
+        await asyncio.shield(asyncio.ensure_future(giving))
+    messages = [lease.raw.message for lease in found.values()]
     return sorted(messages, key=lambda raw: (raw.publish_time.seconds, raw.publish_time.nanos))
 
 
 async def _give_back(clients: Clients, subscription: str, intake: Intake, leases: list[Lease]) -> None:
-    leases += [lease for _, lease in await intake.stop()]
+    leases += await intake.stop()
     await modify_each(clients, subscription, [lease.ack_id for lease in leases], 0)
     await intake.close()

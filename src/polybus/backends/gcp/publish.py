@@ -36,12 +36,11 @@ async def send(clients: Clients, topic: str, messages: Iterable[Wire]) -> None:
     """Publish messages in one request, which succeeds or fails as a whole."""
     request = _Request(topic=topic)
     fill(request.messages, messages)
-    wrapped = types.PublishRequest.wrap(request)
-    await clients.call(_publishing, wrapped, topic, upload_seconds(request.ByteSize()))
+    await clients.call(_publishing, request, topic, upload_seconds(request.ByteSize()))
 
 
 def _publishing(line: Line) -> Any:
-    return line.publisher.publish
+    return line.publish
 
 
 class TopicPublisher:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.settle import modify_each
@@ -22,7 +21,7 @@ from polybus.clock import Clock
 from polybus.errors import Fault, FaultKind
 from polybus.topology.limits import GCP
 
-__all__ = ["Arrival", "Receipts"]
+__all__ = ["Receipts"]
 
 # Seconds that a message may have been under way and waited for its confirmation, by what can be proven, to be sure of a
 # lease of GRANT: the rest is for what preceded it, and says since when it can have been sent, to have come itself.
@@ -32,22 +31,13 @@ PROVEN = GRANT - 10.0
 CALLS = 2
 
 
-class Arrival(NamedTuple):
-    """A message that came at `came`, and was sent no earlier than `since` (readings of the clock's `monotonic`)."""
-
-    raw: Pb
-    lease: Lease
-    came: float
-    since: float
-
-
 class _Batch:
-    __slots__ = ("arrivals", "fault", "kept", "lost")
+    __slots__ = ("fault", "kept", "leases", "lost")
 
-    def __init__(self, arrivals: Sequence[Arrival]) -> None:
-        self.arrivals = arrivals
-        self.kept: list[Arrival] | None = None
-        self.lost: list[Arrival] = []
+    def __init__(self, leases: Sequence[Lease]) -> None:
+        self.leases = leases
+        self.kept: Sequence[Lease] | None = None
+        self.lost: list[Lease] = []
         self.fault: Fault | None = None
 
 
@@ -64,8 +54,8 @@ class Receipts:
         *,
         seconds: int,
         clock: Clock,
-        on_confirmed: Callable[[Sequence[Arrival]], None],
-        on_lost: Callable[[Sequence[Arrival], Fault | None], None],
+        on_confirmed: Callable[[Sequence[Lease]], None],
+        on_lost: Callable[[Sequence[Lease], Fault | None], None],
     ) -> None:
         self._clients = clients
         self._subscription = subscription
@@ -73,30 +63,30 @@ class Receipts:
         self._clock = clock
         self._on_confirmed = on_confirmed
         self._on_lost = on_lost
-        self._waiting: list[Arrival] = []
+        self._waiting: list[Lease] = []
         self._batches: deque[_Batch] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._least: float | None = None
 
     def __len__(self) -> int:
         """Return how many messages wait for their confirmation."""
-        return len(self._waiting) + sum(len(batch.arrivals) for batch in self._batches)
+        return len(self._waiting) + sum(len(batch.leases) for batch in self._batches)
 
-    def add(self, arrivals: Sequence[Arrival]) -> None:
-        self._waiting += arrivals
+    def add(self, leases: Sequence[Lease]) -> None:
+        self._waiting += leases
         self._go_on()
 
-    def take(self, wanted: Callable[[Arrival], bool] = lambda arrival: True) -> list[Arrival]:
+    def take(self, wanted: Callable[[Lease], bool] = lambda lease: True) -> list[Lease]:
         """Return what waits and is `wanted`; it is confirmed no more."""
-        taken = [arrival for batch in self._batches for arrival in batch.arrivals if wanted(arrival)]
-        taken += [arrival for arrival in self._waiting if wanted(arrival)]
-        gone = {arrival.lease for arrival in taken}
+        taken = [lease for batch in self._batches for lease in batch.leases if wanted(lease)]
+        taken += [lease for lease in self._waiting if wanted(lease)]
+        gone = set(taken)
         for batch in self._batches:
-            batch.arrivals = [arrival for arrival in batch.arrivals if arrival.lease not in gone]
+            batch.leases = [lease for lease in batch.leases if lease not in gone]
             if batch.kept is not None:
-                batch.kept = [arrival for arrival in batch.kept if arrival.lease not in gone]
-            batch.lost = [arrival for arrival in batch.lost if arrival.lease not in gone]
-        self._waiting = [arrival for arrival in self._waiting if arrival.lease not in gone]
+                batch.kept = [lease for lease in batch.kept if lease not in gone]
+            batch.lost = [lease for lease in batch.lost if lease not in gone]
+        self._waiting = [lease for lease in self._waiting if lease not in gone]
         return taken
 
     def cancel(self) -> None:
@@ -129,45 +119,50 @@ class Receipts:
 
     async def _confirm(self, batch: _Batch) -> None:
         kept: set[Lease] = set()
-        pending = list(batch.arrivals)
+        pending = list(batch.leases)
         for last in (False, True):
             begun = self._clock.monotonic()
-            ack_ids = [arrival.lease.ack_id for arrival in pending]
+            ack_ids = [lease.ack_id for lease in pending]
             # On the connection that brought them, which is alive, and then on another.
-            line = None if last else pending[0].lease.stream.line
+            line = None if last else pending[0].stream.line
             faults = await modify_each(self._clients, self._subscription, ack_ids, self._seconds, line)
             now = self._clock.monotonic()
-            again: list[Arrival] = []
-            for arrival, fault in zip(pending, faults, strict=True):
-                late = now >= begun + self._seconds
-                if fault is None and not late and self._is_proven(arrival, now):
-                    arrival.lease.until = begun + self._seconds
-                    kept.add(arrival.lease)
-                elif not last and (fault.retryable if fault is not None else late):
-                    again.append(arrival)
+            until = begun + self._seconds
+            if now < until and not any(faults) and all(now - lease.since <= PROVEN for lease in pending):
+                for lease in pending:  # nearly always
+                    lease.until = until
+                kept.update(pending)
+                break
+            again: list[Lease] = []
+            for lease, fault in zip(pending, faults, strict=True):
+                if fault is None and now < until and self._is_proven(lease, now):
+                    lease.until = until
+                    kept.add(lease)
+                elif not last and (fault.retryable if fault is not None else now >= until):
+                    again.append(lease)
                 elif fault is not None and fault.kind is not FaultKind.LEASE_LOST:
                     batch.fault = fault
             pending = again
             if not pending:
                 break
         # What was taken meanwhile isn't among them any more.
-        batch.lost = [arrival for arrival in batch.arrivals if arrival.lease not in kept]
-        batch.kept = [arrival for arrival in batch.arrivals if arrival.lease in kept]
+        batch.lost = [lease for lease in batch.leases if lease not in kept]
+        batch.kept = [lease for lease in batch.leases if lease in kept] if batch.lost else batch.leases
         if batch.kept:
             self._note(batch.kept[-1])
 
-    def _is_proven(self, arrival: Arrival, now: float) -> bool:
+    def _is_proven(self, lease: Lease, now: float) -> bool:
         """Say whether the server's own lease was good when it heard of us, `now` at the latest."""
-        if arrival.lease.stream.exactly_once or now - arrival.since <= PROVEN:
+        if lease.stream.exactly_once or now - lease.since <= PROVEN:
             return True
         # It wasn't sent before it was published. The service's clock is another than ours: how far it is behind shows
         # in the message that took the least time, and before there is one ours is taken for it.
-        least = arrival.came - self._clock.time() if self._least is None else self._least
-        return now - _published(arrival.raw) - least <= PROVEN
+        least = lease.came - self._clock.time() if self._least is None else self._least
+        return now - _published(lease.raw) - least <= PROVEN
 
-    def _note(self, arrival: Arrival) -> None:
+    def _note(self, lease: Lease) -> None:
         """Note how long a message that came in time was under way, by the service's clock and ours."""
-        took = arrival.came - _published(arrival.raw)
+        took = lease.came - _published(lease.raw)
         self._least = took if self._least is None else min(self._least, took)
 
 

@@ -26,11 +26,11 @@ _FRAME = 4
 
 
 def _acknowledging(line: Line) -> Any:
-    return line.subscriber.acknowledge
+    return line.acknowledge
 
 
 def _modifying(line: Line) -> Any:
-    return line.subscriber.modify_ack_deadline
+    return line.modify_ack_deadline
 
 
 def chunks(ack_ids: Sequence[str]) -> Iterator[slice]:
@@ -49,7 +49,7 @@ async def acknowledge(clients: Clients, subscription: str, ack_ids: Sequence[str
     """Ack each; None is done."""
 
     async def one(part: Sequence[str]) -> list[Fault | None]:
-        request = types.AcknowledgeRequest.wrap(_Acknowledge(subscription=subscription, ack_ids=part))
+        request = _Acknowledge(subscription=subscription, ack_ids=part)
         try:
             await clients.call(_acknowledging, request, subscription)
         except Exception as error:  # noqa: BLE001 - other calls of the same batch have answers of their own
@@ -67,8 +67,7 @@ async def modify_each(
     async def one(part: Sequence[str]) -> list[Fault | None]:
         request = _Modify(subscription=subscription, ack_ids=part, ack_deadline_seconds=seconds)
         try:
-            wrapped = types.ModifyAckDeadlineRequest.wrap(request)
-            await clients.call(_modifying, wrapped, subscription, line=line)
+            await clients.call(_modifying, request, subscription, line=line)
         except Exception as error:  # noqa: BLE001 - other calls of the same batch have answers of their own
             return receipt_faults(error, part)
         return [None] * len(part)

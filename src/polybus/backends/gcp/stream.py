@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import urlencode
 
 import grpc
+import msgspec
 from google.api_core import exceptions
-from google.api_core.gapic_v1.client_info import ClientInfo
 from google.pubsub_v1 import types
 
 from polybus.backends.gcp.clients import Clients, noted
@@ -23,7 +22,6 @@ _Request: Any = types.StreamingPullRequest.pb()
 
 # grpc-stubs has no name for what a stream reads at its end.
 _END: object = grpc.aio.EOF  # type: ignore[attr-defined]
-_CLIENT = ClientInfo().to_grpc_metadata()  # type: ignore[no-untyped-call]
 
 # Seconds of lease that the server gives to what it sends, until we set it ourselves at receipt (`receipts`). Twice the
 # 30 s between its heartbeats: what comes on a stream that is alive can be proven to be younger than that. It is also
@@ -37,19 +35,20 @@ CLOSING = 3.0
 QUIET = 5.0
 
 
-class Lease:
+class Lease(msgspec.Struct, eq=False):
     """A delivery's receipt: `until` (a reading of the clock's `monotonic`) is when the lease ends, by our count.
 
-    `held` is whether it is in this process: given back with a delay it is still out, for the server.
+    `raw` is the message until it is handed on, which came at `came` and was sent no earlier than `since`. `held` is
+    whether it is in this process: given back with a delay it is still out, for the server.
     """
 
-    __slots__ = ("ack_id", "held", "stream", "until")
-
-    def __init__(self, ack_id: str, until: float, stream: Stream) -> None:
-        self.ack_id = ack_id
-        self.until = until
-        self.held = True
-        self.stream = stream
+    ack_id: str
+    until: float
+    stream: Stream
+    raw: Pb
+    came: float
+    since: float
+    held: bool = True
 
     def over(self) -> None:
         """Note that the delivery is settled, or lost: its stream has room for another."""
@@ -156,8 +155,7 @@ class Stream:
 
     async def _read(self, line: Line) -> None:
         failures = line.watch.failures
-        place = urlencode({"subscription": self._subscription})
-        call = line.streaming_pull(metadata=(("x-goog-request-params", place), _CLIENT))
+        call = line.streaming_pull(self._subscription)
         writing = asyncio.get_running_loop().create_task(self._write(call))
         try:
             while (response := await call.read()) is not _END:

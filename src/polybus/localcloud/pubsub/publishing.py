@@ -52,7 +52,8 @@ def _check_attributes(attributes: Proto) -> None:
         # A character takes at most four bytes: shorter texts can't be over.
         if len(value) > limits.ATTRIBUTE_VALUE_BYTES // 4 and len(value.encode()) > limits.ATTRIBUTE_VALUE_BYTES:
             raise _too_large("attribute value length", len(value.encode()), limits.ATTRIBUTE_VALUE_BYTES)
-        if key.startswith("goog"):
+        # Google's own clients send trace context as `googclient_...`.
+        if key.startswith("goog") and not key.startswith("googclient_"):
             raise invalid(f"The request contains an attribute key that begins with 'goog': {key}.")
 
 

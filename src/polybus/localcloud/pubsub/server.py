@@ -23,7 +23,8 @@ class PubsubServer:
     """A local Google Pub/Sub, reached by google-cloud-pubsub through PUBSUB_EMULATOR_HOST.
 
     `project` is only what `env` tells clients; any project of a request is taken. `enforce_iam` says whether dead
-    letters are forwarded only with the service agent's grants, as on Google (see the package).
+    letters are forwarded only with the service agent's grants, as on Google (see the package). Each stream is ended
+    with UNAVAILABLE after `stream_seconds`, as Google does after about half an hour.
     """
 
     cloud = "gcp"
@@ -37,6 +38,7 @@ class PubsubServer:
         clock: Clock | None = None,
         project: str = "local",
         enforce_iam: bool = True,
+        stream_seconds: float = 1800.0,
     ) -> None:
         self.host = host
         self.project = project
@@ -44,6 +46,7 @@ class PubsubServer:
         self._store = Store(data, "pubsub")
         self._clock = SystemClock() if clock is None else clock
         self._enforce_iam = enforce_iam
+        self._stream_seconds = stream_seconds
         self._planned: list[tuple[str, grpc.StatusCode, int, str]] = []
         self._service: Service | None = None
 
@@ -63,7 +66,7 @@ class PubsubServer:
             from polybus.localcloud.pubsub.service import Service
         except ModuleNotFoundError as error:
             raise MissingExtra(f"{error.name} (for the local Pub/Sub server)", "gcp,local") from error
-        service = Service(self._store, self._clock, enforce_iam=self._enforce_iam)
+        service = Service(self._store, self._clock, enforce_iam=self._enforce_iam, stream_seconds=self._stream_seconds)
         planned, self._planned = self._planned, []
         for method, code, count, detail in planned:
             service.faults.plan(method, code, count, detail)

@@ -26,6 +26,10 @@ __all__ = ["Service"]
 _OPTIONS = (
     ("grpc.max_receive_message_length", limits.RECEIVE_BYTES),
     ("grpc.max_send_message_length", -1),
+    # Clients ask whether the connection is alive as often as they ask Google, every 30 s; gRPC's own server takes more
+    # than two such pings in five minutes without a call for abuse, and ends the connection.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
     # Two servers on one port would share its connections between them.
     ("grpc.so_reuseport", 0),
 )
@@ -38,11 +42,12 @@ class Service:
     # ended by the server itself; what is left takes as long as a write to disk.
     GRACE = 1.0
 
-    def __init__(self, store: Store, clock: Clock, *, enforce_iam: bool) -> None:
+    def __init__(self, store: Store, clock: Clock, *, enforce_iam: bool, stream_seconds: float) -> None:
         self.faults = Faults()
         self._journal = Journal(store)
         self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam)
         self._pushes = Pushes(self._catalog)
+        self._stream_seconds = stream_seconds
         self._handlers = self._build()
         self._server: grpc.aio.Server | None = None
 
@@ -72,7 +77,7 @@ class Service:
         subscriber, delivery = Subscriber(catalog, self._pushes), Delivery(catalog)
 
         async def stream(initial: bytes, context: Context) -> None:
-            await streaming_pull(catalog, initial, context)
+            await streaming_pull(catalog, initial, context, self._stream_seconds)
 
         return (
             service(faults, publisher.NAME, publisher.methods()),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
+
+import grpc
 
 from polybus.clock import Timer
 from polybus.localcloud.pubsub import limits, protocol
@@ -24,15 +27,20 @@ __all__ = ["streaming_pull"]
 HEARTBEAT = 30.0
 
 
-async def streaming_pull(catalog: Catalog, initial: bytes, context: Context) -> None:
-    """Serve one stream until either side ends it."""
+async def streaming_pull(catalog: Catalog, initial: bytes, context: Context, seconds: float = math.inf) -> None:
+    """Serve one stream until either side ends it; after `seconds` this side does, as Google ends every stream."""
     first = parse(protocol.StreamingPullRequest, initial)
     subscription = pullable(catalog, first.subscription)
     if not first.stream_ack_deadline_seconds:
         raise invalid("The initial request must have stream_ack_deadline_seconds.")
     stream = _Stream(catalog, context, subscription, first)
     stream.apply_deadline(first)
-    await stream.serve(first)
+    ending = None if seconds == math.inf else catalog.clock.call_later(seconds, stream.end)
+    try:
+        await stream.serve(first)
+    finally:
+        if ending is not None:
+            ending.cancel()
 
 
 class _Stream:
@@ -62,6 +70,15 @@ class _Stream:
                 f"Invalid stream_ack_deadline_seconds: {length}. It must be between {low} and {high} seconds."
             )
         self._consumer.ack_seconds = length or self._consumer.ack_seconds
+
+    def end(self) -> None:
+        """End the stream from this side."""
+        self._consumer.end(
+            Refused(
+                grpc.StatusCode.UNAVAILABLE,
+                "The service was unable to fulfill your request. Please try again. [code=8a75]",
+            )
+        )
 
     async def serve(self, first: Proto) -> None:
         self._subscription.attach(self._consumer)

@@ -19,6 +19,8 @@ __all__ = ["QUICK", "Clients", "noted", "upload_seconds"]
 # How long one call may take, in seconds. All but publishes are small, and sooner tried again, on a fresh connection,
 # than waited for.
 QUICK = 15.0
+# Seconds after which a caller that gives up a call is taken for right about the connection: an answer takes a fraction.
+UNANSWERED = 5.0
 # Bytes a second that a publish has at least, beside that: the 10 MB that a request may have take 30 s more.
 UPLOAD_RATE = 350_000
 # Seconds that finding credentials may take. google-auth asks the machine's metadata server three times, 3 s each, and
@@ -76,12 +78,17 @@ class Clients:
         if line is None or line.left:
             line = self._calls or await self._line()
         failures = line.watch.failures
+        begun = asyncio.get_running_loop().time()
         line.used += 1
         try:
             return await method(line)(request=request, retry=None, timeout=timeout)
         except DeadlineExceeded as error:
             self.leave(line)
             error.add_note(resource)
+            raise
+        except asyncio.CancelledError:
+            if asyncio.get_running_loop().time() - begun >= UNANSWERED:
+                self.leave(line)
             raise
         except ServiceUnavailable as error:
             cause = line.watch.since(failures)

@@ -30,6 +30,9 @@ _OPTIONS = (
     # than two such pings in five minutes without a call for abuse, and ends the connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
+    # A client that is gone without a word is noticed within 40 s, or its streams would go on getting what is published.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     # Two servers on one port would share its connections between them.
     ("grpc.so_reuseport", 0),
 )

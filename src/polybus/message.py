@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
@@ -59,14 +62,90 @@ def encode_body(value: Any) -> tuple[bytes, str]:
     """Return the bytes that carry `value`, and their content type.
 
     bytes are taken as they are, str as UTF-8; a pydantic model by its own `model_dump_json`; all else (dict, list,
-    dataclass, msgspec.Struct, numbers, dates, ...) as JSON by msgspec. Raises TypeError for what has no JSON form.
+    dataclass, msgspec.Struct, numbers, dates, ...) as JSON by msgspec. Raises TypeError for what has no JSON form,
+    ValueError for values that JSON or UTF-8 can't carry (NaN, infinity, lone surrogates); both name the place.
     """
     if isinstance(value, bytes):
         return value, OCTETS
     if isinstance(value, str):
-        return value.encode(), TEXT
+        return _text(value), TEXT
     if isinstance(value, bytearray | memoryview):
         return bytes(value), OCTETS
     if isinstance(value, _PydanticModel) and not isinstance(value, type):
-        return value.model_dump_json().encode(), JSON
-    return msgspec.json.encode(value), JSON
+        body = value.model_dump_json().encode()
+        plain: Callable[[], Any] = getattr(value, "model_dump", lambda: None)
+    else:
+        try:
+            body = msgspec.json.encode(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _unencodable(value, error) from error
+        plain = partial(msgspec.to_builtins, value)
+    if b"null" in body:  # which is what a float becomes that JSON has no word for, as well as None
+        place = _not_finite(plain())
+        if place is not None:
+            raise ValueError(f"JSON has no NaN and no infinity, and a null would say something else: at {place}")
+    return body, JSON
+
+
+def _text(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"the text has a lone surrogate at {error.start}, which UTF-8 can't carry") from error
+
+
+def _unencodable(value: Any, error: Exception) -> Exception:
+    """Return the error that names what can't be encoded, and where in the value it is."""
+    if isinstance(error, RecursionError):
+        return ValueError("it is nested too deeply for JSON, or within itself")
+    where = []
+    for _ in range(_DEEPEST):
+        for part, child in _children(value):
+            if not _is_encodable(child):
+                where.append(part)
+                value = child
+                break
+        else:
+            break
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"{error}: at ${''.join(where)}")
+
+
+# No place of a fault is named more precisely than this.
+_DEEPEST = 20
+
+
+def _is_encodable(value: Any) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _children(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return [(_part(key), child) for key, child in value.items()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [(f"[{index}]", child) for index, child in enumerate(value)]
+    if isinstance(value, msgspec.Struct):
+        return [(_part(name), getattr(value, name)) for name in value.__struct_fields__]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(_part(field.name), getattr(value, field.name, None)) for field in dataclasses.fields(value)]
+    return ()
+
+
+def _part(key: object) -> str:
+    # Keys that are no names may be content, which belongs in no log.
+    return f".{key}" if isinstance(key, str) and key.isidentifier() else "[...]"
+
+
+def _not_finite(value: Any) -> str | None:
+    """Return the place of the first float in plain values that is no number, or None where all are."""
+    waiting = [("$", value)]
+    while waiting:
+        place, each = waiting.pop()
+        if isinstance(each, float) and not math.isfinite(each):
+            return place
+        waiting.extend((place + part, child) for part, child in _children(each))
+    return None

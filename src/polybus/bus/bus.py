@@ -12,17 +12,19 @@ from typing import Any, Literal, TypeVar, overload
 
 from polybus import backends
 from polybus.binding import Binding, Entity
+from polybus.bus.blocked import Blocked
 from polybus.bus.consumer import Consumer, Consumption, Handler
 from polybus.bus.hooks import combine
+from polybus.bus.lanes import WAITING
 from polybus.bus.options import ConsumerOptions, PublisherOptions
-from polybus.bus.outgoing import Outbox
+from polybus.bus.outgoing import Outbox, check_several
 from polybus.bus.publisher import Publisher
 from polybus.bus.receiver import Receiver
 from polybus.bus.redrive import DeadLetters, peek
 from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
 from polybus.clock import Clock
-from polybus.driver import AdminDriver, Driver, Peeked, Stats
+from polybus.driver import AdminDriver, Driver, Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, BusClosed, Fault, PolybusError, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
@@ -32,6 +34,9 @@ __all__ = ["Bus"]
 
 T = TypeVar("T")
 _log = logging.getLogger("polybus")
+
+# After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
+TURN = 1_000
 
 
 class Bus:
@@ -57,7 +62,6 @@ class Bus:
         self._given = driver
         self._driver: Driver | None = None
         self._publishers: dict[str, Publisher] = {}
-        self._opening: dict[str, asyncio.Task[Publisher]] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._receivers: set[Receiver] = set()
         self._admin: AdminDriver | None = None
@@ -132,7 +136,6 @@ class Bus:
             await _all(receiver.drain() for receiver in list(self._receivers))
 
     async def _close_publishers(self) -> None:
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
         self._driver = None
         publishers, self._publishers = self._publishers, {}
         await _all(publisher.aclose() for publisher in publishers.values())
@@ -160,12 +163,9 @@ class Bus:
         BindingError for an unknown target.
         """
         outbox = self._outboxes.get(target) or self._outbox(target)
-        outgoing = outbox.outgoing(body, attributes, ordering_key, delay)
-        try:
-            publisher = self._publishers.get(target) or await self._publisher(target)
-        except BackendError as error:
-            raise PublishFailed([error.fault]) from error
-        outcome = await publisher.send(outgoing, outbox.listener(outgoing))
+        outgoing, blocks = outbox.outgoing(body, attributes, ordering_key, delay)
+        publisher = self._publishers.get(target) or self._publisher(target)
+        outcome = await publisher.send(outgoing, outbox.listener(outgoing), blocks=blocks)
         if isinstance(outcome, Fault):
             raise PublishFailed((outcome,))
         return outcome.id
@@ -185,55 +185,66 @@ class Bus:
     ) -> list[str] | list[Sent | Fault]:
         """Publish messages, in order; return their ids once all are accepted.
 
-        `messages` are bodies as in `publish`, or Message values; they are taken as there is room for them. Raises
-        PublishFailed with the outcome of each once all are known; with `outcomes` it returns them instead, a Sent or a
-        Fault for each. Raises UnsupportedFeature like `publish`, once what came before is sent.
+        `messages` are bodies as in `publish`, or Message values; they are taken as there is room for them. What can't
+        be sent (it can't be encoded, or has a key that the topology doesn't declare) fails alone. Raises PublishFailed
+        with the outcome of each once all are known; with `outcomes` it returns them instead, a Sent or a Fault for
+        each. Cancelled, it ends at once; what was taken is sent. Raises TypeError for one body instead of several.
         """
+        check_several(messages)
         outbox = self._outboxes.get(target) or self._outbox(target)
-        futures: list[asyncio.Future[Sent | Fault]] = []
-        unsent: list[Sent | Fault] = []
-        left = iter(messages)
+        publisher = self._publishers.get(target) or self._publisher(target)
+        taken: list[asyncio.Future[Sent | Fault] | Fault] = []
+        refused: Exception | None = None
         try:
-            for message in left:  # taken one by one: what the publisher has no room for isn't even made yet (P7)
-                outgoing = outbox.outgoing(message, None, None, 0.0)
-                publisher = self._publishers.get(target) or await self._publisher(target)
-                futures.append(await publisher.submit(outgoing, outbox.listener(outgoing)))
-        except BackendError as error:
-            unsent = [error.fault] * (1 + sum(1 for _ in left))
-        finally:
-            known = [await future for future in futures]
-        known += unsent
+            for message in messages:  # one by one: what the publisher has no room for isn't even made yet (P7)
+                try:
+                    outgoing, blocks = outbox.outgoing(message, None, None, 0.0)
+                except Exception as error:  # noqa: BLE001 - a body's own code may raise anything
+                    refused = refused or error
+                    taken.append(publisher.refuse(message, outbox.refusal(error)))
+                else:
+                    item = publisher.put(outgoing, outbox.listener(outgoing), blocks=blocks)
+                    taken.append(item.future)
+                    if item.stage == WAITING:
+                        await publisher.room(item)
+                if not len(taken) % TURN:
+                    await asyncio.sleep(0)
+        except Exception as error:
+            known = await _outcomes(taken)
+            failed = sum(isinstance(outcome, Fault) for outcome in known)
+            error.add_note(f"of the messages to {target!r} before, {len(known) - failed} were sent and {failed} failed")
+            raise
+        known = await _outcomes(taken)
         if outcomes:
             return known
         sent = [outcome.id for outcome in known if isinstance(outcome, Sent)]
         if len(sent) < len(known):
-            raise PublishFailed(known)
+            raise PublishFailed(known) from refused
         return sent
 
-    def resume(self, target: str, ordering_key: str) -> None:
-        """Let messages of an ordering key pass again after one of them failed (contract, P6)."""
-        publisher = self._publishers.get(target)
-        if publisher is not None:
+    def resume(self, target: str, ordering_key: str | None = None) -> None:
+        """Let messages of an ordering key, or of all keys, pass again after one of them failed (contract, P6)."""
+        self._checker.target(target)
+        if (publisher := self._publishers.get(target)) is not None:
             publisher.resume(ordering_key)
+
+    def blocked(self, target: str) -> Blocked:
+        """Return the ordering keys of a topic or queue that wait for `resume`, each with why its message failed."""
+        self._checker.target(target)
+        publisher = self._publishers.get(target)
+        return publisher.blocked() if publisher is not None else Blocked({}, all=False)
 
     def _outbox(self, target: str) -> Outbox:
         entity = self._checker.target(target)
         outbox = self._outboxes[target] = Outbox(entity, self.backend, self._hooks)
         return outbox
 
-    async def _publisher(self, target: str) -> Publisher:
+    def _publisher(self, target: str) -> Publisher:
         entity = self._checker.target(target)
         driver = self.driver
-        opening = self._opening.get(target)
-        if opening is None:
-            opening = asyncio.create_task(self._open_publisher(driver, target, entity))
-            self._opening[target] = opening
-            opening.add_done_callback(lambda done: self._opening.pop(target, None))
-        return await asyncio.shield(opening)
-
-    async def _open_publisher(self, driver: Driver, target: str, entity: Entity) -> Publisher:
-        opened = await self._attempts(driver).at(f"publishing to {target!r}", lambda: driver.open_publisher(entity))
-        publisher = Publisher(driver, opened, entity, clock=self.clock, options=self._options)
+        publisher = Publisher(
+            driver, lambda: driver.open_publisher(entity), entity, clock=self.clock, options=self._options
+        )
         self._publishers[target] = publisher
         return publisher
 
@@ -356,7 +367,11 @@ class Bus:
     async def open_return(self, source: Entity) -> Publisher:
         """Return a publisher that reaches one subscription or queue alone, for redrive."""
         opened = await self.call(lambda admin: admin.open_return(source))
-        return Publisher(self.driver, opened, source, clock=self.clock, options=self._options)
+
+        async def given() -> PublisherDriver[Any]:
+            return opened
+
+        return Publisher(self.driver, given, source, clock=self.clock, options=self._options)
 
     async def open_receiver(self, entity: Entity, window: int) -> Receiver:
         """Return a receiver that isn't started, for redrive."""
@@ -368,6 +383,10 @@ class Bus:
 
     def _attempts(self, driver: Driver) -> Attempts:
         return Attempts(driver, self.clock, self._options.retry, self._options.deadline)
+
+
+async def _outcomes(taken: Iterable[asyncio.Future[Sent | Fault] | Fault]) -> list[Sent | Fault]:
+    return [each if isinstance(each, Fault) else each.result() if each.done() else await each for each in taken]
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -7,27 +7,41 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from polybus.clock import Clock
-from polybus.errors import BackendError, Fault, FaultKind
+from polybus.errors import BackendError, Fault, FaultKind, PolybusError
 
-__all__ = ["Calls", "safe_fault"]
+__all__ = ["Calls", "DriverBug", "safe_fault"]
 
 T = TypeVar("T")
 
 
+class DriverBug(Fault):
+    """What is wrong is the driver itself: it breaks a rule of its interface."""
+
+    __slots__ = ()
+
+
 def safe_fault(fault: Callable[[Exception], Fault], error: BaseException) -> Fault:
-    """Return what a driver says of an exception; INTERNAL, with the types' names, where the driver fails at that."""
+    """Return what a driver says of an exception; INTERNAL, with the types' names, where the driver fails at that.
+
+    What polybus itself raises (a BindingError, say) says what to do, and is no business of the driver's `fault`.
+    """
     if isinstance(error, BackendError):
         return error.fault
+    if isinstance(error, PolybusError):
+        return Fault(FaultKind.INVALID, f"{type(error).__qualname__}: {error}")
+    if isinstance(error, asyncio.CancelledError):
+        detail = "the driver's call ended cancelled, though nobody cancelled it; a bug of this backend"
+        return DriverBug(FaultKind.INTERNAL, detail)
     if not isinstance(error, Exception):
-        return Fault(FaultKind.INTERNAL, f"the driver raised {type(error).__qualname__}; a bug of this backend")
+        return DriverBug(FaultKind.INTERNAL, f"the driver raised {type(error).__qualname__}; a bug of this backend")
     try:
         answer: object = fault(error)
     except Exception as failed:  # noqa: BLE001 - a driver's bug must not cost the caller its answer
         detail = f"the driver's fault() raised {type(failed).__qualname__} for {type(error).__qualname__}"
-        return Fault(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
+        return DriverBug(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
     if not isinstance(answer, Fault):
         detail = f"the driver's fault() gave {type(answer).__qualname__} for {type(error).__qualname__}"
-        return Fault(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
+        return DriverBug(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
     return answer
 
 
@@ -72,7 +86,7 @@ class Calls:
             return Fault(FaultKind.TIMEOUT, f"{what}: no answer within {seconds:.1f} s; it may have been done")
         if task.cancelled():
             detail = f"{what}: the driver's call ended cancelled, though nobody cancelled it; a bug of this backend"
-            return Fault(FaultKind.INTERNAL, detail)
+            return DriverBug(FaultKind.INTERNAL, detail)
         error = task.exception()
         return task.result() if error is None else self.fault(error)
 

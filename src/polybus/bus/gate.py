@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections import deque
+from collections import OrderedDict
+
+from polybus.bus.lanes import Item
 
 __all__ = ["Gate"]
 
 
 class Gate:
-    """Lets messages in while there is room, in the order in which they asked.
+    """Counts what is inside, and keeps what waits for room in the order of the calls.
 
-    One message is always let in, however large, when nothing else is inside: otherwise it would wait for ever.
+    It holds the messages themselves, so that who wakes first changes nothing (contract, P6). One message is always
+    let in, however large, when nothing else is inside: otherwise it would wait for ever.
     """
 
     def __init__(self, count: int, total_bytes: int) -> None:
@@ -20,49 +21,49 @@ class Gate:
         self._bytes = total_bytes
         self.count = 0
         self.bytes = 0
-        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
+        # Ordered dicts: whose call is cancelled leaves at once, wherever it stands.
+        self._waiting: OrderedDict[Item, None] = OrderedDict()
+        self._of_key: dict[str, dict[Item, None]] = {}
 
-    def try_enter(self, size: int) -> bool:
-        """Take the room for `size` bytes if it is there and nobody waits for it."""
-        if self._waiting or not self._fits(size):
+    def __bool__(self) -> bool:
+        """Say whether anything waits."""
+        return bool(self._waiting)
+
+    def enter(self, item: Item) -> bool:
+        """Take the room for a message, if it is there and nothing waits before it."""
+        if (self._waiting and next(iter(self._waiting)) is not item) or not self._fits(item.size):
             return False
-        self._take(size)
+        self.count += 1
+        self.bytes += item.size
         return True
 
-    async def enter(self, size: int) -> None:
-        """Wait for the room for `size` bytes, and take it; cancellable."""
-        if self.try_enter(size):
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((turn, size))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.leave(size)  # its turn had come in the same moment
-            else:
-                with contextlib.suppress(ValueError):  # it was passed over already
-                    self._waiting.remove((turn, size))
-                self._admit()
-            raise
-
-    def leave(self, size: int) -> None:
-        """Give the room back."""
+    def leave(self, item: Item) -> None:
+        """Give the room of a message back."""
         self.count -= 1
-        self.bytes -= size
-        if self._waiting:
-            self._admit()
+        self.bytes -= item.size
 
-    def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][1]):
-            turn, size = self._waiting.popleft()
-            if not turn.done():
-                self._take(size)
-                turn.set_result(None)
+    def wait(self, item: Item) -> None:
+        """Put a message behind all that waits."""
+        self._waiting[item] = None
+        if item.key is not None:
+            self._of_key.setdefault(item.key, {})[item] = None
 
-    def _take(self, size: int) -> None:
-        self.count += 1
-        self.bytes += size
+    def first(self) -> Item | None:
+        """Return the message that has waited longest."""
+        return next(iter(self._waiting), None)
+
+    def remove(self, item: Item) -> None:
+        """Take a message out of those that wait, if it is among them."""
+        if self._waiting.pop(item, self) is self or item.key is None:
+            return
+        same = self._of_key[item.key]
+        del same[item]
+        if not same:
+            del self._of_key[item.key]
+
+    def waiting(self, key: str | None = None) -> list[Item]:
+        """Return what waits, all of it or that of one key, in the order of the calls."""
+        return list(self._waiting if key is None else self._of_key.get(key, ()))
 
     def _fits(self, size: int) -> bool:
         return self.count == 0 or (self.count < self._count and self.bytes + size <= self._bytes)

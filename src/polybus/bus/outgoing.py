@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+import msgspec
+
 from polybus.binding import Entity
 from polybus.driver import Outgoing
-from polybus.errors import Fault, UnsupportedFeature
+from polybus.errors import Fault, FaultKind, UnsupportedFeature
 from polybus.message import Message, Sent, encode_body
 from polybus.telemetry import Hooks, Publishing
 
-__all__ = ["Outbox", "new_id"]
+__all__ = ["Outbox", "check_several", "new_id"]
 
 # The first hexadecimal digit of a UUID's fourth group: two bits of it are the variant (RFC 9562).
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
@@ -22,6 +25,13 @@ def new_id() -> str:
     """Return a random UUID (version 4): what `str(uuid.uuid4())` is, in 1.5 us instead of 3.9 (timeit)."""
     digits = os.urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:]}"
+
+
+def check_several(messages: object) -> None:
+    """Raise TypeError for one body where several are asked for: its parts would be published as messages."""
+    one = (Mapping, str, bytes, bytearray, memoryview, Message, msgspec.Struct)
+    if isinstance(messages, one) or hasattr(messages, "model_dump_json") or hasattr(messages, "_fields"):
+        raise TypeError(f"publish_many takes an iterable of bodies, and was given one, {_type(messages)}: use publish")
 
 
 class Outbox:
@@ -34,13 +44,39 @@ class Outbox:
 
     def outgoing(
         self, value: object, attributes: Mapping[str, str] | None, ordering_key: str | None, delay: float | timedelta
-    ) -> Outgoing:
-        """Return what to send; raise UnsupportedFeature for a key or delay that the topology doesn't declare."""
-        message = self._message(value, attributes, ordering_key)
+    ) -> tuple[Outgoing, bool]:
+        """Return what to send, and whether its failure blocks its key: not where that was made here.
+
+        Raises UnsupportedFeature for a key or delay that the topology doesn't declare, TypeError or ValueError for what
+        can't be encoded.
+        """
+        if isinstance(value, Message):
+            message, token = self._of_message(value, attributes, ordering_key)
+        else:
+            body, content_type = self._encoded(value)
+            message, token = Message(body, attributes or {}, ordering_key, new_id(), None, content_type), ""
+        given = message.ordering_key is not None
+        if self._target.ordered:
+            if not given:
+                # Not an id that the caller chose: it may be no legal key, and be given twice.
+                message = _with_key(message, token or message.id)
+        elif given:
+            raise UnsupportedFeature(
+                f"{self._target.kind.value} {self._target.name!r} is not ordered, and takes no ordering key; "
+                f"declare it: at {self._place()}: ordered = true"
+            )
+        self._check(message)
+        if self._hooks is not None:
+            message = self._injected(message, self._hooks)
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
         if seconds:
             self._check_delay(seconds)
-        return Outgoing(message, seconds)
+        return Outgoing(message, seconds, 0, token), given
+
+    def refusal(self, error: Exception) -> Fault:
+        """Return as a fault why `outgoing` refused a message."""
+        known = isinstance(error, UnsupportedFeature | TypeError | ValueError)
+        return Fault(FaultKind.INVALID, str(error) if known else f"{_type(error)}: {error}")
 
     def listener(self, outgoing: Outgoing) -> Callable[[Sent | Fault], None] | None:
         """Return what is to be called with the outcome, or None where nobody listens."""
@@ -48,28 +84,46 @@ class Outbox:
             return None
         return self._hooks.publishing(Publishing(self._backend, self._target, outgoing.message))
 
-    def _message(self, value: object, attributes: Mapping[str, str] | None, ordering_key: str | None) -> Message:
-        if isinstance(value, Message):
-            body, content_type = value.body, value.content_type
-            attributes = {**value.attributes, **attributes} if attributes else value.attributes
-            ordering_key = value.ordering_key if ordering_key is None else ordering_key
-            identity = value.id or new_id()
-        else:
-            body, content_type = encode_body(value)
-            attributes = attributes or {}
-            identity = new_id()
-        if self._target.ordered:
-            if ordering_key is None:
-                ordering_key = identity
-        elif ordering_key is not None:
-            raise UnsupportedFeature(
-                f"{self._target.kind.value} {self._target.name!r} is not ordered, and takes no ordering key; "
-                f"declare it: at {self._place()}: ordered = true"
-            )
-        message = Message(body, attributes, ordering_key, identity, None, content_type)
-        if self._hooks is not None:
-            return self._injected(message, self._hooks)
-        return message
+    def _of_message(
+        self, value: Message, attributes: Mapping[str, str] | None, ordering_key: str | None
+    ) -> tuple[Message, str]:
+        """Return the message to send, and the token of this call: one that comes from a delivery is a new message.
+
+        An id that the caller gave stays, for the reader; it is no token, or the same id given twice would be one
+        message (contract, P5).
+        """
+        body: object = value.body
+        if not isinstance(body, bytes):
+            if not isinstance(body, bytearray | memoryview):
+                raise TypeError(f"the body of a Message to {self._target.name!r} must be bytes, not {_type(body)}")
+            body = bytes(body)
+        merged = {**value.attributes, **attributes} if attributes else value.attributes
+        key = value.ordering_key if ordering_key is None else ordering_key
+        if value.published_at is not None or not value.id:
+            return Message(body, merged, key, new_id(), None, value.content_type), ""
+        return Message(body, merged, key, value.id, None, value.content_type), new_id()
+
+    def _encoded(self, value: object) -> tuple[bytes, str]:
+        try:
+            return encode_body(value)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{_type(value)} to {self._target.name!r} can't be encoded: {error}") from error
+
+    def _check(self, message: Message) -> None:
+        """Refuse what isn't of the types that are declared; what is in it is the driver's to judge (contract, P4)."""
+        attributes, key, id = message.attributes, message.ordering_key, message.id
+        if type(attributes) is not dict and not isinstance(attributes, Mapping):
+            raise TypeError(f"attributes to {self._target.name!r} must be a mapping, not {_type(attributes)}")
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"the ordering key of a message to {self._target.name!r} must be str, not {_type(key)}")
+        if not isinstance(id, str):
+            raise TypeError(f"the id of a message to {self._target.name!r} must be str, not {_type(id)}")
+        if not id.isascii():
+            try:
+                id.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"the id of a message to {self._target.name!r} has a lone surrogate") from error
 
     def _injected(self, message: Message, hooks: Hooks) -> Message:
         context = hooks.inject(Publishing(self._backend, self._target, message))
@@ -82,7 +136,7 @@ class Outbox:
 
     def _check_delay(self, seconds: float) -> None:
         longest = self._target.max_delay
-        if seconds < 0:
+        if not 0 <= seconds < math.inf:
             raise ValueError(f"delay={seconds!r}: 0 seconds or more")
         if not longest:
             raise UnsupportedFeature(
@@ -97,3 +151,11 @@ class Outbox:
 
     def _place(self) -> str:
         return f"$.{self._target.kind.value}s.{self._target.name}"
+
+
+def _with_key(m: Message, key: str) -> Message:
+    return Message(m.body, m.attributes, key, m.id, m.published_at, m.content_type)
+
+
+def _type(value: object) -> str:
+    return type(value).__qualname__

@@ -1,99 +1,240 @@
-"""Sending to one topic or queue: batches, order, bounds and retries (contract, P1 to P7)."""
+"""Publishing to one topic or queue: order, bounds and deadlines (contract, P1 to P7)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
+import msgspec
+
 from polybus.binding import Entity
+from polybus.bus.blocked import Blocked, BlockedKeys
+from polybus.bus.calls import Calls, DriverBug
 from polybus.bus.gate import Gate
-from polybus.bus.lanes import Item, Lanes
+from polybus.bus.lanes import DONE, SENDING, WAITING, Item, Lanes, Listener
+from polybus.bus.opening import Opening
 from polybus.bus.options import PublisherOptions
+from polybus.bus.sending import Sender
 from polybus.clock import Clock, Timer
-from polybus.driver import Driver, Outgoing, PublisherDriver
-from polybus.errors import Fault, FaultKind
-from polybus.message import Sent
+from polybus.driver import Driver, Outgoing, Prepared, PublisherDriver
+from polybus.errors import BackendError, Fault, FaultKind
+from polybus.message import Message, Sent
 
 __all__ = ["Publisher"]
 
-Listener = Callable[[Sent | Fault], None]
+_log = logging.getLogger("polybus")
+
+# Seconds for what a driver has to do at its end, beside what it was given to send.
+CLOSING = 5.0
 
 
 class Publisher:
-    """Sends to one target through one driver; for one event loop."""
+    """Sends to one target through one driver; for one event loop.
+
+    A message's place among those of its ordering key is fixed when `put` is called, whatever it waits for after that:
+    the opening of the driver's publisher, room, its key's turn, a retry. Every message has its outcome by its
+    deadline, whatever the driver does (contract, P5).
+    """
 
     def __init__(
         self,
         driver: Driver,
-        publisher: PublisherDriver[Any],
+        open: Callable[[], Awaitable[PublisherDriver[Any]]],
         target: Entity,
         *,
         clock: Clock,
         options: PublisherOptions,
     ) -> None:
-        self._fault = driver.fault
-        self._driver = publisher
         self._target = target
         self._clock = clock
         self._options = options
+        self._calls = Calls(driver.fault, clock)
+        self._opening = Opening(
+            open,
+            target.name,
+            calls=self._calls,
+            clock=clock,
+            options=options,
+            wanted=lambda: bool(self._open),
+            opened=self._opened,
+            failed=self._failed_to_open,
+        )
+        self._driver: PublisherDriver[Any] | None = None
+        self._sender: Sender
+        self._lanes: Lanes
         self._gate = Gate(options.max_outstanding, options.max_outstanding_bytes)
-        self._lanes = Lanes(publisher.limits)
-        self._blocked: dict[str, Fault] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._blocked = BlockedKeys(target.name)
+        # What has no outcome yet, in the order of the calls, which is that of the deadlines.
+        self._open: dict[Item, None] = {}
+        self._overdue: Timer | None = None
+        self._sending: dict[asyncio.Task[None], list[Item]] = {}
+        # Cancelled calls that have not ended: they are over their time, and nothing waits for them.
+        self._given_up: set[asyncio.Task[None]] = set()
         self._flush: asyncio.Handle | None = None
         self._linger: Timer | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closing = False
+        self._idle: asyncio.Future[None] | None = None
 
-    async def send(self, outgoing: Outgoing, listener: Listener | None = None) -> Sent | Fault:
-        """Send one message and return its outcome once it is known; never raises for what the cloud says."""
-        return await (await self.submit(outgoing, listener))
+    # Taking messages --------------------------------------------------------------------------------------------------
 
-    async def submit(self, outgoing: Outgoing, listener: Listener | None = None) -> asyncio.Future[Sent | Fault]:
-        """Take a message as soon as there is room for it, and return the future of its outcome.
+    async def send(self, outgoing: Outgoing, listener: Listener | None = None, *, blocks: bool = True) -> Sent | Fault:
+        """Send one message and return its outcome once it is known; never raises for what the cloud says.
 
-        Messages are taken in the order of the calls. `listener` is called with the outcome, whether or not anyone
-        still waits for the future.
+        Cancelled while it waits for room, it is not sent; later, it is sent all the same.
         """
-        prepared = self._driver.prepare(outgoing)
-        key = outgoing.message.ordering_key
-        if isinstance(prepared, Fault):
-            if key is not None:
-                self._blocked.setdefault(key, prepared)  # for later ones; what was taken before goes on
-            return self._known(prepared, listener)
-        if not self._gate.try_enter(prepared.size):
-            await self._gate.enter(prepared.size)
-        if self._blocked and key in self._blocked:
-            self._gate.leave(prepared.size)
-            return self._known(self._blocked_fault(key), listener)
-        future: asyncio.Future[Sent | Fault] = asyncio.get_running_loop().create_future()
-        deadline = self._clock.monotonic() + self._options.deadline
-        self._idle.clear()
-        self._lanes.add(Item(prepared, future, deadline, listener))
-        self._schedule()
-        return future
+        item = self.put(outgoing, listener, blocks=blocks)
+        try:
+            return await item.future
+        except asyncio.CancelledError:
+            self.withdraw(item)
+            raise
 
-    def resume(self, ordering_key: str) -> None:
-        """Let messages of this key pass again after one of them failed."""
-        self._blocked.pop(ordering_key, None)
+    def put(self, outgoing: Outgoing, listener: Listener | None = None, *, blocks: bool = True) -> Item:
+        """Give a message its place, at once; its `future` gets the outcome, and `listener` is called with it.
+
+        `blocks` says whether its failure holds up its ordering key: not where polybus made that for it alone.
+        """
+        loop = asyncio.get_running_loop()
+        item = Item(outgoing, loop.create_future(), self._clock.monotonic() + self._options.deadline, listener, blocks)
+        key = item.key
+        if self._closing:
+            self._conclude(item, Fault(FaultKind.CANCELLED, "the bus was closed before it was sent"))
+            return item
+        if self._blocked and blocks and key is not None:
+            blocked = self._blocked.why(key)
+            if blocked is not None:
+                self._conclude(item, blocked)
+                return item
+        if self._driver is None:
+            item.outgoing = _as_it_is_now(outgoing)
+            self._opening.want()
+            self._gate.wait(item)
+        else:
+            prepared = self._prepare(self._driver, outgoing)
+            if isinstance(prepared, Fault):
+                self._cannot_send(item, prepared)
+                return item
+            item.prepared, item.size = prepared, prepared.size
+            if self._gate.enter(item):
+                self._lanes.add(item)
+                self._schedule()
+            else:
+                self._gate.wait(item)
+        self._open[item] = None
+        if self._overdue is None:
+            self._overdue = self._clock.call_later(self._options.deadline, self._end_overdue)
+        return item
+
+    async def room(self, item: Item) -> None:
+        """Wait until there is room for a message, or none is needed any more; cancelled, it is not sent."""
+        if item.stage != WAITING:
+            return
+        item.room = asyncio.get_running_loop().create_future()
+        try:
+            await item.room
+        except asyncio.CancelledError:
+            self.withdraw(item)
+            raise
+
+    def withdraw(self, item: Item) -> None:
+        """Take a message back that still waits for room; what has gone further is sent."""
+        if item.stage == WAITING:
+            self._conclude(item, Fault(FaultKind.CANCELLED, "its call was cancelled while it waited; it was not sent"))
+
+    def refuse(self, message: object, fault: Fault) -> Fault:
+        """Return the fault of what can't be a message; it holds up later ones of its key, where it has one."""
+        key: object = getattr(message, "ordering_key", None)
+        if isinstance(message, Message) and isinstance(key, str) and self._target.ordered:
+            self._blocked.add(key, fault)
+        return fault
+
+    def resume(self, ordering_key: str | None = None) -> None:
+        """Let messages of this key, or of all, pass again after one of them failed."""
+        self._blocked.resume(ordering_key)
+
+    def blocked(self) -> Blocked:
+        """Return the blocked keys, each with why."""
+        return self._blocked.snapshot()
 
     async def aclose(self) -> None:
         """Send all that was taken, at the latest until its deadline, and close the driver."""
         self._closing = True
+        if self._driver is not None:
+            self._schedule()
+        if self._open:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        for timer in (self._overdue, self._linger, self._flush):
+            if timer is not None:
+                timer.cancel()
+        ending = [*self._sending, *self._given_up]
+        if ending:
+            await self._calls.bounded(_ended(ending), CLOSING, "ending what is over its time")
+        await self._bounded(self._opening.aclose())
+        if self._driver is not None:
+            await self._bounded(self._driver.aclose())
+
+    async def _bounded(self, closing: Coroutine[Any, Any, None]) -> None:
+        what = f"closing the publisher to {self._target.name!r}"
+        fault = await self._calls.bounded(closing, CLOSING, what)
+        if isinstance(fault, Fault):
+            if fault.kind is not FaultKind.TIMEOUT:
+                raise BackendError(fault)
+            _log.warning("%s is left to itself: %s", what, fault)
+
+    def _prepare(self, driver: PublisherDriver[Any], outgoing: Outgoing) -> Prepared[Any] | Fault:
+        try:
+            prepared: object = driver.prepare(outgoing)
+        except Exception as error:  # noqa: BLE001 - one message that a driver stumbles over is that message's failure
+            detail = f"the driver's prepare() raised {type(error).__qualname__}; a bug of this backend"
+            return DriverBug(FaultKind.INVALID, detail)
+        if isinstance(prepared, Prepared) or isinstance(prepared, Fault):  # noqa: SIM101 - a union takes longer
+            return prepared
+        detail = f"the driver's prepare() gave {type(prepared).__qualname__}; a bug of this backend"
+        return DriverBug(FaultKind.INVALID, detail)
+
+    # Opening ----------------------------------------------------------------------------------------------------------
+
+    def _opened(self, driver: PublisherDriver[Any]) -> None:
+        self._lanes = Lanes(driver.limits)
+        self._driver = driver
+        self._sender = Sender(
+            driver,
+            clock=self._clock,
+            options=self._options,
+            calls=self._calls,
+            conclude=self._conclude,
+            following=self._following,
+        )
+        self._admit()
+
+    def _failed_to_open(self, fault: Fault) -> None:
+        for item in self._gate.waiting():
+            self._conclude(item, fault)
+
+    def _admit(self) -> None:
+        """Let in what waits, in the order of the calls, for as long as there is room."""
+        if self._driver is None:
+            return
+        while (item := self._gate.first()) is not None:
+            if item.prepared is None:
+                prepared = self._prepare(self._driver, item.outgoing)
+                if isinstance(prepared, Fault):
+                    self._conclude(item, prepared)  # it is the first: what it blocks waits behind it
+                    continue
+                item.prepared, item.size = prepared, prepared.size
+            if not self._gate.enter(item):
+                break
+            self._gate.remove(item)
+            self._lanes.add(item)
+            if item.room is not None and not item.room.done():
+                item.room.set_result(None)
         self._schedule()
-        await self._idle.wait()
-        await self._driver.aclose()
 
-    def _known(self, outcome: Fault, listener: Listener | None) -> asyncio.Future[Sent | Fault]:
-        future: asyncio.Future[Sent | Fault] = asyncio.get_running_loop().create_future()
-        future.set_result(outcome)
-        if listener is not None:
-            listener(outcome)
-        return future
-
-    # When to send ----------------------------------------------------------------------------------------------------
+    # When to send -----------------------------------------------------------------------------------------------------
 
     def _schedule(self) -> None:
         if self._flush is not None or not self._lanes or len(self._sending) >= self._options.batches_in_flight:
@@ -122,101 +263,122 @@ class Publisher:
         self._schedule()
 
     def _start_batch(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(self._lanes.take()))
-        self._sending.add(task)
+        batch = self._lanes.take()
+        task = asyncio.get_running_loop().create_task(self._sender.send(batch))
+        self._sending[task] = batch
+        for item in batch:
+            item.batch = task
         task.add_done_callback(self._sent)
 
     def _sent(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        self._schedule()
-        if not self._sending and not self._lanes:
-            self._idle.set()
+        self._given_up.discard(task)
+        if self._sending.pop(task, None) is not None:
+            self._schedule()
 
-    # Sending ---------------------------------------------------------------------------------------------------------
+    # Outcomes ---------------------------------------------------------------------------------------------------------
 
-    async def _send(self, batch: list[Item]) -> None:
-        attempt = 0
-        while batch:
-            attempt += 1
-            outcomes = await self._call(batch)
-            again = self._conclude(batch, outcomes)
-            if not again:
-                return
-            wait = self._options.retry.wait(attempt, max((fault.retry_after or 0.0) for _, fault in again))
-            batch = self._drop_overdue(again, wait)
-            if batch:
-                await self._clock.sleep(wait)
-
-    async def _call(self, batch: Sequence[Item]) -> Sequence[Sent | Fault]:
-        try:
-            outcomes = await self._driver.publish_batch([item.prepared for item in batch])
-        except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
-            return [self._fault(error)] * len(batch)
-        if len(outcomes) != len(batch):
-            detail = f"the driver gave {len(outcomes)} outcomes for {len(batch)} messages; a bug of this backend"
-            return [Fault(FaultKind.INVALID, detail)] * len(batch)
-        return outcomes
-
-    def _conclude(self, batch: Iterable[Item], outcomes: Sequence[Sent | Fault]) -> list[tuple[Item, Fault]]:
-        """Tell what is known, and return what is worth another try."""
-        again: list[tuple[Item, Fault]] = []
-        done: list[tuple[Item, Sent | Fault]] = []
-        failed: set[str] = set()
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if not isinstance(outcome, Fault):
-                done.append((item, outcome))
-            elif outcome.retryable and item.key not in failed:
-                again.append((item, outcome))
-            else:
-                done.append((item, outcome))
-                if item.key is not None:
-                    failed.add(item.key)
-        self._tell(done, {item.key for item, _ in again})
-        return again
-
-    def _drop_overdue(self, again: Iterable[tuple[Item, Fault]], wait: float) -> list[Item]:
-        """Give up what would be tried after its deadline, and what follows it on its key; return the rest."""
-        now = self._clock.monotonic()
-        keep: list[Item] = []
-        done: list[tuple[Item, Sent | Fault]] = []
-        overdue: set[str | None] = set()
-        for item, fault in again:
-            if now + wait < item.deadline and (item.key is None or item.key not in overdue):
-                keep.append(item)
-                continue
-            overdue.add(item.key)
-            limit = self._options.deadline
-            detail = f"not accepted within the publisher's deadline of {limit:g} s; last: {fault}"
-            done.append((item, Fault(FaultKind.DEADLINE, detail, fault.code)))
-        self._tell(done, {item.key for item in keep})
-        return keep
-
-    def _tell(self, done: Sequence[tuple[Item, Sent | Fault]], retrying: set[str | None]) -> None:
-        for item, outcome in done:
-            self._finish(item, outcome)
-        for key in {item.key for item, _ in done} - retrying:
-            self._lanes.release(key)
-
-    def _finish(self, item: Item, outcome: Sent | Fault) -> None:
-        self._gate.leave(item.prepared.size)
+    def _conclude(self, item: Item, outcome: Sent | Fault) -> None:
+        """Tell a message's outcome, once; what comes later is the answer of a call that was given up."""
+        stage = item.stage
+        if stage == DONE:
+            return
+        item.stage = DONE
+        self._open.pop(item, None)
+        if stage == SENDING:
+            if item.key is not None:
+                self._lanes.done(item)
+        elif stage == WAITING:
+            self._gate.remove(item)
+        else:
+            self._lanes.remove(item)
         if not item.future.done():
             item.future.set_result(outcome)
+        if item.room is not None and not item.room.done():
+            item.room.set_result(None)
         if item.listener is not None:
             item.listener(outcome)
-        if isinstance(outcome, Fault) and item.key is not None and outcome.kind is not FaultKind.KEY_BLOCKED:
-            self._block(item.key, outcome)
+        if isinstance(outcome, Fault):
+            item.failed = True
+            self._block(item, outcome, stage)
+        if stage != WAITING:
+            self._gate.leave(item)
+            if self._gate:
+                self._admit()
+        if self._idle is not None and not self._open and not self._idle.done():
+            self._idle.set_result(None)
 
-    # A failed message holds up its key -------------------------------------------------------------------------------
+    def _cannot_send(self, item: Item, fault: Fault) -> None:
+        """Tell what can't be sent at all; it holds up later messages of its key, and none that came before."""
+        key = item.key
+        blocks, item.blocks = item.blocks, False
+        self._conclude(item, fault)
+        if blocks and key is not None:
+            self._blocked.add(key, fault)
 
-    def _block(self, key: str, fault: Fault) -> None:
-        self._blocked.setdefault(key, fault)
-        for item in self._lanes.clear(key):
-            self._finish(item, self._blocked_fault(key))
+    def _block(self, item: Item, fault: Fault, stage: int) -> None:
+        """Hold up the key of a failed message, which had come to `stage`: what came after it fails too."""
+        key = item.key
+        if not item.blocks or key is None or fault.kind in _BLOCKS_NOTHING:
+            return
+        self._blocked.add(key, fault)
+        later = self._lanes.clear(key) if stage != WAITING else []
+        for each in later:
+            each.stage = WAITING
+            self._gate.leave(each)
+        # All are taken out before any of the room that they leave is given to others.
+        later += self._gate.waiting(key)
+        for each in later:
+            self._gate.remove(each)
+        for each in later:
+            self._conclude(each, self._blocked.following(key, fault))
 
-    def _blocked_fault(self, key: str | None) -> Fault:
-        cause = self._blocked[key] if key is not None else None
-        detail = (
-            f"an earlier message of ordering key {key!r} to {self._target.name!r} failed ({cause}); "
-            f"bus.resume({self._target.name!r}, {key!r}) lets later ones pass"
-        )
-        return Fault(FaultKind.KEY_BLOCKED, detail)
+    def _following(self, key: str) -> Fault:
+        return self._blocked.why(key) or self._blocked.following(key, _RESUMED)
+
+    # Deadlines --------------------------------------------------------------------------------------------------------
+
+    def _end_overdue(self) -> None:
+        self._overdue = None
+        now = self._clock.monotonic()
+        overdue = list(itertools.takewhile(lambda item: item.deadline <= now, self._open))
+        calls = {item.batch for item in overdue if item.stage == SENDING}
+        for item in overdue:
+            self._conclude(item, self._too_late(item))
+        for task in [task for task in self._sending if task in calls]:
+            self._give_up(task)
+        first = next(iter(self._open), None)
+        if first is not None:
+            self._overdue = self._clock.call_later(first.deadline - now, self._end_overdue)
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        """Cancel the call of a batch of which every outcome is told; nothing waits for it, since it may hang."""
+        if all(item.stage == DONE for item in self._sending[task]):
+            del self._sending[task]
+            self._given_up.add(task)
+            task.cancel()
+            self._schedule()
+
+    def _too_late(self, item: Item) -> Fault:
+        limit = f"the publisher's deadline of {self._options.deadline:g} s"
+        if item.stage == SENDING:
+            return Fault(FaultKind.TIMEOUT, f"no answer within {limit}; it may have been done")
+        if self._driver is None:
+            return Fault(FaultKind.DEADLINE, f"its publisher did not open within {limit}{self._opening.last()}")
+        return Fault(FaultKind.DEADLINE, f"not sent within {limit}: what was published before it was not accepted")
+
+
+_BLOCKS_NOTHING = frozenset({FaultKind.KEY_BLOCKED, FaultKind.CANCELLED})
+_RESUMED = Fault(FaultKind.KEY_BLOCKED, "its key was resumed meanwhile")
+
+
+def _as_it_is_now(outgoing: Outgoing) -> Outgoing:
+    """Return what a caller may go on changing, its attributes, as a copy: it is encoded later."""
+    message = outgoing.message
+    if not message.attributes:
+        return outgoing
+    copied = msgspec.structs.replace(message, attributes=dict(message.attributes))
+    return msgspec.structs.replace(outgoing, message=copied)
+
+
+async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)

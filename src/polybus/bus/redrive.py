@@ -130,7 +130,9 @@ class _Redrive:
     async def _put_back(self, letters: list[Delivery], publisher: Publisher) -> None:
         chosen = [letter for letter in letters if self._choose(letter)]
         outgoing = [self._outgoing(letter) for letter in chosen]  # all, before any is back and not yet removed here
-        sent = [(letter, await publisher.submit(each)) for letter, each in zip(chosen, outgoing, strict=True)]
+        sent = [
+            (letter, publisher.put(each, blocks=False).future) for letter, each in zip(chosen, outgoing, strict=True)
+        ]
         outcomes = [(letter, await future) for letter, future in sent]
         faults = [outcome for _, outcome in outcomes if isinstance(outcome, Fault)]
         back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]
@@ -167,4 +169,4 @@ class _Redrive:
         message = letter.message
         if self._edit is not None:
             message = msgspec.structs.replace(self._edit(message), id=message.id)
-        return Outgoing(message, moves=letter.received.moves + 1)
+        return Outgoing(message, moves=letter.received.moves + 1, token=letter.received.token)

@@ -24,7 +24,15 @@ LIMITS = st.builds(
 
 def make_item(number: int, key: str | None, loop: asyncio.AbstractEventLoop) -> Item:
     message = Message(b"%d" % number, {}, key, str(number))
-    return Item(Prepared(Outgoing(message), 10, None), loop.create_future(), 0.0, None)
+    item = Item(Outgoing(message), loop.create_future(), 0.0)
+    item.prepared, item.size = Prepared(item.outgoing, 10, None), 10
+    return item
+
+
+def conclude(lanes: Lanes, batch: list[Item]) -> None:
+    for item in batch:
+        if item.key is not None:
+            lanes.done(item)
 
 
 @given(KEYS, LIMITS, st.randoms(use_true_random=False))
@@ -43,14 +51,12 @@ def test_every_message_leaves_once_in_the_order_of_its_key(keys, limits, random)
                 under_way.append(batch)
                 left += batch
             else:
-                done = under_way.pop(random.randrange(len(under_way)))
-                for key in {item.key for item in done}:
-                    lanes.release(key)
-        assert sorted(int(item.prepared.outgoing.message.id) for item in left) == list(range(len(keys)))
+                conclude(lanes, under_way.pop(random.randrange(len(under_way))))
+        assert sorted(int(item.outgoing.message.id) for item in left) == list(range(len(keys)))
         assert (lanes.count, lanes.bytes) == (0, 0)
         by_key = defaultdict(list)
         for item in left:
-            by_key[item.key].append(int(item.prepared.outgoing.message.id))
+            by_key[item.key].append(int(item.outgoing.message.id))
         assert all(numbers == sorted(numbers) for numbers in by_key.values())
     finally:
         loop.close()
@@ -60,7 +66,7 @@ def check_batch(batch: list[Item], limits: BatchLimits, under_way: list[list[Ite
     keys = [item.key for item in batch if item.key is not None]
     assert batch
     assert len(batch) <= limits.count
-    assert sum(item.prepared.size for item in batch) <= limits.total_bytes or len(batch) == 1
+    assert sum(item.size for item in batch) <= limits.total_bytes or len(batch) == 1
     assert limits.repeats_key or len(set(keys)) == len(keys), "a key is repeated"
     assert limits.mixes_keys or len({item.key for item in batch}) == 1, "keys are mixed"
     busy = {item.key for other in under_way for item in other}
@@ -81,8 +87,28 @@ def test_what_is_cleared_is_gone_and_the_rest_is_not(keys, limits) -> None:
         while lanes:
             batch = lanes.take()
             left += batch
-            for key in {item.key for item in batch}:
-                lanes.release(key)
+            conclude(lanes, batch)
         assert len(left) == len(keys) - keys.count("a") + 1
+    finally:
+        loop.close()
+
+
+@given(KEYS, LIMITS, st.integers(0, 39))
+def test_one_that_is_removed_is_gone_and_the_rest_is_not(keys, limits, which) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        lanes = Lanes(limits)
+        items = [make_item(number, key, loop) for number, key in enumerate(keys)]
+        for item in items:
+            lanes.add(item)
+        if which < len(items):
+            lanes.remove(items.pop(which))
+        left = []
+        while lanes:
+            batch = lanes.take()
+            left += batch
+            conclude(lanes, batch)
+        assert set(left) == set(items)
+        assert (lanes.count, lanes.bytes) == (0, 0)
     finally:
         loop.close()

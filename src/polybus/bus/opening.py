@@ -1,0 +1,109 @@
+"""Opening a driver's publisher, for as long as something waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from polybus.bus.calls import Calls, DriverBug
+from polybus.bus.options import PublisherOptions
+from polybus.clock import Clock
+from polybus.driver import PublisherDriver
+from polybus.errors import Fault
+
+__all__ = ["Opening"]
+
+_log = logging.getLogger("polybus")
+
+# A driver that breaks the rules of its interface is asked so often.
+TRIES_OF_BUGS = 3
+
+
+class Opening:
+    """Opens once it is wanted, and tries again what may pass; `opened` or `failed` is called with what came of it.
+
+    Each try may take the publisher's deadline, by which whoever waits has given up (contract, P5). After a failure it
+    begins anew when it is wanted again.
+    """
+
+    def __init__(
+        self,
+        open: Callable[[], Awaitable[PublisherDriver[Any]]],
+        target: str,
+        *,
+        calls: Calls,
+        clock: Clock,
+        options: PublisherOptions,
+        wanted: Callable[[], bool],
+        opened: Callable[[PublisherDriver[Any]], None],
+        failed: Callable[[Fault], None],
+    ) -> None:
+        self._open = open
+        self._target = target
+        self._calls = calls
+        self._clock = clock
+        self._options = options
+        self._wanted = wanted
+        self._opened = opened
+        self._failed = failed
+        self._task: asyncio.Task[None] | None = None
+        self._fault: Fault | None = None
+
+    def want(self) -> None:
+        """Begin, unless it is under way."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def last(self) -> str:
+        """Return what the last try failed with, to be put behind a text."""
+        return f"; last: {self._fault}" if self._fault is not None else ""
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            answer = await self._try()
+        finally:
+            self._task = None
+        if answer is None:
+            return
+        if not isinstance(answer, Fault):
+            try:
+                self._opened(answer)
+            except Exception as error:  # noqa: BLE001 - what a driver gives for a publisher may be anything
+                answer = self._calls.fault(error)
+        if isinstance(answer, Fault):
+            self._failed(answer)
+
+    async def _try(self) -> PublisherDriver[Any] | Fault | None:
+        """Return the publisher, why there is none, or None where nobody waits for it any more."""
+        tries = bugs = 0
+        while True:
+            tries += 1
+            what = f"publishing to {self._target!r}"
+            answer = await self._calls.bounded(self._call(), self._options.deadline, what)
+            if not isinstance(answer, Fault):
+                return answer
+            self._fault = answer
+            bugs += isinstance(answer, DriverBug)
+            if not answer.retryable or bugs == TRIES_OF_BUGS:
+                return answer
+            wait = self._options.retry.wait(tries, answer.retry_after)
+            level = logging.WARNING if tries == 1 else logging.DEBUG
+            _log.log(level, "%s failed, next try in %.1f s: %s", what, wait, answer)
+            await self._clock.sleep(wait)
+            if not self._wanted():
+                return None
+
+    async def _call(self) -> PublisherDriver[Any]:
+        opened = await self._open()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # the driver swallowed it, and nobody waits for the answer
+            await opened.aclose()
+        return opened

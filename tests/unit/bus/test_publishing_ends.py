@@ -1,0 +1,343 @@
+"""Each publish ends by its deadline, and one bad message fails one, whatever the driver does (contract, P2 and P5)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from bent import DENIED, DOWN, Bent, Publish, Refused, bend, delivered, kind, kinds
+
+import polybus
+from polybus.driver import BatchLimits, Prepared, PublisherDriver
+from polybus.errors import Fault, FaultKind
+from polybus.message import Message, Sent
+from polybus.testing.proxy import DriverProxy, PublisherProxy
+
+Batch = Sequence[Prepared[Any]]
+
+
+async def never(*_: object) -> Any:
+    await asyncio.Event().wait()
+
+
+class Stubborn:
+    """Hangs, and goes on when it is cancelled, until the test is over."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+
+    async def __call__(self, *_: object) -> Any:
+        while not self._over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._over.wait()
+
+    def end(self) -> None:
+        self._over.set()
+
+
+@pytest.fixture
+async def stubborn() -> AsyncIterator[Stubborn]:
+    hanging = Stubborn()
+    yield hanging
+    hanging.end()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_a_driver_that_never_answers_ends_each_message_by_its_own_deadline(
+    stubborn: Stubborn, swallows: bool
+) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=10.0, max_outstanding=3)
+    driver.calls = stubborn if swallows else never
+    async with bus:
+        first = asyncio.create_task(bus.publish("serial", b"1", ordering_key="k"))
+        await clock.advance(4)
+        second = asyncio.create_task(bus.publish("serial", b"2", ordering_key="other"))
+        waiting = [asyncio.create_task(bus.publish("serial", b"more", ordering_key=f"{n}")) for n in range(3)]
+        await clock.advance(5.9)
+        assert not first.done()
+        await clock.advance(0.2)
+        assert first.done()
+        assert not second.done()
+        await clock.advance(4)
+        assert await kinds(first, second) == [FaultKind.TIMEOUT] * 2
+        assert set(await kinds(*waiting)) <= {FaultKind.TIMEOUT, FaultKind.DEADLINE}
+        with pytest.raises(polybus.PublishFailed, match="may have been done"):
+            await first
+        assert await kinds(asyncio.create_task(bus.publish("serial", b"3", ordering_key="k"))) == [
+            FaultKind.KEY_BLOCKED
+        ]
+        driver.calls = None
+        bus.resume("serial")
+        assert await bus.publish("serial", b"4", ordering_key="k")
+        closing = asyncio.create_task(bus.aclose())
+        await clock.advance(20)
+        assert closing.done()
+    await closing
+
+
+async def test_an_opening_that_never_ends_is_bounded_too(stubborn: Stubborn) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=10.0)
+    driver.opens = stubborn
+    async with bus:
+        waiting = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(11)
+        assert await kinds(waiting) == [FaultKind.DEADLINE]
+        waiting = asyncio.create_task(bus.publish("jobs", b"2"))
+        await clock.settle()
+        closing = asyncio.create_task(bus.aclose())
+        await clock.advance(20)
+        assert closing.done()
+        assert await kinds(waiting) == [FaultKind.DEADLINE]
+    await closing
+
+
+async def test_a_late_answer_releases_no_order() -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=10.0)
+    answer = asyncio.Event()
+
+    async def late(batch: Batch, publish: Publish) -> Sequence[Any]:
+        while not answer.is_set():
+            try:
+                await answer.wait()
+            except asyncio.CancelledError:
+                continue
+        return await publish(batch)
+
+    driver.calls = late
+    async with bus:
+        first = asyncio.create_task(bus.publish("serial", b"1", ordering_key="k"))
+        await clock.advance(11)
+        assert await kinds(first) == [FaultKind.TIMEOUT]
+        bus.resume("serial", "k")
+        hold, held = asyncio.Event(), asyncio.Event()
+
+        async def hold_call(batch: Batch, publish: Publish) -> Sequence[Any]:
+            held.set()
+            await hold.wait()
+            return await publish(batch)
+
+        driver.calls = hold_call
+        second = asyncio.create_task(bus.publish("serial", b"2", ordering_key="k"))
+        await held.wait()
+        third = asyncio.create_task(bus.publish("serial", b"3", ordering_key="k"))
+        answer.set()  # of the first call, while the second is under way: the third still waits for that
+        await clock.settle()
+        assert driver.sent[1:] == [[b"2"]]
+        hold.set()
+        assert await kinds(second, third) == [None, None]
+
+
+async def cancelled(batch: Batch, publish: Publish) -> Any:
+    raise asyncio.CancelledError
+
+
+async def nothing(batch: Batch, publish: Publish) -> Any:
+    return None
+
+
+async def too_few(batch: Batch, publish: Publish) -> Any:
+    return []
+
+
+async def too_many(batch: Batch, publish: Publish) -> Any:
+    return [Sent("1"), Sent("2"), Sent("3")]
+
+
+async def junk(batch: Batch, publish: Publish) -> Any:
+    return [None] * len(batch)
+
+
+async def panics(batch: Batch, publish: Publish) -> Any:
+    raise Panic
+
+
+class Panic(BaseException):
+    """What no driver may raise."""
+
+
+@pytest.mark.parametrize("breaks", [cancelled, nothing, too_few, too_many, junk, panics])
+async def test_a_driver_that_breaks_the_rules_fails_its_messages_and_is_named(breaks: Any) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    driver.calls = breaks
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(5)
+        assert publishing.done()
+        with pytest.raises(polybus.PublishFailed, match="a bug of this backend"):
+            await publishing
+
+
+@pytest.mark.parametrize("fault", [lambda error: 1 / 0, lambda error: None])
+async def test_a_driver_whose_fault_fails_fails_its_messages(fault: Callable[[Exception], Any]) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+
+    async def boom(batch: Batch, publish: Publish) -> Any:
+        raise ValueError("boom")
+
+    driver.calls, driver.fault = boom, fault  # type: ignore[method-assign]
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(5)
+        with pytest.raises(polybus.PublishFailed, match=r"fault\(\) (raised|gave).* for ValueError"):
+            await publishing
+
+
+async def test_a_message_that_prepare_stumbles_over_fails_alone() -> None:
+    class Stumbles(PublisherProxy):
+        def prepare(self, outgoing: Any) -> Any:
+            if outgoing.message.body == b"bad":
+                raise RuntimeError("it stumbles")
+            return self.inner.prepare(outgoing)
+
+    class Driver(DriverProxy):
+        def publisher(self, inner: PublisherDriver[Any], target: Any) -> PublisherDriver[Any]:
+            return Stumbles(inner)
+
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    bus._given = Driver(driver)
+    async with bus:
+        for _ in range(2):  # while it opens, and afterwards
+            outcomes = await bus.publish_many("jobs", [b"good", b"bad", b"good"], outcomes=True)
+            assert [kind(outcome) for outcome in outcomes] == [None, FaultKind.INVALID, None]
+            assert "RuntimeError" in str(outcomes[1])
+
+
+def poisoned(driver: Bent, fault: Fault) -> None:
+    """Let every call that holds the body `poison` fail as a whole."""
+
+    async def call(batch: Batch, publish: Publish) -> Any:
+        if any(prepared.outgoing.message.body == b"poison" for prepared in batch):
+            raise Refused(fault)
+        return await publish(batch)
+
+    driver.calls = call
+
+
+WHOLE = (FaultKind.INVALID, FaultKind.TOO_LARGE, FaultKind.INTERNAL, FaultKind.UNAVAILABLE, FaultKind.TIMEOUT)
+
+
+@pytest.mark.parametrize("count", [2, 10, 1_000])
+@pytest.mark.parametrize("why", WHOLE)
+async def test_one_message_that_fails_its_whole_call_fails_alone(why: FaultKind, count: int) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    poisoned(driver, Fault(why, "the test refuses the whole request"))
+    bodies = [b"%d" % number for number in range(count)]
+    bodies[count // 2] = b"poison"
+    async with bus:
+        sending = asyncio.create_task(bus.publish_many("jobs", bodies, outcomes=True))
+        await clock.advance(61)
+        outcomes = await sending
+        failed = [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Fault)]
+        assert failed == [count // 2]
+        assert kind(outcomes[count // 2]) is (FaultKind.DEADLINE if why.retryable else why)
+        assert len(driver.sent) < 60
+        assert sorted(await delivered(bus, "jobs", count - 1)) == sorted(set(bodies) - {b"poison"})
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+async def test_taken_apart_a_key_stays_in_order_and_ends_at_its_bad_message(repeats: bool) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    poisoned(driver, Fault(FaultKind.INVALID, "the test refuses the whole request"))
+    driver.limits = BatchLimits(100, 1_000_000, repeats_key=repeats)
+    messages = [Message(b"%s%d" % (key.encode(), n), ordering_key=key) for n in range(12) for key in "abc"]
+    messages[3 * 7 + 1] = Message(b"poison", ordering_key="b")
+    async with bus:
+        sending = asyncio.create_task(bus.publish_many("serial", messages, outcomes=True))
+        await clock.advance(1)
+        outcomes = await sending
+        for key in "abc":
+            of_key = [kind(out) for out, each in zip(outcomes, messages, strict=True) if each.ordering_key == key]
+            good = 7 if key == "b" else 12
+            assert of_key[:good] == [None] * good
+            assert of_key[good:] == [FaultKind.INVALID, *[FaultKind.KEY_BLOCKED] * 4][: 12 - good]
+        found = await delivered(bus, "serial", 31)
+        for key in b"abc":
+            numbers = [int(body[1:]) for body in found if body[0] == key]
+            assert numbers == list(range(7 if key == ord("b") else 12))
+
+
+@pytest.mark.parametrize("why", [FaultKind.DENIED, FaultKind.NOT_FOUND, FaultKind.UNAUTHENTICATED, FaultKind.THROTTLED])
+async def test_what_is_said_of_the_target_is_not_asked_again_for_each_message(why: FaultKind) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=5.0)
+
+    async def refuse(batch: Batch, publish: Publish) -> Any:
+        raise Refused(Fault(why, "the test refuses the target"))
+
+    driver.calls = refuse
+    async with bus:
+        sending = asyncio.create_task(bus.publish_many("jobs", [b"x"] * 10, outcomes=True))
+        await clock.advance(6)
+        assert len(await sending) == 10
+        assert {len(call) for call in driver.sent} == {10}
+
+
+async def test_calls_that_are_over_make_room_for_others(stubborn: Stubborn) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=10.0, batches_in_flight=1)
+    driver.calls = stubborn
+    async with bus:
+        lost = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(11)
+        assert await kinds(lost) == [FaultKind.TIMEOUT]
+        driver.calls = None
+        assert await bus.publish("jobs", b"2")
+        closing = asyncio.create_task(bus.aclose())
+        await clock.advance(20)
+        await closing
+
+
+async def test_a_publisher_that_can_not_be_closed_is_left_to_itself(
+    stubborn: Stubborn, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stuck(PublisherProxy):
+        async def aclose(self) -> None:
+            await stubborn()
+
+    class Driver(DriverProxy):
+        def publisher(self, inner: PublisherDriver[Any], target: Any) -> PublisherDriver[Any]:
+            return Stuck(inner)
+
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    bus._given = Driver(driver)
+    async with bus:
+        await bus.publish("jobs", b"1")
+        closing = asyncio.create_task(bus.aclose())
+        await clock.advance(10)
+        await closing
+    assert "closing the publisher to 'jobs' is left to itself" in caplog.text
+
+
+async def test_what_fails_on_the_way_is_tried_again_within_the_deadline() -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    answers = iter([DOWN, DOWN, None])
+
+    async def flaky(batch: Batch, publish: Publish) -> Any:
+        fault = next(answers)
+        return [fault] * len(batch) if fault is not None else await publish(batch)
+
+    driver.calls = flaky
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(5)
+        assert await kinds(publishing) == [None]
+        driver.calls = lambda batch, publish: _answer([DENIED])
+        assert await kinds(asyncio.create_task(bus.publish("jobs", b"2"))) == [FaultKind.DENIED]
+
+
+async def _answer(outcomes: list[Any]) -> list[Any]:
+    return outcomes

@@ -13,7 +13,10 @@ from typing import Any, Literal, TypeVar, overload
 from polybus import backends
 from polybus.binding import Binding, Entity
 from polybus.bus.blocked import Blocked
+from polybus.bus.bounds import ended, look_at
+from polybus.bus.calls import safe_fault
 from polybus.bus.consumer import Consumer, Consumption, Handler
+from polybus.bus.home import Home, let_go, refuse_inherited, take
 from polybus.bus.hooks import combine
 from polybus.bus.lanes import WAITING
 from polybus.bus.options import ConsumerOptions, PublisherOptions
@@ -37,6 +40,8 @@ _log = logging.getLogger("polybus")
 
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
+# Seconds for a backend's driver to close its connections: with a receiver's own end, within the 10 s after the grace.
+CLOSE = 2.0
 
 
 class Bus:
@@ -67,6 +72,9 @@ class Bus:
         self._admin: AdminDriver | None = None
         self._one_opens_admin = asyncio.Lock()
         self._closed = False
+        self._home: Home | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._fork_unsafe = False
 
     def __repr__(self) -> str:
         return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
@@ -78,10 +86,18 @@ class Bus:
 
     @property
     def driver(self) -> Driver:
-        """The backend's driver; raises BusClosed outside the `async with` block."""
+        """The backend's driver; raises BusClosed outside the `async with` block, in a fork, and on another loop."""
+        self._check_home()
+        return self._opened()
+
+    def _opened(self) -> Driver:
         if self._driver is None:
             raise self._not_open()
         return self._driver
+
+    def _check_home(self) -> None:
+        if self._home is not None:
+            self._home.check()
 
     def _closing(self) -> bool:
         return self._closed
@@ -99,6 +115,12 @@ class Bus:
         except BaseException:
             await driver.aclose()
             raise
+        # A driver whose client library crashes or hangs in a forked child says so by `fork_unsafe` (gRPC does).
+        self._fork_unsafe = bool(getattr(driver, "fork_unsafe", False))
+        if self._fork_unsafe:
+            refuse_inherited(self.backend)
+            take(self.backend)
+        self._home = Home(f"bus {self.binding.bus!r}")
         self._driver = driver
         _log.info("bus %r on backend %r, from %s", self.binding.bus, self.backend, self.origin)
         return self
@@ -109,17 +131,24 @@ class Bus:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Drain what consumes, send what was published, and disconnect; may be called again.
+        """Drain what consumes, send what was published, and disconnect; may be called again, which waits for the first.
 
         Handlers that finish meanwhile may still publish; nothing new is consumed. Once they are done, publishing
         raises BusClosed. Cancelling it ends the grace of every handler; each time it is cancelled again it ends
         what it waits for then: the drain first, then what was published. Whatever fails is raised once everything
-        else is closed.
+        else is closed; what hangs is left to itself and logged. In a forked process it does nothing: the bus is its
+        parent's.
         """
-        driver, closing, self._closed = self._driver, self._closed, True
-        if driver is None or closing:
+        driver, self._closed = self._driver, True
+        if self._home is not None and self._home.forked:
             return
-        ending = asyncio.create_task(self._end(driver))
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+            return
+        if driver is None:
+            return
+        self._check_home()
+        ending = self._ending = asyncio.create_task(self._end(driver))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
@@ -130,10 +159,24 @@ class Bus:
 
     async def _end(self, driver: Driver) -> None:
         async with AsyncExitStack() as last:
-            last.push_async_callback(driver.aclose)
+            if self._fork_unsafe:
+                last.callback(let_go, self.backend)
+            last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
             last.push_async_callback(self._close_admin)
             last.push_async_callback(self._close_publishers)
             await _all(receiver.drain() for receiver in list(self._receivers))
+
+    async def _close_in_time(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
+        async def call() -> None:
+            await close()
+
+        closing = asyncio.create_task(call())
+        if await ended(self.clock, closing, CLOSE):
+            closing.result()
+            return
+        closing.cancel()
+        closing.add_done_callback(look_at)
+        _log.warning("bus %r: %s does not close; it is left to itself", self.binding.bus, what)
 
     async def _close_publishers(self) -> None:
         self._driver = None
@@ -142,7 +185,7 @@ class Bus:
 
     async def _close_admin(self) -> None:
         if self._admin is not None:
-            await self._admin.aclose()
+            await self._close_in_time("its administration", self._admin.aclose)
 
     # Publishing ------------------------------------------------------------------------------------------------------
 
@@ -162,6 +205,7 @@ class Bus:
         with the reason otherwise, UnsupportedFeature for a key or delay that the topology doesn't declare,
         BindingError for an unknown target.
         """
+        self._check_home()
         outbox = self._outboxes.get(target) or self._outbox(target)
         outgoing, blocks = outbox.outgoing(body, attributes, ordering_key, delay)
         publisher = self._publishers.get(target) or self._publisher(target)
@@ -190,6 +234,7 @@ class Bus:
         with the outcome of each once all are known; with `outcomes` it returns them instead, a Sent or a Fault for
         each. Cancelled, it ends at once; what was taken is sent. Raises TypeError for one body instead of several.
         """
+        self._check_home()
         check_several(messages)
         outbox = self._outboxes.get(target) or self._outbox(target)
         publisher = self._publishers.get(target) or self._publisher(target)
@@ -339,11 +384,11 @@ class Bus:
 
     def features(self, name: str) -> Feature:
         """Return what the backend can do with a topic, subscription or queue."""
-        return self.driver.features(self.binding.entity(name))
+        return self._opened().features(self.binding.entity(name))  # from any thread: nothing waits
 
     def raw(self, name: str) -> object:
         """Return the SDK's own client and the address, for what polybus doesn't do."""
-        return self.driver.raw(self.binding.entity(name))
+        return self._opened().raw(self.binding.entity(name))
 
     async def call(self, function: Callable[[AdminDriver], Awaitable[T]]) -> T:
         """Run one call of the backend's administration.
@@ -356,7 +401,7 @@ class Bus:
         except PolybusError:
             raise
         except Exception as error:
-            raise BackendError(driver.fault(error)) from error
+            raise BackendError(safe_fault(driver.fault, error)) from error
 
     async def _open_admin(self, driver: Driver) -> AdminDriver:
         async with self._one_opens_admin:

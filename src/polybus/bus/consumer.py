@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -11,10 +12,13 @@ from typing import Any, Protocol
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
+from polybus.bus.texts import said
+from polybus.bus.verdict import ends_process, signal_of
+from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
 from polybus.errors import BackendError, BusClosed, LeaseLost
 
-__all__ = ["Consumer", "Consumption"]
+__all__ = ["Consumer", "Consumption", "conclude", "note_odd"]
 
 _log = logging.getLogger("polybus")
 
@@ -24,21 +28,12 @@ StoppableOpener = Callable[[asyncio.Event], Awaitable[Receiver]]
 """Opens a receiver; gives up trying, with BackendError, once the event is set."""
 
 
-class Source(Protocol):
-    """Where deliveries come from, as far as handling one goes; its methods say what they do at Receiver."""
-
-    def begun(self, delivery: Delivery) -> None: ...
-
-    def ended(self, delivery: Delivery) -> None: ...
-
-    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
-
-
 class Consumer:
     """Calls a handler for each delivery of one source.
 
-    The handler returns: acked. It raises: Retry, DeadLetter, or anything else as a failed attempt. It may also settle
-    the delivery itself. At most `concurrency` handlers run at once.
+    The handler returns: acked. It raises: Retry, DeadLetter, or anything else as a failed attempt, every BaseException
+    and a CancelledError that nobody here caused included; KeyboardInterrupt and SystemExit alone end `run`. It may also
+    settle the delivery itself. At most `concurrency` handlers run at once, each in a task and a context of its own.
     """
 
     def __init__(self, opener: StoppableOpener, handler: Handler, options: ConsumerOptions) -> None:
@@ -47,18 +42,44 @@ class Consumer:
         self._options = options
         self._receiver: Receiver | None = None
         self._drained = asyncio.Event()
+        self._running: asyncio.Task[Any] | None = None
+        self._ended: str | None = None
+        self._workers: set[asyncio.Task[bool]] = set()
+        self._over: asyncio.Future[None] | None = None
 
     @property
     def in_flight(self) -> int:
         """How many deliveries are held now."""
         return 0 if self._receiver is None else self._receiver.in_flight
 
+    @property
+    def problem(self) -> str | None:
+        """Say in a line why this consumer handles nothing, or may not; None while all is well.
+
+        It is well once the backend has answered it, and until receiving fails, or it ended without having been asked.
+        """
+        if self._ended is not None:
+            return self._ended
+        return "nothing was received yet" if self._receiver is None else self._receiver.problem
+
     def draining(self) -> bool:
         """Say whether a drain was asked for."""
         return self._drained.is_set()
 
     async def run(self) -> None:
-        """Handle deliveries until a drain is over; raise BackendError where the backend ends it."""
+        """Handle deliveries until a drain is over; raise BackendError where the backend ends it.
+
+        Returning says that a drain was asked for: of the consumer, or of its bus.
+        """
+        self._running = asyncio.current_task()
+        try:
+            await self._run()
+        except BaseException as error:
+            self._ended = f"ended: {type(error).__qualname__}: {said(error)}"
+            raise
+        self._ended = "ended"
+
+    async def _run(self) -> None:
         if self.draining():
             return
         try:
@@ -70,15 +91,17 @@ class Consumer:
         if self.draining():
             await receiver.drain(0)
             return
+        receiver.handler = _name(self._handler)
+        receiver.on_taken = self._finish
+        self._over = asyncio.get_running_loop().create_future()
         receiver.start()
-        workers = [asyncio.create_task(self._work(receiver)) for _ in range(self._options.concurrency)]
+        for _ in range(self._options.concurrency):
+            self._hire(receiver)
         try:
-            await asyncio.gather(*workers)
+            await self._over
         finally:
-            for worker in workers:
-                worker.cancel()
             await receiver.drain(None if self.draining() else 0)
-            await asyncio.gather(*workers, return_exceptions=True)
+            self._finish()
 
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, let handlers finish within `grace` seconds, give the rest back (contract, D12)."""
@@ -86,37 +109,121 @@ class Consumer:
         if self._receiver is not None:
             await self._receiver.drain(grace)
 
-    async def _work(self, receiver: Receiver) -> None:
-        worker = asyncio.current_task()
-        while (delivery := await receiver.next()) is not None:
-            await self._handle(receiver, delivery, worker)
+    # Handling --------------------------------------------------------------------------------------------------------
 
-    async def _handle(self, source: Source, delivery: Delivery, worker: asyncio.Task[Any] | None) -> None:
+    def _hire(self, receiver: Receiver) -> None:
+        worker = asyncio.get_running_loop().create_task(self._work(receiver))
+        self._workers.add(worker)
+        worker.add_done_callback(lambda done: self._left(done, receiver))
+
+    def _left(self, worker: asyncio.Task[bool], receiver: Receiver) -> None:
+        """Put another in the place of a worker that is done; pass on what ends the consumer."""
+        self._workers.discard(worker)
+        if not worker.cancelled():
+            error = worker.exception()
+            if error is not None or worker.result():
+                self._finish(error)
+                return
+        if receiver.draining:
+            if not self._workers:
+                self._finish()
+        elif not self._is_cancelled():
+            self._hire(receiver)
+
+    def _finish(self, error: BaseException | None = None) -> None:
+        if self._over is None or self._over.done():
+            return
+        if error is None:
+            self._over.set_result(None)
+        else:
+            self._over.set_exception(error)
+
+    async def _work(self, receiver: Receiver) -> bool:
+        """Handle deliveries; say whether there are no more.
+
+        It ends with the first handler that waits for anything, and another takes its place: whoever cancels the task of
+        a handler, while it runs or later, never meets the handler of another message.
+        """
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        assert task is not None  # noqa: S101 - a coroutine of a task
+        while (delivery := await receiver.next()) is not None:
+            receiver.begun(delivery)
+            handling = Within(self._handle(receiver, delivery, task, loop))
+            if not handling.done:
+                await handling
+                return False
+            if task.cancelling():
+                return False
+        return True
+
+    async def _handle(
+        self, receiver: Receiver, delivery: Delivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
+    ) -> None:
         error: BaseException | None = None
-        delivery.begin(worker)
-        source.begun(delivery)
+        delivery.begin(task)
         try:
-            try:
-                await self._handler(delivery)
-            except Exception as failed:  # noqa: BLE001 - whatever a handler raises is a failed attempt
-                error = failed
-                await delivery.fail(failed)
-            else:
-                if not delivery.settled:
-                    source.settle_soon(delivery, Ack(delivery.received))
-        except asyncio.CancelledError as cancelled:  # while handling, or while a failure is settled
-            error = cancelled
-            ours = delivery.absorb_cancel()
-            await delivery.release()
-            if not ours:
-                raise
-        except LeaseLost as lost:
-            _log.warning("%s", lost)
-        except BackendError as refused:
-            _log.error("message %s of %r could not be settled: %s", delivery.id, delivery.source, refused)
+            await self._handler(delivery)
+        except BaseException as raised:  # whatever a handler raises is a failed attempt
+            if asyncio.current_task(loop) is not task:
+                raise  # it is closed together with its loop: nothing can be told any more
+            error = raised
+        # From here on nothing is waited for: a cancellation that comes late has nothing to cut off.
+        try:
+            conclude(receiver, delivery, error, given_back=delivery.cancelled or self._is_cancelled())
         finally:
             delivery.end(error)
-            source.ended(delivery)
+            receiver.ended(delivery)
+        fatal = None if error is None else ends_process(error)
+        if fatal is not None:
+            raise fatal
+
+    def _is_cancelled(self) -> bool:
+        """Say whether somebody cancelled `run`, and the handlers with it: no failure of theirs."""
+        return self._running is not None and self._running.cancelling() > 0
+
+
+def _name(handler: object) -> str:
+    for attribute in ("name", "__qualname__"):
+        found = getattr(handler, attribute, None)
+        if isinstance(found, str):
+            return found
+    return type(handler).__qualname__
+
+
+class Sink(Protocol):
+    """What a delivery is settled with once its handler is done."""
+
+    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
+
+
+def conclude(sink: Sink, delivery: Delivery, error: BaseException | None, *, given_back: bool) -> None:
+    """Settle a delivery as its handler's end asks, without waiting; what fails then is logged by the receiver.
+
+    `given_back` says that its consumer cancelled the handler: then only its own words, a return, Retry or DeadLetter,
+    count, and not what became of the cancellation.
+    """
+    with contextlib.suppress(LeaseLost):  # it was logged where it was found
+        if error is None:
+            if not delivery.settled:
+                sink.settle_soon(delivery, Ack(delivery.received))
+        elif ends_process(error) is not None or (given_back and signal_of(error) is None):
+            delivery.release_soon()
+        else:
+            note_odd(delivery, error)
+            delivery.fail_soon(error)
+
+
+def note_odd(delivery: Delivery, error: BaseException) -> None:
+    """Log what no handler should end with: a cancellation that nobody here caused, a BaseException."""
+    if not isinstance(error, Exception) and not delivery.lost:
+        _log.error(
+            "message %s of %r, attempt %d: its handler ended with %s, which nobody here caused: a failed attempt",
+            delivery.id,
+            delivery.source,
+            delivery.attempt,
+            type(error).__qualname__,
+        )
 
 
 class Consumption:

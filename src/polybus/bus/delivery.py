@@ -11,17 +11,14 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from polybus.binding import Entity
+from polybus.bus.around import leave
+from polybus.bus.texts import reason_of, shorten
+from polybus.bus.verdict import Failed, ends_process, only_signals, read, signal_of
 from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
-from polybus.errors import BackendError, LeaseLost, Retry
-from polybus.errors import DeadLetter as DeadLetterSignal
+from polybus.errors import BackendError, LeaseLost
 from polybus.message import Message
 
 __all__ = ["Delivery", "Owner", "State"]
-
-# What a dead letter's reason and description may take of the 2 KiB that are kept free for it (contract, P4): the rest
-# is for their names and for the growth of the reserved attribute, base64 included.
-MAX_REASON = 128
-MAX_DESCRIPTION = 1024
 
 
 class State(IntEnum):
@@ -37,7 +34,11 @@ class Owner(Protocol):
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
 
+    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
+
     async def retry(self, delivery: Delivery, delay: float) -> None: ...
+
+    def retry_soon(self, delivery: Delivery, delay: float) -> None: ...
 
     def retry_delay(self, attempt: int) -> float: ...
 
@@ -55,10 +56,14 @@ class Delivery:
     """
 
     __slots__ = (
+        "_cancelling",
         "_context",
+        "_depth",
         "_owner",
         "_task",
+        "asked",
         "attempt",
+        "begun",
         "cancelled",
         "lane",
         "lease_until",
@@ -68,6 +73,7 @@ class Delivery:
         "redelivered",
         "renew_at",
         "retries",
+        "settling",
         "state",
     )
 
@@ -75,6 +81,8 @@ class Delivery:
         self._owner = owner
         self._task: asyncio.Task[Any] | None = None
         self._context: AbstractContextManager[None] | None = None
+        self._depth = 0
+        self._cancelling = 0
         self.received = received
         self.message: Message = received.message
         self.attempt = received.attempt + retries
@@ -86,6 +94,10 @@ class Delivery:
         self.state = State.HELD
         self.lane: Any = None
         self.cancelled = False
+        # Whether a handler ever began with it; whether the backend is being told; the latest extension asked for.
+        self.begun = False
+        self.settling = False
+        self.asked = 0
 
     @property
     def source(self) -> str:
@@ -138,21 +150,22 @@ class Delivery:
         if delay is not None and not 0 <= delay <= 600:
             raise ValueError(f"delay={delay!r}: 0 to 600 seconds (contract, D4)")
         if self.state is not State.SETTLED:
-            await self._failed("MaxAttempts", f"given back {self.attempt} times", delay)
+            await self._fail(Failed("MaxAttempts", f"given back {self.attempt} times", delay))
 
     async def dead_letter(self, reason: str, description: str = "") -> None:
         """Put it among the dead letters; returns once it is there.
 
-        `reason` is cut at 128 characters, `description` at 1,024 bytes. Raises LeaseLost, BackendError.
+        `reason` is cut at 128 characters, `description` at 1,024 bytes as they are sent (where a character beyond ASCII
+        may take 6); what can't travel, such as control characters, is written as an escape. Raises LeaseLost,
+        BackendError.
         """
         if self.state is not State.SETTLED:
-            short = description.encode()[:MAX_DESCRIPTION].decode(errors="ignore")
-            await self._settle(DeadLetter(self.received, reason[:MAX_REASON], short))
+            await self._settle(self._letter(reason, description))
 
     async def give_back(self) -> None:
         """Let someone else have it at once; not a failed attempt, so never a dead letter."""
         if self.state is State.HELD:
-            await self._settle(Nack(self.received))
+            await self._settle(self.returned(self.attempt - 1))
 
     async def release(self) -> None:
         """Give it back because its handler was cancelled; what fails then is logged by the receiver, not raised.
@@ -160,28 +173,54 @@ class Delivery:
         An error here would take the place of the cancellation, and whoever asked for that would wait for ever.
         """
         with contextlib.suppress(LeaseLost, BackendError):
-            await self.give_back()
+            if self.state is State.HELD:
+                await self._settle(self.returned())
+
+    def release_soon(self) -> None:
+        """Give it back because its handler was cancelled, without waiting."""
+        if self.state is State.HELD:
+            with contextlib.suppress(LeaseLost):
+                self._owner.settle_soon(self, self.returned())
+
+    def returned(self, attempts: int | None = None) -> Nack[Any]:
+        """Return what gives it back, with the attempts that were made of it: those a handler began (contract, D5)."""
+        if attempts is None:
+            attempts = self.attempt if self.begun else self.attempt - 1
+        return Nack(self.received, attempts=None if attempts == self.received.attempt else attempts)
 
     async def fail(self, error: BaseException) -> None:
         """Settle it as a handler's error asks: Retry, DeadLetter, or a failed attempt."""
-        if isinstance(error, DeadLetterSignal):
-            await self.dead_letter(error.reason, error.description)
-        elif isinstance(error, Retry):
-            await self._fail_once("Retry", str(error), error.after)
-        else:
-            await self._fail_once(type(error).__qualname__, str(error), None)
-
-    async def _fail_once(self, reason: str, description: str, delay: float | None) -> None:
         if self.state is not State.SETTLED:
-            await self._failed(reason, description, delay)
+            await self._fail(read(error))
 
-    async def _failed(self, reason: str, description: str, delay: float | None) -> None:
-        if self.attempt >= self._owner.source.max_attempts:
-            await self.dead_letter(reason, description)
+    def fail_soon(self, error: BaseException) -> None:
+        """Settle it as a handler's error asks, without waiting; raises LeaseLost."""
+        if self.state is State.SETTLED:
+            return
+        failed = read(error)
+        if self._is_last(failed):
+            self._owner.settle_soon(self, self._letter(failed.reason, failed.description))
             return
         self._owner.check_lease(self)
         self.state = State.SETTLED
-        await self._owner.retry(self, self._owner.retry_delay(self.attempt) if delay is None else delay)
+        self._owner.retry_soon(self, self._wait(failed))
+
+    async def _fail(self, failed: Failed) -> None:
+        if self._is_last(failed):
+            await self.dead_letter(failed.reason, failed.description)
+            return
+        self._owner.check_lease(self)
+        self.state = State.SETTLED
+        await self._owner.retry(self, self._wait(failed))
+
+    def _is_last(self, failed: Failed) -> bool:
+        return failed.dead or self.attempt >= self._owner.source.max_attempts
+
+    def _wait(self, failed: Failed) -> float:
+        return self._owner.retry_delay(self.attempt) if failed.delay is None else failed.delay
+
+    def _letter(self, reason: object, description: object) -> DeadLetter[Any]:
+        return DeadLetter(self.received, reason_of(reason), shorten(description))
 
     async def _settle(self, settlement: Settlement[Any]) -> None:
         self._owner.check_lease(self)
@@ -191,8 +230,17 @@ class Delivery:
     # As a context manager --------------------------------------------------------------------------------------------
 
     def begin(self, task: asyncio.Task[Any] | None = None) -> None:
-        """Note the task that handles it, this one where None: a lost lease cancels it, and a drain waits for it."""
-        self._task = task or asyncio.current_task()
+        """Note the task that handles it, this one where None: a lost lease cancels it, and a drain waits for it.
+
+        Within a handler it is begun already: the block is part of that.
+        """
+        self._depth += 1
+        if self._depth > 1:
+            return
+        task = task or asyncio.current_task()
+        self.begun = True
+        self._task = task
+        self._cancelling = 0 if task is None else task.cancelling()
         self._context = self._owner.processing(self)
         if self._context is not None:
             self._context.__enter__()
@@ -201,28 +249,43 @@ class Delivery:
         """Note that its handler is done, and with what error."""
         if not isinstance(error, asyncio.CancelledError):
             self.absorb_cancel()  # the handler made something else of it: what its task does next isn't cancelled
+        self._depth -= 1
+        if self._depth > 0:
+            return
         context, self._context = self._context, None
+        task, self._task = self._task, None
         if context is not None:
-            context.__exit__(type(error) if error is not None else None, error, None)
-        self._task = None
+            leave(context, task, None if error is None else signal_of(error) or error)
 
     @property
     def running(self) -> bool:
         """Whether a task is handling it."""
         return self._task is not None
 
+    @property
+    def task(self) -> asyncio.Task[Any] | None:
+        """The task that handles it."""
+        return self._task
+
     def cancel(self) -> None:
-        """Cancel the task that handles it, once."""
-        if self._task is not None and not self.cancelled:
+        """Cancel the task that handles it, once; never the one that runs now, which is told by what it calls."""
+        if self._task is not None and not self.cancelled and self._task is not asyncio.current_task():
             self.cancelled = True
             self._task.cancel()
 
     def absorb_cancel(self) -> bool:
         """Take back the cancellation that `cancel` caused; say whether there was one and no other."""
-        if not self.cancelled or self._task is None:
+        if not self.cancelled or self._task is None or self._task is not asyncio.current_task():
             return False
         self.cancelled = False
-        return self._task.uncancel() == 0
+        return self._task.uncancel() <= self._cancelling
+
+    def _was_cancelled(self) -> bool:
+        """Say whether somebody cancelled this task since the block began: else a CancelledError is the block's own."""
+        task = asyncio.current_task()
+        if task is None:
+            return False
+        return task.cancelling() > (self._cancelling if task is self._task else 0)
 
     async def __aenter__(self) -> Delivery:
         self._owner.check_lease(self)
@@ -233,7 +296,7 @@ class Delivery:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         try:
-            if isinstance(error, asyncio.CancelledError):
+            if isinstance(error, asyncio.CancelledError) and self._was_cancelled():
                 raise error
             return await self._leave(error)
         except asyncio.CancelledError as cancelled:  # in the block, or while it is settled here
@@ -251,11 +314,11 @@ class Delivery:
         if error is None:
             await self.ack()
             return False
-        if not isinstance(error, Exception):
+        if isinstance(error, GeneratorExit) or ends_process(error) is not None:
             await self.release()
             return False
         await self.fail(error)
-        return isinstance(error, Retry | DeadLetterSignal)
+        return only_signals(error)
 
     def lost_text(self) -> str:
         """Say what was lost, for an error."""

@@ -8,7 +8,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from polybus.bus.calls import Calls
 from polybus.bus.delivery import Delivery, State
+from polybus.bus.odd import odd_answers
 from polybus.clock import Clock, Timer
 from polybus.driver import ConsumerDriver, LeaseUntil
 from polybus.errors import Fault, FaultKind
@@ -24,13 +26,29 @@ RETRY_PART = 0.25
 RETRY_FLOOR = 0.02
 # Leases due within this part of the lease from now are extended by the same call.
 TOGETHER_PART = 0.1
+# An extension that isn't answered within this part of what is left of its leases is given up for another try: a call
+# that hangs must not be the only one.
+ANSWER_PART = 0.5
+
+
+class _Call:
+    """An extension that is under way."""
+
+    __slots__ = ("deliveries", "number", "task", "timer")
+
+    def __init__(self, deliveries: Sequence[Delivery], number: int) -> None:
+        self.deliveries = deliveries
+        self.number = number
+        self.task: asyncio.Task[None] | None = None
+        self.timer: Timer | None = None
 
 
 class LeaseKeeper:
-    """Extends the lease of every delivery in `held` until it is taken out of there.
+    """Extends the lease of every delivery in `held` until it is taken out of there, or is being settled.
 
     It looks at all of `held` each time it wakes: that is at most a few times per lease, and `held` is the prefetch
     window and what is held back beside it, 1,000 at most; a heap would have to be kept for each message instead.
+    `on_lost` gets a delivery and why it is lost.
     """
 
     def __init__(
@@ -41,8 +59,8 @@ class LeaseKeeper:
         clock: Clock,
         lease: float,
         max_lease: float,
-        fault: Callable[[Exception], Fault],
-        on_lost: Callable[[Delivery], None],
+        calls: Calls,
+        on_lost: Callable[[Delivery, str], None],
         on_extended: Callable[[int], None],
     ) -> None:
         self._consumer = consumer
@@ -50,19 +68,21 @@ class LeaseKeeper:
         self._clock = clock
         self._lease = lease
         self._max_lease = max_lease
-        self._fault = fault
+        self._driver = calls
         self._on_lost = on_lost
         self._on_extended = on_extended
         self._timer: Timer | None = None
         self._due = math.inf
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: set[_Call] = set()
+        self._asked = 0
+        self._closed = False
 
     def added(self, delivery: Delivery) -> None:
         """Note that `delivery` is now in `held`."""
         self._arm(min(delivery.renew_at, delivery.lease_until))
 
     def _arm(self, due: float) -> None:
-        if due >= self._due:
+        if due >= self._due or self._closed:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -74,16 +94,34 @@ class LeaseKeeper:
         self._due = math.inf
         now = self._clock.monotonic()
         for delivery in [delivery for delivery in self._held if delivery.lease_until <= now]:
-            self._on_lost(delivery)
-        if any(delivery.renew_at <= now for delivery in self._held):
+            self._on_lost(delivery, self._why(delivery, now))
+        if any(self._is_due(delivery, now) for delivery in self._held):
             soon = now + self._lease * TOGETHER_PART
-            due = [delivery for delivery in self._held if delivery.renew_at <= soon]
-            self._extend_all(due, now)
+            self._extend_all([delivery for delivery in self._held if self._is_due(delivery, soon)], now)
         self._arm(self._next_due(self._held))
+
+    def _why(self, delivery: Delivery, now: float) -> str:
+        late = now - delivery.lease_until
+        # A timer fires within milliseconds unless the loop stood still.
+        if late > max(0.5, self._lease * TOGETHER_PART):
+            return f"the event loop or the process stood still until {late:.1f} s after its end"
+        if delivery.settling:
+            return "the backend did not answer how it was settled; that may have been done"
+        if now >= delivery.received_at + self._max_lease:
+            return f"max_lease of {self._max_lease:g} s is over"
+        return "it could not be extended"
+
+    @staticmethod
+    def _is_due(delivery: Delivery, when: float) -> bool:
+        # What is being settled isn't extended: else a drain in an outage would wait for as long as max_lease.
+        return delivery.renew_at <= when and not delivery.settling
 
     @staticmethod
     def _next_due(deliveries: Iterable[Delivery]) -> float:
-        return min((min(held.renew_at, held.lease_until) for held in deliveries), default=math.inf)
+        return min(
+            (held.lease_until if held.settling else min(held.renew_at, held.lease_until) for held in deliveries),
+            default=math.inf,
+        )
 
     def _extend_all(self, due: Sequence[Delivery], now: float) -> None:
         # Those whose max_lease is over, and those that get only a part of a lease, are called for by themselves.
@@ -96,22 +134,69 @@ class LeaseKeeper:
         most = self._consumer.limits.count
         for seconds, deliveries in by_seconds.items():
             for start in range(0, len(deliveries), most):
-                chunk = deliveries[start : start + most]
-                task = asyncio.get_running_loop().create_task(self._extend(chunk, seconds))
-                self._calls.add(task)
-                task.add_done_callback(self._calls.discard)
+                self._start(deliveries[start : start + most], seconds)
 
-    async def _extend(self, deliveries: Sequence[Delivery], seconds: float) -> None:
+    def _start(self, deliveries: Sequence[Delivery], seconds: float) -> None:
+        self._asked += 1
+        for delivery in deliveries:
+            delivery.asked = self._asked
+        call = _Call(deliveries, self._asked)
+        left = max(delivery.lease_until for delivery in deliveries) - self._clock.monotonic()
+        patience = max(left * ANSWER_PART, self._lease * RETRY_FLOOR)
+        call.task = asyncio.get_running_loop().create_task(self._extend(call, seconds))
+        call.timer = self._clock.call_later(patience, lambda: self._overdue(call, patience))
+        self._calls.add(call)
+        call.task.add_done_callback(lambda task: self._ended(call, task))
+
+    async def _extend(self, call: _Call, seconds: float) -> None:
+        # The answer is taken in the step that brings it, so that nothing comes between.
         try:
-            answers = await self._consumer.extend_batch([delivery.received for delivery in deliveries], seconds)
+            answers: Sequence[LeaseUntil | Fault] | Fault = await self._ask(call.deliveries, seconds)
         except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
-            answers = [self._fault(error)] * len(deliveries)
-        extended = sum(self._conclude(delivery, answer) for delivery, answer in zip(deliveries, answers, strict=True))
+            answers = self._driver.fault(error)
+        self._answered(call, answers)
+
+    def _overdue(self, call: _Call, seconds: float) -> None:
+        """Wait for a call no longer; it may swallow its cancellation, and is left to itself."""
+        if call.task is not None:
+            call.task.cancel()
+        self._answered(call, Fault(FaultKind.TIMEOUT, f"no answer within {seconds:.1f} s"))
+
+    def _ended(self, call: _Call, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            why = "extending leases was cut off, though nobody here did it; a bug of this backend"
+            self._answered(call, Fault(FaultKind.INTERNAL, why))
+        elif (error := task.exception()) is not None:
+            _log.error("extending leases of %r has a bug", call.deliveries[0].source, exc_info=error)
+            self._answered(call, Fault(FaultKind.INTERNAL, repr(error)))
+
+    def _answered(self, call: _Call, answers: Sequence[LeaseUntil | Fault] | Fault) -> None:
+        if call not in self._calls:
+            return
+        self._calls.discard(call)
+        if call.timer is not None:
+            call.timer.cancel()
+        deliveries = call.deliveries
+        if isinstance(answers, Fault):
+            answers = [answers] * len(deliveries)
+        elif (odd := odd_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:
+            what = f"the driver gave {odd} for {len(deliveries)} leases; a bug of this backend"
+            _log.error("leases of %r can't be extended: %s", deliveries[0].source, what)
+            answers = [Fault(FaultKind.INTERNAL, what)] * len(deliveries)
+        extended = sum(
+            self._conclude(delivery, answer, call.number) for delivery, answer in zip(deliveries, answers, strict=True)
+        )
         if extended:
             self._on_extended(extended)
-        self._arm(self._next_due(delivery for delivery in deliveries if delivery in self._held))
+        self._arm(self._next_due(self._held))
 
-    def _conclude(self, delivery: Delivery, answer: LeaseUntil | Fault) -> bool:
+    async def _ask(self, deliveries: Sequence[Delivery], seconds: float) -> Sequence[LeaseUntil | Fault]:
+        return await self._consumer.extend_batch([delivery.received for delivery in deliveries], seconds)
+
+    def _later(self, delivery: Delivery, now: float) -> None:
+        delivery.renew_at = now + max((delivery.lease_until - now) * RETRY_PART, self._lease * RETRY_FLOOR)
+
+    def _conclude(self, delivery: Delivery, answer: LeaseUntil | Fault, asked: int) -> bool:
         if delivery not in self._held:
             # Its retry may have fallen due meanwhile: a new delivery, of the same lease.
             heir = next((held for held in self._held if held.received is delivery.received), None)
@@ -119,22 +204,40 @@ class LeaseKeeper:
                 return False
             delivery = heir
         now = self._clock.monotonic()
+        if delivery.lease_until <= now:
+            self._on_lost(delivery, self._why(delivery, now))  # by then it may have been someone else's
+            return False
         if isinstance(answer, LeaseUntil):
-            delivery.lease_until = answer.at
-            delivery.renew_at = now + (answer.at - now) / 2
-            return True
+            return self._extended(delivery, answer.at, asked, now)
         if answer.kind is FaultKind.LEASE_LOST:
-            self._on_lost(delivery)
+            self._on_lost(delivery, answer.detail)
         elif answer.retryable:
-            delivery.renew_at = now + max((delivery.lease_until - now) * RETRY_PART, self._lease * RETRY_FLOOR)
+            self._later(delivery, now)
         elif delivery.state is State.HELD:
             _log.warning("lease of message %s of %r can't be extended: %s", delivery.id, delivery.source, answer)
         return False
 
+    def _extended(self, delivery: Delivery, until: float, asked: int, now: float) -> bool:
+        if asked < delivery.asked:
+            until = max(until, delivery.lease_until)  # a later one was asked for; its answer says how it is
+        if until <= now:
+            self._on_lost(delivery, "its extension was over when the answer came")
+            return False
+        if delivery.settling:
+            until = min(until, delivery.lease_until)
+        delivery.lease_until = until
+        delivery.renew_at = now + (until - now) / 2
+        return True
+
     def close(self) -> None:
         """Stop extending."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for call in self._calls:
-            call.cancel()
+        calls, self._calls = self._calls, set()
+        for call in calls:
+            if call.timer is not None:
+                call.timer.cancel()
+            if call.task is not None:
+                call.task.cancel()

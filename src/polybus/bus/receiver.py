@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 from polybus.binding import Entity
+from polybus.bus.calls import Calls
 from polybus.bus.delivery import Delivery, State
+from polybus.bus.drain import Drain
+from polybus.bus.home import Home
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
+from polybus.bus.losses import Losses
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.order import Groups
 from polybus.bus.ready import Ready
 from polybus.bus.report import Reporter
 from polybus.bus.retry import backoff
 from polybus.bus.settle import Settler
-from polybus.clock import Clock, Timer, wait_for
+from polybus.clock import Clock, Timer
 from polybus.driver import ConsumerDriver, Driver, Nack, Received, Settlement
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 from polybus.feature import Feature
@@ -32,9 +36,9 @@ _log = logging.getLogger("polybus")
 # the prefetch window, up to this many: a key that is stuck holds up no other (contract, D4 and D10). Where more than
 # that, and the window, come before other keys' messages, these wait for it: memory must not grow without a bound.
 HELD_BACK = 1_000
-# After the grace of a drain, cancelled handlers have this long (seconds) to end before their deliveries are given back
-# under them: enough for a handler's own clean-up, short beside the 10 s that platforms leave after SIGTERM.
-CANCEL_GRACE = 2.0
+# Seconds beyond its own wait that a single receive may take; a request to a cloud is given up by its SDK before.
+PATIENCE = 40.0
+NOT_IN_TIME = "its lease ended before it was settled"
 
 
 class Receiver:
@@ -56,11 +60,12 @@ class Receiver:
         on_closed: Callable[[Receiver], None] = lambda receiver: None,
     ) -> None:
         self.source = source
-        self._driver = driver
+        self._home = Home(f"the consumer of {source.name!r}")
         self._consumer = consumer
         self._clock = clock
         self._options = options
         self._report = None if hooks is None else Reporter(hooks, backend, source, clock)
+        self._losses = Losses(source.name, clock)
         self._on_closed = on_closed
         features = driver.features(source)
         self._nack_delay = Feature.NACK_DELAY in features
@@ -74,16 +79,20 @@ class Receiver:
         self._groups = Groups()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._error: BackendError | None = None
+        self._error: BaseException | None = None
+        self.handler = "the handler"
+        """What handles the deliveries, for the log."""
+        self.on_taken: Callable[[], None] = lambda: None
+        """Called when a drain has taken deliveries from handlers that don't end."""
         self._draining: asyncio.Task[None] | None = None
-        self._hurried = asyncio.Event()
+        calls = Calls(driver.fault, clock)
         self._keeper = LeaseKeeper(
             consumer,
             self._held,
             clock=clock,
             lease=source.lease,
             max_lease=options.max_lease,
-            fault=driver.fault,
+            calls=calls,
             on_lost=self._lose,
             on_extended=self._extended,
         )
@@ -92,18 +101,46 @@ class Receiver:
             source.name,
             clock=clock,
             retry=options.retry,
-            fault=driver.fault,
+            calls=calls,
             room=self._free,
             widened=self._widened,
             accept=self._accept,
-            failed=self._fail,
+            failed=self.fail,
         )
-        self._settler = Settler(consumer, clock=clock, retry=options.retry, fault=driver.fault, on_done=self._settled)
+        self._settler = Settler(
+            consumer, source.name, clock=clock, retry=options.retry, calls=calls, on_done=self._settled
+        )
+        self._drain = Drain(
+            self,
+            consumer,
+            source.name,
+            clock=clock,
+            intake=self._intake,
+            settler=self._settler,
+            keeper=self._keeper,
+        )
 
     @property
     def in_flight(self) -> int:
         """How many deliveries are held: waiting for a handler, with one, or for their retry."""
         return len(self._held)
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain was asked for."""
+        return self._intake.stopping
+
+    @property
+    def received_once(self) -> bool:
+        """Whether the backend has answered a receive."""
+        return self._intake.received_once
+
+    @property
+    def problem(self) -> str | None:
+        """Say in a line why nothing comes from here, or may not; None while all is well."""
+        if self._error is not None:
+            return f"receiving from {self.source.name!r} ended: {self._error}"
+        return self._intake.problem
 
     def start(self) -> None:
         """Begin to receive."""
@@ -111,6 +148,7 @@ class Receiver:
 
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
+        self._home.check()
         while True:
             ready = self._ready.queue
             while ready:
@@ -118,7 +156,10 @@ class Receiver:
                 if not ready:
                     self._widened.set()
                 if delivery.state is State.HELD:
-                    return delivery
+                    if delivery.lease_until > self._clock.monotonic():
+                        return delivery
+                    # The keeper hasn't seen it yet.
+                    self._lose(delivery, "the event loop or the process stood still until after its end")
             if self._intake.stopping:
                 return None
             if self._error is not None:
@@ -128,17 +169,19 @@ class Receiver:
     async def fetch(self, count: int, wait: float) -> list[Delivery]:
         """Receive once, without `start`, and return what came; raise BackendError where that failed.
 
-        Groups don't count here: it is for dead letters, which have no order to keep.
+        Cancelled, it leaves nothing behind: what the call still brings is given back by the drain. Groups don't count
+        here: it is for dead letters, which have no order to keep.
         """
-        try:
-            batch = await self._consumer.receive_batch(count, wait=wait)
-        except Exception as error:
-            raise BackendError(self._driver.fault(error)) from error
-        return [self._hold(received) for received in batch]
+        self._home.check()
+        answer = await self._intake.ask(count, wait, wait + PATIENCE)
+        if isinstance(answer, Fault):
+            raise BackendError(answer)
+        return [self._hold(received) for received in self._in_time(answer)]
 
     # Intake ----------------------------------------------------------------------------------------------------------
 
-    def _fail(self, error: BackendError) -> None:
+    def fail(self, error: BaseException) -> None:
+        """End receiving with an error, which `next` raises."""
         self._error = error
         self._ready.wake_all()
 
@@ -150,13 +193,37 @@ class Receiver:
             return 0
         return room
 
-    def _accept(self, received: Received[Any]) -> None:
-        delivery = self._hold(received)
-        if self._groups.add(delivery):
-            if self._intake.stopping:
-                self._give_back(delivery)
+    def _accept(self, batch: Sequence[Received[Any]]) -> None:
+        for received in self._in_time(batch):
+            delivery = self._hold(received)
+            if self._groups.add(delivery):
+                if self._intake.stopping:
+                    self._give_back(delivery)
+                else:
+                    self._ready.put(delivery)
+
+    def _in_time(self, batch: Sequence[Received[Any]]) -> Sequence[Received[Any]]:
+        """Return those whose lease isn't over, and that don't follow one of their group whose lease is."""
+        now = self._clock.monotonic()
+        if all(received.lease_until > now for received in batch):
+            return batch
+        over: list[Received[Any]] = []
+        groups: set[str] = set()
+        good: list[Received[Any]] = []
+        for received in batch:
+            if received.lease_until <= now:
+                over.append(received)
+                if received.group is not None:
+                    groups.add(received.group)
+            elif received.group in groups:
+                self._give_back(self._hold(received))
             else:
-                self._ready.put(delivery)
+                good.append(received)
+        self._losses.over_on_arrival(len(over), now - min(received.lease_until for received in over))
+        if self._report is not None:
+            for received in over:
+                self._report.lost(Delivery(self, received, now))
+        return good
 
     def _hold(self, received: Received[Any]) -> Delivery:
         delivery = Delivery(self, received, self._clock.monotonic())
@@ -180,8 +247,12 @@ class Receiver:
 
     def check_lease(self, delivery: Delivery) -> None:
         """Raise LeaseLost where the lease is over by our own clock, before anything is sent (contract, D2)."""
+        self._home.check()
+        self._check_lease(delivery)
+
+    def _check_lease(self, delivery: Delivery) -> None:
         if delivery.state is State.HELD and self._clock.monotonic() >= delivery.lease_until:
-            self._lose(delivery)
+            self._lose(delivery, NOT_IN_TIME)
         if delivery.state is State.LOST:
             raise LeaseLost(delivery.lost_text())
 
@@ -195,7 +266,7 @@ class Receiver:
 
     def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Tell the backend without waiting; a lost lease or a fault is logged and counted."""
-        self.check_lease(delivery)
+        self._check_lease(delivery)
         delivery.state = State.SETTLED
         self._settler.soon(delivery, settlement)
 
@@ -205,26 +276,40 @@ class Receiver:
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
         """See to it that a failed delivery comes again after `delay` seconds (contract, D4 and D10)."""
+        nack = self._retry(delivery, delay)
+        if nack is not None:
+            await self._settler.settle(delivery, nack)
+
+    def retry_soon(self, delivery: Delivery, delay: float) -> None:
+        """See to it likewise, without waiting for the backend."""
+        nack = self._retry(delivery, delay)
+        if nack is not None:
+            self._settler.soon(delivery, nack)
+
+    def _retry(self, delivery: Delivery, delay: float) -> Nack[Any] | None:
+        """Return what gives a failed delivery back, or None where it waits here for its retry."""
+        nack = delivery.returned(delivery.attempt)
         if self._intake.stopping:
-            await self._settler.settle(delivery, Nack(delivery.received))
-        elif delivery.lane is None and (self._nack_delay or delay <= 0):
-            await self._settler.settle(delivery, Nack(delivery.received, delay))
-        else:
-            if self._report is not None:
-                self._report.held_back(delivery)
-            self._told.add(delivery)
-            self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
-            self._widened.set()
+            return nack
+        if delivery.lane is None and (self._nack_delay or delay <= 0):
+            return Nack(nack.received, delay, nack.attempts)
+        if self._report is not None:
+            self._report.held_back(delivery)
+        self._told.add(delivery)
+        self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
+        self._widened.set()
+        return None
 
     def _due(self, delivery: Delivery) -> None:
         self._held_back.pop(delivery)
         if delivery.lane is None:
-            self._settler.soon(delivery, Nack(delivery.received))
+            self._settler.soon(delivery, delivery.returned(delivery.attempt))
             return
         again = Delivery(self, delivery.received, delivery.received_at, delivery.retries + 1)
         # An extension that is under way may fail: the new one asks for its own.
         halfway = (self._clock.monotonic() + delivery.lease_until) / 2
         again.lease_until, again.renew_at = delivery.lease_until, min(delivery.renew_at, halfway)
+        again.asked = delivery.asked
         self._groups.replace(delivery, again)
         del self._held[delivery]
         self._told.discard(delivery)
@@ -241,14 +326,16 @@ class Receiver:
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
         delivery.state = State.LOST
-        _log.log(
-            logging.INFO if fault.kind is FaultKind.LEASE_LOST else logging.ERROR,
-            "message %s of %r, attempt %d, was not settled: %s",
-            delivery.id,
-            self.source.name,
-            delivery.attempt,
-            fault,
-        )
+        if fault.kind is FaultKind.LEASE_LOST:
+            self._losses.lost(delivery, fault.detail)
+        else:
+            _log.error(
+                "message %s of %r, attempt %d, was not settled: %s",
+                delivery.id,
+                self.source.name,
+                delivery.attempt,
+                fault,
+            )
         if self._report is not None:
             self._report.failed(delivery, settlement, fault)
         self._release(delivery, in_order=False)
@@ -275,29 +362,41 @@ class Receiver:
             self._empty.set()
 
     def _give_back(self, delivery: Delivery) -> None:
-        if delivery.state is State.HELD:
-            delivery.state = State.SETTLED
-            self._settler.soon(delivery, Nack(delivery.received))
+        if delivery.state is not State.HELD:
+            return
+        if self._clock.monotonic() >= delivery.lease_until:
+            self._lose(delivery, "it was over before the message was given back")
+            return
+        delivery.state = State.SETTLED
+        self._settler.soon(delivery, delivery.returned())
 
     # Leases ----------------------------------------------------------------------------------------------------------
 
-    def _lose(self, delivery: Delivery) -> None:
+    def _lose(self, delivery: Delivery, why: str) -> None:
         if delivery not in self._held:
             return
         delivery.state = State.LOST
         timer = self._held_back.pop(delivery, None)
         if timer is not None:
             timer.cancel()
+        self._losses.lost(delivery, why)
         if self._report is not None:
             self._report.lost(delivery)
-        delivery.cancel()
-        if self._group_lease:
-            for other in [held for held in self._held if held.lane is not None and held.lane is delivery.lane]:
-                other.state = State.LOST  # so that it isn't given back: the group's lease was theirs too
+        if delivery.settling:
+            self._settler.give_up(delivery)  # whoever waits for that is told so
+        else:
+            delivery.cancel()
+        together = self._of_its_lease(delivery)
+        for other in together:
+            other.state = State.LOST  # so that it isn't given back: the group's lease was theirs too
         self._release(delivery, in_order=False)
-        if self._group_lease:
-            for other in [held for held in self._held if held.lane is not None and held.lane is delivery.lane]:
-                self._lose(other)
+        for other in together:
+            self._lose(other, f"the lease of its group was lost ({why})")
+
+    def _of_its_lease(self, delivery: Delivery) -> list[Delivery]:
+        if not self._group_lease or delivery.lane is None:
+            return []
+        return [held for held in self._held if held is not delivery and held.lane is delivery.lane]
 
     def _extended(self, count: int) -> None:
         if self._report is not None:
@@ -308,67 +407,52 @@ class Receiver:
     async def drain(self, grace: float | None = None) -> None:
         """End intake, give back what no handler has, let handlers finish within `grace` seconds (contract, D12).
 
-        Returns when nothing is in flight. Calling it again waits for the first.
+        Returns when nothing is in flight, at the latest 10 s after the grace. Calling it again waits for the first.
         """
+        self._home.check()
         if self._draining is None:
             grace = self._options.grace if grace is None else grace
-            self._draining = asyncio.get_running_loop().create_task(self._drain(grace))
+            self._draining = asyncio.get_running_loop().create_task(self._end(grace))
         await asyncio.shield(self._draining)
 
     def hurry(self) -> None:
         """End the grace of a drain that is under way, or comes."""
-        self._hurried.set()
+        self._drain.hurry()
 
-    async def _drain(self, grace: float) -> None:
+    async def _end(self, grace: float) -> None:
         self._intake.stop()
         self._ready.wake_all()
         self._give_back_idle()
-        loop = asyncio.get_running_loop()
-        intake = loop.create_task(self._intake.end())
-        handled = loop.create_task(self._handlers_done(intake))
-        handled.add_done_callback(self._nothing_left)
-        timer = self._clock.call_later(grace, self._hurried.set)
-        try:
-            await self._hurried.wait()
-        finally:
-            timer.cancel()
-        if not handled.done():
-            handled.cancel()
-            await self._interrupt()
-        await intake
-        await self._settler.flush()
-        self._keeper.close()
-        await self._consumer.aclose()
+        await self._drain.run(grace)
         self._on_closed(self)
-
-    def _nothing_left(self, handled: asyncio.Task[None]) -> None:
-        self._hurried.set()
-        if not handled.cancelled():
-            handled.exception()  # awaiting the intake raises it
-
-    async def _handlers_done(self, intake: asyncio.Task[None]) -> None:
-        await asyncio.shield(intake)
-        await self._empty.wait()
 
     def _give_back_idle(self) -> None:
         self._ready.queue.clear()
         for delivery, timer in list(self._held_back.items()):
             timer.cancel()
-            self._settler.soon(delivery, Nack(delivery.received))
+            self._settler.soon(delivery, delivery.returned(delivery.attempt))
         self._held_back.clear()
         for delivery in list(self._held):
-            if not delivery.running and self._groups.is_first(delivery):
+            if delivery in self._held and not delivery.running and self._groups.is_first(delivery):
                 self._give_back(delivery)
 
-    async def _interrupt(self) -> None:
-        """Cancel the handlers that are still running; give back what they don't."""
-        for delivery in [*self._held, *self._handled]:
-            if delivery.running and (delivery.state is State.HELD or delivery not in self._held):
-                delivery.cancel()
-        try:
-            await wait_for(self._clock, self._empty.wait(), CANCEL_GRACE)
-        except TimeoutError:
-            for delivery in list(self._held):
-                if delivery.state is State.HELD:
-                    self._give_back(delivery)
-                    delivery.state = State.LOST
+    def left(self) -> list[Delivery]:
+        """Return what handlers still have."""
+        return [
+            delivery
+            for delivery in {**self._held, **dict.fromkeys(self._handled)}
+            if delivery.running and (delivery.state is State.HELD or delivery not in self._held)
+        ]
+
+    def take_from(self, deliveries: Iterable[Delivery]) -> None:
+        """Give back what handlers don't give back themselves."""
+        for delivery in list(self._held):
+            if delivery.state is State.HELD:
+                self._give_back(delivery)
+                delivery.state = State.LOST
+        self._handled.difference_update(deliveries)
+        self.on_taken()
+
+    async def until_empty(self) -> None:
+        """Return once nothing is held and no handler runs."""
+        await self._empty.wait()

@@ -3,60 +3,94 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+import msgspec
+
+from polybus.bus.calls import Calls
 from polybus.bus.delivery import Delivery
+from polybus.bus.odd import odd_answers
 from polybus.bus.retry import RetryPolicy
-from polybus.clock import Clock
-from polybus.driver import ConsumerDriver, Settlement
+from polybus.clock import Clock, Timer
+from polybus.driver import ConsumerDriver, DeadLetter, Settlement
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 
 __all__ = ["Settler"]
 
+_log = logging.getLogger("polybus")
+
 # Settle calls under way at once: one would leave the way to the cloud idle during each round trip, many would make
 # batches of one.
 CALLS = 4
+# A call is given at least this long (seconds), however little is left of its leases: a round trip to a region far away.
+SHORTEST = 1.0
+# What a backend may mean that has no room, or no liking, for a dead letter's texts; or for one message of a call.
+_PICKY = (FaultKind.TOO_LARGE, FaultKind.INVALID)
+# Characters of a reason that is tried when even a letter without a description is refused.
+SHORT_REASON = 32
 
 
 class _Entry:
-    __slots__ = ("attempts", "delivery", "future", "settlement")
+    __slots__ = ("alone", "attempts", "delivery", "future", "settlement")
 
     def __init__(self, delivery: Delivery, settlement: Settlement[Any], future: asyncio.Future[None] | None) -> None:
         self.delivery = delivery
         self.settlement = settlement
         self.future = future
         self.attempts = 0
+        self.alone = False
+
+
+class _Call:
+    """A settlement of several that is under way."""
+
+    __slots__ = ("batch", "task", "timer")
+
+    def __init__(self, batch: Sequence[_Entry]) -> None:
+        self.batch = batch
+        self.task: asyncio.Task[None] | None = None
+        self.timer: Timer | None = None
 
 
 class Settler:
     """Settles deliveries: what is asked for in one turn of the loop, or while calls are under way, shares a call.
 
-    Retryable faults are tried again until the lease ends. `on_done` gets each delivery with its fault, or None where
-    it is settled.
+    Retryable faults are tried again until the lease ends, and no call is waited for longer. `on_done` gets each
+    delivery with its fault, or None where it is settled.
     """
 
     def __init__(
         self,
         consumer: ConsumerDriver[Any],
+        source: str,
         *,
         clock: Clock,
         retry: RetryPolicy,
-        fault: Callable[[Exception], Fault],
+        calls: Calls,
         on_done: Callable[[Delivery, Settlement[Any], Fault | None], None],
     ) -> None:
         self._consumer = consumer
+        self._source = source
         self._clock = clock
         self._retry = retry
-        self._fault = fault
+        self._driver = calls
         self._on_done = on_done
         self._waiting: deque[_Entry] = deque()
+        self._open: dict[Delivery, _Entry] = {}
         self._scheduled = False
-        self._calls: set[asyncio.Task[None]] = set()
-        self._open = 0
+        self._calls: set[_Call] = set()
+        self._over: Fault | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def open(self) -> int:
+        """How many settlements the backend has not answered yet."""
+        return len(self._open)
 
     def soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Settle without anyone waiting for it."""
@@ -72,9 +106,30 @@ class Settler:
         """Return once everything is settled or given up."""
         await self._idle.wait()
 
+    def give_up(self, delivery: Delivery) -> None:
+        """Wait no longer for the answer on a delivery whose lease is over: whoever waits is told LeaseLost."""
+        entry = self._open.get(delivery)
+        if entry is not None:
+            self._close(entry, Fault(FaultKind.LEASE_LOST, "its lease ended before the backend answered"))
+
+    def end(self, fault: Fault) -> None:
+        """Give up all that is open, with this fault, and whatever comes after."""
+        self._over = fault
+        for call in self._calls:
+            if call.task is not None:
+                call.task.cancel()
+        for entry in list(self._open.values()):
+            self._finish(entry, fault)
+
+    # Calls -----------------------------------------------------------------------------------------------------------
+
     def _add(self, entry: _Entry) -> None:
-        self._open += 1
+        entry.delivery.settling = True
+        self._open[entry.delivery] = entry
         self._idle.clear()
+        if self._over is not None:
+            self._finish(entry, self._over)
+            return
         self._waiting.append(entry)
         self._schedule()
 
@@ -85,30 +140,95 @@ class Settler:
 
     def _start(self) -> None:
         self._scheduled = False
-        most = self._consumer.limits.count
         while self._waiting and len(self._calls) < CALLS:
-            batch = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
-            task = asyncio.get_running_loop().create_task(self._call(batch))
-            self._calls.add(task)
-            task.add_done_callback(self._called)
+            batch = self._take()
+            if not batch:
+                continue
+            left = max(entry.delivery.lease_until for entry in batch) - self._clock.monotonic()
+            call = _Call(batch)
+            call.task = asyncio.get_running_loop().create_task(self._call(call))
+            call.timer = self._clock.call_later(max(left, SHORTEST), partial(self._overdue, call))
+            self._calls.add(call)
+            call.task.add_done_callback(partial(self._ended, call))
 
-    def _called(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
+    def _take(self) -> list[_Entry]:
+        batch: list[_Entry] = []
+        most = self._consumer.limits.count
+        while self._waiting and len(batch) < most:
+            if self._waiting[0].alone and batch:
+                break
+            entry = self._waiting.popleft()
+            if self._is_open(entry):
+                batch.append(entry)
+                if entry.alone:
+                    break
+        return batch
+
+    async def _call(self, call: _Call) -> None:
+        # The answer is taken in the step that brings it, so that nothing comes between.
+        try:
+            answers: object = await self._consumer.settle_batch([entry.settlement for entry in call.batch])
+        except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
+            answers = self._driver.fault(error)
+        self._answered(call, answers)
+
+    def _overdue(self, call: _Call) -> None:
+        """Wait for a call no longer than its leases last; it may swallow its cancellation, and is left to itself."""
+        if call.task is not None:
+            call.task.cancel()
+        self._answered(call, Fault(FaultKind.TIMEOUT, "no answer in time; it may have been done"))
+
+    def _ended(self, call: _Call, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._answered(call, Fault(FaultKind.TIMEOUT, "the call was cut off; it may have been done"))
+        elif (error := task.exception()) is not None:
+            _log.error("settling in %r has a bug", self._source, exc_info=error)
+            self._answered(call, Fault(FaultKind.INTERNAL, repr(error)))
+
+    def _answered(self, call: _Call, answers: object) -> None:
+        if call not in self._calls:
+            return
+        self._calls.discard(call)
+        if call.timer is not None:
+            call.timer.cancel()
+        batch = call.batch
+        if isinstance(answers, Fault):
+            if answers.kind in _PICKY and len(batch) > 1:  # for one of them, perhaps: each is asked for by itself
+                for entry in batch:
+                    entry.alone = True
+                    self._once_more(entry)
+            else:
+                for entry in batch:
+                    self._conclude(entry, answers)
+        elif (odd := odd_answers(answers, len(batch), Fault | None)) is not None:
+            detail = f"the driver gave {odd} for {len(batch)} settlements; a bug of this backend"
+            for entry in batch:
+                self._finish(entry, Fault(FaultKind.INVALID, detail))
+        else:
+            for entry, answer in zip(batch, cast(Sequence[Fault | None], answers), strict=True):
+                self._conclude(entry, answer)
         self._schedule()
 
-    async def _call(self, batch: Sequence[_Entry]) -> None:
-        try:
-            answers = await self._consumer.settle_batch([entry.settlement for entry in batch])
-        except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
-            answers = [self._fault(error)] * len(batch)
-        if len(answers) != len(batch):
-            detail = f"the driver gave {len(answers)} answers for {len(batch)} settlements; a bug of this backend"
-            answers = [Fault(FaultKind.INVALID, detail)] * len(batch)
-        for entry, fault in zip(batch, answers, strict=True):
-            if fault is not None and fault.retryable:
-                self._again(entry, fault)
-            else:
-                self._finish(entry, fault)
+    def _conclude(self, entry: _Entry, fault: Fault | None) -> None:
+        if not self._is_open(entry):
+            return
+        if fault is None:
+            self._finish(entry, None)
+        elif fault.retryable:
+            self._again(entry, fault)
+        elif fault.kind in _PICKY and (less := _less(entry.settlement)) is not None:
+            _log.warning(
+                "the dead letter of message %s of %r was refused, and is tried with less text: %s",
+                entry.delivery.id,
+                self._source,
+                fault,
+            )
+            entry.settlement = less
+            self._once_more(entry)
+        else:
+            self._finish(entry, fault)
+
+    # Trying again ----------------------------------------------------------------------------------------------------
 
     def _again(self, entry: _Entry, fault: Fault) -> None:
         entry.attempts += 1
@@ -117,15 +237,26 @@ class Settler:
             detail = f"could not be settled before its lease ended; last: {fault}"
             self._finish(entry, Fault(FaultKind.LEASE_LOST, detail, fault.code))
             return
+        self._clock.call_later(wait, lambda: self._once_more(entry))
 
-        def again() -> None:
+    def _once_more(self, entry: _Entry) -> None:
+        if self._is_open(entry):
             self._waiting.append(entry)
             self._schedule()
 
-        self._clock.call_later(wait, again)
+    # Ends ------------------------------------------------------------------------------------------------------------
+
+    def _is_open(self, entry: _Entry) -> bool:
+        return self._open.get(entry.delivery) is entry
 
     def _finish(self, entry: _Entry, fault: Fault | None) -> None:
-        self._on_done(entry.delivery, entry.settlement, fault)
+        if self._is_open(entry):
+            self._on_done(entry.delivery, entry.settlement, fault)
+            self._close(entry, fault)
+
+    def _close(self, entry: _Entry, fault: Fault | None) -> None:
+        if self._open.pop(entry.delivery, None) is None:
+            return
         future = entry.future
         if future is not None and not future.done():
             if fault is None:
@@ -134,6 +265,15 @@ class Settler:
                 future.set_exception(LeaseLost(entry.delivery.lost_text()))
             else:
                 future.set_exception(BackendError(fault))
-        self._open -= 1
         if not self._open:
             self._idle.set()
+
+
+def _less(settlement: Settlement[Any]) -> DeadLetter[Any] | None:
+    """Return a dead letter with less of what polybus adds to it, or None where there is no less."""
+    if not isinstance(settlement, DeadLetter):
+        return None
+    if settlement.description:
+        return msgspec.structs.replace(settlement, description="")
+    short = settlement.reason.encode("ascii", "ignore").decode()[:SHORT_REASON]
+    return msgspec.structs.replace(settlement, reason=short) if short != settlement.reason else None

@@ -1,0 +1,89 @@
+"""Where a bus belongs: the process and the event loop that it was opened in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from polybus.errors import BusClosed
+
+__all__ = ["Home", "let_go", "refuse_inherited", "take"]
+
+# How many open buses hold what doesn't survive a fork, by backend; and what of that a forked child was born with.
+_open: dict[str, int] = {}
+_inherited: set[str] = set()
+
+
+class _Process:
+    """Which process this is, without a system call for each question."""
+
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number = os.getpid()
+
+
+_here = _Process()
+
+
+def _forked() -> None:
+    _here.number = os.getpid()
+    _inherited.update(backend for backend, buses in _open.items() if buses)
+    _open.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
+class Home:
+    """The process and the loop that something was made in; make it on that loop."""
+
+    __slots__ = ("_loop", "_process", "_thread", "_what")
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._process = _here.number
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this process is a fork of the one that it was made in."""
+        return self._process != _here.number
+
+    def check(self) -> None:
+        """Raise BusClosed in a forked child and on another event loop: what it waits for would never come there."""
+        if self._process != _here.number:
+            raise BusClosed(
+                f"{self._what} was opened in process {self._process}, and this is its fork {_here.number}, which has "
+                "neither its threads nor its connections: connect here, after the fork"
+            )
+        # As good as asking for the running loop, which before Python 3.12 takes a system call (CPython issue 104878).
+        if not self._loop.is_running() or threading.get_ident() != self._thread:
+            raise BusClosed(
+                f"{self._what} belongs to another event loop, the one that it was opened on: connect on this loop "
+                "too, or use polybus.sync, which serves every thread"
+            )
+
+
+def take(backend: str) -> None:
+    """Note that a bus holds libraries of this backend that don't survive a fork."""
+    _open[backend] = _open.get(backend, 0) + 1
+
+
+def let_go(backend: str) -> None:
+    """Note that such a bus is closed."""
+    if _open.get(backend):
+        _open[backend] -= 1
+
+
+def refuse_inherited(backend: str) -> None:
+    """Raise BusClosed in a process that was forked while its parent held such a bus open."""
+    if backend in _inherited:
+        raise BusClosed(
+            f"this process was forked while a bus on {backend!r} was open in its parent, and the client library of "
+            f"{backend!r} doesn't survive that: fork before the parent connects, close the parent's bus before the "
+            "fork, or start processes afresh (multiprocessing's 'spawn')"
+        )

@@ -16,6 +16,7 @@ from polybus.binding import Binding, Entity
 from polybus.clock import Clock, ManualClock, SteppedClock, SystemClock
 from polybus.driver import Peeked, Stats
 from polybus.errors import (
+    AppFailed,
     BackendError,
     BindingError,
     BusClosed,
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "App",
+    "AppFailed",
     "BackendError",
     "Binding",
     "BindingError",

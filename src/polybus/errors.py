@@ -11,6 +11,7 @@
     ├── PublishFailed           some messages of a publish were not accepted; has the outcome of each
     ├── LeaseLost               the delivery is no longer this consumer's
     ├── BackendError            an operation other than publishing failed; has the fault
+    ├── AppFailed               an app or a consumer ended though nobody asked it to, or couldn't end in time
     ├── DecodeError             a body is not what the handler's annotation says
     └── BusClosed               the bus or consumer was used after it was closed
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from polybus.message import Sent
 
 __all__ = [
+    "AppFailed",
     "BackendError",
     "BindingError",
     "BusClosed",
@@ -172,6 +174,10 @@ class BackendError(PolybusError):
         super().__init__(str(fault))
 
 
+class AppFailed(PolybusError):
+    """An app, or a consumer of it, ended though nobody asked it to, or could not end in time."""
+
+
 class DecodeError(PolybusError):
     """A body is not what the handler's annotation says."""
 
@@ -197,3 +203,16 @@ class DeadLetter(Exception):
         self.reason = reason
         self.description = description
         super().__init__(f"{reason}: {description}" if description else reason)
+
+
+def signal_in(error: BaseException) -> Retry | DeadLetter | None:
+    """Return the signal that an exception is, or that an exception group holds at any depth; None for a failure.
+
+    Of several, a DeadLetter goes before a Retry, and the first of its kind before the others.
+    """
+    if isinstance(error, Retry | DeadLetter):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found = [signal for inner in error.exceptions if (signal := signal_in(inner)) is not None]
+    return next((signal for signal in found if isinstance(signal, DeadLetter)), found[0] if found else None)

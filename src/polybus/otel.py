@@ -17,7 +17,9 @@ Metrics: `messaging.client.sent.messages`, `messaging.client.consumed.messages`,
 
 `messaging.destination.name` is the topic or queue by its name in the topology, and the subscription is
 `messaging.destination.subscription.name`. `error.type` is the kind of a Fault, or the class of what a handler raised;
-Retry and DeadLetter are signals and no errors. Bodies are never recorded.
+Retry and DeadLetter, also within an exception group, are signals and no errors. What the configured propagators find in
+a message, baggage included, is current in its handler, and goes on with what the handler publishes. Bodies are never
+recorded.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from polybus.binding import Entity, Kind
-from polybus.errors import DeadLetter, Fault, MissingExtra, Retry
+from polybus.errors import Fault, MissingExtra, signal_in
 from polybus.message import Message, Sent
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
 
@@ -133,20 +136,21 @@ class OpenTelemetryHooks:
         self._meters.attempts.record(event.attempt, attributes)
         told = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
         span = self._start(f"process {event.source.name}", self._trace.SpanKind.CONSUMER, event.message, told)
-        token = self._context.attach(self._trace.set_span_in_context(span))
+        # All that came with the message, baggage too, goes on from here; its span is an ancestor at most.
+        carried = self._propagate.extract(event.message.attributes) if event.message.attributes else None
+        attached = _Attached(self._context, self._trace.set_span_in_context(span, carried))
         began = time.perf_counter()
         try:
             yield
-        except (Retry, DeadLetter):
-            raise
         except BaseException as error:
-            attributes = {**attributes, "error.type": type(error).__qualname__}
-            if isinstance(error, Exception):
-                span.record_exception(error)
-            self._fail(span, type(error).__qualname__, "")
+            if signal_in(error) is None:
+                attributes = {**attributes, "error.type": type(error).__qualname__}
+                if isinstance(error, Exception):
+                    span.record_exception(error)
+                self._fail(span, type(error).__qualname__, "")
             raise
         finally:
-            self._context.detach(token)
+            attached.detach()
             span.end()
             self._meters.process_duration.record(time.perf_counter() - began, attributes)
 
@@ -206,6 +210,34 @@ class OpenTelemetryHooks:
     def _fail(self, span: Span, error_type: str, detail: str) -> None:
         span.set_attribute("error.type", error_type)
         span.set_status(self._trace.Status(self._trace.StatusCode.ERROR, detail or None))
+
+
+_HERE: ContextVar[object] = ContextVar("polybus_otel_here")
+
+
+class _Attached:
+    """An OpenTelemetry context made current, and taken back without a complaint wherever that is.
+
+    A block that an asynchronous generator holds may be left in another task than it was entered in, and there
+    OpenTelemetry's token is no good: `detach` would log an error. A token of our own tells.
+    """
+
+    def __init__(self, api: Any, context: Context) -> None:
+        self._api = api
+        self._own = context
+        self._before = api.get_current()
+        self._token = api.attach(context)
+        self._here = _HERE.set(self)
+
+    def detach(self) -> None:
+        """Make current what was so before, unless something else is by now that isn't ours."""
+        try:
+            _HERE.reset(self._here)
+        except ValueError:  # another context, maybe a copy of the one in which it was attached
+            if self._api.get_current() is self._own:
+                self._api.attach(self._before)
+        else:
+            self._api.detach(self._token)
 
 
 class _Meters:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import inspect
+import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from polybus.app.handler import Handler
+from polybus.app.ending import DRAIN, bounded
+from polybus.app.handler import Handler, Where
+from polybus.app.lifespan import LifespanTask
 from polybus.app.session import Session
-from polybus.app.signature import describe, read_signature
+from polybus.app.signature import Signature, describe, read_signature
 from polybus.app.watchdog import Running
 from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
-from polybus.errors import BusClosed, ConfigError, NotDeclared
+from polybus.errors import AppFailed, BusClosed, ConfigError, NotDeclared
 from polybus.otel import from_environment
 from polybus.telemetry import Hooks
 
@@ -40,7 +45,13 @@ Lifespan = Callable[["App"], AsyncIterator[None]] | Callable[["App"], AbstractAs
 F = TypeVar("F", bound=HandlerFunction)
 L = TypeVar("L", bound=Lifespan)
 
+_log = logging.getLogger("polybus.app")
 _DEFAULT = ConsumerOptions()
+
+# Of the seconds that a drain may take beyond the grace, those that closing the bus gets even where all before it hung,
+# and the least that the end of a lifespan gets.
+_CLOSING = 1.5
+_LEAST = 0.5
 
 
 class App:
@@ -66,6 +77,7 @@ class App:
         self.publisher = publisher if publisher is not None else PublisherOptions()
         self._handlers: dict[str, Handler] = {}
         self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
+        self._lifespan_name = ""
         self._bus: Bus | None = None
         self._session: Session | None = None
         self._executing: Running = {}
@@ -77,6 +89,16 @@ class App:
     def handlers(self) -> tuple[Handler, ...]:
         """The handlers, in the order of their declaration."""
         return tuple(self._handlers.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to run: no handler, and no lifespan."""
+        return not self._handlers and self._lifespan is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the app isn't ready, in one line, as `/ready` tells it; None while it is."""
+        return "starting" if self._session is None else self._session.problem
 
     @property
     def source(self) -> Binding | Topology | Path | str | None:
@@ -108,24 +130,34 @@ class App:
         prefetch: int | None = None,
         max_lease: float = _DEFAULT.max_lease,
         grace: float = _DEFAULT.grace,
+        executor: Literal["thread", "process"] | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
         Its first parameter is the body, typed by its annotation: polybus.Message, bytes, str, dict, list, Any, a
         dataclass, a msgspec.Struct, a TypedDict, a pydantic model. A further parameter that is annotated with, or
-        called, Delivery gets the delivery. `async def` runs on the event loop; `def` in a thread, where
-        `delivery.lost` tells that its lease is over. Returning acks; raising gives it back with backoff; see
-        polybus.Retry and polybus.DeadLetter.
+        called, Delivery gets the delivery. Returning acks; raising gives it back with backoff; see polybus.Retry and
+        polybus.DeadLetter.
+
+        Without `executor`, `async def` runs on the event loop, and `def` in a thread, where `delivery.lost` tells that
+        its lease is over. "process" runs the handler, a function of a module, in a process of its own, which is ended
+        when the lease is lost: for what holds the interpreter's lock, or must be stoppable (docs/handlers.md).
 
         `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`
         seconds; a drain lets the handler go on for `grace` seconds. Raises ConfigError for a signature that can't be
-        served, a type that can't be decoded, and a second handler of one source.
+        served, a type that can't be decoded, an executor that can't run the function, and a second handler of one
+        source.
         """
+        bare: Any = source  # what it is where the decorator has no parentheses
+        if not isinstance(bare, str):
+            name, place = describe(bare)
+            raise ConfigError(f"handler {name} ({place}): name what it consumes: @app.handler('jobs')")
         scope = sys._getframe(1).f_locals
 
         def declare(function: F) -> F:
             name, place = describe(function)
             signature = read_signature(function, scope)
+            where = _where(executor, signature)
             try:
                 options = ConsumerOptions(concurrency=concurrency, prefetch=prefetch, max_lease=max_lease, grace=grace)
             except ValueError as error:
@@ -136,7 +168,7 @@ class App:
                     f"handler {name} ({place}): {source!r} is handled by {other.name} ({other.place}) already; "
                     "two would share its messages at random: make one call the other, or declare a subscription each"
                 )
-            self._handlers[source] = Handler(source, function, signature, options)
+            self._handlers[source] = Handler(source, function, signature, options, where)
             return function
 
         return declare
@@ -154,6 +186,7 @@ class App:
         if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or not callable(function):
             raise ConfigError(f"lifespan {name} ({place}): write `async def lifespan(app): ...; yield; ...`")
         opener: Any = function
+        self._lifespan_name = f"{name} ({place})"
         self._lifespan = asynccontextmanager(opener) if inspect.isasyncgenfunction(function) else opener
         return function
 
@@ -171,32 +204,47 @@ class App:
         anything is started where a handler's source isn't there or the service doesn't consume it, and at the end of
         the block what a consumer failed with.
         """
-        from polybus.bus.connect import connect
-
         if self._bus is not None:
             raise ConfigError(f"{self!r} is running already")
+        opened = self._connect(source) if bus is None else bus
+        self._check_sources(opened)
+        if bus is None:
+            await opened.__aenter__()
+        session = Session(opened, self.handlers, self._executing)
+        self._bus = opened
         async with AsyncExitStack() as stack:
-            if bus is None:
-                opening = connect(
-                    self._source if source is None else source,
-                    service=self.service,
-                    clock=self.clock,
-                    hooks=from_environment(self._hooks),
-                    publisher=self.publisher,
-                )
-                self._check_sources(opening)
-                bus = await stack.enter_async_context(opening)
-            else:
-                self._check_sources(bus)
-            self._bus = bus
             stack.callback(self._forget)
-            if self._lifespan is not None:
-                await stack.enter_async_context(self._lifespan(self))
-            self._session = Session(bus, self.handlers, self._executing)
-            try:
-                yield self._session
-            finally:
-                await self._session.drain(grace)
+            if bus is None:
+                stack.push_async_callback(_close, opened, session)
+            context = await self._enter_lifespan(session, stack)
+            stack.push_async_callback(session.drain, grace)
+            self._session = session
+            await session.start(context)
+            yield session
+
+    async def _enter_lifespan(self, session: Session, stack: AsyncExitStack) -> contextvars.Context:
+        """Start the lifespan, have `stack` end it, and return the context that handlers run in."""
+        if self._lifespan is None:
+            return contextvars.copy_context()
+        lifespan = LifespanTask(self._lifespan(self), self._lifespan_name, session.bus.clock, session.fail)
+
+        async def end(kind: object, error: BaseException | None, trace: object) -> bool:
+            return await lifespan.end(error, max(session.time_left - _CLOSING, _LEAST))
+
+        await lifespan.start(DRAIN - _CLOSING)
+        stack.push_async_exit(end)
+        return lifespan.context
+
+    def _connect(self, source: Binding | Topology | Path | str | None) -> Bus:
+        from polybus.bus.connect import connect
+
+        return connect(
+            self._source if source is None else source,
+            service=self.service,
+            clock=self.clock,
+            hooks=from_environment(self._hooks),
+            publisher=self.publisher,
+        )
 
     def _forget(self) -> None:
         self._bus = None
@@ -233,3 +281,26 @@ class App:
         """Stop the running app: take no more, let handlers finish, give the rest back; returns when it is done."""
         if self._session is not None:
             await self._session.drain(grace)
+
+
+def _where(executor: str | None, signature: Signature) -> Where:
+    """Return where a handler runs; raise ConfigError where it can't run there."""
+    if executor is None:
+        return "thread" if signature.blocking else "loop"
+    handler = f"handler {signature.name} ({signature.place})"
+    if executor not in ("thread", "process"):
+        raise ConfigError(f"{handler}: executor={executor!r}: 'thread' or 'process', or nothing")
+    if executor == "thread" and not signature.blocking:
+        raise ConfigError(f"{handler}: executor='thread' is for `def`; `async def` runs on the event loop")
+    return "thread" if executor == "thread" else "process"
+
+
+async def _close(bus: Bus, session: Session) -> None:
+    """Close a bus within the time that the drain has left; raise what fails, AppFailed where it hangs."""
+    closing = asyncio.create_task(bus.aclose(), name="polybus closing")
+    seconds = max(session.time_left - _LEAST, _LEAST / 2)
+    if not await bounded(bus.clock, closing, seconds):
+        what = f"closing {bus!r} took longer than {seconds:.1f} s"
+        _log.error("%s; it is left to itself", what)
+        raise AppFailed(what)
+    closing.result()

@@ -31,6 +31,7 @@ class HealthServer:
         self._state = state
         self._wanted = (host, port)
         self._server: asyncio.Server | None = None
+        self._answering: set[asyncio.Task[None] | None] = set()
 
     @property
     def port(self) -> int:
@@ -55,9 +56,21 @@ class HealthServer:
     ) -> None:
         if self._server is not None:
             self._server.close()
+            # A probe that dawdles mustn't keep the process: from Python 3.12 on the server waits for it.
+            for task in list(self._answering):
+                if task is not None:
+                    task.cancel()
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._answering.add(task)
+        try:
+            await self._answer_in_time(reader, writer)
+        finally:
+            self._answering.discard(task)
+
+    async def _answer_in_time(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A probe that goes away, dawdles or talks nonsense is no concern of the service.
         with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
             try:

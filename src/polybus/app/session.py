@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from polybus.app.handler import Handler, Invoker
+from polybus.app.ending import DRAIN, bounded, forsake, over_within
+from polybus.app.executor import Executor, OnLoop, OnThreads, Pause
+from polybus.app.handler import Handler
+from polybus.app.invoker import Invoker
 from polybus.app.watchdog import Running
-from polybus.errors import BackendError
+from polybus.errors import AppFailed, BackendError
 
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
@@ -17,67 +23,211 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+_log = logging.getLogger("polybus.app")
+
+# Of the seconds that a drain may take beyond the grace, those that are kept for what comes after the consumers: the end
+# of the lifespan, and the closing of the bus.
+_AFTER = 4.0
+# Seconds for a consumer to end once its drain is over: a turn of the loop, unless a handler swallows its cancellation.
+_ENDING = 0.5
+
 
 class Session:
     """Starts the consumers, tells when one of them fails, and drains them; for one event loop."""
 
     def __init__(self, bus: Bus, handlers: Sequence[Handler], running: Running) -> None:
         self.bus = bus
+        self._handlers = handlers
+        self._running = running
         self._stop = asyncio.Event()
         self._interrupted = False
-        self._invokers = [Invoker(handler, running) for handler in handlers]
-        self.consumers: list[Consumer] = [
-            bus.consumer(handler.source, invoker, options=handler.options)
-            for handler, invoker in zip(handlers, self._invokers, strict=True)
-        ]
-        self._tasks = [
-            asyncio.create_task(_consume(consumer, handler), name=f"polybus consumer {handler.source}")
-            for consumer, handler in zip(self.consumers, handlers, strict=True)
-        ]
+        self._supervised = False
+        self._deadline: float | None = None
+        self._hurry = asyncio.Event()
+        self._draining: asyncio.Task[None] | None = None
+        self._failure: BaseException | None = None
+        self.leaving: BaseException | None = None
+        """The SystemExit or KeyboardInterrupt of a handler, while `until_stopped` is waited for."""
+        self.consumers: list[Consumer] = []
+        self._invokers: list[Invoker] = []
+        self._executors: list[Executor] = []
+        self._tasks: dict[asyncio.Task[None], Handler] = {}
+
+    async def start(self, context: contextvars.Context) -> None:
+        """Begin to consume, in a context that has the lifespan's variables; raise ConfigError for what can't run."""
+        for at, handler in enumerate(self._handlers):
+            executor = self._executor(handler, partial(self._pause, at))
+            self._executors.append(executor)
+            invoker = Invoker(handler, executor, self._running, self._leave)
+            self._invokers.append(invoker)
+            self.consumers.append(self.bus.consumer(handler.source, invoker, options=handler.options))
+        for executor in self._executors:
+            await executor.open()
+        for consumer, handler in zip(self.consumers, self._handlers, strict=True):
+            name = f"polybus consumer {handler.source}"
+            task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=context)
+            self._tasks[task] = handler
+            task.add_done_callback(self._consumer_over)
+
+    def _executor(self, handler: Handler, pause: Pause) -> Executor:
+        if handler.where == "loop":
+            return OnLoop(handler)
+        return OnThreads(handler, self.bus.clock, pause)
+
+    def _pause(self, at: int, reason: str | None) -> None:
+        consumer = self.consumers[at]
+        if reason is None:
+            consumer.resume()
+        else:
+            consumer.pause(reason)
 
     @property
     def in_flight(self) -> int:
         """How many deliveries are held now."""
         return sum(consumer.in_flight for consumer in self.consumers)
 
+    @property
+    def problem(self) -> str | None:
+        """Why it isn't ready, in one line; None while each consumer receives, or has shown that it can."""
+        if self._failure is not None:
+            return f"failed: {_line(self._failure)}"
+        problems = [
+            f"{handler.source}: {problem}"
+            for consumer, handler in zip(self.consumers, self._handlers, strict=True)
+            if (problem := consumer.problem) is not None
+        ]
+        return "; ".join(problems) or None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it can't go on."""
+        return self._failure is not None
+
+    # Ends ------------------------------------------------------------------------------------------------------------
+
+    def _consumer_over(self, task: asyncio.Task[None]) -> None:
+        handler = self._tasks[task]
+        error = None if task.cancelled() else task.exception()
+        if self._deadline is not None and (error is None or self._failure is not None):
+            return
+        if error is None:
+            how = "was cancelled" if task.cancelled() else "ended"
+            error = AppFailed(f"the consumer of {handler.source!r} for {handler.name} {how}, though nobody asked it to")
+        self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Note, and log, that the app can't go on; `until_stopped` returns, and `drain` raises it."""
+        if self._failure is None:
+            self._failure = error
+            known = isinstance(error, BackendError | AppFailed)
+            _log.error("the app fails, and is drained: %s", _line(error), exc_info=None if known else error)
+        self._stop.set()
+
+    def _leave(self, error: BaseException) -> bool:
+        if not self._supervised or self._deadline is not None:
+            return False
+        self.leaving = error
+        self._stop.set()
+        return True
+
     async def until_stopped(self) -> None:
-        """Return once `stop` was called; raise what a consumer ended with."""
-        stop = asyncio.create_task(self._stop.wait())
-        waiting: set[asyncio.Task[Any]] = {stop, *self._tasks}
-        try:
-            while not stop.done():
-                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-        finally:
-            stop.cancel()
+        """Return once `stop` was called, or something failed: then `drain` raises it."""
+        self._supervised = True
+        await self._stop.wait()
 
     def stop(self) -> None:
         """Have `until_stopped` return."""
         self._stop.set()
 
-    async def drain(self, grace: float | None = None) -> None:
-        """Take no more, give handlers `grace` seconds, and return once nothing is in flight (contract, D12).
-
-        Raises what a consumer ended with. `grace` None is each handler's own.
-        """
-        self._stop.set()
-        grace = 0.0 if self._interrupted else grace
-        try:
-            await asyncio.gather(*(consumer.drain(grace) for consumer in self.consumers))
-            results = await asyncio.gather(*self._tasks, return_exceptions=True)
-        finally:
-            for invoker in self._invokers:
-                invoker.close()
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-
     def interrupt(self) -> None:
         """Cancel the handlers that still run; a drain that is under way, or comes, ends soon after."""
         self._interrupted = True
+        if self._deadline is not None:
+            self._deadline = min(self._deadline, self.bus.clock.monotonic() + DRAIN)
+        self._hurry.set()
         for invoker in self._invokers:
             invoker.interrupt()
+        for consumer in self.consumers:
+            consumer.hurry()
+
+    # Drain -----------------------------------------------------------------------------------------------------------
+
+    async def drain(self, grace: float | None = None) -> None:
+        """Take no more, give handlers `grace` seconds, and return once nothing is in flight (contract, D12).
+
+        Raises what a consumer ended with, AppFailed where one isn't over 7 s after the grace. `grace` None is each
+        handler's own. Cancelling it interrupts the handlers, and is raised once it is over.
+        """
+        self._stop.set()
+        if self._draining is None:
+            self._deadline = self.bus.clock.monotonic() + self._grace(grace) + DRAIN
+            self._draining = asyncio.create_task(self._drain(grace))
+        cancelled: asyncio.CancelledError | None = None
+        while not self._draining.done():
+            try:
+                await asyncio.wait([self._draining])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self.interrupt()
+        if cancelled is not None:
+            raise cancelled
+        await self._draining
+
+    @property
+    def time_left(self) -> float:
+        """How many seconds the drain that is under way, or comes, may take from now."""
+        clock = self.bus.clock
+        return DRAIN if self._deadline is None else max(self._deadline - clock.monotonic(), 0.0)
+
+    def _grace(self, grace: float | None) -> float:
+        if self._interrupted:
+            return 0.0
+        return max((h.options.grace for h in self._handlers), default=0.0) if grace is None else grace
+
+    async def _drain(self, grace: float | None) -> None:
+        drains = {
+            asyncio.create_task(consumer.drain(0.0 if self._interrupted else grace)): handler
+            for consumer, handler in zip(self.consumers, self._handlers, strict=True)
+        }
+        try:
+            await asyncio.gather(*(self._drain_over(drain, handler) for drain, handler in drains.items()))
+            await asyncio.gather(*(self._consumer_ends(task, handler) for task, handler in self._tasks.items()))
+        finally:
+            await asyncio.gather(*(executor.aclose() for executor in self._executors))
+            self._tell_left()
+        errors = [drain.exception() for drain in drains if drain.done() and not drain.cancelled()]
+        error = self._failure or next((error for error in errors if error is not None), None)
+        if error is not None:
+            raise error
+
+    async def _drain_over(self, drain: asyncio.Task[None], handler: Handler) -> None:
+        hurried = asyncio.create_task(self._hurry.wait())
+        first = asyncio.create_task(asyncio.wait([drain, hurried], return_when=asyncio.FIRST_COMPLETED))
+        await over_within(self.bus.clock, first, self.time_left - _AFTER)
+        for task in (first, hurried):
+            task.cancel()
+        # Where the handlers were interrupted meanwhile, the time that is left is shorter.
+        if not await bounded(self.bus.clock, drain, self.time_left - _AFTER):
+            self._hangs(f"the drain of {handler.source!r} for {handler.name} doesn't end")
+
+    async def _consumer_ends(self, task: asyncio.Task[None], handler: Handler) -> None:
+        in_time = await bounded(self.bus.clock, task, _ENDING)
+        if not in_time and handler.name not in self._running.values():
+            self._hangs(f"the consumer of {handler.source!r} for {handler.name} doesn't end")
+
+    def _hangs(self, what: str) -> None:
+        _log.error("%s; it is left to itself", what)
+        self._failure = self._failure or AppFailed(what)
+
+    def _tell_left(self) -> None:
+        """Name the calls that go on, and let nobody wait for them."""
+        for executor in self._executors:
+            for call in executor.left():
+                _log.warning("the drain is over, and a call that was given up still runs: %s", call)
+        for task, name in self._running.items():
+            if task is not None:
+                _log.warning("the drain is over, and handler %s still runs: it swallowed its cancellation", name)
+                forsake(task)
 
 
 async def _consume(consumer: Consumer, handler: Handler) -> None:
@@ -86,3 +236,8 @@ async def _consume(consumer: Consumer, handler: Handler) -> None:
     except BackendError as error:
         fault = replace(error.fault, detail=f"consuming {handler.source!r} for {handler.name}: {error.fault.detail}")
         raise BackendError(fault) from error
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, BackendError | AppFailed) else f"{type(error).__name__}: {text}"

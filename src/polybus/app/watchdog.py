@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["STALL", "Running", "Watchdog"]
+__all__ = ["STALL", "Running", "Watchdog", "innermost"]
 
 _log = logging.getLogger("polybus.app")
 
@@ -81,11 +81,11 @@ class Watchdog:
             "Await instead, or make the handler a plain `def`: it then runs in a thread",
             who,
             self._stall,
-            _innermost(sys._current_frames().get(watched)),
+            innermost(sys._current_frames().get(watched)),
         )
 
 
-def _innermost(frame: FrameType | None) -> str:
+def innermost(frame: FrameType | None) -> str:
     """Return where a thread is: the innermost line outside the standard library, or else the innermost."""
     if frame is None:
         return "an unknown place"

@@ -46,6 +46,7 @@ class Consumer:
         self._ended: str | None = None
         self._workers: set[asyncio.Task[bool]] = set()
         self._over: asyncio.Future[None] | None = None
+        self._paused: str | None = None
 
     @property
     def in_flight(self) -> int:
@@ -61,6 +62,23 @@ class Consumer:
         if self._ended is not None:
             return self._ended
         return "nothing was received yet" if self._receiver is None else self._receiver.problem
+
+    def pause(self, reason: str) -> None:
+        """Take nothing more until `resume`, and give back what no handler has; `problem` tells the reason."""
+        self._paused = reason
+        if self._receiver is not None:
+            self._receiver.pause(reason)
+
+    def resume(self) -> None:
+        """Go on after a `pause`."""
+        self._paused = None
+        if self._receiver is not None:
+            self._receiver.resume()
+
+    def hurry(self) -> None:
+        """End the grace of a drain that is under way."""
+        if self._receiver is not None:
+            self._receiver.hurry()
 
     def draining(self) -> bool:
         """Say whether a drain was asked for."""
@@ -94,6 +112,8 @@ class Consumer:
         receiver.handler = _name(self._handler)
         receiver.on_taken = self._finish
         self._over = asyncio.get_running_loop().create_future()
+        if self._paused is not None:
+            receiver.pause(self._paused)
         receiver.start()
         for _ in range(self._options.concurrency):
             self._hire(receiver)

@@ -84,6 +84,7 @@ class Receiver:
         """What handles the deliveries, for the log."""
         self.on_taken: Callable[[], None] = lambda: None
         """Called when a drain has taken deliveries from handlers that don't end."""
+        self._paused: str | None = None
         self._draining: asyncio.Task[None] | None = None
         calls = Calls(driver.fault, clock)
         self._keeper = LeaseKeeper(
@@ -140,7 +141,18 @@ class Receiver:
         """Say in a line why nothing comes from here, or may not; None while all is well."""
         if self._error is not None:
             return f"receiving from {self.source.name!r} ended: {self._error}"
-        return self._intake.problem
+        return self._paused or self._intake.problem
+
+    def pause(self, reason: str) -> None:
+        """Take nothing more until `resume`, and give back what no handler has: no attempt of it was made."""
+        self._paused = reason
+        while self._ready.queue:
+            self._give_back(self._ready.queue.popleft())
+
+    def resume(self) -> None:
+        """Go on after a `pause`."""
+        self._paused = None
+        self._widened.set()
 
     def start(self) -> None:
         """Begin to receive."""
@@ -186,6 +198,8 @@ class Receiver:
         self._ready.wake_all()
 
     def _free(self) -> int:
+        if self._paused is not None:
+            return 0
         blocked = len(self._held_back) + self._groups.waiting
         room = self._options.window - (len(self._held) - min(blocked, HELD_BACK))
         # While there is still something to hand out, a larger batch is worth waiting for.
@@ -197,10 +211,7 @@ class Receiver:
         for received in self._in_time(batch):
             delivery = self._hold(received)
             if self._groups.add(delivery):
-                if self._intake.stopping:
-                    self._give_back(delivery)
-                else:
-                    self._ready.put(delivery)
+                self._offer(delivery)
 
     def _in_time(self, batch: Sequence[Received[Any]]) -> Sequence[Received[Any]]:
         """Return those whose lease isn't over, and that don't follow one of their group whose lease is."""
@@ -224,6 +235,12 @@ class Receiver:
             for received in over:
                 self._report.lost(Delivery(self, received, now))
         return good
+
+    def _offer(self, delivery: Delivery) -> None:
+        if self._intake.stopping or self._paused is not None:
+            self._give_back(delivery)
+        else:
+            self._ready.put(delivery)
 
     def _hold(self, received: Received[Any]) -> Delivery:
         delivery = Delivery(self, received, self._clock.monotonic())
@@ -315,7 +332,7 @@ class Receiver:
         self._told.discard(delivery)
         self._held[again] = None
         self._keeper.added(again)
-        self._ready.put(again)
+        self._offer(again)
 
     def _settled(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault | None) -> None:
         if delivery not in self._held:
@@ -350,7 +367,7 @@ class Receiver:
             if in_order and not self._intake.stopping:
                 following = self._groups.advance(delivery)
                 if following is not None:
-                    self._ready.put(following)
+                    self._offer(following)
             else:
                 for later in self._groups.close(delivery):
                     self._give_back(later)

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 from polybus.cli.output import note
 
@@ -31,9 +32,15 @@ def supervise(arguments: Sequence[str] | None = None, *, folder: Path | None = N
     given = list(sys.argv[1:] if arguments is None else arguments)
     given.remove("--reload")
     stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
     child = _Child(given)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if stopped.is_set():
+            child.signal()  # once more: it cancels its handlers, as it would without us
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
     seen = snapshot(folder or Path.cwd())
     child.start()
     while not stopped.wait(_POLL):
@@ -43,7 +50,8 @@ def supervise(arguments: Sequence[str] | None = None, *, folder: Path | None = N
             note(f"polybus: {changed[0]} changed, starting again")
             seen = now
             child.stop()
-            child.start()
+            if not stopped.is_set():
+                child.start()
     return child.stop()
 
 
@@ -56,12 +64,19 @@ class _Child:
         # In a session of its own, so that Ctrl-C reaches it once, through us, and not twice.
         self._process = subprocess.Popen(self._command, start_new_session=True)  # noqa: S603 - our own command line
 
-    def stop(self) -> int:
-        """Have it drain, and return its exit code."""
-        assert self._process is not None  # noqa: S101 - start comes first
-        if self._process.poll() is None:
+    def signal(self) -> None:
+        """Tell it to end: the first time it drains, the second it cancels its handlers."""
+        if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-        return self._process.wait()
+
+    def stop(self) -> int:
+        """Have it drain, and return its exit code: 128 and the signal's number where another one than ours ended it."""
+        assert self._process is not None  # noqa: S101 - start comes first
+        self.signal()
+        code = self._process.wait()
+        if code == -signal.SIGTERM:
+            return 0  # it was told to end before it was there to drain
+        return code if code >= 0 else 128 - code
 
 
 def snapshot(folder: Path) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from polybus.cli import options
+from polybus.errors import AppFailed
 
 __all__ = ["command"]
 
@@ -46,7 +47,8 @@ def command(
     """Run services until they are told to stop.
 
     SIGTERM or Ctrl-C drains: nothing more is taken, handlers may finish, the rest is given back. A second signal
-    cancels the handlers. Exits with 0 after a drain, with 1 when a service failed.
+    cancels the handlers. The process ends 10 s after the grace, whatever hangs. Exits with 0 after a drain, with 1 when
+    a service failed, ended by itself or couldn't end in time, and as a handler's sys.exit says.
     """
     seconds = None if grace is None else options.duration(grace, "--grace")
     if reload:
@@ -64,6 +66,26 @@ def command(
     if otel:
         os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect
     from polybus.app import load, run_apps
+    from polybus.app.last_resort import LastResort
 
+    end = LastResort()
+    end.at_exit()  # before the apps are imported: what they register to run at the exit runs before it
     loaded = [load(spec) for spec in apps]
-    asyncio.run(run_apps(loaded, health_port=health, grace=seconds, source=binding))
+    try:
+        asyncio.run(run_apps(loaded, health_port=health, grace=seconds, source=binding, on_drain=end.begin))
+    except SystemExit as leaving:
+        end.code = _code(leaving)
+        raise
+    except KeyboardInterrupt:
+        end.code = 130
+        raise
+    except asyncio.CancelledError:
+        raise AppFailed("the services were cancelled, though nobody asked them to end") from None
+    end.code = 0
+
+
+def _code(leaving: SystemExit) -> int:
+    """Return what the interpreter exits with for it."""
+    if leaving.code is None:
+        return 0
+    return leaving.code & 0xFF if isinstance(leaving.code, int) else 1

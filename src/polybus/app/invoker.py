@@ -1,0 +1,81 @@
+"""What happens when a delivery is given to its handler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from polybus.app.executor import Executor, Undecodable, describe
+from polybus.app.handler import Handler
+from polybus.app.watchdog import Running
+from polybus.bus.delivery import Delivery
+from polybus.errors import DeadLetter, signal_in
+
+__all__ = ["Invoker"]
+
+_log = logging.getLogger("polybus.app")
+
+
+class Invoker:
+    """Calls a handler for each delivery, and logs what it raises, once, before the bus settles by it.
+
+    `on_exit` is given the SystemExit or KeyboardInterrupt that a handler raised, and says whether it sees to the end;
+    the delivery is then a failed attempt. Else it is raised on.
+    """
+
+    def __init__(
+        self, handler: Handler, executor: Executor, running: Running, on_exit: Callable[[BaseException], bool]
+    ) -> None:
+        self._handler = handler
+        self._executor = executor
+        self._running = running
+        self._on_exit = on_exit
+        self._deliveries: set[Delivery] = set()
+        self._interrupted = False
+
+    async def __call__(self, delivery: Delivery) -> None:
+        if self._interrupted:
+            await delivery.give_back()
+            return
+        task = asyncio.current_task()
+        self._running[task] = self._handler.name
+        self._deliveries.add(delivery)
+        try:
+            await self._executor.call(delivery)
+        except (SystemExit, KeyboardInterrupt) as error:
+            _log.warning("handler %s ends the process: %r: %s", self._handler.name, error, describe(delivery))
+            if not self._on_exit(error):
+                raise
+            await delivery.fail(error)
+        except BaseException as error:
+            self._tell(error, delivery, task)
+            raise
+        finally:
+            self._deliveries.discard(delivery)
+            del self._running[task]
+
+    def _tell(self, error: BaseException, delivery: Delivery, task: asyncio.Task[object] | None) -> None:
+        name = self._handler.name
+        signal = signal_in(error)
+        if isinstance(error, asyncio.CancelledError) and (delivery.lost or (task is not None and task.cancelling())):
+            why = "its lease was lost" if delivery.lost else "it was given back"
+            _log.warning("handler %s was cancelled, %s: %s", name, why, describe(delivery))
+        elif isinstance(error, asyncio.CancelledError):
+            _log.error(
+                "handler %s failed: it was cancelled, and not by polybus: %s", name, describe(delivery), exc_info=error
+            )
+        elif isinstance(signal, Undecodable):
+            _log.error("handler %s can't decode: %s: %s", name, describe(delivery), signal.description)
+        elif isinstance(signal, DeadLetter):
+            _log.warning("handler %s dead-letters: %s: %s", name, describe(delivery), signal.reason)
+        elif signal is not None:
+            _log.info("handler %s asks to retry: %s: %s", name, describe(delivery), signal)
+        else:
+            _log.error("handler %s failed: %s", name, describe(delivery), exc_info=error)
+
+    def interrupt(self) -> None:
+        """Cancel what is being handled, and handle nothing more: it is given back at once."""
+        self._interrupted = True
+        for delivery in list(self._deliveries):
+            delivery.cancel()

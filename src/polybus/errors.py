@@ -23,7 +23,7 @@ property of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -206,13 +206,30 @@ class DeadLetter(Exception):
 
 
 def signal_in(error: BaseException) -> Retry | DeadLetter | None:
-    """Return the signal that an exception is, or that an exception group holds at any depth; None for a failure.
+    """Return the signal that an exception is, or that an exception group comes to; None for a failure.
 
-    Of several, a DeadLetter goes before a Retry, and the first of its kind before the others.
+    In a group a DeadLetter goes before all else, since it says that another attempt is of no use. Retry beside errors
+    is no signal: something failed. Of several the one that waits longest counts.
     """
     if isinstance(error, Retry | DeadLetter):
         return error
-    if not isinstance(error, BaseExceptionGroup):
-        return None
-    found = [signal for inner in error.exceptions if (signal := signal_in(inner)) is not None]
-    return next((signal for signal in found if isinstance(signal, DeadLetter)), found[0] if found else None)
+    leaves = list(leaves_of(error))
+    letter = next((leaf for leaf in leaves if isinstance(leaf, DeadLetter)), None)
+    retries = [leaf for leaf in leaves if isinstance(leaf, Retry)]
+    if letter is not None or len(retries) < len(leaves):
+        return letter
+    return max(retries, key=lambda retry: -1.0 if retry.after is None else retry.after)
+
+
+def exit_in(error: BaseException) -> SystemExit | KeyboardInterrupt | None:
+    """Return what an exception is, or holds as a group, that is meant to end the process."""
+    return next((leaf for leaf in leaves_of(error) if isinstance(leaf, SystemExit | KeyboardInterrupt)), None)
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an exception group holds at any depth, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves_of(inner)
+    else:
+        yield error

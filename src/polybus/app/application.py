@@ -17,6 +17,7 @@ from polybus.app.handler import Handler, Where
 from polybus.app.lifespan import LifespanTask
 from polybus.app.session import Session
 from polybus.app.signature import Signature, describe, read_signature
+from polybus.app.target import refuse_unimportable
 from polybus.app.watchdog import Running
 from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
@@ -158,6 +159,8 @@ class App:
             name, place = describe(function)
             signature = read_signature(function, scope)
             where = _where(executor, signature)
+            if where == "process":
+                refuse_unimportable(function)
             try:
                 options = ConsumerOptions(concurrency=concurrency, prefetch=prefetch, max_lease=max_lease, grace=grace)
             except ValueError as error:
@@ -206,6 +209,7 @@ class App:
         """
         if self._bus is not None:
             raise ConfigError(f"{self!r} is running already")
+        _refuse_in_child(self)
         opened = self._connect(source) if bus is None else bus
         self._check_sources(opened)
         if bus is None:
@@ -293,6 +297,16 @@ def _where(executor: str | None, signature: Signature) -> Where:
     if executor == "thread" and not signature.blocking:
         raise ConfigError(f"{handler}: executor='thread' is for `def`; `async def` runs on the event loop")
     return "thread" if executor == "thread" else "process"
+
+
+def _refuse_in_child(app: App) -> None:
+    """Raise ConfigError where this process only runs a handler: it imports what would run the app once more."""
+    child = sys.modules.get("polybus.app.child")
+    if child is not None and child.is_child():
+        raise ConfigError(
+            f"{app!r} is run where its module is imported: with executor='process', write "
+            "`if __name__ == '__main__':` before what runs it"
+        )
 
 
 async def _close(bus: Bus, session: Session) -> None:

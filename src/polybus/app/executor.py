@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from polybus.app.handler import Handler
 from polybus.app.threads import Call, ThreadPool
 from polybus.bus.delivery import Delivery
 from polybus.clock import Clock, Timer
-from polybus.errors import DeadLetter, DecodeError
+from polybus.errors import BackendError, DeadLetter, DecodeError, LeaseLost
 
-__all__ = ["Executor", "OnLoop", "OnThreads", "Pause", "Undecodable", "describe"]
+__all__ = ["CallEnded", "Executor", "OnLoop", "OnThreads", "Pause", "Undecodable", "describe", "not_begun"]
 
 _log = logging.getLogger("polybus.app")
 
@@ -38,6 +39,10 @@ class Undecodable(DeadLetter):
 
     def __init__(self, error: object) -> None:
         super().__init__("DecodeError", str(error))
+
+
+class CallEnded(Exception):
+    """A call ended with what it ran in, not by itself; the text says all, and there is no traceback of use."""
 
 
 class Executor(Protocol):
@@ -112,7 +117,7 @@ class OnThreads:
                 over.set_result(None)
 
         call = Call(describe(delivery), self._clock.monotonic(), lambda: signature.call(body, delivery), done)
-        await self._start(call)
+        await self._start(call, delivery)
         try:
             await over
         except asyncio.CancelledError:
@@ -128,13 +133,13 @@ class OnThreads:
         if inspect.isawaitable(result):  # a plain function that returns a coroutine
             await result
 
-    async def _start(self, call: Call) -> None:
+    async def _start(self, call: Call, delivery: Delivery) -> None:
         while True:
             try:
                 self._pool.start(call)
             except RuntimeError as error:
                 self._starved(f"out of threads: {error}")
-                await self._clock.sleep(_THREAD_AGAIN)
+                await not_begun(delivery, self._clock.sleep(_THREAD_AGAIN))
             else:
                 self._note_room()
                 return
@@ -193,6 +198,16 @@ class OnThreads:
         if self._teller is not None:
             self._teller.cancel()
         self._pool.close()
+
+
+async def not_begun(delivery: Delivery, waiting: Awaitable[Any]) -> None:
+    """Wait for what a call needs to begin; where it is cancelled meanwhile, no attempt was made."""
+    try:
+        await waiting
+    except asyncio.CancelledError:
+        with suppress(LeaseLost, BackendError):
+            await delivery.give_back()
+        raise
 
 
 def decode(decoder: Callable[[Any], Any], delivery: Delivery) -> Any:

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from polybus.app.executor import Executor, Undecodable, describe
+from polybus.app.executor import CallEnded, Executor, Undecodable, describe
 from polybus.app.handler import Handler
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery
-from polybus.errors import DeadLetter, signal_in
+from polybus.errors import DeadLetter, exit_in, signal_in
 
 __all__ = ["Invoker"]
 
@@ -43,14 +43,15 @@ class Invoker:
         self._deliveries.add(delivery)
         try:
             await self._executor.call(delivery)
-        except (SystemExit, KeyboardInterrupt) as error:
-            _log.warning("handler %s ends the process: %r: %s", self._handler.name, error, describe(delivery))
-            if not self._on_exit(error):
-                raise
-            await delivery.fail(error)
         except BaseException as error:
-            self._tell(error, delivery, task)
-            raise
+            leaving = exit_in(error)
+            if leaving is None:
+                self._tell(error, delivery, task)
+                raise
+            _log.warning("handler %s ends the process: %r: %s", self._handler.name, leaving, describe(delivery))
+            if not self._on_exit(leaving):
+                raise
+            await delivery.fail(leaving)
         finally:
             self._deliveries.discard(delivery)
             del self._running[task]
@@ -71,6 +72,8 @@ class Invoker:
             _log.warning("handler %s dead-letters: %s: %s", name, describe(delivery), signal.reason)
         elif signal is not None:
             _log.info("handler %s asks to retry: %s: %s", name, describe(delivery), signal)
+        elif isinstance(error, CallEnded):
+            _log.error("handler %s failed: %s: %s", name, describe(delivery), error)
         else:
             _log.error("handler %s failed: %s", name, describe(delivery), exc_info=error)
 

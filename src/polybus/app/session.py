@@ -27,7 +27,7 @@ _log = logging.getLogger("polybus.app")
 
 # Of the seconds that a drain may take beyond the grace, those that are kept for what comes after the consumers: the end
 # of the lifespan, and the closing of the bus.
-_AFTER = 4.0
+_AFTER = 2.5
 # Seconds for a consumer to end once its drain is over: a turn of the loop, unless a handler swallows its cancellation.
 _ENDING = 0.5
 
@@ -72,6 +72,10 @@ class Session:
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
         if handler.where == "loop":
             return OnLoop(handler)
+        if handler.where == "process":
+            from polybus.app.processes import OnProcesses  # few need it, and it takes what few machines have
+
+            return OnProcesses(handler, self.bus.clock, pause)
         return OnThreads(handler, self.bus.clock, pause)
 
     def _pause(self, at: int, reason: str | None) -> None:
@@ -155,8 +159,8 @@ class Session:
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, give handlers `grace` seconds, and return once nothing is in flight (contract, D12).
 
-        Raises what a consumer ended with, AppFailed where one isn't over 7 s after the grace. `grace` None is each
-        handler's own. Cancelling it interrupts the handlers, and is raised once it is over.
+        Raises what a consumer ended with, AppFailed where one isn't over some seconds after the grace. `grace` None is
+        each handler's own. Cancelling it interrupts the handlers, and is raised once it is over.
         """
         self._stop.set()
         if self._draining is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import fcntl
 import importlib
 import importlib.util
@@ -21,6 +22,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
 from polybus.app import frames
+from polybus.app.executor import own_decimals
 from polybus.app.signature import Signature, read_signature
 from polybus.bus.delivery import Delivery, State
 from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature, exit_in, signal_in
@@ -161,7 +163,8 @@ class _Child:
         self._line.send(frames.Ready())
         with asyncio.Runner() as runner:
             while isinstance(job := self._jobs.get(), frames.Job):
-                self._line.send(self._handle(job, signature, runner))
+                answer = contextvars.copy_context().run(self._handle, job, signature, runner)
+                self._line.send(answer)
                 self._busy = False
 
     def _set_up(self) -> Signature | None:
@@ -194,6 +197,7 @@ class _Child:
         self._jobs.put(None)
 
     def _handle(self, job: frames.Job, signature: Signature, runner: asyncio.Runner) -> frames.FromChild:
+        own_decimals()
         try:
             try:
                 body = signature.decode(message_of(job))
@@ -201,7 +205,7 @@ class _Child:
                 return frames.Failed("undecodable", "DecodeError", _said(error))
             result = signature.call(body, ChildDelivery(job, self._flag))
             if inspect.isawaitable(result):
-                runner.run(_awaited(result))
+                runner.run(_awaited(result), context=contextvars.copy_context())
         except _Ended:
             raise
         except BaseException as error:  # noqa: BLE001 - it is told to the parent, whatever it is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -15,7 +16,17 @@ from polybus.bus.delivery import Delivery
 from polybus.clock import Clock, Timer
 from polybus.errors import BackendError, DeadLetter, DecodeError, LeaseLost
 
-__all__ = ["CallEnded", "Executor", "OnLoop", "OnThreads", "Pause", "Undecodable", "describe", "not_begun"]
+__all__ = [
+    "CallEnded",
+    "Executor",
+    "OnLoop",
+    "OnThreads",
+    "Pause",
+    "Undecodable",
+    "describe",
+    "not_begun",
+    "own_decimals",
+]
 
 _log = logging.getLogger("polybus.app")
 
@@ -74,6 +85,7 @@ class OnLoop:
         pass
 
     async def call(self, delivery: Delivery) -> None:
+        own_decimals()
         await self._signature.call(decode(self._signature.decode, delivery), delivery)
 
     def left(self) -> list[str]:
@@ -116,7 +128,11 @@ class OnThreads:
             elif not over.done():
                 over.set_result(None)
 
-        call = Call(describe(delivery), self._clock.monotonic(), lambda: signature.call(body, delivery), done)
+        def run() -> Any:
+            own_decimals()
+            return signature.call(body, delivery)
+
+        call = Call(describe(delivery), self._clock.monotonic(), run, done)
         await self._start(call, delivery)
         try:
             await over
@@ -198,6 +214,17 @@ class OnThreads:
         if self._teller is not None:
             self._teller.cancel()
         self._pool.close()
+
+
+def own_decimals() -> None:
+    """Give this context a copy of its decimal context.
+
+    A context variable holds it, but contexts that are copied share what their variables hold: what one handler sets
+    (`decimal.getcontext().prec = 4`) would change the arithmetic of all.
+    """
+    decimal = sys.modules.get("decimal")
+    if decimal is not None:
+        decimal.setcontext(decimal.getcontext().copy())
 
 
 async def not_begun(delivery: Delivery, waiting: Awaitable[Any]) -> None:

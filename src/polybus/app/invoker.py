@@ -44,6 +44,8 @@ class Invoker:
         try:
             await self._executor.call(delivery)
         except BaseException as error:
+            if _is_thrown_away(task):
+                raise
             leaving = exit_in(error)
             if leaving is None:
                 self._tell(error, delivery, task)
@@ -82,3 +84,11 @@ class Invoker:
         self._interrupted = True
         for delivery in list(self._deliveries):
             delivery.cancel()
+
+
+def _is_thrown_away(task: asyncio.Task[object] | None) -> bool:
+    """Say whether a coroutine is being closed together with its loop: then nothing is to be told any more."""
+    try:
+        return asyncio.current_task() is not task
+    except RuntimeError:
+        return True

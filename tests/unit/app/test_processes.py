@@ -1,0 +1,444 @@
+"""Handlers in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import logging
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+
+import polybus
+from polybus import App, Binding, ConfigError, Entity, Peeked, SteppedClock
+from polybus.backends.memory import Store
+from polybus.binding import Kind
+
+_numbers = itertools.count()
+Load = Callable[..., ModuleType]
+
+HEAD = """\
+import asyncio, ctypes, logging, os, pathlib, signal, sys, threading, time
+import polybus
+
+app = polybus.App()
+log = logging.getLogger("service")
+marks = pathlib.Path(__file__).parent
+
+
+def mark(name):
+    (marks / f"{name}.new").write_text(str(os.getpid()))
+    (marks / f"{name}.new").rename(marks / name)
+
+
+def held(name):
+    mark(name)
+    while not (marks / f"{name}.go").exists():
+        time.sleep(0.002)
+
+"""
+
+
+def make_binding(**changes: Any) -> Binding:
+    entity = Entity(kind=Kind.QUEUE, name="jobs", address="q", dead_letter="q!dead", lease=30.0, max_attempts=1)
+    return Binding(
+        backend="memory",
+        bus="shop",
+        settings={"store": Store()},
+        queues={"jobs": msgspec.structs.replace(entity, **changes)},
+    )
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
+    """Import a module of the given handler, from a folder that is on the path."""
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded: list[str] = []
+
+    def load(handler: str) -> ModuleType:
+        name = f"service{next(_numbers)}"
+        (tmp_path / f"{name}.py").write_text(HEAD + textwrap.dedent(handler))
+        importlib.invalidate_caches()
+        loaded.append(name)
+        return importlib.import_module(name)
+
+    yield load
+    for name in loaded:
+        del sys.modules[name]
+
+
+async def until(check: Callable[[], Any]) -> Any:
+    async with asyncio.timeout(30):
+        while not (found := check()):  # noqa: ASYNC110 - processes move, without telling
+            await asyncio.sleep(0.002)
+        return found
+
+
+def marked(path: Path) -> int:
+    """Return what a handler marked, once it is there."""
+    return int(path.read_text()) if path.exists() else 0
+
+
+async def letters(app: App, count: int = 1) -> list[Peeked]:
+    async with asyncio.timeout(30):
+        while True:
+            found = [letter async for letter in app.bus.dead_letters("jobs").peek()]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.002)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_handler_that_holds_the_lock_keeps_its_lease_and_is_handled_once(load: Load, tmp_path: Path) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=2, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            if job == "hold":
+                mark("holding")
+                ctypes.PyDLL(None).usleep(1_800_000)  # one C call that never releases the interpreter's lock
+            mark(f"{job}-{delivery.attempt}-{delivery.lost}")
+        """
+    )
+    app = service.app
+    lost: list[Any] = []
+
+    class Listener(polybus.telemetry.NoHooks):  # type: ignore[name-defined, misc]
+        def lease_lost(self, event: Any) -> None:
+            lost.append(event)
+
+    app._hooks = (Listener(),)
+    async with app.running(make_binding(lease=0.5)):
+        await app.bus.publish("jobs", "hold")
+        await until(lambda: marked(tmp_path / "holding"))
+        await app.bus.publish("jobs", "beside")
+        await until(lambda: marked(tmp_path / "beside-1-False"))  # its neighbour goes on
+        assert not (tmp_path / "hold-1-False").exists()
+        await until(lambda: marked(tmp_path / "hold-1-False"))
+        await until(lambda: app.consumers[0].in_flight == 0)
+    assert lost == []
+    assert [name for name in os.listdir(tmp_path) if name.startswith("hold-") and name.endswith("False")] == [
+        "hold-1-False"
+    ]
+    assert marked(tmp_path / "hold-1-False") != os.getpid()
+
+
+async def test_what_a_handler_gets_and_what_it_may_raise(
+    load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = load(
+        """
+        import dataclasses
+
+        @dataclasses.dataclass
+        class Job:
+            what: str
+
+        class Unpicklable(Exception):
+            def __init__(self, one, two):
+                super().__init__(f"{one} and {two}")
+                self.lock = threading.Lock()
+
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: Job, delivery: polybus.Delivery) -> None:
+            if job.what == "view":
+                assert isinstance(delivery, polybus.Delivery)
+                said = (delivery.source, delivery.attempt, dict(delivery.attributes), delivery.ordering_key)
+                log.warning("view: %s %s %s", (*said, delivery.lost), delivery.body.decode(), len(delivery.id))
+            elif job.what == "fail":
+                raise Unpicklable("one", "\\ud800")
+            elif job.what == "letter":
+                raise ExceptionGroup("all", [ValueError("x"), polybus.DeadLetter("NoSuchCustomer", "5")])
+            elif job.what == "retry":
+                raise polybus.Retry("later", after=5)
+            elif job.what == "settle":
+                asyncio.run(delivery.ack())
+        """
+    )
+    app, clock = service.app, SteppedClock()
+    app.clock = clock
+    async with app.running(make_binding(max_attempts=2)):
+        await app.bus.publish("jobs", {"what": "view"}, attributes={"region": "eu"})
+        await until(lambda: "view: " in caplog.text)
+        await app.bus.publish("jobs", {"what": "letter"})
+        (letter,) = await letters(app, 1)
+        assert (letter.reason, letter.description) == ("NoSuchCustomer", "5")
+        await app.bus.publish("jobs", {"nothing": 1})
+        found = await letters(app, 2)
+        assert found[1].reason == "DecodeError"
+        assert "Job" in str(found[1].description)
+        for what in ("fail", "settle", "retry"):
+            await app.bus.publish("jobs", {"what": what})
+            await until(lambda: app.consumers[0].in_flight == 0)
+            for _ in range(2):
+                clock.advance(600)
+                await asyncio.sleep(0.05)
+            found = await letters(app, len(found) + 1)
+    assert [letter.reason for letter in found[2:]] == ["Unpicklable", "UnsupportedFeature", "Retry"]
+    assert found[2].description == "one and \\ud800"
+    assert "settles by its end" in str(found[3].description)
+    (view,) = [record for record in caplog.records if record.getMessage().startswith("view: ")]
+    said = ("jobs", 1, {"region": "eu"}, None, False)
+    assert view.getMessage() == f'view: {said} {{"what":"view"}} 36'
+    assert (view.name, view.levelno) == ("service", logging.WARNING)
+    assert view.process != os.getpid()
+    assert 'raise Unpicklable("one", ' in caplog.text  # the traceback of its own process
+
+
+async def test_an_async_handler_runs_on_a_loop_of_its_process_and_a_call_has_a_context_of_its_own(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = load(
+        """
+        import contextvars
+        tenant = contextvars.ContextVar("tenant", default="nobody")
+
+        @app.handler("jobs", concurrency=1, executor="process")
+        async def work(job: str) -> None:
+            log.warning("tenant %s, %s", tenant.get(), "seen" if hasattr(work, "seen") else "first")
+            tenant.set(job)
+            work.seen = True
+            await asyncio.sleep(0)
+        """
+    )
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish_many("jobs", ["a", "b"])
+        await until(lambda: caplog.text.count("tenant nobody") == 2)
+    assert "tenant nobody, seen" in caplog.text  # one process, kept
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "its process ended with signal 11 (SIGSEGV)"),
+        ("os._exit(7)", "its process ended with exit code 7"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its process ended with signal 9 (SIGKILL)"),
+    ],
+)
+async def test_a_process_that_ends_is_a_failed_attempt_and_is_replaced(
+    load: Load, end: str, how: str, tmp_path: Path
+) -> None:
+    service = load(
+        f"""
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            if job == "end":
+                {end}
+            mark("fine")
+        """
+    )
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "end")
+        (letter,) = await letters(app)
+        await app.bus.publish("jobs", "fine")
+        await until(lambda: marked(tmp_path / "fine"))
+    assert letter.reason == "ProcessEnded"
+    assert str(letter.description).startswith(how)
+
+
+@pytest.mark.parametrize("stops", [True, False])
+async def test_d2_a_lost_lease_ends_the_process_and_another_takes_its_place(
+    load: Load, stops: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = load(
+        f"""
+        @app.handler("jobs", concurrency=1, max_lease=1, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            if job == "fine":
+                return mark("fine")
+            while True:
+                try:
+                    held("held")
+                except SystemExit:
+                    mark(f"lost-{{delivery.lost}}")
+                    if {stops}:
+                        raise
+        """
+    )
+    app, clock = service.app, SteppedClock()
+    app.clock = clock
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "hold")
+        pid = await until(lambda: marked(tmp_path / "held"))
+        clock.advance(31)
+        await until(lambda: not alive(pid))
+        assert marked(tmp_path / "lost-True") == pid
+        await until(lambda: marked(tmp_path / "held") not in (0, pid))  # it came again, to another process
+        again = marked(tmp_path / "held")
+        await app.drain(grace=0)
+        assert not alive(again)
+    assert "its lease was lost" in caplog.text
+
+
+async def test_d12_a_drain_waits_for_the_grace_and_leaves_no_process(load: Load, tmp_path: Path) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            held("held")
+            mark("done")
+        """
+    )
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "hold")
+        pid = await until(lambda: marked(tmp_path / "held"))
+        # What a terminal, or a container's runtime, sends to all processes alike.
+        os.kill(pid, signal.SIGINT)
+        os.kill(pid, signal.SIGTERM)
+        draining = asyncio.create_task(app.drain(grace=30))
+        await until(lambda: app.consumers[0].draining())
+        assert alive(pid)
+        (tmp_path / "held.go").touch()
+        await draining
+        assert marked(tmp_path / "done") == pid
+        assert not alive(pid)
+        assert (await app.bus.stats("jobs")).waiting == 0
+
+
+async def test_a_child_that_ends_while_it_is_idle_costs_no_attempt(load: Load, tmp_path: Path) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            mark(f"{job}-{delivery.attempt}")
+        """
+    )
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "one")
+        pid = await until(lambda: marked(tmp_path / "one-1"))
+        await until(lambda: app.consumers[0].in_flight == 0)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not alive(pid))
+        await app.bus.publish("jobs", "two")
+        assert await until(lambda: marked(tmp_path / "two-1")) != pid
+
+
+@pytest.mark.parametrize("leaving", ["sys.exit(3)", "raise KeyboardInterrupt"])
+async def test_what_is_meant_to_end_the_process_ends_the_service(load: Load, leaving: str) -> None:
+    service = load(
+        f"""
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            {leaving}
+        """
+    )
+    app, binding = service.app, make_binding()
+    async with polybus.connect(binding) as bus:
+        await bus.publish("jobs", "a")
+
+    async def run() -> None:
+        async with asyncio.timeout(30):
+            await polybus.app.run_apps([app], source=binding)
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as raised:
+        await run()
+    assert getattr(raised.value, "code", 3) == 3
+
+
+# What is refused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_that_no_other_process_can_import_is_refused_at_its_decoration() -> None:
+    import functools
+
+    app = App()
+
+    def inner(body: str) -> None: ...
+
+    class Callable_:
+        def __call__(self, body: str) -> None: ...
+
+    with pytest.raises(ConfigError, match=r"inner .* is declared within a function; executor='process' needs"):
+        app.handler("jobs", executor="process")(inner)
+    with pytest.raises(ConfigError, match="is a Callable_, not a function of a module"):
+        app.handler("jobs", executor="process")(Callable_())
+    with pytest.raises(ConfigError, match="not a function of a module"):
+        app.handler("jobs", executor="process")(functools.partial(inner))
+    with pytest.raises(ConfigError, match=r"executor='fork': 'thread' or 'process'"):
+        app.handler("jobs", executor="fork")(inner)  # type: ignore[arg-type]
+
+    async def on_loop(body: str) -> None: ...
+
+    with pytest.raises(ConfigError, match="executor='thread' is for `def`"):
+        app.handler("jobs", executor="thread")(on_loop)
+    assert app.handlers == ()
+
+
+async def test_a_name_that_stands_for_something_else_is_refused_at_the_start(load: Load) -> None:
+    service = load(
+        """
+        @app.handler("jobs", executor="process")
+        def work(job: str) -> None: ...
+
+        work = 5
+        """
+    )
+    with pytest.raises(ConfigError, match=r"'work' of module 'service\d+' is not it, but 5"):
+        async with service.app.running(make_binding()):
+            pass
+
+
+async def test_a_module_that_its_process_can_not_import_is_refused_at_the_start(load: Load) -> None:
+    service = load(
+        """
+        if polybus.app.child.is_child() if hasattr(polybus.app, "child") else False:
+            raise OSError("no such device")
+
+        @app.handler("jobs", executor="process")
+        def work(job: str) -> None: ...
+        """
+    )
+    with pytest.raises(ConfigError, match="its process can't import it: OSError: no such device"):
+        async with service.app.running(make_binding()):
+            pass
+
+
+async def test_a_start_that_is_cancelled_leaves_no_process(load: Load, tmp_path: Path) -> None:
+    service = load(
+        """
+        if "polybus.app.child" in sys.modules and sys.modules["polybus.app.child"].is_child():
+            held("importing")
+
+        @app.handler("jobs", executor="process")
+        def work(job: str) -> None: ...
+        """
+    )
+
+    async def run() -> None:
+        async with service.app.running(make_binding()):
+            pass
+
+    task = asyncio.create_task(run())
+    pid = await until(lambda: marked(tmp_path / "importing"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not alive(pid)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    if children.exists():
+        assert children.read_text().split() == []

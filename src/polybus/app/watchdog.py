@@ -62,13 +62,13 @@ class Watchdog:
                 loop.call_soon_threadsafe(alive.set)
                 if not alive.wait(self._stall):
                     self._report(loop, watched)
-                    self._await_end(alive, asked)
+                    self._await_end(loop, alive, asked)
                 continue
             return
 
-    def _await_end(self, alive: threading.Event, asked: float) -> None:
+    def _await_end(self, loop: asyncio.AbstractEventLoop, alive: threading.Event, asked: float) -> None:
         while not alive.wait(self._stall):
-            if self._stopped.is_set():
+            if self._stopped.is_set() or loop.is_closed():
                 return
         _log.warning("the event loop goes on after %.1f s", time.monotonic() - asked)
 

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from polybus.testing.torture.scene import GRACE, LEASE
+from polybus.testing.torture.scene import FEEDS, GRACE, LEASE, ORDERED
 from polybus.testing.torture.timeline import timeline
 from polybus.testing.torture.verdict import Judge, Left, Verdict
 
@@ -38,6 +38,15 @@ class Tale:
         self.start(uid, source)
         self.tell("c0.1", "done", source, uid, 1)
 
+    def everywhere(self) -> None:
+        """Let each source handle a message, so that there is something to judge."""
+        for number, (target, sources) in enumerate(FEEDS.items(), 1_000):
+            key = "other" if target in ORDERED else None
+            self.tell("p0.1", "call", f"p0.1:{number}", target, key, number, "even", False)
+            self.tell("p0.1", "sent", f"p0.1:{number}")
+            for source in sources:
+                self.handled(f"p0.1:{number}", source)
+
     def judge(self, left: Left | None = None, *, exact: frozenset[str] = frozenset()) -> dict[str, int]:
         return {row.name: row.count for row in self.verdict(left, exact=exact).rows if row.zero and row.count}
 
@@ -50,7 +59,15 @@ class Tale:
 
 @pytest.fixture
 def tale(tmp_path: Path) -> Tale:
-    return Tale(tmp_path / "ledger")
+    made = Tale(tmp_path / "ledger")
+    made.everywhere()
+    return made
+
+
+def test_a_run_in_which_nothing_came_proves_nothing(tmp_path: Path) -> None:
+    tale = Tale(tmp_path / "ledger")
+    assert tale.judge() == {"nothing to judge": 6}
+    assert not tale.verdict().holds
 
 
 def test_what_goes_well_holds(tale: Tale) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polybus.testing.torture.scene import GRACE, LEASE, PUBLISH_DEADLINE
+from polybus.testing.torture.scene import GRACE, LEASE, PUBLISH_DEADLINE, SOURCES
 from polybus.testing.torture.story import Life, Start, Story, Told
 
 __all__ = ["Judge", "Left", "Row", "Verdict"]
@@ -112,6 +112,7 @@ class Judge:
         return Verdict(site, seed, minutes, rows, self._told)
 
     def _bad(self, left: Left) -> Iterator[Row]:
+        yield _row("nothing to judge", self._nothing())
         yield _row("lost", self._lost(left))
         yield _row("stuck", self._stuck(left))
         yield _row("overtaken", self._overtaken())
@@ -146,6 +147,12 @@ class Judge:
             yield Row(f"fault: {name}", count, zero=False)
 
     # Messages --------------------------------------------------------------------------------------------------------
+
+    def _nothing(self) -> Iterator[tuple[float, str]]:
+        """Find a run in which a source got nothing at all: that it lost nothing would prove nothing."""
+        got = {source for source, _ in self._told.stories}
+        for source in sorted({*SOURCES} - got):
+            yield self._told.begins, f"no message came to {source}"
 
     def _lost(self, left: Left) -> Iterator[tuple[float, str]]:
         for source, uids in self.owed().items():

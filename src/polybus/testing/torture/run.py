@@ -59,8 +59,8 @@ class Options:
 async def torture(site: Site, options: Options) -> Verdict:
     """Run the torture on a site and return what became of everything; raises where the site itself fails."""
     with _folder(options.keep) as folder:
-        binding = await site.start(folder, topology())
         try:
+            binding = await site.start(folder, topology())
             (folder / "binding.json").write_text(binding.to_json())
             return await _Run(site, binding, folder, options).run()
         finally:

@@ -132,18 +132,20 @@ def keep(run: Run, scale: float) -> None:
     command = f"python -m tests.reliability.soak {run.name}" + (f" --scale {scale:g}" if scale != 1 else "")
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     date = time.strftime("%Y-%m-%d", time.gmtime())
-    text = f"`{command}` at {_commit()}, {date} ({machine}), {run.seconds:.0f} s:\n\n"
+    text = f"`{command}` at {commit()}, {date} ({machine}), {run.seconds:.0f} s:\n\n"
     text += "".join(f"- {number}\n" for number in run.numbers)
     PAGE.write_text(block.sub(lambda found: found[1] + text + found[2], page))
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Name the commit that is checked out, and whether the product was changed since."""
+
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    commit = git("rev-parse", "--short", "HEAD")
-    return f"{commit} with changes" if git("status", "--porcelain", "--", "src") else commit
+    name = git("rev-parse", "--short", "HEAD")
+    return f"{name} with changes" if git("status", "--porcelain", "--", "src") else name
 
 
 if __name__ == "__main__":

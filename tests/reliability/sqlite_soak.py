@@ -1,24 +1,38 @@
-"""Four publishers and four consumers on one SQLite file, one of them killed every second; and what must hold then."""
+"""Four publishers and four consumers on one SQLite file, one of them killed every second; and what must hold then.
+
+    python -m tests.reliability.sqlite_soak [--messages 1000000] [--seed 20] [--kill-every 1]
+
+prints the command, the seed and the commit with what was seen; the exit code is 0 where all held.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import random
 import signal
 import sqlite3
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polybus
 
+from .soak import commit
 from .sqlite_worker import CONSUMERS, KEYS, PUBLISHERS, QUEUE, binding, ready
 
 WORKER = Path(__file__).with_name("sqlite_worker.py")
 MESSAGES = 100_000
 KILL_EVERY = 1.0
+"""Seconds between two kills, on average."""
+
+CHUNK = 20
+"""What a publisher publishes at once at most; more in longer runs, so that they take less than their share longer."""
+
 STUCK_AFTER = 120.0
 """Seconds without anything handled after which the run is given up: far more than leases, restarts and load take."""
 
@@ -71,10 +85,10 @@ class Outcome:
 class _Crew:
     """The processes: each is started again when it was killed, and not when it was done."""
 
-    def __init__(self, folder: Path, per_key: int, seed: int) -> None:
+    def __init__(self, folder: Path, per_key: int, seed: int, most: int) -> None:
         self._folder = folder
         self._arguments = {
-            **{f"publisher {n}": ("publish", folder, n, per_key, seed) for n in range(PUBLISHERS)},
+            **{f"publisher {n}": ("publish", folder, n, per_key, seed, most) for n in range(PUBLISHERS)},
             **{f"consumer {n}": ("consume", folder) for n in range(CONSUMERS)},
         }
         self.running: dict[str, asyncio.subprocess.Process] = {}
@@ -162,14 +176,15 @@ class _Log:
         return sum(number + 1 for number in self.highest.values())
 
 
-async def soak(folder: Path, *, scale: float, seed: int) -> Outcome:
+async def soak(folder: Path, *, messages: int, seed: int, kill_every: float = KILL_EVERY) -> Outcome:
     """Run it; raises AssertionError where it gets stuck or a process fails by itself."""
-    per_key = max(int(MESSAGES * scale) // KEYS, 1)
+    per_key = max(messages // KEYS, 1)
+    most = max(CHUNK, CHUNK * messages // 50_000)
     outcome = Outcome(per_key * KEYS, seed)
     chance = random.Random(seed)
-    crew, log = _Crew(folder, per_key, seed), _Log(folder / "handled")
+    crew, log = _Crew(folder, per_key, seed, most), _Log(folder / "handled")
     started = progress = time.monotonic()
-    next_kill = started + KILL_EVERY
+    next_kill = started + kill_every
     await crew.start()
     try:
         while True:
@@ -183,7 +198,7 @@ async def soak(folder: Path, *, scale: float, seed: int) -> Outcome:
             if log.distinct >= outcome.messages and not any(name.startswith("publisher") for name in crew.running):
                 break
             if now >= next_kill:
-                next_kill += KILL_EVERY
+                next_kill += kill_every * chance.uniform(0.5, 1.5)
                 name = chance.choice(sorted(crew.running))
                 await crew.kill(name)
                 if name.startswith("publisher"):
@@ -229,3 +244,25 @@ async def _look(outcome: Outcome, folder: Path) -> None:
         stats = await bus.stats(QUEUE)
     outcome.waiting = (stats.waiting or 0) + (stats.leased or 0) + (stats.delayed or 0)
     outcome.dead = stats.dead
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability.sqlite_soak", description="the SQLite soak")
+    parser.add_argument("--messages", type=int, default=MESSAGES)
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--kill-every", type=float, default=KILL_EVERY, metavar="SECONDS")
+    options = parser.parse_args(arguments)
+    command = f"--messages {options.messages} --seed {options.seed} --kill-every {options.kill_every:g}"
+    print(f"python -m tests.reliability.sqlite_soak {command} at {commit()}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="polybus-soak-") as folder:
+        outcome = asyncio.run(
+            soak(Path(folder), messages=options.messages, seed=options.seed, kill_every=options.kill_every)
+        )
+    print(outcome)
+    for overtaken in outcome.overtaken[:20]:
+        print(f"out of order: {overtaken}")
+    return 0 if outcome.holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .sqlite_soak import soak
+from .sqlite_soak import MESSAGES, soak
 
 
 async def test_nothing_is_lost_or_overtaken_while_processes_are_killed(tmp_path: Path) -> None:
-    outcome = await soak(tmp_path, scale=float(os.environ.get("POLYBUS_SOAK_SCALE", "0.02")), seed=20)
+    scale = float(os.environ.get("POLYBUS_SOAK_SCALE", "0.02"))
+    outcome = await soak(tmp_path, messages=int(MESSAGES * scale), seed=20)
     print(outcome)
     assert outcome.lost == []
     assert outcome.overtaken == []

@@ -379,6 +379,69 @@ class TestAnotherTopology:
             await other.aclose()
 
 
+class TestForks:
+    async def test_a_child_is_a_process_like_any_other(self, path: Path) -> None:
+        """It opens the store itself; then its parent closes it, and a newcomer comes and goes, while it goes on."""
+        async with opened(path) as rig:
+            publisher = await rig.publisher("jobs")
+            await rig.publish(publisher, message("before"))
+            to_child, to_parent = os.pipe(), os.pipe()
+            child = os.fork()
+            if child == 0:
+                os._exit(in_child(path, to_child[0], to_parent[1]))
+            assert await asyncio.to_thread(os.read, to_parent[0], 1) == b"1"
+            await rig.publish(publisher, message("parent"))
+        async with opened(path) as newcomer:
+            assert (await (await newcomer.admin()).stats(newcomer.entity("jobs"))).waiting == 3
+        assert (path.parent / "bus.db-wal").exists()  # since the child has the store open
+        os.write(to_child[1], b"2")
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        assert status == 0
+        async with opened(path) as rig:
+            assert bodies(await take(await rig.consumer("jobs"))) == [b"before", b"child", b"parent", b"child"]
+        for end in (*to_child, *to_parent):
+            os.close(end)
+
+    async def test_a_fork_waits_for_what_is_under_way_and_hinders_nobody(self, path: Path) -> None:
+        async with opened(path) as rig:
+            publisher, admin = await rig.publisher("jobs"), await rig.admin()
+            for n in range(4):
+                calls = [publisher.publish_batch([prepared(publisher, f"{n}.{k}")]) for k in range(5)]
+                working = asyncio.gather(*calls, admin.stats(rig.entity("jobs")))
+                await asyncio.sleep(0)
+                child = os.fork()
+                if child == 0:
+                    os._exit(in_child(path, None, None))
+                await working
+                _, status = await asyncio.to_thread(os.waitpid, child, 0)
+                assert status == 0
+            assert (await admin.stats(rig.entity("jobs"))).waiting == 24
+
+
+def in_child(path: Path, heard: int | None, told: int | None) -> int:
+    """Publish from a fork, on a loop of its own; once, and where there are pipes once more when told to."""
+
+    async def run() -> None:
+        async with opened(path) as rig:
+            publisher = await rig.publisher("jobs")
+            await rig.publish(publisher, message("child"))
+            if heard is not None and told is not None:
+                os.write(told, b"1")
+                os.read(heard, 1)
+                await rig.publish(publisher, message("child"))
+
+    try:
+        # The parent's loop is this thread's, as asyncio sees it; in a thread there is none.
+        thread = threading.Thread(target=asyncio.run, args=(run(),))
+        failed: list[object] = []
+        threading.excepthook = failed.append
+        thread.start()
+        thread.join(30)
+        return 1 if failed or thread.is_alive() else 0
+    except BaseException:  # noqa: BLE001 - a child must never go on with the parent's tests
+        return 2
+
+
 class TestEnds:
     async def test_a_driver_that_is_dropped_closes_its_file(self, path: Path) -> None:
         before = set(threading.enumerate())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from polybus.backends.sqlite import forks
 from polybus.backends.sqlite.schema import LEASED, connect
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
@@ -99,7 +100,7 @@ class Admin:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Give a connection with one view of the store for all that is read from it, and the store's time."""
-        with contextlib.closing(connect(self._driver.path)) as connection:
+        with forks.busy(), contextlib.closing(connect(self._driver.path)) as connection:
             connection.execute("BEGIN")
             now = self._writer.timeline.follow(connection)
             self._writer.identity.check()  # else it would have read another store than the writer's

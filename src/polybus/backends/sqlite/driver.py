@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from polybus.backends.embedded import DedupWindow, features
-from polybus.backends.sqlite import faults
+from polybus.backends.sqlite import faults, forks
 from polybus.backends.sqlite.admin import Admin
 from polybus.backends.sqlite.consume import Consumer
 from polybus.backends.sqlite.identity import Identity
@@ -105,6 +105,10 @@ class SqliteDriver:
         return await asyncio.shield(self._opening)
 
     def _open_file(self) -> _Open:
+        with forks.busy():
+            return self._open_now()
+
+    def _open_now(self) -> _Open:
         connection = open_file(self.path)
         try:
             timeline, identity = Timeline(self._clock, self.path), Identity(self.path)
@@ -149,4 +153,4 @@ def driver(binding: Binding, clock: Clock) -> SqliteDriver:
     busy_timeout = binding.settings.get("busy_timeout", BUSY_TIMEOUT)
     if not isinstance(busy_timeout, (int, float)) or not busy_timeout >= 0:
         raise BindingError(f"at $.settings.busy_timeout: found {busy_timeout!r}; allowed are seconds, 0 or more")
-    return SqliteDriver(Path(path), binding, clock, busy_timeout)
+    return SqliteDriver(Path(path).absolute(), binding, clock, busy_timeout)

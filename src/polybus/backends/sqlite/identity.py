@@ -60,6 +60,14 @@ class Identity:
             known.append((name, (there.st_dev, there.st_ino)))
         self._known = known
 
+    def remember_again(self) -> None:
+        """Take note of the log, which may be another after the store was closed; raise where the file itself is."""
+        if self._known:
+            name, known = self._known[0]
+            self._known = [(name, known)]
+            self._check_parts()
+        self.remember()
+
     def check(self) -> None:
         """Raise StoreGone where one of them was removed, replaced or emptied; costs some 5 us.
 

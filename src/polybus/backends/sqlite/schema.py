@@ -25,6 +25,7 @@ __all__ = [
     "is_busy",
     "is_full",
     "open_file",
+    "reopen",
     "transaction",
 ]
 
@@ -184,12 +185,28 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def reopen(path: Path) -> sqlite3.Connection:
+    """Connect for writing to a file that was prepared before."""
+    connection = connect(path)
+    try:
+        _limit_log(connection)
+        connection.execute("PRAGMA busy_timeout = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     version = _version(connection, path)
     if not version:
         _create(connection, path)
     elif version < VERSION:
         _upgrade(connection, path)
+    _limit_log(connection)
+
+
+def _limit_log(connection: sqlite3.Connection) -> None:
     # A log that has grown through a burst is cut back to this many bytes by the checkpoint after it.
     connection.execute("PRAGMA journal_size_limit = 67108864")
 

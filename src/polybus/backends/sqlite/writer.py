@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from polybus.backends.embedded import Expiries
-from polybus.backends.sqlite import room, schema, upkeep
+from polybus.backends.sqlite import forks, room, schema, upkeep
 from polybus.backends.sqlite.identity import Identity, StoreGone
 from polybus.backends.sqlite.timeline import Timeline
 from polybus.backends.sqlite.wake import Ringer
@@ -169,7 +169,9 @@ class _Worker:
 
     def __init__(self, store: Store, asked: _Asking) -> None:
         self._store = store
-        self._connection = store.connection
+        self._open: sqlite3.Connection | None = store.connection
+        self._quiet = threading.Lock()  # held while something is under way
+        self._paused = False
         self._asked = asked
         self._ringer = Ringer(store.path)
         self._upkeep = upkeep.Upkeep()
@@ -177,16 +179,44 @@ class _Worker:
         self._durable = True
         self._looked = float("-inf")
         self._room = room.Room(store.path)
+        forks.register(self)
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        """The connection; opened again where it was closed for a fork."""
+        if self._open is None:
+            self._open = schema.reopen(self._store.path)
+            self._durable = True
+            self._store.identity.remember_again()
+        return self._open
 
     def serve(self) -> None:
         try:
             while (group := self._next()) is not None:
                 if group:
-                    _tell(self._do(group))
+                    with self._quiet:
+                        answers = self._do(group)
+                    _tell(answers)
         finally:
-            self._expiries.tell(self._store.timeline.now(), last=True)
-            self._ringer.close()
-            self._connection.close()
+            with self._quiet:
+                self._expiries.tell(self._store.timeline.now(), last=True)
+                self._ringer.close()
+                self._close()
+
+    def pause(self, patience: float) -> None:
+        self._paused = self._quiet.acquire(timeout=patience)
+        if self._paused:
+            self._close()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._quiet.release()
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
 
     def _next(self) -> _Group | None:
         """Return what was asked for since; None once there is nothing more to come."""

@@ -8,7 +8,8 @@ messages of a key wait for one that is delayed; a local file system. A topic's s
 publisher's binding.
 Push subscriptions: their copies are kept until their retention is over, and can be counted and peeked at.
 Files: the database with SQLite's `-wal` and `-shm`, and a folder `-wake` of named pipes; all may be removed together
-while no process uses them.
+while no process uses them. Removed or replaced while one does, it says so and accepts nothing more. The `-wal` is the
+log: usually some 4 MB, more while a process that is stopped or reads for long holds on to it, then cut back to 64 MiB.
 Escape hatch: `raw` gives the file's path.
 """
 

@@ -21,6 +21,7 @@ import pytest
 
 from polybus.backends.sqlite import driver, room, schema
 from polybus.backends.sqlite.wake import Ringer
+from polybus.binding import Entity, Kind
 from polybus.clock import ManualClock, SystemClock
 from polybus.driver import Ack, Outgoing, Prepared
 from polybus.errors import BackendError, BindingError, BusClosed, Fault, FaultKind
@@ -364,18 +365,36 @@ class TestDurability:
 
 
 class TestAnotherTopology:
-    async def test_a_store_of_another_order_says_which_entry_and_what_to_do(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("entry", "words"),
+        [
+            (source("jobs", ordered=True), ["queue 'jobs'", "with ordered = false", "ordered = true now"]),
+            (
+                source("jobs", Kind.SUBSCRIPTION, topic="orders"),
+                ["subscription 'jobs'", "as a queue", "a subscription"],
+            ),
+        ],
+        ids=["order", "kind"],
+    )
+    async def test_a_store_of_another_says_which_entry_and_what_to_do(
+        self, tmp_path: Path, entry: Entity, words: list[str]
+    ) -> None:
         path = tmp_path / ".polybus" / "bus.db"
         async with opened(path) as rig:
             await rig.publish("jobs", message("a"))
-            queues = {**rig.binding.queues, "jobs": source("jobs", ordered=True)}
-            other = driver(msgspec.structs.replace(rig.binding, queues=queues), rig.clock)
+            kept = {name: queue for name, queue in rig.binding.queues.items() if name != "jobs"}
+            group = "queues" if entry.kind is Kind.QUEUE else "subscriptions"
+            changed = {
+                "queues": kept,
+                group: {**(kept if group == "queues" else rig.binding.subscriptions), "jobs": entry},
+            }
+            other = driver(msgspec.structs.replace(rig.binding, **changed), rig.clock)
             with pytest.raises(BindingError) as caught:
-                await other.open_publisher(queues["jobs"])
+                await other.open_consumer(entry, prefetch=1, concurrency=1)
             fault = other.fault(caught.value)
             assert (fault.kind, fault.retryable) == (FaultKind.INVALID, False)
-            for words in ("queue 'jobs'", "ordered = false", "ordered = true now", f"remove {path.parent}/", "loses"):
-                assert words in fault.detail
+            for text in (*words, f"remove {path.parent}/", "loses what waits"):
+                assert text in fault.detail
             await other.aclose()
 
 

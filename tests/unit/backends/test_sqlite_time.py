@@ -200,6 +200,7 @@ class TestOlderStores:
             await fill(rig)
         with edited(path) as connection:
             connection.execute("DROP TABLE time")
+            connection.execute("ALTER TABLE source DROP COLUMN kind")
             connection.execute("ALTER TABLE line DROP COLUMN since")
             connection.execute("ALTER TABLE line DROP COLUMN claim")
             connection.execute("PRAGMA user_version = 1")
@@ -213,7 +214,7 @@ class TestOlderStores:
             await clock.advance(DAY)
             assert (await count(rig))[:3] == (0, 0, 0)
 
-    async def test_a_file_without_its_time_is_refused_by_older_programs_only(self, tmp_path: Path) -> None:
+    async def test_one_of_a_version_to_come_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "bus.db"
         async with opened(path, ManualClock()) as rig:
             await rig.publish("jobs", message("a"))

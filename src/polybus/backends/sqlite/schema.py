@@ -58,6 +58,7 @@ CREATE TABLE time (
 
 # From version 1; the times are converted once it is known what time it is (timeline.py).
 _TO_VERSION_2 = f"""
+ALTER TABLE source ADD COLUMN kind TEXT;
 ALTER TABLE line ADD COLUMN since REAL NOT NULL DEFAULT 0;
 ALTER TABLE line ADD COLUMN claim INTEGER NOT NULL DEFAULT 0;
 {_TIME}
@@ -67,7 +68,8 @@ _TABLES = """
 CREATE TABLE source (
     id INTEGER PRIMARY KEY,
     address TEXT NOT NULL UNIQUE,
-    ordered INTEGER NOT NULL
+    ordered INTEGER NOT NULL,
+    kind TEXT                               -- NULL from version 1, until it is next opened
 );
 CREATE TABLE message (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: a late receipt must not fit a later message

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from polybus.backends.embedded import net_limit
 from polybus.backends.sqlite import schema
@@ -45,31 +46,32 @@ class Route:
 def register(connection: sqlite3.Connection, path: Path, binding: Binding) -> Mapping[str, Source]:
     """Return the binding's sources by address, giving numbers to those that are new.
 
-    Raises BindingError where one was ordered otherwise before.
+    Raises BindingError where one was of another kind, or ordered otherwise, before.
     """
     wanted = [*binding.queues.values(), *binding.subscriptions.values()]
     entities = [entity for one in wanted for entity in (one.dead_letters, one)]
     known = _known(connection)
-    if any(entity.address not in known for entity in entities):
+    if any(known.get(entity.address, _UNKNOWN).kind is None for entity in entities):
         with schema.transaction(connection):
+            rows = [(entity.address, _ordered(entity), entity.kind.value) for entity in entities]
+            connection.executemany("INSERT OR IGNORE INTO source (address, ordered, kind) VALUES (?, ?, ?)", rows)
             connection.executemany(
-                "INSERT OR IGNORE INTO source (address, ordered) VALUES (?, ?)",
-                [(entity.address, _ordered(entity)) for entity in entities],
+                "UPDATE source SET kind = ? WHERE address = ? AND kind IS NULL",
+                [(kind, address) for address, _, kind in rows],
             )
         known = _known(connection)
     sources: dict[str, Source] = {}
     for entity in entities:
-        number, ordered = known[entity.address]
+        row = known[entity.address]
         if entity.address in sources:
             raise BindingError(f"{entity.kind.value} {entity.name!r}: {entity.address!r} is used twice in the binding")
-        if ordered != _ordered(entity):
-            raise BindingError(
-                f"{entity.kind.value} {entity.name!r}: {path} has it with ordered = {_toml(ordered)}, and the topology "
-                f"says ordered = {_toml(not ordered)} now; a store keeps what it was made with: remove {_files(path)} "
-                "while nothing uses it (loses what waits in it), or give the entry another name"
-            )
+        if row.kind != entity.kind.value:
+            raise _differs(path, entity, f"as a {row.kind}", "it is a " + entity.kind.value)
+        if row.ordered != _ordered(entity):
+            has, says = _toml(row.ordered), _toml(not row.ordered)
+            raise _differs(path, entity, f"with ordered = {has}", f"ordered = {says}")
         dead = None if entity.kind is Kind.DEAD_LETTERS else sources[entity.dead_letters.address]
-        sources[entity.address] = Source(number, entity, ordered, dead)
+        sources[entity.address] = Source(row.id, entity, row.ordered, dead)
     return sources
 
 
@@ -80,6 +82,14 @@ def routes(binding: Binding, sources: Mapping[str, Source], topic: Entity) -> li
         for entity in binding.subscriptions.values()
         if entity.topic == topic.name
     ]
+
+
+def _differs(path: Path, entity: Entity, had: str, now: str) -> BindingError:
+    return BindingError(
+        f"{entity.kind.value} {entity.name!r}: {path} has it {had}, and the topology says {now} now; a store keeps "
+        f"what it was made with: remove {_files(path)} while nothing uses it (loses what waits in it), or give the "
+        "entry another name"
+    )
 
 
 def _toml(value: bool) -> str:
@@ -93,9 +103,20 @@ def _files(path: Path) -> str:
     return f"{path}, {path.name}-wal and {path.name}-shm"
 
 
-def _known(connection: sqlite3.Connection) -> dict[str, tuple[int, bool]]:
-    rows = connection.execute("SELECT address, id, ordered FROM source").fetchall()
-    return {address: (number, bool(ordered)) for address, number, ordered in rows}
+class _Known(NamedTuple):
+    """A source as it stands in the file."""
+
+    id: int
+    ordered: bool
+    kind: str | None
+
+
+_UNKNOWN = _Known(0, False, None)
+
+
+def _known(connection: sqlite3.Connection) -> dict[str, _Known]:
+    rows = connection.execute("SELECT address, id, ordered, kind FROM source").fetchall()
+    return {address: _Known(number, bool(ordered), kind) for address, number, ordered, kind in rows}
 
 
 def _ordered(entity: Entity) -> bool:

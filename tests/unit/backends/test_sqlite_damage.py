@@ -70,6 +70,17 @@ def move_another_in(path: Path) -> None:
     path.with_name("backup").rename(path)
 
 
+def restore_a_backup(path: Path) -> None:
+    """Move a copy of all files in, as programs for backups do: the folder's own times are as they were, too."""
+    times = path.parent.stat()
+    for file in path.parent.glob("bus.db*"):
+        if file.is_file():
+            copy = file.with_name(f".{file.name}")
+            shutil.copy2(file, copy)
+            copy.rename(file)
+    os.utime(path.parent, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
 def remove_the_log(path: Path) -> None:
     path.with_name("bus.db-wal").unlink()
 
@@ -96,7 +107,16 @@ def overwrite(path: Path) -> None:
         file.write(b"garbage!" * 512)
 
 
-GONE = [remove_folder, move_away, move_another_in, remove_the_log, replace_the_log, remove_the_index, empty]
+GONE = [
+    remove_folder,
+    move_away,
+    move_another_in,
+    restore_a_backup,
+    remove_the_log,
+    replace_the_log,
+    remove_the_index,
+    empty,
+]
 
 
 def no_store(path: Path) -> None:

@@ -76,15 +76,11 @@ class Identity:
         """
         if not self._is_folder_as_it_was():
             self._check_parts()
-        try:
-            there = os.stat(self._path)
-        except FileNotFoundError:
-            raise _gone(self._path, str(self._path), "removed") from None
+        there = self._look_at(*self._known[0])
         if there.st_size < _LEAST_SIZE:
             raise _gone(self._path, str(self._path), "emptied")
-        if (there.st_mtime_ns, there.st_size) != self._looked:
-            self._probe()
-            self._looked = (there.st_mtime_ns, there.st_size)
+        if (there.st_ctime_ns, there.st_size) != self._looked and self._probe():
+            self._looked = (there.st_ctime_ns, there.st_size)
 
     def _is_folder_as_it_was(self) -> bool:
         """Tell by one look that nothing was removed or replaced since the last.
@@ -96,30 +92,38 @@ class Identity:
         except OSError:
             self._unchanged = None
             return False
-        folder = (there.st_dev, there.st_ino, there.st_mtime_ns)
+        # Not the time of its last modification: that may be set, and whoever restores a backup does.
+        folder = (there.st_dev, there.st_ino, there.st_ctime_ns)
         if folder == self._unchanged:
             return True
-        self._unchanged = folder if time.time_ns() - there.st_mtime_ns > _SETTLED * 1e9 else None
+        self._unchanged = folder if time.time_ns() - there.st_ctime_ns > _SETTLED * 1e9 else None
         return False
 
     def _check_parts(self) -> None:
         for name, known in self._known:
-            try:
-                there = os.stat(name)
-            except FileNotFoundError:
-                raise _gone(self._path, name, "removed") from None
-            if (there.st_dev, there.st_ino) != known:
-                raise _gone(self._path, name, "replaced by another file")
+            self._look_at(name, known)
 
-    def _probe(self) -> None:
+    def _look_at(self, name: str, known: tuple[int, int]) -> os.stat_result:
+        try:
+            there = os.stat(name)
+        except FileNotFoundError:
+            raise _gone(self._path, name, "removed") from None
+        if (there.st_dev, there.st_ino) != known:
+            raise _gone(self._path, name, "replaced by another file")
+        return there
+
+    def _probe(self) -> bool:
+        """Read from the file as a newcomer; say whether that could be done."""
         try:
             with contextlib.closing(schema.connect(self._path)) as connection:
                 connection.execute("PRAGMA busy_timeout = 0")
                 for probe in _PROBES:
                     connection.execute(probe).fetchone()
         except sqlite3.OperationalError as error:
-            if not schema.is_busy(error):  # the log is being recovered: the next look finds it done
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR:  # not the tables that were there
                 raise
+            return False  # the log is being recovered, or no descriptor is left: the next look tells
+        return True
 
 
 def _gone(path: Path, name: str, what: str) -> StoreGone:

@@ -19,9 +19,10 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage
 import polybus
 from polybus.backends import load
 from polybus.binding import Binding
+from polybus.driver import Nack, Outgoing, Prepared
 from polybus.errors import BackendError, BindingError, FaultKind, PublishFailed
 from polybus.localcloud.server import running_in_thread
-from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 from polybus.localcloud.servicebus.realise import realise
 from polybus.plan.azure import AzureSettings, plan
 from polybus.topology.file import loads
@@ -261,6 +262,10 @@ async def test_a_lock_that_is_lost_is_a_lost_lease(server: ServiceBusServer, bus
         (AmqpAnnotatedMessage(value_body={"a": [1, True, None, "b"]}), b'{"a":[1,true,null,"b"]}', {}),
         (AmqpAnnotatedMessage(sequence_body=[[1, "two"]]), b'[[1,"two"]]', {}),
         (AmqpAnnotatedMessage(data_body=[b"one ", b"two"]), b"one two", {}),
+        (AmqpAnnotatedMessage(value_body=b"\x00\xff"), b"\x00\xff", {}),
+        (AmqpAnnotatedMessage(value_body=b"plain"), b"plain", {}),
+        (ServiceBusMessage(None), b"", {}),
+        (AmqpAnnotatedMessage(data_body=b"x", delivery_annotations={"a": "b"}, footer={"c": "d"}), b"x", {}),
         (
             ServiceBusMessage(b"", application_properties={"n": 7, "yes": True, "real": 0.5}),
             b"",
@@ -280,6 +285,64 @@ async def test_any_kind_of_body_and_property_is_readable(
         await delivery.ack()
     assert (delivery.body, dict(delivery.attributes)) == (body, attributes)
     assert delivery.id
+
+
+async def test_one_message_of_a_batch_that_is_refused_fails_alone(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    server.fail_next("send", "com.microsoft:argument-error", 2)  # the batch, and the first of its messages by itself
+    outcomes = await bus.publish_many("jobs", [b"0", b"1", b"2"], outcomes=True)
+    assert [isinstance(outcome, polybus.Sent) for outcome in outcomes] == [False, True, True]
+    assert server.entities.counts(JOBS).active == 2
+
+
+async def test_nothing_overtakes_the_one_that_failed_alone(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    server.fail_next("send", "com.microsoft:argument-error", 2)
+    messages = [polybus.Message(b"%d" % number, ordering_key=key) for number, key in enumerate("aab")]
+    outcomes = await bus.publish_many("keyed", messages, outcomes=True)
+    assert [isinstance(outcome, polybus.Sent) for outcome in outcomes] == [False, False, True]
+
+
+async def test_a_partitioned_entity_takes_its_messages_one_by_one(server: ServiceBusServer, bus: polybus.Bus) -> None:
+    for name, options in ((JOBS, {}), (KEYED, {"requires_session": True})):
+        server.entities.delete(name)
+        server.entities.create_queue(name, QueueOptions(partitioned=True, detects_duplicates=True, **options))
+    await bus.publish_many("jobs", [b"%d" % number for number in range(20)])
+    await bus.publish_many("jobs", [b"%d" % number for number in range(20)])
+    await bus.publish_many(
+        "keyed", [polybus.Message(b"%d" % number, ordering_key=f"k{number % 3}") for number in range(20)]
+    )
+    assert (server.entities.counts(JOBS).active, server.entities.counts(KEYED).active) == (40, 20)
+
+
+@pytest.mark.parametrize("name", ["jobs", "keyed"])
+async def test_a_letter_goes_before_the_words_that_there_is_no_room_for(
+    server: ServiceBusServer, bus: polybus.Bus, name: str
+) -> None:
+    await bus.publish(name, "x")
+    async with bus.consume(name) as deliveries:
+        delivery = await anext(aiter(deliveries))
+        server.fail_next("settle", "amqp:link:message-size-exceeded")
+        await delivery.dead_letter("Buried", "\ud800" * 2_000)
+    [letter] = [letter async for letter in bus.dead_letters(name).list()]
+    assert letter.reason == "Buried"
+
+
+async def test_giving_back_what_no_handler_began_is_no_attempt_in_a_session(binding: Binding) -> None:
+    driver = load("azure")(binding, polybus.SystemClock())
+    source = binding.source("keyed")
+    publisher = await driver.open_publisher(binding.target("keyed"))
+    prepared = publisher.prepare(Outgoing(polybus.Message(b"x", ordering_key="k", id="one")))
+    assert isinstance(prepared, Prepared)
+    await publisher.publish_batch([prepared])
+    attempts = []
+    for given_back in (0, None, 1):
+        consumer = await driver.open_consumer(source, prefetch=4, concurrency=2)
+        [received] = await consumer.receive_batch(1, wait=10)
+        attempts.append(received.attempt)
+        assert await consumer.settle_batch([Nack(received, attempts=given_back)]) == [None]
+        await consumer.stop()
+        await consumer.aclose()
+    await driver.aclose()
+    assert attempts == [1, 1, 2]  # abandoning it is
 
 
 # Operating -----------------------------------------------------------------------------------------------------------

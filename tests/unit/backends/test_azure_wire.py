@@ -10,7 +10,7 @@ import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from polybus.backends.azure.wire import encode, message_limit
+from polybus.backends.azure.wire import encode, message_limit, sayable
 from polybus.binding import Entity, Kind
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
@@ -132,3 +132,46 @@ def test_a_letter_that_had_just_enough_room_goes_back_to_where_it_came_from() ->
     message = Message(b"." * (8 * KIB - 2 * KIB - empty.size), {}, None, "id")
     sent(Outgoing(message), small)
     sent(Outgoing(message, moves=1), small)
+
+
+def test_each_call_has_an_id_of_its_own_and_the_readers_id_travels_along() -> None:
+    again = message()
+    wire = sent(Outgoing(again, token="call-7"))
+    assert wire.properties is not None
+    assert wire.properties.message_id == "call-7"
+    assert again.id in str((wire.application_properties or {})["polybus"])
+
+
+@pytest.mark.parametrize("identity", ["order 17", "ÄÖÜ", "f" * 200, "\ud800"])
+def test_an_id_that_service_bus_cant_carry_is_hashed_and_travels_along(identity: str) -> None:
+    wire = sent(Outgoing(Message(b"", id=identity)))
+    assert wire.properties is not None
+    assert str(wire.properties.message_id).isascii()
+    assert len(str(wire.properties.message_id)) <= 128
+    assert "polybus" in (wire.application_properties or {})
+
+
+def test_a_letter_whose_attributes_had_just_enough_room_goes_back() -> None:
+    """The room that was kept free in the header is there to be used, and what polybus adds gives way."""
+    mine = {"a": "v" * 31 * KIB, "b": "v" * 31 * KIB}
+    sent(Outgoing(message(attributes=mine), moves=2), TOPIC, to="tag")
+    full = {**mine, "c": "v" * 1_950}
+    refused(Outgoing(message(attributes=full)))
+    wire = sent(Outgoing(message(attributes=full), moves=2), TOPIC, to="tag")
+    assert wire.application_properties is not None
+    assert wire.application_properties["polybus_to"] == "tag"
+    assert "polybus" not in wire.application_properties
+
+
+def test_a_foreign_message_of_full_size_goes_back_without_what_polybus_adds() -> None:
+    small = Entity(kind=Kind.QUEUE, name="small", address="small", max_size=8 * KIB)
+    native = len("an id") + 60  # what the service counts beside the body of such a message, and a little
+    foreign = Message(b"." * (8 * KIB - native), {}, None, "an id")
+    refused(Outgoing(foreign), small)
+    wire = sent(Outgoing(foreign, moves=2, token="1f-18d"), small)
+    assert not wire.application_properties
+
+
+def test_what_is_said_of_a_letter_is_always_sayable() -> None:
+    assert sayable("a \ud800 b") == "a ? b"
+    assert len(sayable("x" * 1_000_000)) == 4_096

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from azure.servicebus import ServiceBusReceivedMessage
@@ -13,7 +13,7 @@ from azure.servicebus.aio import ServiceBusReceiver
 
 from polybus.backends.azure.bounds import ANSWER, Late, bounded, each
 from polybus.backends.azure.clients import Clients
-from polybus.backends.azure.faults import fault, is_conclusive, is_not_open
+from polybus.backends.azure.faults import fault, is_conclusive, is_not_open, is_of_one
 from polybus.backends.azure.leases import Leases
 from polybus.backends.azure.wire import decode, sayable, token, why
 from polybus.binding import Entity, Kind
@@ -44,6 +44,8 @@ YIELD = 0.5
 SILENCE = 30.0
 # The question: a look at the message with the highest number there could be.
 LAST_NUMBER = 2**63 - 1
+# Characters of a reason that are left where there is no room for more.
+SHORT = 64
 _LOCKED_UNTIL = b"x-opt-locked-until"
 
 
@@ -77,13 +79,21 @@ def _locked_until(message: Receipt) -> float | None:
     return None if locked is None else float(locked) / 1000
 
 
-def settlement(receiver: ServiceBusReceiver, settled: Settlement[Any], message: Receipt) -> Awaitable[None]:
-    """Return the library's call for a settlement of a message."""
+async def settlement(receiver: ServiceBusReceiver, settled: Settlement[Any], message: Receipt) -> None:
+    """Settle a message by the library's call for it; raise what that raises."""
     if isinstance(settled, Ack):
-        return receiver.complete_message(message)
-    if isinstance(settled, DeadLetter):
-        return receiver.dead_letter_message(message, sayable(settled.reason), sayable(settled.description))
-    return receiver.abandon_message(message)
+        await receiver.complete_message(message)
+    elif isinstance(settled, DeadLetter):
+        reason = sayable(settled.reason)
+        try:
+            await receiver.dead_letter_message(message, reason, sayable(settled.description))
+        except Exception as error:
+            if not is_of_one(error):
+                raise
+            # A foreign message may leave no room for what is said of it: the letter goes before the words.
+            await receiver.dead_letter_message(message, reason[:SHORT], "")
+    else:
+        await receiver.abandon_message(message)
 
 
 class Reader:

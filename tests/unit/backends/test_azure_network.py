@@ -1,0 +1,122 @@
+"""How Service Bus is reached: identities that can't be had for a while, proxies, and certificates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import CredentialUnavailableError
+from azure.identity.aio import ChainedTokenCredential
+from azure.servicebus import TransportType
+
+import polybus
+from polybus.backends import load
+from polybus.backends.azure.clients import Clients
+from polybus.backends.azure.credentials import Identity
+from polybus.backends.azure.faults import fault
+from polybus.backends.azure.network import Network
+from polybus.binding import Binding
+from polybus.errors import BindingError, FaultKind
+
+from .test_azure_faults import answered
+
+
+class Credential:
+    """One of a chain's, which answers as it is told."""
+
+    def __init__(self, *answers: Exception | str) -> None:
+        self.answers = list(answers)
+        self.asked = 0
+        self.closed = False
+
+    async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        self.asked += 1
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return AccessToken(answer, 2_000_000_000)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def chain(monkeypatch: pytest.MonkeyPatch, *credentials: Credential) -> Identity:
+    """Make DefaultAzureCredential consist of these; what it does with them is the library's own code."""
+    monkeypatch.setattr("azure.identity.aio.DefaultAzureCredential", lambda: ChainedTokenCredential(*credentials))
+    return Identity()
+
+
+async def kind_of(identity: Identity) -> FaultKind:
+    with pytest.raises(ClientAuthenticationError) as caught:
+        await identity.get_token("scope")
+    return fault(caught.value).kind
+
+
+ABSENT = CredentialUnavailableError(message="the environment has none")
+DOWN = ClientAuthenticationError("metadata service", response=answered(503))
+REFUSED = ClientAuthenticationError("AADSTS7000215", response=answered(401))
+
+
+async def test_an_endpoint_that_fails_for_a_while_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = chain(monkeypatch, Credential(ABSENT), Credential(DOWN, ABSENT, "a token"))
+    assert await kind_of(identity) is FaultKind.UNAVAILABLE
+    assert await kind_of(identity) is FaultKind.UNAVAILABLE
+    assert (await identity.get_token("scope")).token == "a token"
+
+
+async def test_a_refused_identity_is_refused_though_the_chain_hides_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await kind_of(chain(monkeypatch, Credential(ABSENT), Credential(REFUSED))) is FaultKind.UNAUTHENTICATED
+
+
+async def test_whoever_gave_a_token_is_asked_for_the_next_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent, good = Credential(ABSENT), Credential("one", DOWN, "two")
+    identity = chain(monkeypatch, absent, good)
+    assert (await identity.get_token("scope")).token == "one"
+    assert await kind_of(identity) is FaultKind.UNAVAILABLE
+    assert (await identity.get_token("scope")).token == "two"
+    await identity.close()
+    assert absent.closed
+    assert good.closed
+
+
+def test_websockets_a_proxy_and_an_authority_of_ones_own_are_settings() -> None:
+    settings = {"transport": "websocket", "proxy": "http://me:p%40ss@proxy.local:3128", "ca_file": "/etc/ca.pem"}
+    assert Network(settings, local=False).amqp() == {
+        "transport_type": TransportType.AmqpOverWebsocket,
+        "http_proxy": {"proxy_hostname": "proxy.local", "proxy_port": 3128, "username": "me", "password": "p@ss"},
+        "connection_verify": "/etc/ca.pem",
+    }
+    assert Network({}, local=False).amqp() == {"transport_type": TransportType.Amqp}
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"transport": "carrier pigeon"}, r"settings\.transport: 'carrier pigeon'; allowed: amqp, websocket"),
+        ({"proxy": "proxy.local:3128"}, r"settings\.proxy"),
+        ({"proxy": "http://proxy.local:port"}, r"settings\.proxy"),
+        ({"ca_file": 7}, r"settings\.ca_file"),
+    ],
+)
+def test_a_setting_that_cant_be_is_named(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], said: str) -> None:
+    monkeypatch.delenv("AZURE_SERVICEBUS_CONNECTION_STRING", raising=False)
+    binding = Binding(backend="azure", bus="shop", settings={"namespace": "shop.servicebus.windows.net", **settings})
+    with pytest.raises(BindingError, match=said):
+        load("azure")(binding, polybus.SystemClock())
+
+
+async def test_a_local_server_is_reached_directly_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    local = "Endpoint=sb://localhost:5673;SharedAccessKeyName=k;SharedAccessKey=v;UseDevelopmentEmulator=true"
+    monkeypatch.setenv("AZURE_SERVICEBUS_CONNECTION_STRING", local)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:1")
+    clients = Clients({"namespace": "shop.servicebus.windows.net", "proxy": "http://proxy.invalid:1"})
+    assert Network({"proxy": "http://proxy.invalid:1"}, local=True).amqp() == {}
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - nothing listens there; who was asked is the question
+        await clients.administration.get_queue("q")
+    assert "proxy" not in str(caught.value)
+    assert "localhost:5673" in str(caught.value)
+    await clients.aclose()

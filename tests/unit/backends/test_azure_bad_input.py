@@ -321,7 +321,7 @@ async def test_a_letter_goes_before_the_words_that_there_is_no_room_for(
     async with bus.consume(name) as deliveries:
         delivery = await anext(aiter(deliveries))
         server.fail_next("settle", "amqp:link:message-size-exceeded")
-        await delivery.dead_letter("Buried", "\ud800" * 2_000)
+        await delivery.dead_letter("Buried", "why " * 500)
     [letter] = [letter async for letter in bus.dead_letters(name).list()]
     assert letter.reason == "Buried"
 

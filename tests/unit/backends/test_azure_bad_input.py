@@ -322,7 +322,7 @@ async def test_a_letter_goes_before_the_words_that_there_is_no_room_for(
         delivery = await anext(aiter(deliveries))
         server.fail_next("settle", "amqp:link:message-size-exceeded")
         await delivery.dead_letter("Buried", "why " * 500)
-    [letter] = [letter async for letter in bus.dead_letters(name).list()]
+    [letter] = [letter async for letter in bus.dead_letters(name).peek()]
     assert letter.reason == "Buried"
 
 

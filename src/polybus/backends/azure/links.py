@@ -12,6 +12,9 @@ from polybus.backends.azure.bounds import CLOSE, OPEN, bounded
 
 __all__ = ["Link", "Links"]
 
+# Connecting takes 50 ms of processor time, and half a second when nothing else is done: so many take some seconds.
+OPENED_AT_ONCE = 50
+
 Link = ServiceBusSender | ServiceBusReceiver
 
 
@@ -19,16 +22,25 @@ class Links:
     """The links of one driver: opened in time, and closed in the background."""
 
     def __init__(self) -> None:
+        self._opening = asyncio.Semaphore(OPENED_AT_ONCE)
         self._closing: set[asyncio.Task[Any]] = set()
         # The connections that the library made for each link that isn't closed yet.
         self._made: dict[Link, list[Any]] = {}
 
-    async def open(self, link: Link, seconds: float | None = None) -> None:
-        """Open a link within `seconds`, and close it again where that fails; raise what the library raises, or Late."""
+    async def open(self, link: Link) -> None:
+        """Open a link in time, and close it again where that fails; raise what the library raises, or Late.
+
+        Some are opened at a time: hundreds at once would keep each other from being open in time.
+        """
+        async with self._opening:
+            await self.open_within(OPEN, link)
+
+    async def open_within(self, seconds: float, link: Link) -> None:
+        """Open a link that waits for something besides being connected: a session."""
         self._watch(link)
         opening = asyncio.get_running_loop().create_task(link.__aenter__())
         try:
-            await bounded(_joined(opening), OPEN if seconds is None else seconds, "connecting to Service Bus")
+            await bounded(_joined(opening), seconds, "connecting to Service Bus")
         except BaseException:
             opening.cancel()
             self.finish(asyncio.get_running_loop().create_task(self._close(link, opening)))

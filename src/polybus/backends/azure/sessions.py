@@ -297,7 +297,7 @@ class SessionConsumer:
     async def _wait_for_session(self, link: ServiceBusReceiver) -> None:
         try:
             # The service answers after `ACCEPT` at the latest; one that doesn't is out of reach.
-            await self._clients.links.open(link, ACCEPT + OPEN)
+            await self._clients.links.open_within(ACCEPT + OPEN, link)
         except Exception as error:  # noqa: BLE001 - told to the next receive, which has someone to tell
             if not is_no_session(error):
                 self.fail(error)

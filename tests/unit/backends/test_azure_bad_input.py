@@ -294,13 +294,6 @@ async def test_one_message_of_a_batch_that_is_refused_fails_alone(server: Servic
     assert server.entities.counts(JOBS).active == 2
 
 
-async def test_nothing_overtakes_the_one_that_failed_alone(server: ServiceBusServer, bus: polybus.Bus) -> None:
-    server.fail_next("send", "com.microsoft:argument-error", 2)
-    messages = [polybus.Message(b"%d" % number, ordering_key=key) for number, key in enumerate("aab")]
-    outcomes = await bus.publish_many("keyed", messages, outcomes=True)
-    assert [isinstance(outcome, polybus.Sent) for outcome in outcomes] == [False, False, True]
-
-
 async def test_a_partitioned_entity_takes_its_messages_one_by_one(server: ServiceBusServer, bus: polybus.Bus) -> None:
     for name, options in ((JOBS, {}), (KEYED, {"requires_session": True})):
         server.entities.delete(name)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from azure.servicebus.exceptions import OperationTimeoutError
 
-__all__ = ["ANSWER", "CLOSE", "OPEN", "Late", "bounded", "each"]
+__all__ = ["ANSWER", "CLOSE", "OPEN", "Late", "Within", "bounded", "each"]
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -56,7 +56,47 @@ async def bounded(call: Coroutine[Any, Any, T], seconds: float, what: str) -> T:
     if task.done():
         return task.result()
     _abandon(task)
-    raise Late(message=f"{what}: no answer within {seconds:.1f} s; its connection is given up")
+    raise Late(message=_late(what, seconds))
+
+
+def _late(what: str, seconds: float) -> str:
+    return f"{what}: no answer within {seconds:.1f} s; its connection is given up"
+
+
+class Within:
+    """Ends what its block awaits after `seconds`, by Late; for a block in one task that must not pause before it.
+
+    Where `bounded` would do too, that is better: it doesn't rely on the library to let itself be cancelled.
+    """
+
+    def __init__(self, seconds: float, what: str) -> None:
+        self._seconds = seconds
+        self._what = what
+        self._rung = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it is entered in coroutines alone
+        self._task = task
+        self._cancelling = task.cancelling()
+        self._arm()
+
+    def _arm(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + self._seconds
+        self._timer = loop.call_later(self._seconds, self._ring)
+
+    def _ring(self) -> None:
+        if asyncio.get_running_loop().time() - self._due >= STALL:
+            self._arm()
+            return
+        self._rung = True
+        self._task.cancel()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._timer.cancel()
+        if self._rung and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            raise Late(message=_late(self._what, self._seconds)) from error
 
 
 async def each(

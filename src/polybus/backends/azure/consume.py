@@ -11,7 +11,7 @@ from typing import Any
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
 
-from polybus.backends.azure.bounds import ANSWER, Late, bounded, each
+from polybus.backends.azure.bounds import ANSWER, Late, Within, bounded, each
 from polybus.backends.azure.clients import Clients
 from polybus.backends.azure.faults import fault, is_conclusive, is_not_open, is_of_one
 from polybus.backends.azure.leases import Leases
@@ -111,7 +111,9 @@ class Reader:
         The library fills a batch for as long as messages come, and 0.2 s longer: so the first is asked for alone, and
         a batch only where one was there.
         """
-        return await bounded(self._take(count, wait), wait + 2 * YIELD + ANSWER, "receiving")
+        # No task of its own: what comes in a pause between two receives is released, and what follows it is not.
+        with Within(wait + 2 * YIELD + ANSWER, "receiving"):
+            return await self._take(count, wait)
 
     async def _take(self, count: int, wait: float) -> list[ServiceBusReceivedMessage]:
         await self._pause()

@@ -42,6 +42,7 @@ class Links:
         try:
             await bounded(_joined(opening), seconds, "connecting to Service Bus")
         except BaseException:
+            opening.add_done_callback(_look_at)
             opening.cancel()
             self.finish(asyncio.get_running_loop().create_task(self._close(link, opening)))
             raise
@@ -107,6 +108,12 @@ async def close(client: Any, seconds: float) -> None:
         await bounded(client.close(), seconds, "closing")
     except Exception as error:  # noqa: BLE001 - whatever breaks here, it is not used any more
         logging.getLogger("polybus").debug("closing %s failed: %r", client, error)
+
+
+def _look_at(opening: asyncio.Task[Any]) -> None:
+    """Take what an opening ended with that nobody waits for, so that asyncio doesn't report it."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 async def _joined(opening: asyncio.Task[Any]) -> None:

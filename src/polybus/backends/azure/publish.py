@@ -28,6 +28,8 @@ class AzurePublisher:
 
     A batch that is refused for what is in it is sent again one by one, so that each message has its own outcome: one
     that is too large, or a partitioned entity with duplicate detection, which takes no batch of different ids or keys.
+    The bus would find it out too, by halves; but each refusal costs the library its link, a second, and the next batch
+    would be refused again.
     """
 
     def __init__(self, sender: Sender, target: Entity, clock: Clock, *, to: str | None = None) -> None:

@@ -6,6 +6,7 @@ Against the local server over real sockets, on a clock that both share; and, for
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from google.api_core.exceptions import GoogleAPICallError
 from google.pubsub_v1 import types
 
 from polybus.backends.gcp import driver as make
+from polybus.backends.gcp.stream import GRANT
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import SteppedClock
 from polybus.driver import Ack, ConsumerDriver, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received
@@ -24,6 +26,7 @@ from polybus.errors import Fault, FaultKind
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import free_port, running_in_thread
 from polybus.message import Message
+from polybus.testing.torture.relay import Relay
 
 TOPIC = "projects/p/topics/orders"
 PLACE = "projects/p/subscriptions/billing"
@@ -278,12 +281,17 @@ async def test_a_server_that_went_away_is_found_again(tmp_path: Any, clock: Step
 
 
 class Ending:
-    """A server whose streams end with UNAVAILABLE when told to, as Google's do every half hour or so."""
+    """A server whose streams end with UNAVAILABLE when told to, as Google's do every half hour or so.
+
+    Each is sent the next of `messages`. With `mute` it takes streams and never says a word.
+    """
 
     def __init__(self) -> None:
         self.requests: list[list[Any]] = []
+        self.peers: list[str] = []
+        self.messages: list[bytes] = []
         self.end = asyncio.Event()
-        self.silent = False
+        self.mute = False
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -294,7 +302,9 @@ class Ending:
             request_deserializer=kind.FromString,
             response_serializer=types.StreamingPullResponse.pb().SerializeToString,
         )
-        service = grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", {"StreamingPull": handler})
+        modify = grpc.unary_unary_rpc_method_handler(self._modify)
+        methods = {"StreamingPull": handler, "ModifyAckDeadline": modify}
+        service = grpc.method_handlers_generic_handler("google.pubsub.v1.Subscriber", methods)
         server.add_generic_rpc_handlers((service,))
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -306,9 +316,14 @@ class Ending:
     async def _stream(self, requests: Any, context: Any) -> None:
         got: list[Any] = []
         self.requests.append(got)
+        self.peers.append(context.peer())
         response = types.StreamingPullResponse.pb()
-        await context.write(response())
-        await context.write(response())  # a heartbeat
+        if not self.mute:
+            await context.write(response())
+            await context.write(response())  # a heartbeat
+        if self.messages:
+            received = {"ack_id": f"a{len(self.peers)}", "message": {"data": self.messages.pop(0), "message_id": "1"}}
+            await context.write(response(received_messages=[received]))
         reading = asyncio.create_task(self._read(context, got))
         ending = asyncio.create_task(self.end.wait())
         await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
@@ -317,6 +332,9 @@ class Ending:
             reading.cancel()
             await context.abort(grpc.StatusCode.UNAVAILABLE, "Please try again.")
         ending.cancel()
+
+    async def _modify(self, request: bytes, context: Any) -> bytes:
+        return b""
 
     async def _read(self, context: Any, got: list[Any]) -> None:
         while (request := await context.read()) is not grpc.aio.EOF:
@@ -341,8 +359,9 @@ async def test_a_stream_that_lived_is_opened_again_without_a_word(ending: tuple[
     await until(lambda: len(server.requests) == 2 and bool(server.requests[1]))
     assert not waiting.done()
     first, again = server.requests[0][0], server.requests[1][0]
-    assert (first.subscription, first.max_outstanding_messages, first.stream_ack_deadline_seconds) == (PLACE, 10, 60)
+    assert (first.subscription, first.max_outstanding_messages, first.stream_ack_deadline_seconds) == (PLACE, 10, GRANT)
     assert first.client_id == again.client_id != ""
+    assert server.peers[0] == server.peers[1]
     await consumer.stop()
     assert await waiting == []
 
@@ -356,15 +375,161 @@ async def test_a_stream_that_ends_at_once_is_told(ending: tuple[Ending, Rig]) ->
     assert rig.driver.fault(caught.value).kind is FaultKind.UNAVAILABLE
 
 
-async def test_heartbeats_are_sent_and_a_silent_stream_is_replaced(ending: tuple[Ending, Rig]) -> None:
+@pytest.mark.parametrize("mute", [False, True])
+async def test_heartbeats_are_sent_and_a_silent_stream_is_replaced_on_a_fresh_connection(
+    mute: bool, ending: tuple[Ending, Rig]
+) -> None:
     server, rig = ending
+    server.mute = mute  # from its first moment
     consumer = await rig.consumer()
     receiving = asyncio.create_task(consumer.receive_batch(1, wait=10_000.0))
     await until(lambda: len(server.requests) == 1 and bool(server.requests[0]))
     for beats in (1, 2, 3):
         rig.clock.advance(31)
         await until(lambda beats=beats: len(server.requests[0]) == 1 + beats)  # type: ignore[misc]
-    rig.clock.advance(2)
-    await until(lambda: len(server.requests) == 2)
+    await until(lambda: len(server.requests) == 2 and bool(server.requests[1]))
+    assert server.requests[0][0].client_id == server.requests[1][0].client_id
+    assert server.peers[0] != server.peers[1]
     await consumer.stop()
     assert await receiving == []
+
+
+async def test_streams_that_live_at_once_have_ids_of_their_own(ending: tuple[Ending, Rig]) -> None:
+    server, rig = ending
+    server.messages = [b"0", b"1"]
+    consumer = await rig.consumer(1)
+    [first] = await receive(consumer, 1)
+    assert await consumer.settle_batch([Nack(first, 500.0)]) == [None]
+    [second] = await receive(consumer, 1)
+    assert await consumer.settle_batch([Nack(second)]) == [None]
+    one, other = server.requests[0][0], server.requests[1][0]
+    assert one.client_id != other.client_id
+    rig.clock.advance(10)
+    waiting = asyncio.create_task(consumer.receive_batch(1, wait=20.0))
+    server.end.set()  # of either, or both
+    await until(lambda: len(server.requests) >= 3 and bool(server.requests[2]))
+    await consumer.stop()
+    assert await waiting == []
+    assert server.requests[2][0].client_id in {one.client_id, other.client_id}
+
+
+async def test_streams_end_without_a_trace(rig: Rig, clock: SteppedClock) -> None:
+    """Neither a task that is left behind nor a word of asyncio's in the log."""
+    said: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+    with running_in_thread(PubsubServer(clock=clock, stream_seconds=100.0)) as server:
+        async with AsyncExitStack() as stack:
+            rig = Rig(f"{server.host}:{server.port}", clock, stack)
+            await rig.create()
+            consumer = await rig.consumer()
+            counts = []
+            for number in range(4):
+                await rig.publisher.publish(request={"topic": TOPIC, "messages": [{"data": b"%d" % number}]})
+                received = await receive(consumer, 1)
+                assert bodies(received) == [b"%d" % number]
+                assert await consumer.settle_batch([Ack(each) for each in received]) == [None]
+                counts.append(len(asyncio.all_tasks()))
+                clock.advance(101)
+            await consumer.stop()
+    gc.collect()
+    await asyncio.sleep(0)
+    assert said == []
+    assert max(counts) == counts[0]
+
+
+async def test_what_is_held_of_a_stream_that_ended_takes_its_room(clock: SteppedClock) -> None:
+    with running_in_thread(PubsubServer(clock=clock, stream_seconds=100.0)) as server:
+        async with AsyncExitStack() as stack:
+            rig = Rig(f"{server.host}:{server.port}", clock, stack)
+            await rig.create()
+            await rig.publish(6)
+            busy = await rig.consumer(2)
+            held = await receive(busy, 2)
+            for _ in range(3):  # as its handlers go on, and streams end
+                clock.advance(50)
+                granted = await busy.extend_batch(held, 60)
+                assert not any(isinstance(each, Fault) for each in granted)
+                clock.advance(51)
+                granted = await busy.extend_batch(held, 60)
+                assert not any(isinstance(each, Fault) for each in granted)
+            free = await rig.consumer(10)
+            assert len(await receive(free, 4)) == 4
+            await free.stop()
+            assert await busy.settle_batch([Ack(each) for each in held]) == [None] * 2
+            await rig.publish(1)
+            assert len(await receive(busy, 1)) == 1
+
+
+# What comes late ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def relayed(server: PubsubServer, clock: SteppedClock) -> AsyncIterator[tuple[Relay, Rig]]:
+    relay = Relay(server.port)
+    await relay.start()
+    try:
+        async with AsyncExitStack() as stack:
+            yield relay, Rig(f"127.0.0.1:{relay.port}", clock, stack)
+    finally:
+        await relay.stop()
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_an_answer_that_came_after_its_lease_isn_t_handed_on(
+    ordered: bool, rig: Rig, server: PubsubServer, clock: SteppedClock
+) -> None:
+    """Its ack would be accepted, as any: Pub/Sub doesn't say no where there isn't exactly-once delivery."""
+    source = _ordered() if ordered else SOURCE
+    key = "k" if ordered else ""
+    await rig.create(enable_message_ordering=ordered)
+    async with relayed(server, clock) as (relay, far):
+        late = await far.consumer(source=source)
+        await rig.publish(1, key)
+        [first] = await receive(late, 1)
+        assert await late.settle_batch([Ack(first)]) == [None]
+        waiting = asyncio.create_task(receive(late, 1))
+        await asyncio.sleep(0)
+        relay.stall()
+        await rig.publish(1, key)
+        other = await rig.consumer(source=source)
+        taking = asyncio.create_task(receive(other, 1))
+        async with asyncio.timeout(BOUND):
+            while not taking.done():  # its lease ends there, once or twice: the server may send it there again
+                clock.advance(GRANT / 2)
+                await asyncio.sleep(0.02)
+        assert await other.settle_batch([Ack(each) for each in await taking]) == [None]
+        relay.heal()
+        await other.stop()
+        await rig.publisher.publish(request={"topic": TOPIC, "messages": [{"data": b"new", "ordering_key": key}]})
+        assert bodies(await waiting) == [b"new"]
+
+
+async def test_a_call_without_an_answer_is_made_on_a_fresh_connection_next_time(
+    rig: Rig, server: PubsubServer, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("polybus.backends.gcp.publish.upload_seconds", lambda size: 1.0)
+    await rig.create()
+    async with relayed(server, clock) as (relay, far):
+        publisher = await far.driver.open_publisher(Entity(kind=Kind.TOPIC, name="orders", address=TOPIC))
+        prepared = publisher.prepare(Outgoing(Message(b"x", {}, None, "id")))
+        assert isinstance(prepared, Prepared)
+        await publisher.publish_batch([prepared])
+        relay.swallow()
+        with pytest.raises(GoogleAPICallError) as caught:
+            await publisher.publish_batch([prepared])
+        assert far.driver.fault(caught.value).kind is FaultKind.TIMEOUT
+        await publisher.publish_batch([prepared])
+
+
+async def test_hundreds_of_consumers_share_connections_and_starve_no_one(rig: Rig, server: PubsubServer) -> None:
+    """A connection has 100 calls at once, and what is over waits without a word."""
+    await rig.create()
+    sources = [msgspec.structs.replace(SOURCE, address=f"{PLACE}-{number}") for number in range(200)]
+    for source in sources:
+        await rig.subscriber.create_subscription(request={"name": source.address, "topic": TOPIC})
+    consumers = [await rig.consumer(source=source) for source in sources]
+    receiving = [asyncio.create_task(receive(consumer, 1)) for consumer in consumers]
+    await rig.publish(1)
+    for consumer, received in zip(consumers, await asyncio.gather(*receiving), strict=True):
+        assert await consumer.settle_batch([Ack(each) for each in received]) == [None]
+    await asyncio.gather(*(consumer.stop() for consumer in consumers))

@@ -66,6 +66,7 @@ def channel_options(address: str) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 4 * 1024 * 1024),  # as Google's own client: errors of many ack ids are long
         ("grpc.keepalive_time_ms", KEEPALIVE),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER),
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_ANSWER),  # of any ping: it would be 60 s, and end the one above
         ("grpc.http2.max_pings_without_data", 0),  # or a stream that is silent stops asking after two
         ("grpc.max_reconnect_backoff_ms", RECONNECT),
         # Channels of one address share their connections otherwise, and a dead one is to be left behind.

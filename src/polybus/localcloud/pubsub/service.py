@@ -30,9 +30,13 @@ _OPTIONS = (
     # than two such pings in five minutes without a call for abuse, and ends the connection.
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_ping_strikes", 0),
+    # As Google's front ends have it: what is over waits for one of the others to end.
+    ("grpc.max_concurrent_streams", 100),
     # A client that is gone without a word is noticed within 40 s, or its streams would go on getting what is published.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
     # Two servers on one port would share its connections between them.
     ("grpc.so_reuseport", 0),
 )

@@ -6,10 +6,14 @@ import grpc
 import pytest
 from google.api_core import exceptions
 from google.auth import exceptions as auth
+from google.cloud.pubsub_v1.subscriber._protocol import streaming_pull_manager
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcAsyncIOTransport
+from google.pubsub_v1.services.publisher.transports import grpc_asyncio as base
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.rpc import error_details_pb2
 
 from polybus.backends.gcp.faults import fault, receipt_faults
-from polybus.errors import BindingError, Fault, FaultKind
+from polybus.errors import BackendError, BindingError, Fault, FaultKind
 
 KINDS = {
     grpc.StatusCode.UNAVAILABLE: FaultKind.UNAVAILABLE,
@@ -89,3 +93,38 @@ def test_an_exactly_once_subscription_tells_ack_ids_apart() -> None:
 def test_a_call_that_fails_as_a_whole_fails_for_all() -> None:
     found = receipt_faults(raised(grpc.StatusCode.UNAVAILABLE), ["a", "b"])
     assert [each.kind for each in found if isinstance(each, Fault)] == [FaultKind.UNAVAILABLE] * 2
+
+
+def test_what_polybus_itself_found_keeps_its_fault() -> None:
+    found = Fault(FaultKind.THROTTLED, "slow down")
+    assert fault(BackendError(found)) is found
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (exceptions.Unauthorized("no"), FaultKind.UNAUTHENTICATED),
+        (exceptions.Forbidden("no"), FaultKind.DENIED),
+        (exceptions.GatewayTimeout("late"), FaultKind.TIMEOUT),
+        (exceptions.BadGateway("away"), FaultKind.UNAVAILABLE),
+        (exceptions.TooManyRequests("slow"), FaultKind.THROTTLED),
+        (TimeoutError(), FaultKind.TIMEOUT),
+    ],
+)
+def test_errors_without_a_status_of_grpc_s_are_known_too(error: Exception, kind: FaultKind) -> None:
+    assert fault(error).kind is kind
+
+
+async def test_what_the_library_tries_again_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its own tables: those of publishing, receiving, acking and extending, and those of its stream."""
+    tables: list[type[Exception]] = []
+    predicate = base.retries.if_exception_type
+    monkeypatch.setattr(base.retries, "if_exception_type", lambda *kinds: tables.extend(kinds) or predicate(*kinds))
+    channel = grpc.aio.insecure_channel("127.0.0.1:1")
+    PublisherGrpcAsyncIOTransport(channel=channel)
+    SubscriberGrpcAsyncIOTransport(channel=channel)
+    await channel.close()
+    tables += streaming_pull_manager._RETRYABLE_STREAM_ERRORS
+    assert len(set(tables)) >= 7
+    for kind in set(tables):
+        assert fault(kind("again")).retryable, kind

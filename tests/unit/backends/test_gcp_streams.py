@@ -533,3 +533,15 @@ async def test_hundreds_of_consumers_share_connections_and_starve_no_one(rig: Ri
     for consumer, received in zip(consumers, await asyncio.gather(*receiving), strict=True):
         assert await consumer.settle_batch([Ack(each) for each in received]) == [None]
     await asyncio.gather(*(consumer.stop() for consumer in consumers))
+
+
+async def test_a_stream_that_never_said_a_word_is_no_empty_answer(ending: tuple[Ending, Rig]) -> None:
+    server, rig = ending
+    server.mute = True
+    consumer = await rig.consumer()
+    receiving = asyncio.create_task(consumer.receive_batch(1, wait=1.0))
+    await until(lambda: len(server.requests) == 1 and bool(server.requests[0]))
+    rig.clock.advance(60)
+    with pytest.raises(TimeoutError, match="no word") as caught:
+        await receiving
+    assert rig.driver.fault(caught.value).kind is FaultKind.TIMEOUT

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from polybus.backends.gcp.clients import QUICK, Clients
+from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.faults import fault
 from polybus.backends.gcp.receipts import Receipts
 from polybus.backends.gcp.settle import modify_each
@@ -36,9 +36,9 @@ HELD_BACK = 1_000
 SPARE = 60.0
 # More streams than that are too small each: with room for half as much as the others together, 1,000 need fewer.
 STREAMS = 12
-# Seconds longer than it was asked to that a receive waits for what is here and not confirmed yet, or for a stream that
-# hasn't said a word: that nothing came would be no answer. A call is answered or given up by then.
-LATE = QUICK
+# Seconds longer than it was asked to that a receive waits for what is here and not confirmed yet, or for the first word
+# of a stream: that nothing came would be no answer. A call is answered or given up by then, and a heartbeat is due.
+LATE = HEARTBEAT + 10.0
 
 
 class Intake:
@@ -103,6 +103,8 @@ class Intake:
             await self._wait(min(left, TICK))
         self._asked = 0
         self._drop_overdue(self._clock.monotonic())
+        if self._streams and not self._has_answer() and not any(stream.answered for stream in self._streams):
+            raise TimeoutError(f"{self._subscription}: no word from the server since the stream was opened")
         if not self._buffer and self._error is not None:
             error, self._error = self._error, None
             raise error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import math
 import re
 import threading
 import time
@@ -31,11 +32,14 @@ MOST_CONSUMERS = 4_096
 # The longest that ReceiveMessage waits, in seconds (SQS API reference).
 LONG_POLL = 20
 # Seconds without an answer after which a call has failed: AWS's own take milliseconds, and a publisher's deadline of
-# 60 s holds three such calls. A poll has half of it on top of the time that it waits.
+# 60 s holds three such calls.
 CALL_TIMEOUT = 20
+# Seconds that a poll has for its answer on top of the time that it waits, in steps: each step is a client of its own.
+POLL_TIMEOUT = 10
+STEP = 5
 CONNECT_TIMEOUT = 5
 
-_Key = tuple[str, bool]
+_Key = tuple[str, int | None]
 
 
 class Clients:
@@ -71,9 +75,11 @@ class Clients:
             if not faults.fault(error).retryable:
                 raise
 
-    async def get(self, service: str, *, polls: bool = False) -> Any:
-        """Return the client of a service; with `polls`, one that waits for an answer as long as a long poll takes."""
-        key = (service, polls)
+    async def get(self, service: str, wait: int | None = None) -> Any:
+        """Return the client of a service; with `wait`, one for polls that wait so many seconds."""
+        return await self._get(_key(service, wait))
+
+    async def _get(self, key: _Key) -> Any:
         client = self._made.get(key)
         if client is not None:
             return client
@@ -92,7 +98,8 @@ class Clients:
     def made(self, service: str) -> Any:
         """Return the client of a service, making it here and now if need be; it can be used for long polls."""
         self._calls.check()
-        return self._made.get((service, True)) or self._make((service, True))
+        key = _key(service, LONG_POLL)
+        return self._made.get(key) or self._make(key)
 
     async def run(self, call: Callable[[], T]) -> T:
         """Run a blocking call in a thread."""
@@ -107,19 +114,21 @@ class Clients:
         return await self._call(self._publishing, service, operation, arguments)
 
     async def _call(self, threads: Threads, service: str, operation: str, arguments: Mapping[str, Any]) -> Any:
-        client = await self.get(service)
+        key = _key(service, None)
+        client = await self._get(key)
         address = arguments.get("QueueUrl") or arguments.get("TopicArn", "")
         call = partial(getattr(client, _method(operation)), **arguments)
-        checked = partial(self._checked, (service, False), client, address, call)
+        checked = partial(self._checked, key, client, address, call)
         return await asyncio.get_running_loop().run_in_executor(threads, checked)
 
-    async def poll(self, address: str, work: Callable[[Any], T], left: Callable[[Any, T], object]) -> T:
-        """Run work on a queue that may wait for long, with SQS's client; what it raises names the queue in a note.
+    async def poll(self, address: str, wait: int, work: Callable[[Any], T], left: Callable[[Any, T], object]) -> T:
+        """Run work on a queue that waits up to `wait` seconds, with SQS's client; what it raises names the queue.
 
         Where the caller is cancelled meanwhile, `left` gets the client and what the work brought, in a thread too.
         """
-        client = await self.get("sqs", polls=True)
-        checked = partial(self._checked, ("sqs", True), client, address, partial(work, client))
+        key = _key("sqs", wait)
+        client = await self._get(key)
+        checked = partial(self._checked, key, client, address, partial(work, client))
         poll = _Poll(checked, partial(left, client))
         self._polls.check()
         running = self._polls.submit(poll)
@@ -132,7 +141,7 @@ class Clients:
 
     def later(self, work: Callable[[Any], object]) -> None:
         """Run work with SQS's client in a thread, without anyone waiting for it."""
-        client = self._made.get(("sqs", True))
+        client = next((made for key, made in list(self._made.items()) if key[0] == "sqs"), None)
         if client is not None:
             self._polls.submit(partial(work, client))
 
@@ -141,8 +150,9 @@ class Clients:
 
         That takes one short receive and the giving back: whoever cancels may close everything right after.
         """
-        client = await self.get("sqs", polls=True)
-        checked = partial(self._checked, ("sqs", True), client, address, partial(look.run, client))
+        key = _key("sqs", look.wait)
+        client = await self._get(key)
+        checked = partial(self._checked, key, client, address, partial(look.run, client))
         running = asyncio.wrap_future(self._polls.submit(checked))
         try:
             return await asyncio.shield(running)
@@ -205,7 +215,7 @@ class Clients:
                 raise
             return client
 
-    def _new(self, service: str, polls: bool) -> Any:
+    def _new(self, service: str, wait: int | None) -> Any:
         import boto3
         import botocore
         from botocore.config import Config
@@ -218,9 +228,9 @@ class Clients:
             # The bus retries, per message and within the publisher's deadline (contract, P5).
             retries={"total_max_attempts": 1, "mode": "standard"},
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=self.long_poll + CALL_TIMEOUT / 2 if polls else CALL_TIMEOUT,
+            read_timeout=CALL_TIMEOUT if wait is None else wait + POLL_TIMEOUT,
             tcp_keepalive=True,
-            max_pool_connections=MOST_CONSUMERS if polls else 2 * THREADS,
+            max_pool_connections=2 * THREADS if wait is None else MOST_CONSUMERS,
             # What is sent was built here, to SQS's rules: checking it again is 15 to 20 % of a call (measured).
             parameter_validation=bool(self._settings.get("validate", False)),
             # A fixed text: botocore's own is put together anew, twice, for every request (5 % of a receive, measured).
@@ -252,6 +262,9 @@ class Clients:
 
 
 class _Look(Protocol[T_co]):
+    @property
+    def wait(self) -> int: ...
+
     def run(self, client: Any) -> T_co: ...
 
     def stop(self) -> None: ...
@@ -285,6 +298,10 @@ class _Poll(Generic[T]):
     def give_back(self) -> None:
         with contextlib.suppress(Exception):  # nobody is there to be told; what it was about comes back with its lease
             self._left(self._result[0])
+
+
+def _key(service: str, wait: int | None) -> _Key:
+    return service, None if wait is None else math.ceil(wait / STEP) * STEP
 
 
 @cache

@@ -106,6 +106,7 @@ class SqsConsumer:
         self._on_closed = on_closed
         self._stopping = False
         self._lease = math.ceil(source.lease)
+        self._longest = min(clients.long_poll, max(self._lease // POLL_PART, LEAST_POLL))
         # The attempt ids of receives whose answers were lost, with the time of the loss.
         self._lost: deque[tuple[str, float]] = deque()
 
@@ -135,8 +136,7 @@ class SqsConsumer:
         return received
 
     def _wait(self, wait: float) -> int:
-        longest = min(self._clients.long_poll, max(self._lease // POLL_PART, LEAST_POLL))
-        return min(math.ceil(wait), longest)
+        return min(math.ceil(wait), self._longest)
 
     async def _receive(self, count: int, wait: int) -> list[Received[str]]:
         visibility = self._lease + (wait if wait * POLL_PART > self._lease else 0)
@@ -146,7 +146,7 @@ class SqsConsumer:
         begun = self._clock.monotonic()
         try:
             answer = await self._clients.poll(
-                self._source.address, lambda client: client.receive_message(**arguments), self._give_back
+                self._source.address, self._longest, lambda client: client.receive_message(**arguments), self._give_back
             )
         except Exception as error:
             if self._source.ordered and faults.in_doubt(error):

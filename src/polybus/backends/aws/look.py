@@ -32,6 +32,8 @@ class Look:
     the work grows with their number alone.
     """
 
+    wait = WAIT
+
     def __init__(self, letters: Entity, count: int, clock: Clock) -> None:
         self._letters = letters
         self._count = count

@@ -113,6 +113,37 @@ async def test_what_came_too_late_is_no_lease_of_ours(shop: Lab, name: str) -> N
 
 
 @pytest.mark.parametrize("name", ["jobs", "keyed"])
+async def test_a_receipt_whose_lease_is_over_settles_nothing(shop: Lab, name: str) -> None:
+    """A standard queue would take it, and delete what another consumer has."""
+    async with shop.driver() as driver:
+        key = "k" if name == "keyed" else None
+        await shop.publish(driver, name, "1", "2", "3", "4", key=key)
+        here, there = [await consumer(shop, driver, name) for _ in range(2)]
+        stale = await here.receive_batch(10, wait=0)
+        assert len(stale) == 4
+        shop.clock.advance(41)
+        theirs = await there.receive_batch(10, wait=0)
+        found = await here.settle_batch([Ack(stale[0]), Nack(stale[1]), DeadLetter(stale[2], "Late")])
+        found = [*found, *await here.extend_batch(stale[3:], 40)]
+        assert [isinstance(each, Fault) and each.kind for each in found] == [FaultKind.LEASE_LOST] * 4
+        assert shop.counts(shop.entity(name).dead_letters.address) == (0, 0)
+        assert await there.settle_batch([Ack(one) for one in theirs]) == [None] * 4
+        assert shop.counts(shop.entity(name).address) == (0, 0)
+
+
+async def test_an_extended_receipt_is_good_until_its_new_end(shop: Lab) -> None:
+    async with shop.driver() as driver:
+        await shop.publish(driver, "jobs", "x")
+        consuming = await consumer(shop, driver, "jobs")
+        [received] = await consuming.receive_batch(10, wait=0)
+        for _ in range(3):
+            shop.clock.advance(30)
+            [granted] = await consuming.extend_batch([received], 40)
+            assert isinstance(granted, LeaseUntil)
+        assert await consuming.settle_batch([Ack(received)]) == [None]
+
+
+@pytest.mark.parametrize("name", ["jobs", "keyed"])
 async def test_what_came_late_and_is_still_ours_has_a_new_lease(shop: Lab, name: str) -> None:
     async with Way(shop.server) as way, shop.driver(endpoint=way.url) as late, shop.driver() as other:
         consuming = await consumer(shop, late, name)

@@ -43,20 +43,26 @@ ATTEMPT_KNOWN = 300.0
 
 # What is wrong with a request for what it holds: sent alone, its other entries may be right.
 _OF_ONE = frozenset({FaultKind.INVALID, FaultKind.TOO_LARGE})
-_TWELVE_HOURS = Fault(FaultKind.LEASE_LOST, "SQS ends a lease 12 hours after the receive, whatever is asked")
+_ENDED = Fault(
+    FaultKind.LEASE_LOST,
+    "its lease is over by this process's clock; SQS ends each 12 hours after the receive at the latest",
+)
 
 
 class Receipt(str):
-    """A receipt handle that knows when its lease began, as a reading of the consumer's clock: then or a moment before.
+    """A receipt handle that knows when its lease began and ends, by the consumer's clock: then or a moment before.
 
-    SQS ends a lease 12 hours after that, whatever is asked, and refuses to be asked for more.
+    SQS ends a lease 12 hours after its beginning, whatever is asked, and refuses to be asked for more. After its end a
+    standard queue takes the handle all the same, whoever has the message then: so it isn't sent.
     """
 
     since: float
+    until: float
 
-    def __new__(cls, handle: str, since: float) -> Receipt:
+    def __new__(cls, handle: str, since: float, until: float) -> Receipt:
         receipt = super().__new__(cls, handle)
         receipt.since = since
+        receipt.until = until
         return receipt
 
 
@@ -173,7 +179,9 @@ class SqsConsumer:
             self._leave(received)
             raise
         return [
-            msgspec.structs.replace(one, lease_until=now + self._lease, receipt=Receipt(one.receipt, now))
+            msgspec.structs.replace(
+                one, lease_until=now + self._lease, receipt=Receipt(one.receipt, now, now + self._lease)
+            )
             if wrong is None
             else one
             for one, wrong in zip(received, found, strict=True)
@@ -208,7 +216,7 @@ class SqsConsumer:
             message,
             attempt,
             until,
-            Receipt(raw["ReceiptHandle"], since),
+            Receipt(raw["ReceiptHandle"], since, until),
             raw["Attributes"].get("MessageGroupId") if grouped else None,
             attempt > 1 or envelope.moves > 0,
             max(envelope.moves, 0),  # a foreign producer may have written anything
@@ -225,6 +233,9 @@ class SqsConsumer:
         nacks: list[int] = []
         letters: list[int] = []
         for place, settlement in enumerate(settlements):
+            if self._over(settlement.received):
+                found[place] = _ENDED
+                continue
             kind = acks if isinstance(settlement, Ack) else nacks if isinstance(settlement, Nack) else letters
             kind.append(place)
         if len(acks) == len(settlements):  # nearly always: three tasks fewer for each call
@@ -335,15 +346,23 @@ class SqsConsumer:
     async def extend_batch(self, received: Sequence[Received[str]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         now = self._clock.monotonic()
         whole = max(math.floor(seconds), 1)
-        granted = [min(whole, self._left(one)) for one in received]
-        found: list[Fault | None] = [None if each > 0 else _TWELVE_HOURS for each in granted]
+        granted = [0 if self._over(one) else min(whole, self._left(one)) for one in received]
+        found: list[Fault | None] = [None if each > 0 else _ENDED for each in granted]
         entries = [
             {"Id": str(place), "ReceiptHandle": received[place].receipt, "VisibilityTimeout": each}
             for place, each in enumerate(granted)
             if each > 0
         ]
         await self._batch("ChangeMessageVisibilityBatch", entries, found)
+        for one, each, wrong in zip(received, granted, found, strict=True):
+            if wrong is None and isinstance(one.receipt, Receipt):
+                one.receipt.until = now + each
         return [LeaseUntil(now + each) if wrong is None else wrong for each, wrong in zip(granted, found, strict=True)]
+
+    def _over(self, received: Received[str]) -> bool:
+        """Say whether a lease is over; of a function's receipts Lambda keeps account."""
+        receipt = received.receipt
+        return isinstance(receipt, Receipt) and receipt.until <= self._clock.monotonic()
 
     def _left(self, received: Received[str]) -> int:
         """Return the most seconds from now that SQS can be asked for: up to 12 hours after the receive."""

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polybus.backends.aws.wire import decode, encode
+from polybus.backends.aws.wire import decode, encode, group_id
 from polybus.binding import Entity, Kind
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
@@ -400,3 +400,55 @@ def test_what_a_foreign_producer_named_otherwise_can_be_dead_lettered_and_put_ba
 def test_a_letter_that_was_edited_into_something_untyped_is_refused() -> None:
     edited = Message(b"edited", {"count": 1}, None, ID)  # type: ignore[dict-item]
     assert isinstance(encode(Outgoing(edited, moves=2), QUEUE), Fault)
+
+
+# Anything that anyone can put into a queue ----------------------------------------------------------------------------
+
+LEGAL = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00\x01\x0b\x1f\ufffe\uffff"), max_size=30
+)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | LEGAL
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(LEGAL, inner, max_size=3))
+ENVELOPES = st.dictionaries(st.sampled_from("iceaktmrdx"), JSON, max_size=8).map(json.dumps) | LEGAL
+ATTRIBUTE = LEGAL.filter(bool).map(lambda value: {"DataType": "String", "StringValue": value}) | st.binary(
+    min_size=1, max_size=20
+).map(lambda value: {"DataType": "Binary", "BinaryValue": value})
+NOTIFICATIONS = st.builds(
+    lambda text, topic, more, reserved: enveloped(
+        text, topic, **{**more, "polybus": {"Type": "String", "Value": reserved}}
+    ),
+    LEGAL,
+    st.sampled_from([ARN, "arn:aws:sns:us-east-1:0:other"]),
+    st.dictionaries(NAMES, st.fixed_dictionaries({"Type": LEGAL, "Value": LEGAL}), max_size=12),
+    ENVELOPES,
+)
+RAW = st.builds(
+    lambda body, attributes, reserved, group: {
+        "MessageId": "of-sqs",
+        "Body": body,
+        "MessageAttributes": {**attributes, **({} if reserved is None else {"polybus": reserved})},
+        "Attributes": {"SentTimestamp": "1763830000123", "ApproximateReceiveCount": "1", "MessageGroupId": group},
+    },
+    LEGAL.filter(bool) | JSON.map(json.dumps) | NOTIFICATIONS,
+    st.dictionaries(NAMES | st.sampled_from(["awsRegion", "1st", "polybus.1"]), ATTRIBUTE, max_size=9),
+    st.none() | ENVELOPES.filter(bool).map(lambda value: {"DataType": "String", "StringValue": value}),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=128),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(raw=RAW, source=st.sampled_from([QUEUE, FIFO]))
+def test_whatever_is_in_a_queue_is_delivered_dead_lettered_and_put_back(raw: dict[str, Any], source: Entity) -> None:
+    message, envelope = decode(raw, source, frozenset({ARN}))
+    assert isinstance(message.body, bytes)
+    assert all(isinstance(part, str) for item in message.attributes.items() for part in item)
+    moves = max(envelope.moves, 0)
+    letter = encode(Outgoing(message, moves=moves + 1, token="of-sqs"), source.dead_letters, reason="Failed")
+    assert isinstance(letter, Prepared), letter
+    again, envelope = decode(received(letter, letter.wire.group), source.dead_letters)
+    assert (again, envelope.moves, envelope.reason) == (message, moves + 1, "Failed")
+    back = encode(Outgoing(again, moves=moves + 2, token="of-sqs"), source)
+    assert isinstance(back, Prepared), back
+    key = message.ordering_key
+    returned, _ = decode(received(back, None if key is None else group_id(key)), source, frozenset({ARN}))
+    assert returned == message

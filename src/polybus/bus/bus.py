@@ -26,6 +26,7 @@ from polybus.bus.receiver import Receiver
 from polybus.bus.redrive import DeadLetters, peek
 from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
+from polybus.bus.work import Work
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, Driver, Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, BusClosed, Fault, PolybusError, PublishFailed
@@ -38,6 +39,8 @@ __all__ = ["Bus"]
 T = TypeVar("T")
 _log = logging.getLogger("polybus")
 
+# Seconds that a look at dead letters may take to end: a receive of 20 s that is under way, and giving back.
+LOOKING = 25.0
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
 # Seconds for a backend's driver to close its connections: with a receiver's own end, within the 10 s after the grace.
@@ -69,6 +72,7 @@ class Bus:
         self._publishers: dict[str, Publisher] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._receivers: set[Receiver] = set()
+        self._works: set[Work] = set()
         self._admin: AdminDriver | None = None
         self._one_opens_admin = asyncio.Lock()
         self._closed = False
@@ -164,6 +168,9 @@ class Bus:
             last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
             last.push_async_callback(self._close_admin)
             last.push_async_callback(self._close_publishers)
+            for work in self._works:
+                work.stop()
+            await _all(work.ended(LOOKING) for work in list(self._works))
             await _all(receiver.drain() for receiver in list(self._receivers))
 
     async def _close_in_time(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
@@ -422,9 +429,10 @@ class Bus:
         """Return a receiver that isn't started, for redrive."""
         return await self._open_receiver(entity, ConsumerOptions(concurrency=window, prefetch=window))
 
-    def last_look(self, entity: Entity, seconds: float) -> float:
-        """Return how long a receive must wait, in seconds, before its emptiness means that there is nothing."""
-        return 0.0 if Feature.CONSISTENT in self.driver.features(entity) else seconds
+    async def run(self, work: Work) -> None:
+        """Run what goes through dead letters; closing the bus ends it first."""
+        self._works.add(work)
+        await work.run(lambda: self._works.discard(work))
 
     def _attempts(self, driver: Driver) -> Attempts:
         return Attempts(driver, self.clock, self._options.retry, self._options.deadline)

@@ -167,6 +167,11 @@ class Delivery:
         if self.state is State.HELD:
             await self._settle(self.returned(self.attempt - 1))
 
+    async def put_off(self, delay: float) -> None:
+        """Give it back for `delay` seconds, though nothing failed; over 0 only with Feature.NACK_DELAY."""
+        if self.state is State.HELD:
+            await self._settle(Nack(self.received, delay, self.received.attempt - 1))
+
     async def release(self) -> None:
         """Give it back because its handler was cancelled; what fails then is logged by the receiver, not raised.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,12 @@ import msgspec
 
 from polybus.binding import Entity
 from polybus.bus.delivery import Delivery
+from polybus.bus.looking import WINDOW, Look
 from polybus.bus.publisher import Publisher
+from polybus.bus.work import Work
 from polybus.driver import AdminDriver, Outgoing, Peeked
-from polybus.errors import BackendError, Fault, LeaseLost
+from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
+from polybus.feature import Feature
 from polybus.message import Message
 
 if TYPE_CHECKING:
@@ -23,15 +27,17 @@ __all__ = ["DeadLetters", "peek"]
 
 _log = logging.getLogger("polybus")
 
-# Letters under way at once: a few batches of the smallest cloud batch (SQS: 10).
-WINDOW = 50
-# A long poll of this many seconds that brings nothing says that there is nothing: SQS asks all of its servers when a
-# receive waits at all, and only a sample of them when it doesn't (SQS developer guide, short and long polling).
-LAST_LOOK = 2.0
 PAGE = 100
-
+# So many letters in a row that can't be put back say that it isn't the letters: two windows.
+FAILURES = 2 * WINDOW
+# As many ids are remembered of what was put back, some 100 bytes each, so that what fails again isn't put back again
+# and again. A call that has put back so many ends.
+MOST = 1_000_000
 Match = Callable[[Message], bool]
 Edit = Callable[[Message], Message]
+
+# What a backend says that could not be reached in a whole deadline: the next letter would take as long.
+_AWAY = frozenset({FaultKind.DEADLINE, FaultKind.TIMEOUT})
 
 
 class DeadLetters:
@@ -43,8 +49,21 @@ class DeadLetters:
         self.entity = source.dead_letters
 
     def peek(self, count: int = PAGE) -> AsyncIterator[Peeked]:
-        """Look at up to `count` letters, oldest first where the cloud keeps an order, without changing anything."""
+        """Look at up to `count` letters, oldest first where the cloud keeps an order, without changing anything.
+
+        Where the cloud can only show what it hands over, they are leased for the time of the look.
+        """
         return peek(self._bus, self.entity, count)
+
+    async def find(self, match: Match, *, enough: int | None = None) -> list[Peeked]:
+        """Return the letters that `match` chooses among all there are, up to `enough` of them."""
+        found: list[Peeked] = []
+        async for letter in self.peek(sys.maxsize):
+            if match(letter.message):
+                found.append(letter)
+                if len(found) == enough:
+                    break
+        return found
 
     async def redrive(
         self,
@@ -58,11 +77,13 @@ class DeadLetters:
 
         `match` chooses among them, `edit` returns what to put back instead (its id stays). A letter is gone from here
         only once it is back there: a crash in between may do it twice, and loses none. What fails again during the
-        call isn't redriven again. Raises BackendError with the first letter that can't be put back, or can't be
-        removed once it is; it stays.
+        call isn't redriven again. A letter that can't be put back, or can't be removed once it is, stays, and the
+        others go on: BackendError is raised at the end, with how many and the first one's reason. Cancelled, it gives
+        back what it holds, in the background where that takes longer than a second.
         """
-        run = _Redrive(self._bus, self.source, match=match, edit=edit, progress=progress)
-        return await run.run(limit)
+        run = _Redrive(self._bus, self.source, limit=limit, match=match, edit=edit, progress=progress)
+        await self._bus.run(run)
+        return run.done
 
     async def purge(self) -> int | None:
         """Delete all letters; return how many, where the cloud tells."""
@@ -70,7 +91,15 @@ class DeadLetters:
 
 
 async def peek(bus: Bus, entity: Entity, count: int) -> AsyncIterator[Peeked]:
-    """Yield up to `count` waiting messages of an entity, page by page."""
+    """Yield up to `count` waiting messages of an entity, each once.
+
+    Page by page where that changes nothing for others; by one call for all where the backend has to hold what it shows,
+    since another call may show the same ones in another order.
+    """
+    if Feature.PEEK not in bus.driver.features(entity):
+        for peeked in await bus.call(_peek_page(entity, count, None)):
+            yield peeked
+        return
     after: str | None = None
     while count > 0:
         page = await bus.call(_peek_page(entity, min(count, PAGE), after))
@@ -86,62 +115,76 @@ def _peek_page(entity: Entity, count: int, after: str | None) -> Callable[[Admin
     return lambda admin: admin.peek(entity, count, after)
 
 
-class _Redrive:
+class _Redrive(Work):
+    """Puts letters back; `done` counts them."""
+
     def __init__(
         self,
         bus: Bus,
         source: Entity,
         *,
+        limit: int | None,
         match: Match | None,
         edit: Edit | None,
         progress: Callable[[int], None] | None,
     ) -> None:
-        self._bus = bus
-        self._source = source
-        self._entity = source.dead_letters
+        super().__init__(bus, source)
+        self._limit = limit
         self._match = match
         self._edit = edit
         self._progress = progress
-        self._seen: set[str] = set()
-        self._done = 0
+        self._moved: dict[str, int] = {}
+        self._faults: list[Fault] = []
+        self._failed = 0
+        self._publisher: Publisher
+        self._in_a_row = 0
+        self.done = 0
 
-    async def run(self, limit: int | None) -> int:
-        publisher = await self._bus.open_return(self._source)
+    async def _run(self) -> None:
+        self._publisher = await self._bus.open_return(self._source)
         try:
-            return await self._run(limit, publisher)
+            await super()._run()
         finally:
-            await publisher.aclose()
+            await self._publisher.aclose()
+        if self._faults:
+            raise BackendError(self._told())
 
-    async def _run(self, limit: int | None, publisher: Publisher) -> int:
-        receiver = await self._bus.open_receiver(self._entity, window=WINDOW)
-        try:
-            while limit is None or self._done < limit:
-                letters = await receiver.fetch(self._most(limit), self._bus.last_look(self._entity, LAST_LOOK))
-                if not letters:
-                    break
-                await self._put_back(letters, publisher)
-        finally:
-            await receiver.drain(0)  # gives back what was not put back
-        return self._done
+    async def _go_through(self, look: Look) -> None:
+        while not self.stopping and (most := self._most()) > 0:
+            letters = await look.next(most)
+            if not letters:
+                return
+            await self._put_back(letters, self._publisher, look)
+            if self._in_a_row >= FAILURES:
+                return
 
-    def _most(self, limit: int | None) -> int:
-        return WINDOW if limit is None else min(WINDOW, limit - self._done)
+    def _most(self) -> int:
+        left = MOST - len(self._moved)
+        if left <= 0:
+            _log.warning("%d letters of %r are back; redrive again for the others", self.done, self._source.name)
+        return min(WINDOW, left, WINDOW if self._limit is None else self._limit - self.done)
 
-    async def _put_back(self, letters: list[Delivery], publisher: Publisher) -> None:
+    async def _put_back(self, letters: list[Delivery], publisher: Publisher, look: Look) -> None:
         chosen = [letter for letter in letters if self._choose(letter)]
         outgoing = [self._outgoing(letter) for letter in chosen]  # all, before any is back and not yet removed here
-        sent = [
-            (letter, publisher.put(each, blocks=False).future) for letter, each in zip(chosen, outgoing, strict=True)
-        ]
-        outcomes = [(letter, await future) for letter, future in sent]
-        faults = [outcome for _, outcome in outcomes if isinstance(outcome, Fault)]
+        look.keep([letter for letter in letters if letter not in chosen])
+        sent = [publisher.put(each, blocks=False).future for each in outgoing]
+        outcomes = [(letter, await future) for letter, future in zip(chosen, sent, strict=True)]
+        failed = [(letter, outcome) for letter, outcome in outcomes if isinstance(outcome, Fault)]
         back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]
-        faults += await self._remove(back)
-        self._done += len(back)
+        look.keep([letter for letter, _ in failed])
+        for letter in back:
+            self._moved[letter.id] = min(letter.received.moves, self._moved.get(letter.id, sys.maxsize))
+        self._count([fault for _, fault in failed] + await self._remove(back), len(back))
+
+    def _count(self, faults: list[Fault], back: int) -> None:
+        self._failed += len(faults)
+        self._faults += faults[: 1 - len(self._faults)]
+        away = not back and any(fault.kind in _AWAY for fault in faults)
+        self._in_a_row = FAILURES if away else 0 if back else self._in_a_row + len(faults)
+        self.done += back
         if self._progress is not None and back:
-            self._progress(self._done)
-        if faults:
-            raise BackendError(faults[0])
+            self._progress(self.done)
 
     async def _remove(self, back: Sequence[Delivery]) -> list[Fault]:
         """Remove what was put back; return what the backend refused. A lease that ended meanwhile is only said."""
@@ -158,15 +201,25 @@ class _Redrive:
         return faults
 
     def _choose(self, letter: Delivery) -> bool:
-        """Say whether to redrive it; what isn't stays leased until the end, or it would come again and again."""
-        message = letter.message
-        if message.id in self._seen or (self._match is not None and not self._match(message)):
+        """Say whether to redrive it: not what came back since, which has moved further than what was put back."""
+        if letter.received.moves > self._moved.get(letter.id, sys.maxsize):
             return False
-        self._seen.add(message.id)
-        return True
+        return self._match is None or self._match(letter.message)
 
     def _outgoing(self, letter: Delivery) -> Outgoing:
         message = letter.message
         if self._edit is not None:
             message = msgspec.structs.replace(self._edit(message), id=message.id)
         return Outgoing(message, moves=letter.received.moves + 1, token=letter.received.token)
+
+    def _told(self) -> Fault:
+        """Return the first letter's fault; of several, with how many there are."""
+        first = self._faults[0]
+        if self._failed == 1:
+            return first
+        more = ", and it was given up" if self._in_a_row >= FAILURES else ""
+        detail = (
+            f"{self._failed} letters of {self._source.name!r} were not put back or not removed, {self.done} were put "
+            f"back{more}; the first: {first.detail}"
+        )
+        return Fault(first.kind, detail, first.code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+# The characters of a UUID: an id that polybus made is this long, and no other begins with it.
+_WHOLE = 36
 
 _Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The subscription or queue that they failed in.")]
 
@@ -128,22 +131,22 @@ async def _peek(source: str, binding: str | None, limit: int) -> list[Peeked]:
 
 async def _find(source: str, binding: str | None, id: str) -> Peeked:
     async with options.connect(binding) as bus:
-        return (await _find_all(bus, source, (id,)))[id]
+        return (await _find_all(bus, source, (id,)))[0]
 
 
-async def _find_all(bus: Bus, source: str, ids: Iterable[str]) -> dict[str, Peeked]:
-    """Return the one letter that each id, or beginning of one, stands for; refuse what is none or several."""
-    found: dict[str, list[Peeked]] = {id: [] for id in ids}
-    async for letter in bus.dead_letters(source).peek(sys.maxsize):
-        for id, letters in found.items():
-            if letter.message.id.startswith(id):
-                letters.append(letter)
-    for id, letters in found.items():
-        if not letters:
+async def _find_all(bus: Bus, source: str, ids: Sequence[str]) -> list[Peeked]:
+    """Return the letters that the ids, or beginnings of one, stand for; refuse what is none or several."""
+    whole = len(ids) == 1 and len(ids[0]) == _WHOLE
+    found = await bus.dead_letters(source).find(
+        lambda message: message.id.startswith(tuple(ids)), enough=1 if whole else None
+    )
+    for id in ids:
+        meant = {letter.message.id for letter in found if letter.message.id.startswith(id)}
+        if not meant:
             raise ConfigError(f"{source} has no dead letter {id!r}; `polybus dead-letter list {source}` shows all")
-        if len({letter.message.id for letter in letters}) > 1:
-            raise ConfigError(f"{source} has {len(letters)} dead letters that begin with {id!r}; give more of the id")
-    return {id: letters[0] for id, letters in found.items()}
+        if len(meant) > 1:
+            raise ConfigError(f"{source} has {len(meant)} dead letters that begin with {id!r}; give more of the id")
+    return found
 
 
 def _print_whole(letter: Peeked) -> None:
@@ -195,8 +198,12 @@ async def _redrive(
     edit: Callable[[Message], Message] | None,
 ) -> int:
     async with options.connect(binding) as bus:
-        wanted = {letter.message.id for letter in (await _find_all(bus, source, ids)).values()}
-        match = (lambda message: message.id in wanted) if ids else None
+        match: Callable[[Message], bool] | None = None
+        if ids:
+            found = await _find_all(bus, source, ids)
+            wanted = {letter.message.id for letter in found}
+            match = lambda message: message.id in wanted  # noqa: E731
+            limit = min(limit or len(found), len(found))  # nothing is looked for once they are back
         with counting("put back", limit) as advance:
             done = 0
 

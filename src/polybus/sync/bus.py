@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from polybus.binding import Binding
+from polybus.bus.blocked import Blocked
 from polybus.bus.bus import Bus
 from polybus.bus.connect import connect as connect_async
 from polybus.bus.options import PublisherOptions
+from polybus.bus.outgoing import check_several
 from polybus.clock import Clock
 from polybus.driver import Peeked, Stats
 from polybus.errors import Fault
@@ -118,14 +120,19 @@ class SyncBus:
         self, target: str, messages: Iterable[object], *, outcomes: bool = False
     ) -> list[str] | list[Sent | Fault]:
         """Publish messages, in order; return their ids, or with `outcomes` a Sent or a Fault for each."""
+        check_several(messages)
         batch = list(messages)  # in this thread: the iterable may block
         if outcomes:
             return self._portal.call(lambda: self._bus.publish_many(target, batch, outcomes=True))
         return self._portal.call(lambda: self._bus.publish_many(target, batch))
 
-    def resume(self, target: str, ordering_key: str) -> None:
-        """Let messages of an ordering key pass again after one of them failed (contract, P6)."""
+    def resume(self, target: str, ordering_key: str | None = None) -> None:
+        """Let messages of an ordering key, or of all keys, pass again after one of them failed (contract, P6)."""
         self._call(lambda: self._bus.resume(target, ordering_key))
+
+    def blocked(self, target: str) -> Blocked:
+        """Return the ordering keys of a topic or queue that wait for `resume`, each with why its message failed."""
+        return self._call(lambda: self._bus.blocked(target))
 
     def consume(
         self,
@@ -231,6 +238,10 @@ class SyncDeadLetters:
             return [peeked async for peeked in self._letters.peek(count)]
 
         return self._portal.call(peek)
+
+    def find(self, match: Callable[[Message], bool], *, enough: int | None = None) -> list[Peeked]:
+        """Return those that `match` chooses, up to `enough` of them. It runs on the portal's thread."""
+        return self._portal.call(lambda: self._letters.find(match, enough=enough))
 
     def redrive(
         self,

@@ -38,9 +38,9 @@ class GcpDriver:
         return GcpAdmin(self._clients, self._binding, self._clock)
 
     def features(self, entity: Entity) -> Feature:
-        """Pub/Sub has neither delayed messages nor, in its API, counts; looking at letters leases them shortly."""
+        """Pub/Sub has neither delayed messages nor, in its API, counts; it shows letters only by handing them over."""
         if entity.kind is Kind.DEAD_LETTERS:
-            return Feature.NACK_DELAY | Feature.PEEK
+            return Feature.NACK_DELAY
         features = Feature.NONE if entity.kind is Kind.TOPIC else Feature.NACK_DELAY
         return features | Feature.ORDERING if entity.ordered else features
 

@@ -1,0 +1,88 @@
+"""What goes through dead letters, and strands none when it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from polybus.binding import Entity
+from polybus.bus.looking import WINDOW, Look
+from polybus.clock import wait_for
+from polybus.errors import BusClosed, PolybusError
+
+if TYPE_CHECKING:
+    from polybus.bus.bus import Bus
+
+__all__ = ["Work"]
+
+_log = logging.getLogger("polybus")
+
+# Seconds that a cancelled call waits for its letters to be given back; after them it goes on without its caller.
+PATIENCE = 1.0
+
+
+class Work:
+    """What goes through dead letters, in a task of its own: it is told to stop, and never cancelled.
+
+    So no call of the driver is cut off, whose letters would stay leased to nobody (contract, D12), and what was put
+    back is removed.
+    """
+
+    def __init__(self, bus: Bus, source: Entity) -> None:
+        self._bus = bus
+        self._source = source
+        self.stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self, ended: Callable[[], None]) -> None:
+        """Go through them; cancelled, end soon, and give back what is held. `ended` is called once all is.
+
+        Raises BusClosed where it was told to stop before it was done.
+        """
+        task = self._task = asyncio.get_running_loop().create_task(self._run())
+        task.add_done_callback(lambda done: ended())
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.stop()
+            await self.ended(PATIENCE)
+            raise
+        if self.stopping:
+            raise BusClosed(f"the bus was closed while the dead letters of {self._source.name!r} were gone through")
+
+    def stop(self) -> None:
+        """Take nothing more."""
+        self.stopping = True
+
+    async def ended(self, seconds: float) -> None:
+        """Wait for its end, at most so long; what goes wrong then is logged."""
+        task = self._task
+        if task is None:
+            return
+        task.add_done_callback(_look_at)
+        try:
+            await wait_for(self._bus.clock, asyncio.wait([task]), seconds)
+        except TimeoutError:
+            _log.warning("a look at the dead letters of %r goes on until its call ends", self._source.name)
+
+    async def _run(self) -> None:
+        receiver = await self._bus.open_receiver(self._source.dead_letters, window=WINDOW)
+        look = Look(self._bus, receiver, self._source.dead_letters)
+        try:
+            await self._go_through(look)
+        finally:
+            await receiver.drain(0)  # gives back what was not put back
+        if not self.stopping:
+            await look.all_back()
+
+    async def _go_through(self, look: Look) -> None:
+        raise NotImplementedError
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Say what went wrong in a call that nobody waits for any more."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        level = logging.WARNING if isinstance(error, PolybusError) else logging.ERROR
+        _log.log(level, "what was cancelled among dead letters failed as it ended: %s", error)

@@ -60,12 +60,22 @@ class Home:
                 f"{self._what} was opened in process {self._process}, and this is its fork {_here.number}, which has "
                 "neither its threads nor its connections: connect here, after the fork"
             )
-        # As good as asking for the running loop, which before Python 3.12 takes a system call (CPython issue 104878).
+        # Where it is seldom otherwise this spares asking for the running loop, which before Python 3.12 takes a system
+        # call. A loop may also be run by one thread after another (a function's invocations).
         if not self._loop.is_running() or threading.get_ident() != self._thread:
+            self._look()
+
+    def _look(self) -> None:
+        try:
+            here = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            here = False
+        if not here:
             raise BusClosed(
                 f"{self._what} belongs to another event loop, the one that it was opened on: connect on this loop "
                 "too, or use polybus.sync, which serves every thread"
             )
+        self._thread = threading.get_ident()
 
 
 def take(backend: str) -> None:

@@ -33,6 +33,8 @@ QUICK = 1.0
 QUICK_IN_A_ROW = 10
 # The wait, in seconds, between quick empty answers after that: so that a bug of a backend isn't a busy loop.
 PAUSE = 0.5
+# A call that ends cancelled by itself may be a slip of an SDK as its connection closes; not so many times in a row.
+CANCELLED_IN_A_ROW = 5
 _CANCELLED = Fault(FaultKind.INTERNAL, "receiving ended cancelled, though nobody cancelled it; a bug of this backend")
 
 
@@ -258,7 +260,7 @@ class Intake:
         """Wait out a fault that may pass; say whether to go on."""
         if self.stopping:
             return False
-        if not fault.retryable:
+        if not fault.retryable or (fault is _CANCELLED and failures >= CANCELLED_IN_A_ROW):
             self._failed(BackendError(fault))
             return False
         wait = self._retry.wait(failures, fault.retry_after)

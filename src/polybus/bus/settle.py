@@ -170,6 +170,11 @@ class Settler:
             answers: object = await self._consumer.settle_batch([entry.settlement for entry in call.batch])
         except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
             answers = self._driver.fault(error)
+        except asyncio.CancelledError:
+            if call.task is None or call.task.cancelling():
+                raise
+            self._refuse(call, "the driver's call ended cancelled, though nobody cancelled it")
+            return
         self._answered(call, answers)
 
     def _overdue(self, call: _Call) -> None:
@@ -186,11 +191,8 @@ class Settler:
             self._answered(call, Fault(FaultKind.INTERNAL, repr(error)))
 
     def _answered(self, call: _Call, answers: object) -> None:
-        if call not in self._calls:
+        if not self._close_call(call):
             return
-        self._calls.discard(call)
-        if call.timer is not None:
-            call.timer.cancel()
         batch = call.batch
         if isinstance(answers, Fault):
             if answers.kind in _PICKY and len(batch) > 1:  # for one of them, perhaps: each is asked for by itself
@@ -201,12 +203,25 @@ class Settler:
                 for entry in batch:
                     self._conclude(entry, answers)
         elif (odd := odd_answers(answers, len(batch), Fault | None)) is not None:
-            detail = f"the driver gave {odd} for {len(batch)} settlements; a bug of this backend"
-            for entry in batch:
-                self._finish(entry, Fault(FaultKind.INVALID, detail))
+            self._refuse(call, f"the driver gave {odd} for {len(batch)} settlements")
         else:
             for entry, answer in zip(batch, cast(Sequence[Fault | None], answers), strict=True):
                 self._conclude(entry, answer)
+        self._schedule()
+
+    def _close_call(self, call: _Call) -> bool:
+        if call not in self._calls:
+            return False
+        self._calls.discard(call)
+        if call.timer is not None:
+            call.timer.cancel()
+        return True
+
+    def _refuse(self, call: _Call, what: str) -> None:
+        """Fail what a backend's bug answers: it isn't tried again, since it would be answered so again."""
+        self._close_call(call)
+        for entry in call.batch:
+            self._finish(entry, Fault(FaultKind.INVALID, f"{what}; a bug of this backend"))
         self._schedule()
 
     def _conclude(self, entry: _Entry, fault: Fault | None) -> None:

@@ -13,10 +13,9 @@ from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
 from polybus.bus.texts import said
-from polybus.bus.verdict import ends_process, signal_of
 from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
-from polybus.errors import BackendError, BusClosed, LeaseLost
+from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
 __all__ = ["Consumer", "Consumption", "conclude", "note_odd"]
 
@@ -194,7 +193,7 @@ class Consumer:
         finally:
             delivery.end(error)
             receiver.ended(delivery)
-        fatal = None if error is None else ends_process(error)
+        fatal = None if error is None else exit_in(error)
         if fatal is not None:
             raise fatal
 
@@ -227,7 +226,7 @@ def conclude(sink: Sink, delivery: Delivery, error: BaseException | None, *, giv
         if error is None:
             if not delivery.settled:
                 sink.settle_soon(delivery, Ack(delivery.received))
-        elif ends_process(error) is not None or (given_back and signal_of(error) is None):
+        elif exit_in(error) is not None or (given_back and signal_in(error) is None):
             delivery.release_soon()
         else:
             note_odd(delivery, error)

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 from polybus.binding import Entity
 from polybus.bus.around import leave
 from polybus.bus.texts import reason_of, shorten
-from polybus.bus.verdict import Failed, ends_process, only_signals, read, signal_of
+from polybus.bus.verdict import Failed, only_signals, read
 from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
-from polybus.errors import BackendError, LeaseLost
+from polybus.errors import BackendError, LeaseLost, exit_in, signal_in
 from polybus.message import Message
 
 __all__ = ["Delivery", "Owner", "State"]
@@ -260,7 +260,7 @@ class Delivery:
         context, self._context = self._context, None
         task, self._task = self._task, None
         if context is not None:
-            leave(context, task, None if error is None else signal_of(error) or error)
+            leave(context, task, None if error is None else signal_in(error) or error)
 
     @property
     def running(self) -> bool:
@@ -319,7 +319,7 @@ class Delivery:
         if error is None:
             await self.ack()
             return False
-        if isinstance(error, GeneratorExit) or ends_process(error) is not None:
+        if isinstance(error, GeneratorExit) or exit_in(error) is not None:
             await self.release()
             return False
         await self.fail(error)

@@ -17,10 +17,9 @@ from polybus.bus.delivery import Delivery, State
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import lasted
 from polybus.bus.retry import backoff
-from polybus.bus.verdict import ends_process, signal_of
 from polybus.clock import Clock
 from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
-from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
+from polybus.errors import BackendError, Fault, FaultKind, LeaseLost, exit_in, signal_in
 from polybus.telemetry import Hooks, LeaseLostEvent, Outcome, Processing, Settled
 
 __all__ = ["Bury", "Inlet", "Verdict"]
@@ -186,11 +185,11 @@ class _Attempt:
         self.delivery.end(error)
 
     async def _conclude(self, error: BaseException | None) -> None:
-        fatal = None if error is None else ends_process(error)
+        fatal = None if error is None else exit_in(error)
         try:
             if error is None:
                 return
-            if fatal is not None or (self.delivery.cancelled and signal_of(error) is None):
+            if fatal is not None or (self.delivery.cancelled and signal_in(error) is None):
                 await self.delivery.release()
             else:
                 note_odd(self.delivery, error)

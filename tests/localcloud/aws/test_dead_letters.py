@@ -48,11 +48,20 @@ def test_fifo_dead_letters_keep_group_and_order_and_open_the_group(aws: Any) -> 
     assert [(m["Body"], m["Attributes"]["MessageGroupId"]) for m in found] == [("a", "g"), ("b", "g")]
 
 
-@pytest.mark.parametrize("count", [0, 1001, "5", 1.5, True, None])
+@pytest.mark.parametrize("count", [0, 1001, "x", "0", "٣", 1.5, True, None])
 def test_receive_counts_are_integers_from_1_to_1000(aws: Any, count: Any) -> None:
     letters = aws.queue("dead")
     with aws.refused("InvalidParameterValue"):
         aws.queue("work", RedrivePolicy=redrive(aws.arn(letters), count))
+
+
+def test_a_receive_count_may_be_text(aws: Any) -> None:
+    letters = aws.queue("dead")
+    url = aws.queue("work", RedrivePolicy=redrive(aws.arn(letters), "1"))
+    aws.send(url, "m")
+    assert aws.bodies(url, VisibilityTimeout=0) == ["m"]
+    assert aws.bodies(url) == []
+    assert aws.bodies(letters) == ["m"]
 
 
 def test_targets_that_are_refused(aws: Any) -> None:

@@ -183,6 +183,16 @@ def test_a_subscription_has_dead_letters_of_its_own(aws: Any) -> None:
     assert letter["MessageAttributes"] == {"a": aws.string("x")}
 
 
+def test_a_fifo_subscription_has_fifo_dead_letters(aws: Any) -> None:
+    topic, url, letters = aws.topic("t.fifo"), aws.queue("q.fifo"), aws.queue("dead")
+    arn = aws.subscribe(topic, url)
+    redrive = json.dumps({"deadLetterTargetArn": aws.arn(letters)})
+    with aws.refused("InvalidParameter", match="must use a FIFO queue"):
+        aws.sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName="RedrivePolicy", AttributeValue=redrive)
+    redrive = json.dumps({"deadLetterTargetArn": aws.arn(aws.queue("dead.fifo"))})
+    aws.sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName="RedrivePolicy", AttributeValue=redrive)
+
+
 def test_subscribing_again_is_fine_and_with_other_attributes_an_error(aws: Any) -> None:
     topic, url = aws.topic(), aws.queue()
     arn = aws.subscribe(topic, url, RawMessageDelivery="true")

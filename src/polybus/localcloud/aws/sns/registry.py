@@ -106,6 +106,7 @@ class Topics:
         """Subscribe, or return the subscription that this endpoint has with the same attributes."""
         check_endpoint(protocol, endpoint, topic.settings.fifo)
         settings = SubscriptionSettings(protocol, given)
+        _check_letters(topic, endpoint, settings)
         for existing in topic.subscriptions.values():
             if (existing.protocol, existing.endpoint) == (protocol, endpoint):
                 if settings.given and existing.settings.given != settings.given:
@@ -143,7 +144,9 @@ class Topics:
     def change_subscription(self, subscription: Subscription, name: str, value: str) -> None:
         """Set one attribute of a subscription; raises AwsError where SNS refuses it."""
         settings = SubscriptionSettings(subscription.protocol, {**subscription.settings.given, name: value})
-        self.check_filters(self._topics[subscription.topic_arn], settings, subscription)
+        topic = self._topics[subscription.topic_arn]
+        _check_letters(topic, subscription.endpoint, settings)
+        self.check_filters(topic, settings, subscription)
         subscription.settings = settings
         self.journal.save(SUBSCRIPTIONS, subscription)
 
@@ -165,3 +168,10 @@ def _arn(text: str) -> Arn:
     if arn is None:
         raise ValueError(f"the data folder names {text!r}, which is no ARN: remove the folder")
     return arn
+
+
+def _check_letters(topic: Topic, endpoint: str, settings: SubscriptionSettings) -> None:
+    """Refuse a standard queue for the dead letters of a FIFO queue's subscription."""
+    fifo = topic.settings.fifo and endpoint.endswith(".fifo")
+    if fifo and settings.dead_letters is not None and not settings.dead_letters.endswith(".fifo"):
+        raise sns_invalid("RedrivePolicy: must use a FIFO queue as DLQ for a FIFO Subscription to a FIFO Topic.")

@@ -87,14 +87,11 @@ def shown(message: Message, poll: Poll) -> dict[str, Any]:
 
 
 def _chosen(attributes: Attributes, names: tuple[str, ...]) -> Attributes:
-    if "All" in names or ".*" in names:
+    if not {"All", ".*", "*"}.isdisjoint(names):
         return attributes
+    # `Hel.*` is any name that begins with Hel, with a dot or without (recorded).
     prefixes = tuple(name[:-2] for name in names if name.endswith(".*"))
-    return {
-        name: value
-        for name, value in attributes.items()
-        if name in names or (prefixes and name.startswith(tuple(prefix + "." for prefix in prefixes)))
-    }
+    return {name: value for name, value in attributes.items() if name in names or name.startswith(prefixes)}
 
 
 @dataclass(frozen=True, slots=True)

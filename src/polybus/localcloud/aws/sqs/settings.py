@@ -150,6 +150,8 @@ class Settings:
             raise invalid_value(
                 text, "RedrivePolicy", "Redrive policy must name deadLetterTargetArn, an SQS queue ARN."
             )
+        if isinstance(receives, str) and receives.isascii() and receives.isdigit():
+            receives = int(receives)  # taken as text too (recorded)
         if type(receives) is not int or not 1 <= receives <= 1000:
             raise invalid_value(text, "RedrivePolicy", "maxReceiveCount must be an integer from 1 to 1000.")
         return target, receives

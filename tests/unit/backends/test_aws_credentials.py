@@ -17,7 +17,10 @@ import pytest
 from polybus.backends.aws.driver import AwsDriver
 from polybus.driver import Outgoing
 from polybus.errors import Fault, FaultKind
+from polybus.localcloud.aws.realise import realise
 from polybus.message import Message, Sent
+from polybus.plan.aws import AwsSettings, plan
+from polybus.topology.file import loads
 
 from .aws_lab import Lab, lab
 
@@ -173,6 +176,9 @@ async def test_what_runs_on_this_machine_is_not_reached_through_a_proxy(
     for host in ("127.0.0.1", "localhost"):
         async with shop.driver(endpoint=f"http://{host}:{shop.server.port}") as driver:
             assert isinstance(await publish(shop, driver), Sent)
+    planned = plan(loads('[bus]\nname = "other"\n[queues.q]\n', source="polybus.toml"), AwsSettings(region="us-east-1"))
+    made = await asyncio.to_thread(realise, planned, endpoint=shop.server.url)
+    assert made.queues["q"].address.endswith("other-q")
     async with shop.driver(endpoint=None) as driver:
         monkeypatch.setenv("AWS_ENDPOINT_URL", shop.server.url)
         assert isinstance(await publish(shop, driver, "orders"), Sent)

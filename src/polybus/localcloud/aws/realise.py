@@ -62,13 +62,16 @@ class Realiser:
     """
 
     def __init__(self, *, endpoint: str | None, region: str = "us-east-1", session: Any = None) -> None:
-        if session is None:
-            import boto3
+        import boto3
+        from botocore.config import Config
 
+        if session is None:
             # Any key is the account's owner on a local server, unless it has a policy there.
             session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
-        self._sns: Any = session.client("sns", endpoint_url=endpoint)
-        self._sqs: Any = session.client("sqs", endpoint_url=endpoint)
+        # A local server isn't reached through a proxy, whatever HTTP_PROXY says.
+        config = Config(proxies={}) if endpoint is not None else None
+        self._sns: Any = session.client("sns", endpoint_url=endpoint, config=config)
+        self._sqs: Any = session.client("sqs", endpoint_url=endpoint, config=config)
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
             "aws:sns/topic:Topic": self._topic,

@@ -272,7 +272,7 @@ class SqsConsumer:
             return
         if self._source.dead_letter is None:
             for place in places:
-                found[place] = Fault(FaultKind.NOT_FOUND, f"{self._source.name!r} has no dead letters in the binding")
+                found[place] = Fault(FaultKind.INVALID, f"{self._source.name!r} has no dead letters in the binding")
             return
         target = self._source.dead_letters
         send = partial(self._batch, "SendMessageBatch", found=found, address=target.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,10 @@ from polybus.cli.local_clouds import LOCAL_CLOUDS, load
 from polybus.cli.local_slot import FOLDER, Running, Slot, write
 from polybus.errors import ConfigError
 
-__all__ = ["Request", "environment_of", "serve"]
+__all__ = ["Request", "environment_of", "past_proxies", "serve"]
+
+_PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
     from polybus.localcloud.server import running
     from polybus.topology.file import load as read
 
+    os.environ.update(past_proxies(os.environ))
     topology = read(request.topology)
     plans = {cloud: LOCAL_CLOUDS[cloud].plan(topology) for cloud in request.clouds}
     stopped = _until_signal()
@@ -86,13 +90,27 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
 
 
 def environment_of(states: Sequence[Running]) -> dict[str, str]:
-    """Return the variables of some clouds together; POLYBUS_BINDING can name only one."""
-    together: dict[str, str] = {}
+    """Return the variables of some clouds together; POLYBUS_BINDING can name only one.
+
+    Where a proxy is set here, they say that it isn't for this machine's own loopback.
+    """
+    together = past_proxies(os.environ)
     for state in states:
         together.update(state.environment)
     if len(states) > 1:
         together.pop(VARIABLE, None)
     return together
+
+
+def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what keeps clients from asking a proxy for loopback; nothing where none is set."""
+    if not any(environment.get(name) or environment.get(name.upper()) for name in _PROXIES):
+        return {}
+    # Both spellings: curl, requests and gRPC each read the one or the other first.
+    given = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    value = ",".join([*names, *(name for name in _LOOPBACK if name not in names)])
+    return {"NO_PROXY": value, "no_proxy": value}
 
 
 def _files(request: Request) -> dict[str, Path]:

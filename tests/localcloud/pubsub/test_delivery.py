@@ -273,6 +273,24 @@ async def test_deleting_a_subscription_ends_its_streams(rig, streams):
             await stream.response()
 
 
+async def test_a_stream_is_ended_after_half_an_hour(rig, streams, clock):
+    _, name = rig.pair()
+    async with streams.open(name) as stream:
+        await stream.response()
+        clock.advance(1_801)
+        with pytest.raises(exceptions.ServiceUnavailable, match="Please try again"):
+            await stream.response_where(lambda response: False)
+
+
+def test_what_googles_own_tracing_adds_is_taken(rig):
+    topic, name = rig.pair()
+    rig.publish(topic, b"", googclient_traceparent="00-1-2-01")
+    [received] = rig.pull(name)
+    assert received.message.attributes == {"googclient_traceparent": "00-1-2-01"}
+    with pytest.raises(exceptions.InvalidArgument, match="begins with 'goog'"):
+        rig.publish(topic, b"", google="x")
+
+
 async def test_a_server_that_stops_ends_its_streams_at_once():
     async with running(PubsubServer()) as server:
         options = [("grpc.max_receive_message_length", -1)]

@@ -128,3 +128,16 @@ async def test_what_the_library_tries_again_is_tried_again(monkeypatch: pytest.M
     assert len(set(tables)) >= 7
     for kind in set(tables):
         assert fault(kind("again")).retryable, kind
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("('invalid_grant: Invalid JWT Signature.', {'error': 'invalid_grant'})", FaultKind.UNAUTHENTICATED),
+        ("HTTPSConnectionPool(host='oauth2.googleapis.com', port=443): timed out", FaultKind.UNAVAILABLE),
+    ],
+)
+def test_refused_credentials_of_another_client_are_told_by_oauth_s_code(text: str, kind: FaultKind) -> None:
+    """Of a connection that isn't ours there is nothing but what gRPC makes of the error."""
+    said = f"Getting metadata from plugin failed with error: {text}"
+    assert fault(exceptions.from_grpc_status(grpc.StatusCode.UNAVAILABLE, said)).kind is kind

@@ -54,6 +54,20 @@ def test_up_serves_until_a_signal_and_leaves_nothing(cli: Callable, shop, spawn:
     assert contents(shop.folder) == {"polybus.toml"}
 
 
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_a_proxy_is_not_asked_for_what_is_here(
+    cloud: str, cli: Callable, shop, down: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("NO_PROXY", "intranet, localhost")
+    up = cli("local", "up", "--cloud", cloud, "--background")
+    assert up.code == 0, up.err
+    said = cli("local", "env", "--json").json()
+    assert said["NO_PROXY"] == said["no_proxy"] == "intranet,localhost,127.0.0.1,::1"
+
+
 def test_what_it_prints_is_all_that_a_service_needs(
     cli: Callable, shop, spawn: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

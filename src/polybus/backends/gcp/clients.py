@@ -18,7 +18,7 @@ __all__ = ["QUICK", "Clients", "noted", "upload_seconds"]
 
 # How long one call may take, in seconds. All but publishes are small, and sooner tried again, on a fresh connection,
 # than waited for.
-QUICK = 15.0
+QUICK = 10.0
 # Seconds after which a caller that gives up a call is taken for right about the connection: an answer takes a fraction.
 UNANSWERED = 5.0
 # Bytes a second that a publish has at least, beside that: the 10 MB that a request may have take 30 s more.

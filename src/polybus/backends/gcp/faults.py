@@ -53,6 +53,13 @@ _ADVICE = {
 _TRANSIENT = "TRANSIENT_FAILURE_"
 
 
+# How gRPC begins what it says of an exception that credentials raised in this process; of a connection of ours that is
+# raised itself (`credentials`), but of another client's its text is all there is. The codes are OAuth's (RFC 6749,
+# 5.2).
+_PLUGIN = "Getting metadata from plugin failed"
+_REFUSED = ("invalid_grant", "invalid_client", "unauthorized_client", "invalid_scope", "unsupported_grant_type")
+
+
 def fault(error: Exception, endpoint: str | None = None) -> Fault:
     """Say what an exception means; `endpoint` is the local server that was called, where it isn't Google's."""
     if isinstance(error, BackendError):
@@ -135,6 +142,8 @@ def _code(error: Exception) -> grpc.StatusCode | None:
 def _status(error: Exception, code: grpc.StatusCode, endpoint: str | None) -> Fault:
     kind = _KINDS.get(code, FaultKind.INTERNAL)
     said = error.message if isinstance(error, GoogleAPICallError) else str(error)
+    if kind is FaultKind.UNAVAILABLE and _PLUGIN in said and any(code in said for code in _REFUSED):
+        kind = FaultKind.UNAUTHENTICATED
     advice = _ADVICE.get(kind)
     if kind is FaultKind.UNAVAILABLE:
         advice = f"is the local server running at {endpoint}?" if endpoint else "check the network"

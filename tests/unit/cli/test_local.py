@@ -62,6 +62,7 @@ def test_a_proxy_is_not_asked_for_what_is_here(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("NO_PROXY", "intranet, localhost")
+    (shop.folder / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\n')  # what every cloud can
     up = cli("local", "up", "--cloud", cloud, "--background")
     assert up.code == 0, up.err
     said = cli("local", "env", "--json").json()

@@ -248,9 +248,7 @@ class Apart(SteppedClock):
 
 
 @pytest.mark.parametrize("name", ["jobs", "keyed"])
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(-3_600, "3600 s ahead of"), (-60, "60 s ahead of"), (60, "60 s behind")]
-)
+@pytest.mark.parametrize(("seconds", "said"), [(-3_600, "3600 s ahead of"), (60, "60 s behind")])
 async def test_a_wrong_clock_costs_no_lease_and_is_named_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, seconds: float, said: str
 ) -> None:

@@ -144,6 +144,7 @@ class TestGone:
         async with opened(path) as rig:
             await settled_store(rig)
             publisher, consumer, admin = await rig.publisher("jobs"), await rig.consumer("jobs"), await rig.admin()
+            await asyncio.sleep(0.06)  # the consumer has made its pipe
             (held,) = await take(consumer, 1)
             act(path)
             calls = [

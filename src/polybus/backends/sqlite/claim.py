@@ -26,12 +26,14 @@ _MOST_BYTES = 64 * 1024 * 1024
 class Claimed:
     """What was leased: the row of FETCH, of each message its group and attempt, and the number of the lease.
 
-    `due` is when the next lease or delay ends, in the store's time, where nothing was there.
+    `until` is the reading of the monotonic clock at which the lease ends. `due` is when the next lease or delay ends,
+    in the store's time, where nothing was there.
     """
 
     row: tuple[str, bytes | None, bytes | None, bytes | None] | None = None
     lines: Sequence[tuple[str, int]] = ()
     claim: int = 0
+    until: float = 0.0
     due: float | None = None
 
 
@@ -82,7 +84,8 @@ class Claim(Work[Claimed]):
         claim = secrets.randbits(62)
         connection.execute(_LEASE, (now + source.entity.lease, keys, claim))
         row = connection.execute(FETCH, (keys,)).fetchone()
-        return Claimed(row, [(line.group, line.attempt + 1) for line in taken], claim)
+        lines = [(line.group, line.attempt + 1) for line in taken]
+        return Claimed(row, lines, claim, transaction.monotonic + source.entity.lease)
 
     def _take(self, transaction: Transaction) -> list[_Line]:
         """Choose what to lease; what expired or was delivered too often goes, and others take its place."""

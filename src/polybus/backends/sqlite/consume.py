@@ -57,7 +57,7 @@ class Consumer:
             asked = clock.monotonic()
             claimed = await self._claim(count)
             if claimed.row is not None:
-                return self._received(claimed, asked + self._source.entity.lease)
+                return self._received(claimed, asked)
             left = deadline - clock.monotonic()
             if left <= 0 or self._stopped:
                 break
@@ -105,15 +105,16 @@ class Consumer:
             deafen()
             timer.cancel()
 
-    def _received(self, claimed: Claimed, lease_until: float) -> list[Received[Receipt]]:
+    def _received(self, claimed: Claimed, asked: float) -> list[Received[Receipt]]:
         if claimed.row is None:
             return []
         ordered = self._source.ordered
+        until = _until(asked, self._source.entity.lease, claimed.until)
         return [
             Received(
                 one.message,
                 attempt,
-                lease_until,
+                until,
                 (one.seq, claimed.claim),
                 group if ordered else None,
                 attempt > 1 or one.moves > 0,
@@ -137,10 +138,10 @@ class Consumer:
         return [self._final if isinstance(item, DeadLetter) else next(answers) for item in settlements]
 
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
-        until = self._clock.monotonic() + seconds
+        asked = self._clock.monotonic()
         receipts = [one.receipt for one in received]
-        good = await self._ask(Extending(self._source, receipts, seconds))
-        return [LeaseUntil(until) if ok else self._lost for ok in good]
+        granted = await self._ask(Extending(self._source, receipts, seconds))
+        return [self._lost if until is None else LeaseUntil(_until(asked, seconds, until)) for until in granted]
 
     async def _ask(self, work: Work[T]) -> T:
         try:
@@ -165,5 +166,17 @@ def _look_at(future: asyncio.Future[Sequence[bool]]) -> None:
     if not future.cancelled():
         future.exception()
 
+
+def _until(asked: float, seconds: float, kept: float) -> float:
+    """Return when a lease ends: counted from before the call, but for the time in which it waited for the lock.
+
+    `kept` is when it ends in the store, by the same clock: whoever waited for another process isn't told of a lease
+    that is over.
+    """
+    return kept if kept - asked - seconds > _WAITED else asked + seconds
+
+
+# Seconds from which a call has waited for something: a transaction takes some milliseconds.
+_WAITED = 0.5
 
 _TICK = 0.001  # the least wait for something that is due, were the two clocks a little apart

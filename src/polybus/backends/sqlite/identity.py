@@ -47,7 +47,11 @@ class Identity:
         self._unchanged: tuple[int, int, int] | None = None
 
     def remember(self) -> None:
-        """Take note of what is there; to be called once the store was opened and read from."""
+        """Take note of what is there; to be called once the store was opened and read from.
+
+        Raises StoreGone where that is another file than before.
+        """
+        self._check_parts()
         known = []
         for part in _PARTS:
             name = f"{self._path}{part}"
@@ -60,13 +64,10 @@ class Identity:
             known.append((name, (there.st_dev, there.st_ino)))
         self._known = known
 
-    def remember_again(self) -> None:
-        """Take note of the log, which may be another after the store was closed; raise where the file itself is."""
-        if self._known:
-            name, known = self._known[0]
-            self._known = [(name, known)]
-            self._check_parts()
-        self.remember()
+    def forget_log(self) -> None:
+        """Expect another log, since the store was closed; the file stays the one that it was."""
+        self._known = self._known[:1]
+        self._unchanged = None
 
     def check(self) -> None:
         """Raise StoreGone where one of them was removed, replaced or emptied; costs some 5 us.

@@ -192,6 +192,8 @@ def reopen(path: Path) -> sqlite3.Connection:
     connection = connect(path)
     try:
         _limit_log(connection)
+        # The first read opens the log, too: from then on nobody else takes it for unused and removes it.
+        connection.execute("SELECT count(*) FROM source").fetchone()
         connection.execute("PRAGMA busy_timeout = 0")
     except BaseException:
         connection.close()

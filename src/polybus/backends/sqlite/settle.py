@@ -40,8 +40,8 @@ class Settling(Work[Sequence[bool]]):
 
 
 @dataclass(frozen=True, slots=True)
-class Extending(Work[Sequence[bool]]):
-    """Leases to be prolonged to `seconds` from now; the answer says of each whether it was still good."""
+class Extending(Work[Sequence[float | None]]):
+    """Leases to be prolonged to `seconds` from now; the answer says of each until when that is, None if it was over."""
 
     RANK: ClassVar[int] = 2
     DURABLE: ClassVar[bool] = False
@@ -51,16 +51,17 @@ class Extending(Work[Sequence[bool]]):
     seconds: float
 
     @classmethod
-    def run(cls, transaction: Transaction, works: Sequence[Extending]) -> Sequence[Sequence[bool]]:
+    def run(cls, transaction: Transaction, works: Sequence[Extending]) -> Sequence[Sequence[float | None]]:
         return [work._run(transaction) for work in works]
 
-    def _run(self, transaction: Transaction) -> Sequence[bool]:
+    def _run(self, transaction: Transaction) -> Sequence[float | None]:
         good = _good(transaction, self.source, self.receipts)
         numbers = encode_json(sorted(number for number, _ in good))
         transaction.connection.execute(_PROLONG, (transaction.now + self.seconds, numbers))
         if self.seconds < self.source.entity.lease:
             transaction.woken.add(self.source.id)  # it ends earlier than those who wait expect
-        return [receipt in good for receipt in self.receipts]
+        until = transaction.monotonic + self.seconds
+        return [until if receipt in good else None for receipt in self.receipts]
 
 
 def _settle(transaction: Transaction, works: Sequence[Settling]) -> list[list[bool]]:

@@ -27,6 +27,9 @@ STEP = 5.0
 """Seconds by which the time of day must part from the monotonic clock to be called a step: NTP's own steps are from
 0.128 s on, but nobody needs to be told of those."""
 
+TOLD_EVERY = 60.0
+"""Seconds between two lines of the log about a clock that is set again and again."""
+
 WRITTEN_EVERY = 1.0
 """Seconds after which a transaction writes the time again: what is lost of it when all processes are killed and the
 machine restarts at once."""
@@ -54,10 +57,15 @@ class Timeline:
         self._offset = 0.0
         self._written = _Row(float("-inf"), 0.0, 0.0, 0.0, "")
         self._apart: float | None = None
+        self._silent_until = float("-inf")
 
     def now(self) -> float:
         """Return the store's time, in seconds; it never goes back."""
         return self._clock.monotonic() + self._offset
+
+    def monotonic(self) -> float:
+        """Return the clock's monotonic reading, by which leases are told to the bus."""
+        return self._clock.monotonic()
 
     def wall(self) -> float:
         """Return the time of day, for people to read."""
@@ -104,9 +112,13 @@ class Timeline:
 
     def notice(self) -> None:
         """Say so where the time of day was set since the last look; the store doesn't follow it."""
-        apart = self._clock.time() - self._clock.monotonic() - _slept()
-        before, self._apart = self._apart, apart
-        if before is not None and abs(apart - before) > STEP:
+        now = self._clock.monotonic()
+        apart = self._clock.time() - now - _slept()
+        if self._apart is None:
+            self._apart = apart
+        before = self._apart
+        if abs(apart - before) > STEP and now >= self._silent_until:
+            self._apart, self._silent_until = apart, now + TOLD_EVERY
             way = "forward" if apart > before else "back"
             _log.warning(
                 "the time of day went %s by %.0f s beside the time that passed (it was set, or the machine slept); "

@@ -47,9 +47,13 @@ _CLOSED = "the store was closed, or opened before a fork: connect again in this 
 
 @dataclass(slots=True)
 class Transaction:
-    """What a piece of work sees: the connection, the store's time, and what is to be done after the commit."""
+    """What a piece of work sees: the connection, what time it is, and what is to be done after the commit.
+
+    `now` is the store's time, `monotonic` the clock's reading of that moment or just before, `wall` the time of day.
+    """
 
     connection: sqlite3.Connection
+    monotonic: float
     now: float
     wall: float
     woken: set[int] = field(default_factory=set)  # sources that others may wait for
@@ -187,7 +191,7 @@ class _Worker:
         if self._open is None:
             self._open = schema.reopen(self._store.path)
             self._durable = True
-            self._store.identity.remember_again()
+            self._store.identity.remember()
         return self._open
 
     def serve(self) -> None:
@@ -207,6 +211,7 @@ class _Worker:
         self._paused = self._quiet.acquire(timeout=patience)
         if self._paused:
             self._close()
+            self._store.identity.forget_log()
 
     def resume(self) -> None:
         if self._paused:
@@ -317,7 +322,7 @@ class _Worker:
 
     def _run(self, ranked: Sequence[tuple[type[Work[Any]], _Group]]) -> tuple[Transaction, list[_Answer]]:
         connection, timeline = self._connection, self._store.timeline
-        transaction = Transaction(connection, self._look(), timeline.wall())
+        transaction = Transaction(connection, timeline.monotonic(), self._look(), timeline.wall())
         answers: list[_Answer] = []
         for kind, group in ranked:
             results = kind.run(transaction, [asked.work for asked in group])

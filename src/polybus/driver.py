@@ -204,7 +204,9 @@ class PublisherDriver(Protocol[W]):
     async def publish_batch(self, batch: Sequence[Prepared[W]]) -> Sequence[Sent | Fault]:
         """Send a batch that keeps to `limits`; return what became of each.
 
-        Returns once the cloud has durably accepted or refused each message. A cancelled call may have been done.
+        Returns once the cloud has durably accepted or refused each message. A cancelled call may have been done; the
+        bus cancels one that is over its time, and waits for its end no longer. Where it raises, `fault` speaks for
+        every message; the bus then sends the batch again in parts, unless the fault is of the target.
         """
 
     async def aclose(self) -> None:

@@ -52,7 +52,10 @@ class Outbox:
         """
         if isinstance(value, Message):
             message, token = self._of_message(value, attributes, ordering_key)
+            self._check(message)
         else:
+            if attributes is not None or ordering_key is not None:
+                self._check_types(attributes, ordering_key)
             body, content_type = self._encoded(value)
             message, token = Message(body, attributes or {}, ordering_key, new_id(), None, content_type), ""
         given = message.ordering_key is not None
@@ -65,7 +68,6 @@ class Outbox:
                 f"{self._target.kind.value} {self._target.name!r} is not ordered, and takes no ordering key; "
                 f"declare it: at {self._place()}: ordered = true"
             )
-        self._check(message)
         if self._hooks is not None:
             message = self._injected(message, self._hooks)
         seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
@@ -112,11 +114,8 @@ class Outbox:
 
     def _check(self, message: Message) -> None:
         """Refuse what isn't of the types that are declared; what is in it is the driver's to judge (contract, P4)."""
-        attributes, key, id = message.attributes, message.ordering_key, message.id
-        if type(attributes) is not dict and not isinstance(attributes, Mapping):
-            raise TypeError(f"attributes to {self._target.name!r} must be a mapping, not {_type(attributes)}")
-        if key is not None and not isinstance(key, str):
-            raise TypeError(f"the ordering key of a message to {self._target.name!r} must be str, not {_type(key)}")
+        self._check_types(message.attributes, message.ordering_key)
+        id: object = message.id
         if not isinstance(id, str):
             raise TypeError(f"the id of a message to {self._target.name!r} must be str, not {_type(id)}")
         if not id.isascii():
@@ -124,6 +123,12 @@ class Outbox:
                 id.encode()
             except UnicodeEncodeError as error:
                 raise ValueError(f"the id of a message to {self._target.name!r} has a lone surrogate") from error
+
+    def _check_types(self, attributes: object, key: object) -> None:
+        if attributes is not None and not isinstance(attributes, Mapping):
+            raise TypeError(f"attributes to {self._target.name!r} must be a mapping, not {_type(attributes)}")
+        if key is not None and not isinstance(key, str):
+            raise TypeError(f"the ordering key of a message to {self._target.name!r} must be str, not {_type(key)}")
 
     def _injected(self, message: Message, hooks: Hooks) -> Message:
         context = hooks.inject(Publishing(self._backend, self._target, message))

@@ -31,6 +31,12 @@ _log = logging.getLogger("polybus")
 CLOSING = 5.0
 
 
+# A deadline that is noticed so many seconds late tells that the loop stood still, or the process did. Then what came
+# meanwhile gets this long to be read: a hundred times what a batch takes.
+STOOD_STILL = 1.0
+TURN = 0.5
+
+
 class Publisher:
     """Sends to one target through one driver; for one event loop.
 
@@ -125,7 +131,7 @@ class Publisher:
                 self._gate.wait(item)
         self._open[item] = None
         if self._overdue is None:
-            self._overdue = self._clock.call_later(self._options.deadline, self._end_overdue)
+            self._watch(item)
         return item
 
     async def room(self, item: Item) -> None:
@@ -337,9 +343,17 @@ class Publisher:
 
     # Deadlines --------------------------------------------------------------------------------------------------------
 
-    def _end_overdue(self) -> None:
-        self._overdue = None
+    def _watch(self, first: Item) -> None:
+        due = first.deadline
+        self._overdue = self._clock.call_later(due - self._clock.monotonic(), lambda: self._end_overdue(due))
+
+    def _end_overdue(self, due: float) -> None:
         now = self._clock.monotonic()
+        if now - due > STOOD_STILL:
+            # Answers may have come meanwhile, and only need their turn.
+            self._overdue = self._clock.call_later(TURN, lambda: self._end_overdue(now + TURN))
+            return
+        self._overdue = None
         overdue = list(itertools.takewhile(lambda item: item.deadline <= now, self._open))
         calls = {item.batch for item in overdue if item.stage == SENDING}
         for item in overdue:
@@ -348,7 +362,7 @@ class Publisher:
             self._give_up(task)
         first = next(iter(self._open), None)
         if first is not None:
-            self._overdue = self._clock.call_later(first.deadline - now, self._end_overdue)
+            self._watch(first)
 
     def _give_up(self, task: asyncio.Task[None]) -> None:
         """Cancel the call of a batch of which every outcome is told; nothing waits for it, since it may hang."""

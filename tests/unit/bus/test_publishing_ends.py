@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -341,3 +342,39 @@ async def test_what_fails_on_the_way_is_tried_again_within_the_deadline() -> Non
 
 async def _answer(outcomes: list[Any]) -> list[Any]:
     return outcomes
+
+
+class Jumping(polybus.ManualClock):
+    """A clock that jumps as where the process was paused: then the timers are first, before what came meanwhile."""
+
+    def jump(self, seconds: float) -> None:
+        self._now += seconds
+        while self.next_due() == 0.0:
+            heapq.heappop(self._timers).run()
+
+
+async def test_an_answer_that_came_while_the_process_was_paused_counts() -> None:
+    clock = Jumping()
+    bus, driver = bend(clock, deadline=10.0)
+    answer = asyncio.Event()
+
+    async def answered(batch: Batch, publish: Publish) -> Any:
+        await answer.wait()
+        for _ in range(20):  # as many turns of the loop as a socket, a client and a driver may take
+            await asyncio.sleep(0)
+        return await publish(batch)
+
+    driver.calls = answered
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.settle()
+        answer.set()
+        clock.jump(30)
+        await clock.advance(0)
+        assert await kinds(publishing) == [None]
+        answer.clear()
+        lost = asyncio.create_task(bus.publish("jobs", b"2"))
+        await clock.settle()
+        clock.jump(30)
+        await clock.advance(1)
+        assert await kinds(lost) == [FaultKind.TIMEOUT]

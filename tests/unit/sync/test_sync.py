@@ -122,6 +122,29 @@ def test_outcomes_and_errors_are_those_of_the_bus(bus: sync.SyncBus) -> None:
         bus.publish("nowhere", b"")
     with pytest.raises(polybus.BindingError, match="nothing named 'nowhere'"):
         bus.consume("nowhere")
+    with pytest.raises(TypeError, match="takes an iterable of bodies, and was given one, dict"):
+        bus.publish_many("jobs", {"a": 1})
+
+
+def test_blocked_keys_are_listed_and_resumed_together(bus: sync.SyncBus) -> None:
+    for key in ("a", "b"):
+        with pytest.raises(polybus.PublishFailed):
+            bus.publish("ordered", b"x" * 11_000_000, ordering_key=key)
+    assert sorted(bus.blocked("ordered")) == ["a", "b"]
+    bus.resume("ordered", "a")
+    assert list(bus.blocked("ordered")) == ["b"]
+    bus.resume("ordered")
+    assert not bus.blocked("ordered")
+    assert bus.publish("ordered", b"again", ordering_key="b")
+
+
+def test_letters_are_found_by_what_they_are(bus: sync.SyncBus) -> None:
+    ids = bus.publish_many("jobs", ["a", "b"])
+    with bus.consume("jobs") as deliveries:
+        for _ in ids:
+            next(deliveries).dead_letter("Later")
+    [letter] = bus.dead_letters("jobs").find(lambda message: message.id == ids[1])
+    assert (letter.message.body, letter.reason) == (b"b", "Later")
     with pytest.raises(polybus.PublishFailed):
         bus.publish("ordered", b"x" * 11_000_000, ordering_key="k")
     with pytest.raises(polybus.PublishFailed, match="key_blocked"):

@@ -15,8 +15,8 @@ class PublisherOptions:
 
     `linger` (seconds) is how long a batch that isn't full may wait while others are under way; with nothing under way
     nothing waits. `max_outstanding` messages and `max_outstanding_bytes` are what may be accepted from the caller and
-    not yet sent: publish waits for room (contract, P7). `deadline` (seconds) is how long one publish takes at most, from
-    the call: its wait for the opening and for room, its tries and their answers (contract, P5).
+    not yet sent: publish waits for room (contract, P7). `deadline` (seconds) is how long one publish takes at most,
+    from the call: its wait for the opening and for room, its tries and their answers (contract, P5).
     `batches_in_flight` is how many calls one target has under way: enough to hide the round trip to a cloud region
     (10 ms at 4,000 messages a second in batches of 10 is 4), and few enough not to be throttled for it.
     """

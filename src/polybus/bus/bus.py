@@ -39,8 +39,8 @@ __all__ = ["Bus"]
 T = TypeVar("T")
 _log = logging.getLogger("polybus")
 
-# Seconds that a look at dead letters may take to end: a receive of 20 s that is under way, and giving back.
-LOOKING = 25.0
+# Seconds that a redrive which is told to stop has to end: those of a drain after its grace (contract, D12).
+LOOKING = 10.0
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
 # Seconds for a backend's driver to close its connections: with a receiver's own end, within the 10 s after the grace.
@@ -168,10 +168,12 @@ class Bus:
             last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
             last.push_async_callback(self._close_admin)
             last.push_async_callback(self._close_publishers)
-            for work in self._works:
+            works = list(self._works)
+            for work in works:
                 work.stop()
-            await _all(work.ended(LOOKING) for work in list(self._works))
-            await _all(receiver.drain() for receiver in list(self._receivers))
+            theirs = {work.receiver for work in works}  # which they drain themselves, once what is put back is removed
+            ending = [work.ended(LOOKING) for work in works]
+            await _all([*ending, *(each.drain() for each in list(self._receivers) if each not in theirs)])
 
     async def _close_in_time(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
         async def call() -> None:

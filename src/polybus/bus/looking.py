@@ -68,6 +68,8 @@ class Look:
         self._passes = 0
         self._empties = 0
         self._came = False
+        self._stopped = False
+        self._fetching: asyncio.Task[list[Delivery]] | None = None
 
     async def next(self, most: int) -> list[Delivery]:
         """Return up to `most` letters that it has not seen before, or none once there are no more.
@@ -75,7 +77,9 @@ class Look:
         They are the caller's to settle, or to `keep`. Raises BackendError where receiving fails.
         """
         while not self._is_full() or await self._let_go():
-            letters = await self._receiver.fetch(min(most, WINDOW), self._wait())
+            letters = await self._fetch(min(most, WINDOW))
+            if self._stopped:
+                break
             if not letters:
                 if await self._is_over():
                     break
@@ -86,6 +90,20 @@ class Look:
             if new:
                 return new
         return []
+
+    def stop(self) -> None:
+        """Wait for nothing more: what a receive under way still brings is given back by the receiver's drain."""
+        self._stopped = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    async def _fetch(self, most: int) -> list[Delivery]:
+        fetching = self._fetching = asyncio.get_running_loop().create_task(self._receiver.fetch(most, self._wait()))
+        try:
+            await asyncio.wait([fetching])
+        finally:
+            self._fetching = None
+        return [] if fetching.cancelled() else fetching.result()
 
     def keep(self, letters: Sequence[Delivery]) -> None:
         """Hold letters that are not wanted, or they would come again and again."""

@@ -14,6 +14,7 @@ from polybus.errors import BusClosed, PolybusError
 
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
+    from polybus.bus.receiver import Receiver
 
 __all__ = ["Work"]
 
@@ -34,6 +35,8 @@ class Work:
         self._bus = bus
         self._source = source
         self.stopping = False
+        self.receiver: Receiver | None = None
+        self._look: Look | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, ended: Callable[[], None]) -> None:
@@ -55,6 +58,8 @@ class Work:
     def stop(self) -> None:
         """Take nothing more."""
         self.stopping = True
+        if self._look is not None:
+            self._look.stop()
 
     async def ended(self, seconds: float) -> None:
         """Wait for its end, at most so long; what goes wrong then is logged."""
@@ -68,10 +73,11 @@ class Work:
             _log.warning("a look at the dead letters of %r goes on until its call ends", self._source.name)
 
     async def _run(self) -> None:
-        receiver = await self._bus.open_receiver(self._source.dead_letters, window=WINDOW)
-        look = Look(self._bus, receiver, self._source.dead_letters)
+        receiver = self.receiver = await self._bus.open_receiver(self._source.dead_letters, window=WINDOW)
+        look = self._look = Look(self._bus, receiver, self._source.dead_letters)
         try:
-            await self._go_through(look)
+            if not self.stopping:
+                await self._go_through(look)
         finally:
             await receiver.drain(0)  # gives back what was not put back
         if not self.stopping:

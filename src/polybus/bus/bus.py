@@ -23,13 +23,13 @@ from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Outbox, check_several
 from polybus.bus.publisher import Publisher
 from polybus.bus.receiver import Receiver
-from polybus.bus.redrive import DeadLetters, peek
+from polybus.bus.redrive import LONG, DeadLetters, peek
 from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
 from polybus.bus.work import Work
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, Driver, Peeked, PublisherDriver, Stats
-from polybus.errors import BackendError, BusClosed, Fault, PolybusError, PublishFailed
+from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PolybusError, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.telemetry import Hooks
@@ -380,7 +380,7 @@ class Bus:
         A service has to consume it too: what waits is live, and who may only operate purges `dead_letters(name)`.
         """
         entity = self._checker.purged(name)
-        return await self.call(lambda admin: admin.purge(entity))
+        return await self.call(lambda admin: admin.purge(entity), seconds=LONG)
 
     async def describe(self, name: str) -> Mapping[str, Any]:
         """Return the cloud's own description of a topic, subscription or queue; raise BackendError where it is gone."""
@@ -399,18 +399,36 @@ class Bus:
         """Return the SDK's own client and the address, for what polybus doesn't do."""
         return self._opened().raw(self.binding.entity(name))
 
-    async def call(self, function: Callable[[AdminDriver], Awaitable[T]]) -> T:
-        """Run one call of the backend's administration.
+    async def call(self, function: Callable[[AdminDriver], Awaitable[T]], *, seconds: float | None = None) -> T:
+        """Run one call of the backend's administration, for so many seconds; the publisher's deadline where None.
 
-        Raises BackendError where the backend fails it; what polybus itself refuses is raised as it is.
+        Raises BackendError where the backend fails it or gives no answer; what polybus itself refuses is raised as it
+        is. Cancelled, it waits for what the driver has to give back, for some seconds.
         """
         driver = self.driver
-        try:
+        seconds = self._options.deadline if seconds is None else seconds
+
+        async def call() -> T:
             return await function(self._admin or await self._open_admin(driver))
-        except PolybusError:
+
+        calling = asyncio.create_task(call())
+        try:
+            answered = await ended(self.clock, calling, seconds)
+        except asyncio.CancelledError:
+            calling.cancel()
+            calling.add_done_callback(look_at)
+            await ended(self.clock, calling, CLOSE)
             raise
-        except Exception as error:
-            raise BackendError(safe_fault(driver.fault, error)) from error
+        if not answered:
+            calling.cancel()
+            calling.add_done_callback(look_at)
+            raise BackendError(Fault(FaultKind.TIMEOUT, f"no answer within {seconds:g} s; it may have been done"))
+        error = asyncio.CancelledError() if calling.cancelled() else calling.exception()
+        if error is None:
+            return calling.result()
+        if isinstance(error, PolybusError | KeyboardInterrupt | SystemExit):
+            raise error
+        raise BackendError(safe_fault(driver.fault, error)) from error
 
     async def _open_admin(self, driver: Driver) -> AdminDriver:
         async with self._one_opens_admin:

@@ -23,11 +23,13 @@ from polybus.message import Message
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
 
-__all__ = ["DeadLetters", "peek"]
+__all__ = ["LONG", "DeadLetters", "peek"]
 
 _log = logging.getLogger("polybus")
 
 PAGE = 100
+# Seconds for a call that takes the longer the more letters there are: an hour, at 300 a second a million of them.
+LONG = 3600.0
 # So many letters in a row that can't be put back say that it isn't the letters: two windows.
 FAILURES = 2 * WINDOW
 # As many ids are remembered of what was put back, some 100 bytes each, so that what fails again isn't put back again
@@ -87,7 +89,7 @@ class DeadLetters:
 
     async def purge(self) -> int | None:
         """Delete all letters; return how many, where the cloud tells."""
-        return await self._bus.call(lambda admin: admin.purge(self.entity))
+        return await self._bus.call(lambda admin: admin.purge(self.entity), seconds=LONG)
 
 
 async def peek(bus: Bus, entity: Entity, count: int) -> AsyncIterator[Peeked]:
@@ -97,7 +99,7 @@ async def peek(bus: Bus, entity: Entity, count: int) -> AsyncIterator[Peeked]:
     since another call may show the same ones in another order.
     """
     if Feature.PEEK not in bus.driver.features(entity):
-        for peeked in await bus.call(_peek_page(entity, count, None)):
+        for peeked in await bus.call(_peek_page(entity, count, None), seconds=LONG):
             yield peeked
         return
     after: str | None = None

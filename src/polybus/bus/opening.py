@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from polybus.bus.calls import Calls, DriverBug
 from polybus.bus.options import PublisherOptions
+from polybus.bus.outage import Outage
 from polybus.clock import Clock
 from polybus.driver import PublisherDriver
 from polybus.errors import Fault
 
 __all__ = ["Opening"]
-
-_log = logging.getLogger("polybus")
 
 # A driver that breaks the rules of its interface is asked so often.
 TRIES_OF_BUGS = 3
@@ -33,6 +31,7 @@ class Opening:
         open: Callable[[], Awaitable[PublisherDriver[Any]]],
         target: str,
         *,
+        outage: Outage,
         calls: Calls,
         clock: Clock,
         options: PublisherOptions,
@@ -42,6 +41,7 @@ class Opening:
     ) -> None:
         self._open = open
         self._target = target
+        self._outage = outage
         self._calls = calls
         self._clock = clock
         self._options = options
@@ -89,14 +89,14 @@ class Opening:
             what = f"publishing to {self._target!r}"
             answer = await self._calls.bounded(self._call(), self._options.deadline, what)
             if not isinstance(answer, Fault):
+                self._outage.over()
                 return answer
             self._fault = answer
             bugs += isinstance(answer, DriverBug)
             if not answer.retryable or bugs == TRIES_OF_BUGS:
                 return answer
             wait = self._options.retry.wait(tries, answer.retry_after)
-            level = logging.WARNING if tries == 1 else logging.DEBUG
-            _log.log(level, "%s failed, next try in %.1f s: %s", what, wait, answer)
+            self._outage.failed(answer, wait)
             await self._clock.sleep(wait)
             if not self._wanted():
                 return None

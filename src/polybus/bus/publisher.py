@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
 
 from polybus.binding import Entity
+from polybus.bus.batches import Batches
 from polybus.bus.blocked import Blocked, BlockedKeys
 from polybus.bus.calls import Calls, DriverBug
 from polybus.bus.gate import Gate
 from polybus.bus.lanes import DONE, SENDING, WAITING, Item, Lanes, Listener
 from polybus.bus.opening import Opening
 from polybus.bus.options import PublisherOptions
+from polybus.bus.outage import Outage
 from polybus.bus.sending import Sender
 from polybus.clock import Clock, Timer
 from polybus.driver import Driver, Outgoing, Prepared, PublisherDriver
@@ -58,9 +60,11 @@ class Publisher:
         self._clock = clock
         self._options = options
         self._calls = Calls(driver.fault, clock)
+        self._outage = Outage(f"publishing to {target.name!r}", clock)
         self._opening = Opening(
             open,
             target.name,
+            outage=self._outage,
             calls=self._calls,
             clock=clock,
             options=options,
@@ -69,18 +73,13 @@ class Publisher:
             failed=self._failed_to_open,
         )
         self._driver: PublisherDriver[Any] | None = None
-        self._sender: Sender
         self._lanes: Lanes
+        self._batches: Batches
         self._gate = Gate(options.max_outstanding, options.max_outstanding_bytes)
         self._blocked = BlockedKeys(target.name)
         # What has no outcome yet, in the order of the calls, which is that of the deadlines.
         self._open: dict[Item, None] = {}
         self._overdue: Timer | None = None
-        self._sending: dict[asyncio.Task[None], list[Item]] = {}
-        # Cancelled calls that have not ended: they are over their time, and nothing waits for them.
-        self._given_up: set[asyncio.Task[None]] = set()
-        self._flush: asyncio.Handle | None = None
-        self._linger: Timer | None = None
         self._closing = False
         self._idle: asyncio.Future[None] | None = None
 
@@ -126,7 +125,7 @@ class Publisher:
             item.prepared, item.size = prepared, prepared.size
             if self._gate.enter(item):
                 self._lanes.add(item)
-                self._schedule()
+                self._batches.schedule()
             else:
                 self._gate.wait(item)
         self._open[item] = None
@@ -169,18 +168,15 @@ class Publisher:
         """Send all that was taken, at the latest until its deadline, and close the driver."""
         self._closing = True
         if self._driver is not None:
-            self._schedule()
+            self._batches.hurry()
         if self._open:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
-        for timer in (self._overdue, self._linger, self._flush):
-            if timer is not None:
-                timer.cancel()
-        ending = [*self._sending, *self._given_up]
-        if ending:
-            await self._calls.bounded(_ended(ending), CLOSING, "ending what is over its time")
+        if self._overdue is not None:
+            self._overdue.cancel()
         await self._bounded(self._opening.aclose())
         if self._driver is not None:
+            await self._calls.bounded(self._batches.aclose(), CLOSING, "ending what is over its time")
             await self._bounded(self._driver.aclose())
 
     async def _bounded(self, closing: Coroutine[Any, Any, None]) -> None:
@@ -207,14 +203,18 @@ class Publisher:
     def _opened(self, driver: PublisherDriver[Any]) -> None:
         self._lanes = Lanes(driver.limits)
         self._driver = driver
-        self._sender = Sender(
+        sender = Sender(
             driver,
             clock=self._clock,
             options=self._options,
             calls=self._calls,
+            outage=self._outage,
             conclude=self._conclude,
             following=self._following,
         )
+        self._batches = Batches(self._lanes, sender, clock=self._clock, options=self._options)
+        if self._closing:
+            self._batches.hurry()
         self._admit()
 
     def _failed_to_open(self, fault: Fault) -> None:
@@ -238,48 +238,7 @@ class Publisher:
             self._lanes.add(item)
             if item.room is not None and not item.room.done():
                 item.room.set_result(None)
-        self._schedule()
-
-    # When to send -----------------------------------------------------------------------------------------------------
-
-    def _schedule(self) -> None:
-        if self._flush is not None or not self._lanes or len(self._sending) >= self._options.batches_in_flight:
-            return
-        if not self._sending or self._lanes.full or self._closing:
-            # On the loop's next turn, so that what is published in this one shares the batch.
-            self._flush = asyncio.get_running_loop().call_soon(self._flush_now)
-        elif self._linger is None:
-            self._linger = self._clock.call_later(self._options.linger, self._lingered)
-
-    def _lingered(self) -> None:
-        self._linger = None
-        if self._lanes and len(self._sending) < self._options.batches_in_flight:
-            self._start_batch()
-        self._schedule()
-
-    def _flush_now(self) -> None:
-        self._flush = None
-        if self._linger is not None:
-            self._linger.cancel()
-            self._linger = None
-        while self._lanes and len(self._sending) < self._options.batches_in_flight:
-            self._start_batch()
-            if not (self._lanes.full or self._closing):
-                break
-        self._schedule()
-
-    def _start_batch(self) -> None:
-        batch = self._lanes.take()
-        task = asyncio.get_running_loop().create_task(self._sender.send(batch))
-        self._sending[task] = batch
-        for item in batch:
-            item.batch = task
-        task.add_done_callback(self._sent)
-
-    def _sent(self, task: asyncio.Task[None]) -> None:
-        self._given_up.discard(task)
-        if self._sending.pop(task, None) is not None:
-            self._schedule()
+        self._batches.schedule()
 
     # Outcomes ---------------------------------------------------------------------------------------------------------
 
@@ -358,19 +317,11 @@ class Publisher:
         calls = {item.batch for item in overdue if item.stage == SENDING}
         for item in overdue:
             self._conclude(item, self._too_late(item))
-        for task in [task for task in self._sending if task in calls]:
-            self._give_up(task)
+        if calls:
+            self._batches.give_up(calls)
         first = next(iter(self._open), None)
         if first is not None:
             self._watch(first)
-
-    def _give_up(self, task: asyncio.Task[None]) -> None:
-        """Cancel the call of a batch of which every outcome is told; nothing waits for it, since it may hang."""
-        if all(item.stage == DONE for item in self._sending[task]):
-            del self._sending[task]
-            self._given_up.add(task)
-            task.cancel()
-            self._schedule()
 
     def _too_late(self, item: Item) -> Fault:
         limit = f"the publisher's deadline of {self._options.deadline:g} s"
@@ -392,7 +343,3 @@ def _as_it_is_now(outgoing: Outgoing) -> Outgoing:
         return outgoing
     copied = msgspec.structs.replace(message, attributes=dict(message.attributes))
     return msgspec.structs.replace(outgoing, message=copied)
-
-
-async def _ended(tasks: Collection[asyncio.Task[None]]) -> None:
-    await asyncio.wait(tasks)

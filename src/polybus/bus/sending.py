@@ -9,6 +9,7 @@ from typing import Any, cast
 from polybus.bus.calls import Calls, DriverBug
 from polybus.bus.lanes import DONE, Item
 from polybus.bus.options import PublisherOptions
+from polybus.bus.outage import Outage
 from polybus.clock import Clock
 from polybus.driver import PublisherDriver
 from polybus.errors import Fault, FaultKind
@@ -25,6 +26,8 @@ PARTS = 4
 # makes servers or proxies cut the connection must not take its neighbours along.
 TRIES_TOGETHER = 4
 TIME_TOGETHER = 1 / 3
+# Calls that fail as a whole and work at the second try are everyday; from this one on they are an outage, and logged.
+TRIES_IN_SILENCE = 3
 # How often a message is sent, alone, to a driver that breaks the rules of its interface before that is its outcome.
 TRIES_OF_BUGS = 3
 
@@ -45,6 +48,7 @@ class Sender:
         clock: Clock,
         options: PublisherOptions,
         calls: Calls,
+        outage: Outage,
         conclude: Callable[[Item, Sent | Fault], None],
         following: Callable[[str], Fault],
     ) -> None:
@@ -52,6 +56,7 @@ class Sender:
         self._clock = clock
         self._options = options
         self._calls = calls
+        self._outage = outage
         self._conclude = conclude
         self._following = following
         self._accepted = 0
@@ -74,22 +79,23 @@ class Sender:
             attempt += 1
             answer = await (self._call(batch) if whole else self._call_in_turn(batch))
             apart = False
-            if isinstance(answer, Fault):
-                if len(batch) > 1:
-                    if answer.kind in _OF_ONE_MESSAGE and not isinstance(answer, DriverBug):
-                        await self._take_apart(batch, attempt)
-                        return
-                    apart = self._suspects_one(answer, attempt, began, accepted)
-                elif isinstance(answer, DriverBug):
-                    bugs += 1
-                    if bugs == TRIES_OF_BUGS:
-                        self._conclude(batch[0], answer)
-                        return
-                answer = [answer] * len(batch)
-            again = self._look_at(batch, answer)
+            failed = answer if isinstance(answer, Fault) else None
+            if failed is not None and len(batch) > 1:
+                if failed.kind in _OF_ONE_MESSAGE:
+                    await self._take_apart(batch, attempt)
+                    return
+                apart = self._suspects_one(failed, attempt, began, accepted)
+            elif isinstance(failed, DriverBug):
+                bugs += 1
+                if bugs == TRIES_OF_BUGS:
+                    self._conclude(batch[0], failed)
+                    return
+            again = self._look_at(batch, [failed] * len(batch) if isinstance(answer, Fault) else answer)
             if not again:
                 return
             wait = self._options.retry.wait(attempt, max((fault.retry_after or 0.0) for _, fault in again))
+            if failed is not None and attempt >= TRIES_IN_SILENCE:
+                self._outage.failed(failed, wait)
             batch = self._drop_overdue(again, wait)
             if not batch:
                 return
@@ -140,7 +146,10 @@ class Sender:
             conclude(item, fault)
             if item.blocks and item.key is not None:
                 failed.add(item.key)
-        self._accepted += accepted
+        if accepted:
+            self._accepted += 1
+            if self._outage.since is not None:
+                self._outage.over()
         return again
 
     def _drop_overdue(self, again: Iterable[tuple[Item, Fault]], wait: float) -> list[Item]:

@@ -378,3 +378,47 @@ async def test_an_answer_that_came_while_the_process_was_paused_counts() -> None
         clock.jump(30)
         await clock.advance(1)
         assert await kinds(lost) == [FaultKind.TIMEOUT]
+
+
+async def test_an_outage_is_logged_as_it_begins_goes_on_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "polybus")
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=300.0)
+    down = True
+
+    async def call(batch: Batch, publish: Publish) -> Any:
+        if down:
+            raise Refused(DOWN)
+        return await publish(batch)
+
+    driver.calls = call
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(150)
+        down = False
+        await clock.advance(20)
+        assert await kinds(publishing) == [None]
+    lines = [record.message for record in caplog.records if record.message.startswith("publishing to 'jobs'")]
+    assert len(lines) == 4
+    assert "failed, next try in" in lines[0]
+    assert "unavailable: the test cut the way" in lines[0]
+    assert "fails since" in lines[1]
+    assert "works again after" in lines[-1]
+
+
+async def test_one_failed_call_is_no_outage(caplog: pytest.LogCaptureFixture) -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    first = iter([True])
+
+    async def call(batch: Batch, publish: Publish) -> Any:
+        if next(first, False):
+            raise Refused(DOWN)
+        return await publish(batch)
+
+    driver.calls = call
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(1)
+        assert await kinds(publishing) == [None]
+    assert not caplog.records

@@ -14,5 +14,5 @@ def odd_answers(answers: object, count: int, kinds: Any) -> str | None:
         return repr(answers)
     if len(answers) != count:
         return f"{len(answers)} answers"
-    odd: object = next((each for each in answers if not isinstance(each, kinds)), None)
-    return None if odd is None else f"a {type(odd).__qualname__} among its answers"
+    odd: list[object] = [each for each in answers if not isinstance(each, kinds)]
+    return f"a {type(odd[0]).__qualname__} among its answers" if odd else None

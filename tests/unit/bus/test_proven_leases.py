@@ -1,0 +1,279 @@
+"""Nothing is handled, acked or given back on a lease that is over by our own clock (contract, D2)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+from drivers import Scripted, fresh, stand_still
+
+import polybus
+from polybus.driver import Ack, LeaseUntil, Received
+from polybus.errors import Fault, FaultKind
+
+LEASE = 60.0
+JOBS = '[queues.jobs]\nlease = "60s"\n[queues.serial]\nordered = true\nlease = "60s"\n'
+ONE = polybus.ConsumerOptions(concurrency=1, prefetch=4)
+sources = pytest.mark.parametrize("source", ["jobs", "serial"])
+
+
+@sources
+async def test_what_was_prefetched_when_the_loop_stood_still_is_not_handled(
+    source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    handled: list[tuple[bytes, int, bool]] = []
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        handled.append((delivery.body, delivery.attempt, delivery.redelivered))
+        if len(handled) == 1:
+            stand_still(clock, 1.5 * LEASE)
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        for body in (b"one", b"two", b"three"):
+            await bus.publish(source, body, ordering_key="k" if source == "serial" else None)
+        consumer = bus.consumer(source, handler, options=ONE)
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        await clock.advance(5)
+        await consumer.drain()
+        await running
+    # Each that was held is lost with the lease, the first too; all come again, in order, and say so.
+    again = [(b"one", 2, True), (b"two", 2, True), (b"three", 2, True)]
+    assert handled[0] == (b"one", 1, False)
+    assert (handled[1:] if source == "serial" else sorted(handled[1:])) == (
+        again if source == "serial" else sorted(again)
+    )
+    lost = [record.getMessage() for record in caplog.records if "was lost after" in record.getMessage()]
+    assert len(lost) == 3
+    assert all("1m30s" in line and "attempt 1" in line and source in line for line in lost)
+
+
+@sources
+async def test_what_comes_with_its_lease_over_is_not_handled_and_told_once_a_minute(
+    source: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    handled: list[int] = []
+    late = True
+
+    async def receive(inner: Any, count: int, wait: float) -> Sequence[Received[Any]]:
+        batch: Sequence[Received[Any]] = await inner.receive_batch(count, wait=wait)
+        if not late:
+            return batch
+        return [msgspec.structs.replace(each, lease_until=clock.monotonic() - 3.0) for each in batch]
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        handled.append(delivery.attempt)
+
+    driver.script["receive"] = receive
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish(source, b"one", ordering_key="k" if source == "serial" else None)
+        consumer = bus.consumer(source, handler)
+        running = asyncio.create_task(consumer.run())
+        await clock.advance(30)
+        await bus.publish("jobs", b"another") if source == "jobs" else None
+        await clock.advance(20)
+        assert handled == []
+        assert driver.settled == []  # it isn't ours to settle
+        said = [r for r in caplog.records if "already over" in r.getMessage()]
+        assert [record.levelno for record in said] == [logging.WARNING]
+        assert "clock is ahead" in said[0].getMessage()
+        late = False
+        await clock.advance(2 * LEASE)
+        assert handled == ([2, 2] if source == "jobs" else [2])
+        await consumer.drain()
+        await running
+
+
+async def test_an_answer_that_came_one_and_a_half_leases_late_is_not_handled() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    attempts: list[int] = []
+    held = True
+
+    async def receive(inner: Any, count: int, wait: float) -> Sequence[Received[Any]]:
+        nonlocal held
+        batch: Sequence[Received[Any]] = await inner.receive_batch(count, wait=wait)
+        if batch and held:
+            held = False
+            await clock.sleep(1.5 * LEASE)
+        return batch
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        attempts.append(delivery.attempt)
+
+    driver.script["receive"] = receive
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("jobs", b"one")
+        consumer = bus.consumer("jobs", handler)
+        running = asyncio.create_task(consumer.run())
+        await clock.advance(3 * LEASE)
+        assert attempts == [2]
+        await consumer.drain()
+        await running
+
+
+async def test_a_handler_that_ends_after_its_lease_acks_nothing_and_the_next_goes_on() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    bodies: list[bytes] = []
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        bodies.append(delivery.body)
+        if delivery.attempt == 1 and delivery.body == b"slow":
+            stand_still(clock, LEASE + 1)
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("jobs", b"slow")
+        consumer = bus.consumer("jobs", handler, options=polybus.ConsumerOptions(concurrency=1))
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        await bus.publish("jobs", b"next")
+        await clock.advance(5)
+        assert sorted(bodies) == [b"next", b"slow", b"slow"]
+        assert all(isinstance(each, Ack) for each in driver.settled)
+        assert sorted(each.received.attempt for each in driver.settled) == [1, 2]
+        slow = [each.received.attempt for each in driver.settled if each.received.message.body == b"slow"]
+        assert slow == [2]
+        await consumer.drain()
+        await running
+
+
+async def test_a_block_is_not_entered_on_a_lease_that_is_over() -> None:
+    clock = polybus.ManualClock()
+    async with polybus.connect(fresh(JOBS), clock=clock) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"one")
+        delivery = await anext(deliveries)
+        stand_still(clock, LEASE + 1)
+        with pytest.raises(polybus.LeaseLost):
+            await delivery.__aenter__()
+        assert delivery.lost
+
+
+@pytest.mark.parametrize(
+    ("granted", "lost"), [(-1.0, True), (20.0, False)], ids=["over by the answer's own word", "good"]
+)
+async def test_an_extension_counts_by_what_was_granted(granted: float, lost: bool) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def extend(inner: Any, received: Sequence[Received[Any]], seconds: float) -> Sequence[LeaseUntil | Fault]:
+        return [LeaseUntil(clock.monotonic() + granted)] * len(received)
+
+    driver.script["extend"] = extend
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"one")
+        delivery = await anext(deliveries)
+        await clock.advance(LEASE / 2 + 1)
+        assert delivery.lost is lost
+
+
+async def test_an_extension_that_is_not_answered_is_asked_for_again_within_the_lease() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    calls = 0
+
+    async def extend(inner: Any, received: Sequence[Received[Any]], seconds: float) -> Sequence[LeaseUntil | Fault]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await asyncio.Event().wait()
+        answer: Sequence[LeaseUntil | Fault] = await inner.extend_batch(received, seconds)
+        return answer
+
+    driver.script["extend"] = extend
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"one")
+        delivery = await anext(deliveries)
+        await clock.advance(LEASE + 5)
+        assert calls >= 2
+        assert not delivery.lost
+        await delivery.ack()
+
+
+@pytest.mark.parametrize("answers", [[], None, [None], ["yes", "no"]], ids=["few", "none", "odd", "many"])
+async def test_wrong_answers_to_an_extension_are_said_and_lose_the_lease_aloud(
+    answers: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def extend(inner: Any, received: Any, seconds: float) -> Any:
+        return answers
+
+    driver.script["extend"] = extend
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"one")
+        delivery = await anext(deliveries)
+        await clock.advance(LEASE + 1)
+        assert delivery.lost
+    assert "a bug of this backend" in caplog.text
+    assert f"the lease of message {delivery.id} of 'jobs', attempt 1, was lost after 1m00s" in caplog.text
+
+
+async def test_a_settlement_that_is_not_answered_ends_with_the_lease_and_not_later(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def settle(inner: Any, settlements: Any) -> Any:
+        await asyncio.Event().wait()
+
+    driver.script["settle"] = settle
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs", grace=0) as deliveries:
+        await bus.publish("jobs", b"one")
+        delivery = await anext(deliveries)
+        await clock.advance(10)
+        acking = asyncio.create_task(delivery.ack())
+        await clock.advance(LEASE - 11)
+        assert not acking.done()
+        await clock.advance(2)
+        assert acking.done()
+        with pytest.raises(polybus.LeaseLost):
+            await acking
+        del driver.script["settle"]
+    assert "may have been done" in caplog.text
+    assert [record.levelno for record in caplog.records if "was lost after" in record.getMessage()] == [logging.WARNING]
+
+
+async def test_an_ack_that_can_not_be_written_in_time_is_told_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def settle(inner: Any, settlements: Sequence[Any]) -> Any:
+        return [Fault(FaultKind.UNAVAILABLE, "locked")] * len(settlements)
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        pass
+
+    driver.script["settle"] = settle
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("jobs", b"one")
+        consumer = bus.consumer("jobs", handler, options=polybus.ConsumerOptions(grace=0))
+        running = asyncio.create_task(consumer.run())
+        await clock.advance(LEASE + 1)
+        said = [record for record in caplog.records if "was lost after" in record.getMessage()]
+        assert [record.levelno for record in said] == [logging.WARNING]
+        assert "unavailable: locked" in said[0].getMessage()
+        del driver.script["settle"]
+        draining = asyncio.create_task(consumer.drain())
+        await clock.advance(12)
+        await draining
+        await running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from polybus.plan.local import local_binding
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads
 
-__all__ = ["Scripted", "ScriptedConsumer", "fresh", "never", "stand_still"]
+__all__ = ["Never", "Scripted", "ScriptedConsumer", "fresh", "stand_still"]
 
 
 def fresh(text: str) -> polybus.Binding:
@@ -32,13 +33,16 @@ def stand_still(clock: polybus.ManualClock, seconds: float) -> None:
     clock._now += seconds
 
 
-async def never(*_: object, **__: object) -> Any:
-    """Answer never, not even when cancelled."""
-    while True:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            continue
+class Never:
+    """Answers never, not even when cancelled, until the test is over."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def __call__(self, *_: object) -> Any:
+        while not self.over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.over.wait()
 
 
 class ScriptedConsumer(ConsumerProxy):

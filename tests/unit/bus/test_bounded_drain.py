@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from drivers import Scripted, fresh, never
+from drivers import Never, Scripted, fresh
 
 import polybus
 from polybus.errors import Fault, FaultKind
@@ -25,6 +25,7 @@ async def refuses_to_extend(inner: Any, received: Sequence[Any], seconds: float)
     return [Fault(FaultKind.UNAVAILABLE, "down")] * len(received)
 
 
+never = "never"
 HANGS: dict[str, dict[str, Any]] = {
     "settling never answers": {"settle": never},
     "settling fails while extending works": {"settle": unavailable},
@@ -60,7 +61,8 @@ async def test_a_drain_ends_in_time_whatever_the_backend_does(script: dict[str, 
     await bus.publish_many("jobs", [b"works", b"fails"])
     consumer = bus.consumer("jobs", handler, options=polybus.ConsumerOptions(grace=GRACE))
     running = asyncio.create_task(consumer.run())
-    driver.script.update(script)
+    hung = Never()
+    driver.script.update({name: hung if call is never else call for name, call in script.items()})
     await clock.settle()
     draining = asyncio.create_task(bus.aclose() if whole else consumer.drain())
     assert await took(clock, draining) <= BOUND
@@ -70,6 +72,8 @@ async def test_a_drain_ends_in_time_whatever_the_backend_does(script: dict[str, 
     closing = asyncio.create_task(bus.aclose())
     assert await took(clock, closing) <= 10.0
     await closing
+    hung.over.set()
+    await clock.settle()
 
 
 async def test_a_drain_goes_on_without_a_handler_that_swallows_its_cancellation_and_names_it(

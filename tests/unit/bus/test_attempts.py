@@ -1,0 +1,106 @@
+"""Attempts are counted where they are made: a give-back takes along how many there were (contract, D5)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from drivers import Scripted, fresh
+
+import polybus
+from polybus.driver import Nack
+
+JOBS = '[queues.jobs]\nlease = "60s"\n[queues.serial]\nordered = true\nlease = "60s"\n'
+
+
+def nacks(driver: Scripted) -> list[tuple[bytes, int, int | None]]:
+    """Return what was given back: body, the attempt as it was received, and the attempts that it takes along."""
+    return [
+        (each.received.message.body, each.received.attempt, each.attempts)
+        for each in driver.settled
+        if isinstance(each, Nack)
+    ]
+
+
+async def test_what_no_handler_began_is_given_back_as_no_attempt() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def slow(delivery: polybus.Delivery) -> None:
+        await asyncio.Event().wait()
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish_many("jobs", [b"slow", b"innocent"])
+        options = polybus.ConsumerOptions(concurrency=1, prefetch=2, grace=1)
+        consumer = bus.consumer("jobs", slow, options=options)
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        draining = asyncio.create_task(consumer.drain())
+        await clock.advance(2)
+        await draining
+        await running
+    assert sorted(nacks(driver)) == [(b"innocent", 1, 0), (b"slow", 1, None)]
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["while it waits for its retry", "while it is handled again"])
+async def test_what_was_retried_in_place_takes_its_attempts_along(waits: bool) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    attempts: list[int] = []
+
+    async def fails(delivery: polybus.Delivery) -> None:
+        attempts.append(delivery.attempt)
+        if not waits and delivery.attempt == 3:
+            await asyncio.Event().wait()
+        raise polybus.Retry("not yet", after=1)
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("serial", b"first", ordering_key="k")
+        await bus.publish("serial", b"behind", ordering_key="k")
+        consumer = bus.consumer("serial", fails, options=polybus.ConsumerOptions(grace=0))
+        running = asyncio.create_task(consumer.run())
+        await clock.advance(2.4)
+        assert attempts[-1] == 3
+        draining = asyncio.create_task(consumer.drain())
+        await clock.advance(3)
+        await draining
+        await running
+    assert nacks(driver)[0] == (b"first", 1, 3)
+    assert all(each == (b"behind", 1, 0) for each in nacks(driver)[1:])
+
+
+async def test_a_handler_that_gives_its_message_back_made_no_attempt() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"work")
+        await (await anext(deliveries)).give_back()
+        again = await anext(deliveries)
+        assert again.attempt == 1
+        await again.nack(delay=0)
+        assert (await anext(deliveries)).attempt == 2
+    assert nacks(driver)[:2] == [(b"work", 1, 0), (b"work", 1, None)]
+
+
+async def test_a_poison_message_of_an_ordered_source_is_buried_after_its_attempts_whatever_restarts() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS + "max_attempts = 3\n")
+    handled: list[int] = []
+
+    async def fails(delivery: polybus.Delivery) -> None:
+        handled.append(delivery.attempt)
+        raise polybus.Retry("poison", after=1)
+
+    async with polybus.connect(binding, clock=clock) as bus:
+        await bus.publish("serial", b"poison", ordering_key="k")
+    for _ in range(4):
+        async with polybus.connect(binding, clock=clock) as bus:
+            consumer = bus.consumer("serial", fails)
+            running = asyncio.create_task(consumer.run())
+            await clock.advance(1.2)
+            await consumer.drain()
+            await running
+    assert handled == [1, 2, 3]

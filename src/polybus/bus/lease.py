@@ -24,6 +24,9 @@ _log = logging.getLogger("polybus")
 RETRY_PART = 0.25
 # But not sooner than after this part of a lease: near the end the tries would come without a pause.
 RETRY_FLOOR = 0.02
+# What isn't extended any more, since its max_lease is over, is told of when this part of a lease is left: time to give
+# it back, and later than half, so that it isn't just on its way back when those that began with it lose their leases.
+SPENT_PART = 0.25
 # Leases due within this part of the lease from now are extended by the same call.
 TOGETHER_PART = 0.1
 # An extension that isn't answered within this part of what is left of its leases is given up for another try: a call
@@ -48,7 +51,7 @@ class LeaseKeeper:
 
     It looks at all of `held` each time it wakes: that is at most a few times per lease, and `held` is the prefetch
     window and what is held back beside it, 1,000 at most; a heap would have to be kept for each message instead.
-    `on_lost` gets a delivery and why it is lost.
+    `on_lost` gets a delivery and why it is lost, `on_spent` one whose lease isn't extended any more.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class LeaseKeeper:
         calls: Calls,
         on_lost: Callable[[Delivery, str], None],
         on_extended: Callable[[int], None],
+        on_spent: Callable[[Delivery], None],
     ) -> None:
         self._consumer = consumer
         self._held = held
@@ -71,6 +75,7 @@ class LeaseKeeper:
         self._driver = calls
         self._on_lost = on_lost
         self._on_extended = on_extended
+        self._on_spent = on_spent
         self._timer: Timer | None = None
         self._due = math.inf
         self._calls: set[_Call] = set()
@@ -131,6 +136,10 @@ class LeaseKeeper:
             seconds = min(self._lease, delivery.received_at + self._max_lease - now)
             if now + seconds > delivery.lease_until:
                 by_seconds.setdefault(seconds, []).append(delivery)
+            elif now < (last := delivery.lease_until - self._lease * SPENT_PART):
+                delivery.renew_at = last
+            else:
+                self._on_spent(delivery)
         most = self._consumer.limits.count
         for seconds, deliveries in by_seconds.items():
             for start in range(0, len(deliveries), most):

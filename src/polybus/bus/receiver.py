@@ -96,6 +96,7 @@ class Receiver:
             calls=calls,
             on_lost=self._lose,
             on_extended=self._extended,
+            on_spent=self._spent,
         )
         self._intake = Intake(
             consumer,
@@ -414,6 +415,14 @@ class Receiver:
         if not self._group_lease or delivery.lane is None:
             return []
         return [held for held in self._held if held is not delivery and held.lane is delivery.lane]
+
+    def _spent(self, delivery: Delivery) -> None:
+        """Give back what nobody has taken while its lease could be extended: it needn't be lost for that.
+
+        It is called when a quarter of the last lease is left. What waits behind others of its key shares their fate.
+        """
+        if delivery in self._ready.queue:
+            self._give_back(delivery)
 
     def _extended(self, count: int) -> None:
         if self._report is not None:

@@ -78,6 +78,23 @@ async def test_a_thread_that_hangs_is_replaced(hanging: Hanging, caplog: pytest.
     assert "Hanging" in told
 
 
+async def test_what_waits_behind_hanging_calls_is_neither_lost_nor_counted(hanging: Hanging) -> None:
+    clock = SteppedClock()
+    app = App(source=make_binding(max_attempts=1000), clock=clock)
+    app.handler("jobs", concurrency=1, max_lease=1)(hanging)
+    async with app.running():
+        await app.bus.publish_many("jobs", ["hang", "fine"])
+        await until(lambda: hanging.seen)
+        await until(lambda: app.consumers[0].in_flight == 2)  # one waits for the thread
+        for _ in range(4):  # near the end of the leases of both, what nobody has begun is given back, and comes again
+            clock.advance(7)
+            await asyncio.sleep(0.05)
+        clock.advance(3)  # the lease of the one that hangs is over; the other's is not
+        await until(lambda: len(hanging.seen) >= 2)
+        await app.drain(grace=0)
+    assert hanging.seen[:2] == [("hang", 1), ("fine", 1)]
+
+
 async def test_when_too_many_hang_nothing_more_is_taken_and_no_attempt_is_counted(
     hanging: Hanging, caplog: pytest.LogCaptureFixture
 ) -> None:

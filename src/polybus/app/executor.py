@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from polybus.app.handler import Handler
 from polybus.app.threads import Call, ThreadPool
-from polybus.bus.delivery import Delivery
+from polybus.bus.delivery import Delivery, State
 from polybus.clock import Clock, Timer
 from polybus.errors import BackendError, DeadLetter, DecodeError, LeaseLost
 
@@ -214,6 +214,8 @@ class OnThreads:
         if self._teller is not None:
             self._teller.cancel()
         self._pool.close()
+        for delivery in self._given_up.values():
+            delivery.state = State.LOST  # it was given back by now: whoever still works on it sees that
 
 
 def own_decimals() -> None:

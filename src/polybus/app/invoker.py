@@ -28,6 +28,7 @@ class Invoker:
         self, handler: Handler, executor: Executor, running: Running, on_exit: Callable[[BaseException], bool]
     ) -> None:
         self._handler = handler
+        self.name = handler.name
         self._executor = executor
         self._running = running
         self._on_exit = on_exit

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from polybus.app import frames
 from polybus.app.child import PROGRAM
@@ -61,35 +61,33 @@ class Process:
 
         Raises ConfigError where it can't, ProcessEnded where it ends instead, OSError where the system gives none.
         """
-        ours, theirs = socket.socketpair()
-        life_read, life = os.pipe()
-        with tempfile.TemporaryFile() as file:
+        with ExitStack() as ours, ExitStack() as theirs:
+            line, far = socket.socketpair()
+            ours.callback(line.close)
+            theirs.callback(far.close)
+            life_read, life = os.pipe()
+            ours.callback(os.close, life)
+            theirs.callback(os.close, life_read)
+            file = theirs.enter_context(tempfile.TemporaryFile())
             file.truncate(1)
             flag = mmap.mmap(file.fileno(), 1)
-            passed = (theirs.fileno(), life_read, file.fileno())
-            try:
-                child = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-                    "-c",
-                    PROGRAM,
-                    *map(str, passed),
-                    *sys.path,
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=passed,
-                    start_new_session=True,  # Ctrl-C is for the service, which drains
-                )
-            except BaseException:
-                ours.close()
-                os.close(life)
-                flag.close()
-                raise
-            finally:
-                theirs.close()
-                os.close(life_read)
+            ours.callback(flag.close)
+            passed = (far.fileno(), life_read, file.fileno())
+            child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                "-c",
+                PROGRAM,
+                *map(str, passed),
+                *sys.path,
+                stdin=subprocess.DEVNULL,
+                pass_fds=passed,
+                start_new_session=True,  # Ctrl-C is for the service, which drains
+            )
+            ours.pop_all()  # it keeps them until it has ended
         process = cls(name, child, life, flag)
         try:
-            await process._greet(ours, setup)
+            await process._greet(line, setup)
         except BaseException:
             await asyncio.shield(process.kill())
             raise

@@ -59,13 +59,14 @@ class OnProcesses:
         process = await self._take(delivery)
         try:
             outcome = await process.handle(_job(delivery))
-        except asyncio.CancelledError:
-            _log.warning("process %d is ended for it: %s", process.pid, describe(delivery))
-            await self._finish(process)
-            raise
         except ProcessEnded:
             self._all.discard(process)
             self._warm()
+            raise
+        except BaseException as error:  # nobody else may have it: it may be at work
+            if isinstance(error, asyncio.CancelledError):
+                _log.warning("process %d is ended for it: %s", process.pid, describe(delivery))
+            await self._finish(process)
             raise
         self._idle.append(process)
         _conclude(outcome)

@@ -146,8 +146,7 @@ class Session:
     def interrupt(self) -> None:
         """Cancel the handlers that still run; a drain that is under way, or comes, ends soon after."""
         self._interrupted = True
-        if self._deadline is not None:
-            self._deadline = min(self._deadline, self.bus.clock.monotonic() + DRAIN)
+        self._shorten(DRAIN)
         self._hurry.set()
         for invoker in self._invokers:
             invoker.interrupt()
@@ -183,6 +182,10 @@ class Session:
         clock = self.bus.clock
         return DRAIN if self._deadline is None else max(self._deadline - clock.monotonic(), 0.0)
 
+    def _shorten(self, seconds: float) -> None:
+        if self._deadline is not None:
+            self._deadline = min(self._deadline, self.bus.clock.monotonic() + seconds)
+
     def _grace(self, grace: float | None) -> float:
         if self._interrupted:
             return 0.0
@@ -199,6 +202,8 @@ class Session:
         finally:
             await asyncio.gather(*(executor.aclose() for executor in self._executors))
             self._tell_left()
+            # The grace was for handlers: what comes after them doesn't get what they left of it.
+            self._shorten(DRAIN)
         errors = [drain.exception() for drain in drains if drain.done() and not drain.cancelled()]
         error = self._failure or next((error for error in errors if error is not None), None)
         if error is not None:

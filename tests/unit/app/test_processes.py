@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 import polybus
+import polybus.testing
 from polybus import App, Binding, ConfigError, Entity, Peeked, SteppedClock
 from polybus.backends.memory import Store
 from polybus.binding import Kind
@@ -353,6 +354,53 @@ async def test_what_is_meant_to_end_the_process_ends_the_service(load: Load, lea
     with pytest.raises((SystemExit, KeyboardInterrupt)) as raised:
         await run()
     assert getattr(raised.value, "code", 3) == 3
+
+
+async def test_where_no_process_starts_the_delivery_waits_and_no_attempt_is_counted(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            mark(f"{job}-{delivery.attempt}")
+        """
+    )
+    app, clock = service.app, SteppedClock()
+    app.clock = clock
+    start = asyncio.create_subprocess_exec
+
+    async def refuse(*arguments: Any, **options: Any) -> Any:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "one")
+        pid = await until(lambda: marked(tmp_path / "one-1"))
+        await until(lambda: app.consumers[0].in_flight == 0)
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: not alive(pid))
+        await app.bus.publish("jobs", "two")
+        await until(lambda: "Resource temporarily unavailable" in str(app.problem))
+        assert str(app.problem).startswith("jobs: its processes don't start: ")
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+        clock.advance(5)
+        await until(lambda: marked(tmp_path / "two-1"))
+        assert app.problem is None
+
+
+async def test_it_runs_in_a_test_of_the_service(load: Load, tmp_path: Path) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            mark(job)
+        """
+    )
+    async with polybus.testing.run(service.app, make_binding()) as t:
+        await t.publish("jobs", "a")
+        await t.idle()
+        assert marked(tmp_path / "a")
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

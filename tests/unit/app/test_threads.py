@@ -7,6 +7,7 @@ import contextvars
 import decimal
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -149,6 +150,23 @@ async def test_where_the_system_gives_no_thread_the_delivery_waits_and_no_attemp
         await until(lambda: hanging.seen)
         await until(lambda: app.problem is None)
     assert hanging.seen == [("fine", 1)]
+
+
+async def test_d12_a_blocking_handler_sees_the_end_of_a_drains_grace() -> None:
+    app = App(source=make_binding())
+    started, finished = threading.Event(), threading.Event()
+
+    @app.handler("jobs", grace=0)
+    def work(body: str, delivery: polybus.Delivery) -> None:
+        started.set()
+        while not delivery.lost:
+            time.sleep(0.001)
+        finished.set()
+
+    async with app.running():
+        await app.bus.publish("jobs", "a")
+        await until(started.is_set)
+    await until(finished.is_set)
 
 
 async def test_each_call_has_a_context_of_its_own() -> None:

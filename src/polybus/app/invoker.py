@@ -10,7 +10,8 @@ from polybus.app.executor import CallEnded, Executor, Undecodable, describe
 from polybus.app.handler import Handler
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery
-from polybus.errors import DeadLetter, exit_in, signal_in
+from polybus.bus.verdict import ends_process, signal_of
+from polybus.errors import DeadLetter
 
 __all__ = ["Invoker"]
 
@@ -47,7 +48,7 @@ class Invoker:
         except BaseException as error:
             if _is_thrown_away(task):
                 raise
-            leaving = exit_in(error)
+            leaving = ends_process(error)
             if leaving is None:
                 self._tell(error, delivery, task)
                 raise
@@ -61,7 +62,7 @@ class Invoker:
 
     def _tell(self, error: BaseException, delivery: Delivery, task: asyncio.Task[object] | None) -> None:
         name = self._handler.name
-        signal = signal_in(error)
+        signal = signal_of(error)
         if isinstance(error, asyncio.CancelledError) and (delivery.lost or (task is not None and task.cancelling())):
             why = "its lease was lost" if delivery.lost else "it was given back"
             _log.warning("handler %s was cancelled, %s: %s", name, why, describe(delivery))

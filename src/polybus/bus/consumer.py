@@ -109,6 +109,7 @@ class Consumer:
             await receiver.drain(0)
             return
         receiver.handler = _name(self._handler)
+        receiver.returns_spent = True
         receiver.on_taken = self._finish
         self._over = asyncio.get_running_loop().create_future()
         if self._paused is not None:

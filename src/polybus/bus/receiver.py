@@ -82,6 +82,8 @@ class Receiver:
         self._error: BaseException | None = None
         self.handler = "the handler"
         """What handles the deliveries, for the log."""
+        self.returns_spent = False
+        """Whether what no handler takes in time is given back; whoever iterates takes it in a time of their own."""
         self.on_taken: Callable[[], None] = lambda: None
         """Called when a drain has taken deliveries from handlers that don't end."""
         self._paused: str | None = None
@@ -421,7 +423,7 @@ class Receiver:
 
         It is called when a quarter of the last lease is left. What waits behind others of its key shares their fate.
         """
-        if delivery in self._ready.queue:
+        if self.returns_spent and delivery in self._ready.queue:
             self._give_back(delivery)
 
     def _extended(self, count: int) -> None:

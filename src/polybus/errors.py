@@ -23,7 +23,7 @@ property of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -203,3 +203,33 @@ class DeadLetter(Exception):
         self.reason = reason
         self.description = description
         super().__init__(f"{reason}: {description}" if description else reason)
+
+
+def signal_in(error: BaseException) -> Retry | DeadLetter | None:
+    """Return the signal that an exception is, or that an exception group comes to; None for a failure.
+
+    In a group a DeadLetter goes before all else, since it says that another attempt is of no use. Retry beside errors
+    is no signal: something failed. Of several the one that waits longest counts.
+    """
+    if isinstance(error, Retry | DeadLetter):
+        return error
+    leaves = list(leaves_of(error))
+    letter = next((leaf for leaf in leaves if isinstance(leaf, DeadLetter)), None)
+    retries = [leaf for leaf in leaves if isinstance(leaf, Retry)]
+    if letter is not None or len(retries) < len(leaves):
+        return letter
+    return max(retries, key=lambda retry: -1.0 if retry.after is None else retry.after)
+
+
+def exit_in(error: BaseException) -> SystemExit | KeyboardInterrupt | None:
+    """Return what an exception is, or holds as a group, that is meant to end the process."""
+    return next((leaf for leaf in leaves_of(error) if isinstance(leaf, SystemExit | KeyboardInterrupt)), None)
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an exception group holds at any depth, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves_of(inner)
+    else:
+        yield error

@@ -33,7 +33,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from polybus.binding import Entity, Kind
-from polybus.errors import DeadLetter, Fault, MissingExtra, Retry
+from polybus.errors import Fault, MissingExtra, signal_in
 from polybus.message import Message, Sent
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
 
@@ -142,13 +142,12 @@ class OpenTelemetryHooks:
         began = time.perf_counter()
         try:
             yield
-        except (Retry, DeadLetter):
-            raise  # what a group comes to is told here as itself
         except BaseException as error:
-            attributes = {**attributes, "error.type": type(error).__qualname__}
-            if isinstance(error, Exception):
-                span.record_exception(error)
-            self._fail(span, type(error).__qualname__, "")
+            if signal_in(error) is None:
+                attributes = {**attributes, "error.type": type(error).__qualname__}
+                if isinstance(error, Exception):
+                    span.record_exception(error)
+                self._fail(span, type(error).__qualname__, "")
             raise
         finally:
             attached.detach()

@@ -25,8 +25,7 @@ from polybus.app import frames
 from polybus.app.executor import own_decimals
 from polybus.app.signature import Signature, read_signature
 from polybus.bus.delivery import Delivery, State
-from polybus.bus.verdict import ends_process, signal_of
-from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature
+from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature, exit_in, signal_in
 from polybus.message import Message
 
 __all__ = ["PROGRAM", "is_child", "main"]
@@ -185,7 +184,7 @@ class _Child:
             return read_signature(function, vars(module))
         except BaseException as error:
             self._line.send(frames.Ready(f"{type(error).__name__}: {_said(error)}\n{_trace(error)}"))
-            if ends_process(error) is None and not isinstance(error, Exception):
+            if exit_in(error) is None and not isinstance(error, Exception):
                 raise
             return None
 
@@ -224,8 +223,8 @@ async def _awaited(result: Any) -> None:
 
 def _failure(error: BaseException) -> frames.Failed:
     name, text = type(error).__qualname__, _said(error)
-    signal = signal_of(error)
-    leaving = ends_process(error)
+    signal = signal_in(error)
+    leaving = exit_in(error)
     if isinstance(leaving, SystemExit):
         code = leaving.code
         return frames.Failed(

@@ -10,8 +10,7 @@ from polybus.app.executor import CallEnded, Executor, Undecodable, describe
 from polybus.app.handler import Handler
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery
-from polybus.bus.verdict import ends_process, signal_of
-from polybus.errors import DeadLetter
+from polybus.errors import DeadLetter, exit_in, signal_in
 
 __all__ = ["Invoker"]
 
@@ -48,7 +47,7 @@ class Invoker:
         except BaseException as error:
             if _is_thrown_away(task):
                 raise
-            leaving = ends_process(error)
+            leaving = exit_in(error)
             if leaving is None:
                 self._tell(error, delivery, task)
                 raise
@@ -62,7 +61,7 @@ class Invoker:
 
     def _tell(self, error: BaseException, delivery: Delivery, task: asyncio.Task[object] | None) -> None:
         name = self._handler.name
-        signal = signal_of(error)
+        signal = signal_in(error)
         if isinstance(error, asyncio.CancelledError) and (delivery.lost or (task is not None and task.cancelling())):
             why = "its lease was lost" if delivery.lost else "it was given back"
             _log.warning("handler %s was cancelled, %s: %s", name, why, describe(delivery))

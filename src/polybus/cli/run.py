@@ -71,8 +71,13 @@ def command(
     end = LastResort()
     end.at_exit()  # before the apps are imported: what they register to run at the exit runs before it
     loaded = [load(spec) for spec in apps]
+
+    async def run() -> None:
+        await run_apps(loaded, health_port=health, grace=seconds, source=binding, on_drain=end.begin)
+        end.code = 0  # all is drained: a thread that hangs after this, of asyncio's own executor, is no failure
+
     try:
-        asyncio.run(run_apps(loaded, health_port=health, grace=seconds, source=binding, on_drain=end.begin))
+        asyncio.run(run())
     except SystemExit as leaving:
         end.code = _code(leaving)
         raise
@@ -81,7 +86,6 @@ def command(
         raise
     except asyncio.CancelledError:
         raise AppFailed("the services were cancelled, though nobody asked them to end") from None
-    end.code = 0
 
 
 def _code(leaving: SystemExit) -> int:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import boto3
+import botocore.exceptions as botocore
 import msgspec
 
 from polybus.binding import Binding, Entity, Kind
-from polybus.driver import Driver
+from polybus.errors import FaultKind
 from polybus.localcloud.aws.realise import realise
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import ThreadedServer
 from polybus.plan.aws import AwsSettings, plan
 from polybus.plan.check import check
-from polybus.testing.rig import BaseRig, Refusal
+from polybus.testing.rig import BaseRig, Late, Refusal
 from polybus.topology.limits import AWS
 from polybus.topology.model import Topology
 
@@ -28,6 +30,9 @@ class AwsRig(BaseRig):
     name = "aws"
     refuses = frozenset({Refusal.TOPIC, Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE})
     max_message = AWS.default_message_bytes
+
+    letters_are_copies = True
+    foreign_attributes = MappingProxyType({"awsRequestId": "1", "polybusish": "2"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +58,34 @@ class AwsRig(BaseRig):
 
     def check(self, topology: Topology) -> Sequence[str]:
         return [f"{finding.path}: {finding.found}" for finding in check(topology, "aws") if finding.severity == "error"]
+
+    def late(self, source: Entity) -> Late:
+        """Say what SQS's guide says of receipt handles: a FIFO queue refuses one whose time is over."""
+        return Late.REFUSED if source.ordered else Late.MAY_WORK
+
+    def deduplicates(self, target: Entity) -> bool:
+        return target.ordered
+
+    def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
+        return (
+            (_refusal("Throttling", 400), FaultKind.THROTTLED),
+            (_refusal("OverLimit", 403), FaultKind.THROTTLED),
+            (_refusal("AWS.SimpleQueueService.NonExistentQueue", 400), FaultKind.NOT_FOUND),
+            (_refusal("NotFound", 404), FaultKind.NOT_FOUND),
+            (_refusal("AccessDenied", 403), FaultKind.DENIED),
+            (_refusal("ExpiredToken", 403), FaultKind.UNAUTHENTICATED),
+            (_refusal("ReceiptHandleIsInvalid", 400), FaultKind.LEASE_LOST),
+            (_refusal("InvalidParameterValue", 400), FaultKind.INVALID),
+            (_refusal("ServiceUnavailable", 503), FaultKind.UNAVAILABLE),
+            (_refusal("InternalError", 500), FaultKind.INTERNAL),
+            (botocore.EndpointConnectionError(endpoint_url=self._endpoint), FaultKind.UNAVAILABLE),
+            (botocore.ConnectionClosedError(endpoint_url=self._endpoint), FaultKind.UNAVAILABLE),
+            (botocore.ReadTimeoutError(endpoint_url=self._endpoint), FaultKind.TIMEOUT),
+            (botocore.NoCredentialsError(), FaultKind.UNAUTHENTICATED),
+        )
+
+    def astray(self, binding: Binding) -> Binding:
+        return msgspec.structs.replace(binding, settings={**binding.settings, "endpoint": "http://127.0.0.1:1"})
 
     def client(self, service: str) -> Any:
         return boto3.client(service, endpoint_url=self._endpoint)
@@ -89,5 +122,7 @@ class AwsRig(BaseRig):
 
         return await asyncio.to_thread(receive)
 
-    def driver(self, binding: Binding) -> Driver:
-        return super().driver(binding)
+
+def _refusal(code: str, status: int) -> botocore.ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return botocore.ClientError(answer, "ReceiveMessage")

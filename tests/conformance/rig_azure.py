@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from azure.core import exceptions as core
 from azure.servicebus import ServiceBusMessage
+from azure.servicebus import exceptions as bus
 from azure.servicebus.aio import ServiceBusClient
 
 from polybus.binding import Binding, Entity, Kind
+from polybus.errors import FaultKind
 from polybus.localcloud.server import ThreadedServer
 from polybus.localcloud.servicebus import ServiceBusServer
 from polybus.localcloud.servicebus.realise import realise
@@ -25,6 +29,11 @@ class AzureRig(BaseRig):
     name = "azure"
     refuses = frozenset({Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE})
     max_message = AZURE.default_message_bytes
+
+    letters_expire = False  # Service Bus keeps them until someone removes them
+    letters_keep_time = False  # it moves them itself, and stamps them anew
+    foreign_attributes = MappingProxyType({"awsRequestId": "1", "content:type": "x", "with space": "y"})
+    foreign_key = "customer 7"
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,6 +62,25 @@ class AzureRig(BaseRig):
     def check(self, topology: Topology) -> Sequence[str]:
         findings = check(topology, "azure")
         return [f"{finding.path}: {finding.found}" for finding in findings if finding.severity == "error"]
+
+    def deduplicates(self, target: Entity) -> bool:
+        return True
+
+    def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
+        return (
+            (bus.MessageLockLostError(), FaultKind.LEASE_LOST),
+            (bus.SessionLockLostError(), FaultKind.LEASE_LOST),
+            (bus.ServiceBusServerBusyError(), FaultKind.THROTTLED),
+            (bus.ServiceBusQuotaExceededError(), FaultKind.THROTTLED),
+            (bus.MessagingEntityNotFoundError(), FaultKind.NOT_FOUND),
+            (bus.ServiceBusAuthorizationError(), FaultKind.DENIED),
+            (bus.ServiceBusAuthenticationError(), FaultKind.UNAUTHENTICATED),
+            (bus.MessageSizeExceededError(), FaultKind.TOO_LARGE),
+            (bus.OperationTimeoutError(), FaultKind.TIMEOUT),
+            (bus.ServiceBusConnectionError(), FaultKind.UNAVAILABLE),
+            (core.ServiceRequestError("no route"), FaultKind.UNAVAILABLE),
+            (ConnectionResetError(104, "Connection reset by peer"), FaultKind.UNAVAILABLE),
+        )
 
     def client(self) -> ServiceBusClient:
         return ServiceBusClient.from_connection_string(self._connection_string)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import grpc
 import msgspec
+from google.api_core import exceptions as google
+from google.auth import exceptions as auth
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from polybus.binding import Binding, Entity, Kind
+from polybus.errors import FaultKind
 from polybus.localcloud.pubsub.realise import realise
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import ThreadedServer
 from polybus.plan.check import check
 from polybus.plan.gcp import GcpPlan, GcpSettings, plan
-from polybus.testing.rig import BaseRig, Refusal
+from polybus.testing.rig import BaseRig, Late, Refusal
 from polybus.topology.limits import GCP
 from polybus.topology.model import Topology
 
@@ -32,6 +36,10 @@ class GcpRig(BaseRig):
     name = "gcp"
     refuses = frozenset(Refusal)
     max_message = GCP.default_message_bytes
+
+    letters_are_copies = True
+    foreign_attributes = MappingProxyType({"awsRequestId": "1", "content:type": "x", "with space": "y"})
+    foreign_key = "customer 7"
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +76,28 @@ class GcpRig(BaseRig):
 
     def check(self, topology: Topology) -> Sequence[str]:
         return [f"{finding.path}: {finding.found}" for finding in check(topology, "gcp") if finding.severity == "error"]
+
+    def late(self, source: Entity) -> Late:
+        """Say what Google's guide says of ack ids: their end is kept to on exactly-once subscriptions alone."""
+        return Late.MAY_WORK
+
+    def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
+        return (
+            (google.ServiceUnavailable("down"), FaultKind.UNAVAILABLE),
+            (google.DeadlineExceeded("late"), FaultKind.TIMEOUT),
+            (google.ResourceExhausted("quota"), FaultKind.THROTTLED),
+            (google.InternalServerError("oops"), FaultKind.INTERNAL),
+            (google.Aborted("conflict"), FaultKind.UNAVAILABLE),
+            (google.NotFound("no such topic"), FaultKind.NOT_FOUND),
+            (google.PermissionDenied("no"), FaultKind.DENIED),
+            (google.Unauthenticated("who"), FaultKind.UNAUTHENTICATED),
+            (google.InvalidArgument("bad"), FaultKind.INVALID),
+            (auth.TransportError("no route"), FaultKind.UNAVAILABLE),
+            (auth.DefaultCredentialsError("none found"), FaultKind.UNAUTHENTICATED),
+        )
+
+    def astray(self, binding: Binding) -> Binding:
+        return msgspec.structs.replace(binding, settings={**binding.settings, "endpoint": "127.0.0.1:1"})
 
     def publisher(self) -> PublisherClient:
         return PublisherClient(transport=PublisherGrpcTransport(channel=self._channel))

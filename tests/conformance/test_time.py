@@ -20,6 +20,10 @@ class Noting(Environment):
         self.moved = True
         await super().advance(seconds)
 
+    def stand_still(self, seconds: float) -> None:
+        self.moved = True
+        super().stand_still(seconds)
+
 
 async def test_what_is_marked_is_what_lets_time_pass() -> None:
     tests = {name: test for name, test in inspect.getmembers(Conformance) if name.startswith("test_")}

@@ -1,9 +1,13 @@
-"""The contract, clause by clause: what the conformance suite proves of every backend."""
+"""The contract, clause by clause: what the conformance suite proves of every backend.
+
+P is publishing, D delivering, O what operators and the bus ask of a driver beside.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -34,10 +38,14 @@ CLAUSES: Final[Mapping[str, str]] = MappingProxyType(
         "D12": "a drain gives back what was prefetched, lets handlers finish in time, and leaves nothing in flight",
         "D13": "redrive puts dead letters back to their own subscription and no other; a crash loses none",
         "D14": "what a foreign producer publishes is delivered, not rejected",
+        "D15": "a cancellation that polybus did not cause, and any error, is that handler's failure and no one else's",
+        "D16": "nothing ends or goes deaf in silence: who waits for it is told",
+        "O1": "operators ping, describe, count, look at and purge what is there; what is missing is NOT_FOUND",
+        "O2": "what an error means is told by its type or code: what passes is retryable, what isn't known INTERNAL",
     }
 )
 
-_NAME = re.compile(r"test_([PD]\d+)_")
+_NAME = re.compile(r"test_([PDO]\d+)_")
 
 
 def clause_of(test: str) -> str | None:
@@ -46,11 +54,31 @@ def clause_of(test: str) -> str | None:
     return found.group(1) if found is not None else None
 
 
-# What the suite's tests call to let time pass: the environment, and their own classes' helpers that use it.
-_MOVES_TIME = ("env.advance(", "env.keep(", "self._crash(", "self._kept_or_refused(", "_reach(env")
+# What lets time pass, in the tests of the suite and in their helpers.
+_MOVES_TIME = ("env.advance(", "env.keep(", "env.stand_still(")
+_HELPER = re.compile(r"(?:self\.|\b)(_[a-z]\w*)\(")
 
 
 def moves_time(test: Callable[..., Any]) -> bool:
     """Say whether a test of the suite lets time pass, which takes that long where the clock can't be moved."""
-    source = inspect.getsource(inspect.unwrap(test))
-    return any(call in source for call in _MOVES_TIME)
+    seen = dict[str, Callable[..., Any]]()
+    waiting = [inspect.unwrap(test)]
+    while waiting:
+        function = waiting.pop()
+        source = inspect.getsource(function)
+        if any(call in source for call in _MOVES_TIME):
+            return True
+        for name in _HELPER.findall(source):
+            helper = _helper(test, name)
+            if helper is not None and name not in seen:
+                seen[name] = helper
+                waiting.append(helper)
+    return False
+
+
+def _helper(test: Callable[..., Any], name: str) -> Callable[..., Any] | None:
+    """Find a helper of a test: a method of its class, or a function of its module."""
+    module = sys.modules[test.__module__]
+    group = getattr(module, test.__qualname__.partition(".")[0], None)
+    found = getattr(group, name, None) or getattr(module, name, None)
+    return inspect.unwrap(found) if inspect.isfunction(found) else None

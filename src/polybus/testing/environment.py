@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from polybus.driver import Driver, Peeked
 from polybus.errors import Fault, PublishFailed
 from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
 from polybus.testing import matrix
-from polybus.testing.faults import Faults
+from polybus.testing.direct import Direct
+from polybus.testing.faults import Copy, Faults
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.listener import Listener
 from polybus.testing.rig import Rig
@@ -79,7 +81,8 @@ class Environment:
     """The suite's topology on one rig; entered once for a class of tests.
 
     `bus` is shared by the tests: opening an AMQP link costs half a second. A test that breaks its driver, limits its
-    publisher or plays two processes connects buses of its own. `limit` is the time that the running test has.
+    publisher or plays two processes connects buses of its own. `direct` has drivers without a bus. `limit` is
+    the time that the running test has.
     """
 
     def __init__(self, rig: Rig) -> None:
@@ -91,13 +94,18 @@ class Environment:
         self.limit: asyncio.Timeout | None = None
         self._names = itertools.count(1)
         self._peers: list[Faults] = []
+        self._acked: set[Copy] = set()
+        self._repeats: list[Copy] = []
+        self._repeatable: set[str] = set()
         self._shared: dict[str, Listener] = {}
+        self.direct = Direct(self)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Environment:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.rig.drop)
-            self.binding = await self.rig.realise(suite_topology(self.rig.refuses))
+            stack.push_async_callback(self.direct.aclose)
+            self.binding = await self.rig.realise(suite_topology(self.rig.refuses, ordering=self.rig.ordering))
             peer = await stack.enter_async_context(self.connect())
             self.bus, self.faults = peer.bus, peer.faults
             matrix.note_features(self.rig.name, self.bus.features, self.rig.max_message)
@@ -122,6 +130,7 @@ class Environment:
         binding = binding or self.binding
         driver = FaultyDriver(self.rig.driver(binding), self.clock)
         options = publisher or PublisherOptions()
+        driver.faults.acked, driver.faults.repeats = self._acked, self._repeats
         self._peers.append(driver.faults)
         try:
             outer = self.outer(driver)
@@ -141,7 +150,14 @@ class Environment:
 
     def listen(self, source: str, *, bus: Bus | None = None, **options: Any) -> Listener:
         """Return a listener on a source, to be entered."""
-        return Listener(bus or self.bus, source, patience=self.rig.patience, hasten=self.hasten, **options)
+        return Listener(
+            bus or self.bus,
+            source,
+            patience=self.rig.patience,
+            hasten=self.hasten,
+            may_repeat=self.rig.may_repeat(self.binding.source(source)),
+            **options,
+        )
 
     async def shared(self, source: str) -> Listener:
         """Return the listener on a source that all tests share; it stays open, so nothing else may consume there."""
@@ -168,8 +184,22 @@ class Environment:
             raise AssertionError(f"{identity} is not among the dead letters of {source!r}") from None
         return found[0]
 
+    def expect_repeats(self, *identities: str) -> None:
+        """Say that these messages may come again after an ack: they were published twice, or put back twice."""
+        self._repeatable.update(identities)
+
+    def check_repeats(self) -> None:
+        """Assert that nothing came again, to any consumer, that had been acked (contract, D3)."""
+        sources = [*self.binding.subscriptions.values(), *self.binding.queues.values()]
+        excused = {each.address for each in sources if self.rig.may_repeat(each)}
+        found = {each for each in self._repeats if each.id not in self._repeatable and each.source not in excused}
+        assert not found, f"came again after its ack: {sorted(found, key=str)}"
+
     async def tidy(self) -> None:
         """Rid the shared listeners of what a test left there, so that it doesn't fill their window."""
+        self._acked.clear()
+        self._repeats.clear()
+        self._repeatable.clear()
         for listener in self._shared.values():
             await listener.tidy()
 
@@ -233,6 +263,15 @@ class Environment:
         """Say whether a receive call is under way that should have returned by now."""
         begun = self.clock.monotonic() - LONGEST_POLL
         return any(at <= begun for faults in self._peers for at in faults.receiving.values())
+
+    def stand_still(self, seconds: float) -> None:
+        """Let `seconds` pass while nothing else on this event loop runs, as where a handler blocks it."""
+        if isinstance(self.clock, SteppedClock):
+            self.clock.advance(seconds)
+        else:
+            time.sleep(seconds)
+            if self.limit is not None:
+                self.limit.reschedule((self.limit.when() or 0.0) + seconds)
 
     async def keep(self, seconds: float, faults: Faults, lease: float) -> None:
         """Let `seconds` pass in steps, each time until the leases of `lease` seconds in hand have been extended.

@@ -14,11 +14,11 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from polybus.clock import Clock
-from polybus.driver import LeaseUntil, Received, Settlement
+from polybus.driver import Ack, LeaseUntil, Received, Settlement
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
 
-__all__ = ["CRASHED", "Faults", "Gate", "InjectedFault", "Operation", "Try"]
+__all__ = ["CRASHED", "Copy", "Faults", "Gate", "InjectedFault", "Operation", "Try"]
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 A = TypeVar("A")
@@ -29,10 +29,13 @@ CRASHED = Fault(FaultKind.LEASE_LOST, "the test cut this driver off")
 class Operation(Enum):
     """The calls of a driver that can be broken."""
 
+    OPEN = "open"  # of publishers and consumers
     PUBLISH = "publish_batch"
     RECEIVE = "receive_batch"
     SETTLE = "settle_batch"
     EXTEND = "extend_batch"
+    STOP = "stop"
+    CLOSE = "aclose"  # of publishers and consumers
 
 
 class InjectedFault(Exception):
@@ -69,6 +72,16 @@ class Try:
     call: int
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy of a message in one source: what an accepted ack ends for good."""
+
+    source: str
+    id: str
+    token: str
+    moves: int
+
+
 @dataclass(slots=True)
 class _Rule:
     operation: Operation
@@ -76,6 +89,13 @@ class _Rule:
     times: int
     when: Callable[[Message], bool] | None
     done: bool = False
+
+
+@dataclass(slots=True)
+class _Throw:
+    operation: Operation
+    error: Callable[[], BaseException]
+    times: int
 
 
 @dataclass(slots=True)
@@ -91,6 +111,7 @@ class Faults:
 
     `tries` are the messages that were sent, `received` those that came, `settled` what was settled and accepted, in
     order. `in_hand` are the deliveries that were received and not settled since, and `leases` until when they are held.
+    `acked` are the copies whose ack was accepted, of all drivers that share the set, `repeats` what came after that.
     `receiving` are the receive calls under way, with the clock's reading when each began;
     `stopped` counts the consumers whose intake was ended.
     """
@@ -103,11 +124,18 @@ class Faults:
     settled: list[Settlement[Any]] = field(default_factory=list)
     in_hand: dict[int, Received[Any]] = field(default_factory=dict)
     leases: dict[int, float] = field(default_factory=dict)
+    copies: dict[int, Copy] = field(default_factory=dict)
+    acked: set[Copy] = field(default_factory=set)
+    repeats: list[Copy] = field(default_factory=list)
     receiving: dict[object, float] = field(default_factory=dict)
     stopped: int = 0
+    garbled: bool = False
+    """Whether `Driver.fault` raises, as one with a bug does."""
     _severed: bool = False
     _rules: list[_Rule] = field(default_factory=list)
     _holds: list[_Hold] = field(default_factory=list)
+    _throws: list[_Throw] = field(default_factory=list)
+    _short: Counter[Operation] = field(default_factory=Counter)
 
     # What a test asks for -----------------------------------------------------------------------------------------
 
@@ -120,6 +148,14 @@ class Faults:
     def cut(self, operation: Operation, fault: Fault, *, times: int = 1, done: bool = False) -> None:
         """Let the next `times` calls raise: before they are forwarded, or, `done`, after, so that nobody knows."""
         self._rules.append(_Rule(operation, fault, times, None, done))
+
+    def throw(self, operation: Operation, error: Callable[[], BaseException], *, times: int = 1) -> None:
+        """Let the next `times` calls raise what `error` makes, instead of being forwarded; a CancelledError, say."""
+        self._throws.append(_Throw(operation, error, times))
+
+    def shorten(self, operation: Operation, *, times: int = 1) -> None:
+        """Let the answers of the next `times` calls lack their last, as a driver with a bug gives them."""
+        self._short[operation] += times
 
     def hold(self, operation: Operation, *, after: bool = False) -> Gate:
         """Hold every call at a gate before it is forwarded, or, `after`, before its answer is returned."""
@@ -142,6 +178,9 @@ class Faults:
     def heal(self) -> None:
         """Break nothing more; what is held goes on."""
         self._rules.clear()
+        self._throws.clear()
+        self._short.clear()
+        self.garbled = False
         for hold in self._holds:
             hold.gate.open()
         self._holds.clear()
@@ -168,6 +207,7 @@ class Faults:
         """Forward a batch call, broken as asked; return an answer for each item."""
         self.calls[operation] += 1
         await self._pass(operation, after=False)
+        self._throw(operation)
         if self._severed:
             raise InjectedFault(CRASHED)
         cut = self._take_cut(operation)
@@ -179,7 +219,11 @@ class Faults:
         if cut is not None:
             raise InjectedFault(cut.fault)
         await self._pass(operation, after=True)
-        return [fault if fault is not None else next(answers) for fault in faults]
+        whole = [fault if fault is not None else next(answers) for fault in faults]
+        if self._short[operation] > 0:
+            self._short[operation] -= 1
+            return whole[:-1]
+        return whole
 
     async def held(self, operation: Operation, answer: Sequence[A]) -> Sequence[A]:
         """Return the answer of a call that has no items, once no gate holds it."""
@@ -190,13 +234,18 @@ class Faults:
         """Begin a call that has no items; raise where it is to be cut."""
         self.calls[operation] += 1
         await self._pass(operation, after=False)
+        self._throw(operation)
         cut = self._take_cut(operation)
         if cut is not None:
             raise InjectedFault(cut.fault)
 
-    def note_received(self, received: Sequence[Received[Any]]) -> None:
+    def note_received(self, received: Sequence[Received[Any]], source: str = "") -> None:
         for each in received:
             self.received.append(each)
+            copy = Copy(source, each.message.id, each.token, each.moves)
+            if copy in self.acked:
+                self.repeats.append(copy)
+            self.copies[id(each)] = copy
             self.in_hand[id(each)] = each
             self.leases[id(each)] = each.lease_until
 
@@ -205,6 +254,8 @@ class Faults:
             self.in_hand.pop(id(settlement.received), None)
         if answer is None:
             self.settled.append(settlement)
+            if isinstance(settlement, Ack):
+                self.acked.add(self.copies[id(settlement.received)])
 
     def note_extended(self, received: Received[Any], answer: LeaseUntil | Fault) -> None:
         if isinstance(answer, LeaseUntil):
@@ -216,6 +267,12 @@ class Faults:
         for hold in list(self._holds):
             if hold.operation is operation and hold.after is after:
                 await hold.gate.wait()
+
+    def _throw(self, operation: Operation) -> None:
+        for throw in self._throws:
+            if throw.operation is operation and throw.times > 0:
+                throw.times -= 1
+                raise throw.error()
 
     def _take_cut(self, operation: Operation) -> _Rule | None:
         for rule in self._rules:

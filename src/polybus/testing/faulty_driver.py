@@ -33,16 +33,26 @@ class FaultyDriver(DriverProxy):
         super().__init__(inner)
         self.faults = Faults(clock)
 
+    async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
+        await self.faults.begin(Operation.OPEN)
+        return await super().open_publisher(target)
+
+    async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+        await self.faults.begin(Operation.OPEN)
+        return await super().open_consumer(source, prefetch=prefetch, concurrency=concurrency)
+
     def publisher(self, inner: PublisherDriver[Any], target: Entity) -> PublisherDriver[Any]:
         return _Publisher(inner, self.faults)
 
     def consumer(self, inner: ConsumerDriver[Any], source: Entity) -> ConsumerDriver[Any]:
-        return _Consumer(inner, self.faults)
+        return _Consumer(inner, self.faults, source)
 
     def admin(self, inner: AdminDriver) -> AdminDriver:
         return _Admin(inner, self.faults)
 
     def fault(self, error: Exception) -> Fault:
+        if self.faults.garbled:
+            raise KeyError(type(error))
         return error.fault if isinstance(error, InjectedFault) else self.inner.fault(error)
 
 
@@ -74,10 +84,15 @@ class _Publisher(PublisherProxy):
             Operation.PUBLISH, batch, lambda prepared: prepared.outgoing.message, self.inner.publish_batch
         )
 
+    async def aclose(self) -> None:
+        await self._faults.begin(Operation.CLOSE)
+        await self.inner.aclose()
+
 
 class _Consumer(ConsumerProxy):
-    def __init__(self, inner: ConsumerDriver[Any], faults: Faults) -> None:
+    def __init__(self, inner: ConsumerDriver[Any], faults: Faults, source: Entity) -> None:
         super().__init__(inner)
+        self._source = source.address
         self._faults = faults
 
     async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Any]]:
@@ -96,7 +111,7 @@ class _Consumer(ConsumerProxy):
         received = await self._faults.held(Operation.RECEIVE, await self.inner.receive_batch(count, wait=wait))
         if self._faults.is_severed():
             return ()
-        self._faults.note_received(received)
+        self._faults.note_received(received, self._source)
         return received
 
     async def settle_batch(self, settlements: Sequence[Settlement[Any]]) -> Sequence[Fault | None]:
@@ -105,7 +120,7 @@ class _Consumer(ConsumerProxy):
         answers = await self._faults.run(
             Operation.SETTLE, settlements, lambda settlement: settlement.received.message, self.inner.settle_batch
         )
-        for settlement, answer in zip(settlements, answers, strict=True):
+        for settlement, answer in zip(settlements, answers, strict=False):  # fewer, where a test asked for it
             self._faults.note_settled(settlement, answer)
         return answers
 
@@ -118,14 +133,19 @@ class _Consumer(ConsumerProxy):
             lambda each: each.message,
             lambda passing: self.inner.extend_batch(passing, seconds),
         )
-        for each, answer in zip(received, answers, strict=True):
+        for each, answer in zip(received, answers, strict=False):
             self._faults.note_extended(each, answer)
         return answers
 
     async def stop(self) -> Sequence[Received[Any]]:
         self._faults.stopped += 1
+        await self._faults.begin(Operation.STOP)
         buffered = await self.inner.stop()
         if self._faults.is_severed():
             return ()
-        self._faults.note_received(buffered)
+        self._faults.note_received(buffered, self._source)
         return buffered
+
+    async def aclose(self) -> None:
+        await self._faults.begin(Operation.CLOSE)
+        await self.inner.aclose()

@@ -45,6 +45,7 @@ class Listener:
         *,
         patience: float,
         hasten: Callable[[Awaitable[Any]], Awaitable[Any]],
+        may_repeat: bool = False,
         **options: Any,
     ) -> None:
         self.seen: list[Delivery] = []
@@ -52,6 +53,7 @@ class Listener:
         self._source = source
         self._patience = patience
         self._hasten = hasten
+        self._may_repeat = may_repeat
         self._options = options
         self._claimed: set[Delivery] = set()
         self._changed = asyncio.Condition()
@@ -112,8 +114,12 @@ class Listener:
         self._claimed.update(found)
         return sorted(found, key=self.seen.index)
 
-    async def ack(self, identities: Iterable[str]) -> list[Message]:
-        """Ack each of these messages as it comes, repeats too, until all have come; return them in that order."""
+    async def ack(self, identities: Iterable[str], *, repeats: bool = False) -> list[Message]:
+        """Ack each of these messages as it comes, until all have come; return them in that order.
+
+        One that comes again before all have come is a repeat: it is acked and returned too, at its place, where
+        `repeats` says that it may be, and an AssertionError otherwise.
+        """
         missing = set(identities)
         wanted = frozenset(missing)
         messages: list[Message] = []
@@ -125,9 +131,10 @@ class Listener:
             await self._wait(f"{len(missing)} of {len(wanted)} messages", lambda: next_one() is not None)
             while (delivery := next_one()) is not None:
                 self._claimed.add(delivery)
-                if delivery.id in missing:
-                    missing.discard(delivery.id)
-                    messages.append(delivery.message)
+                if delivery.id not in missing and not (repeats or self._may_repeat):
+                    raise AssertionError(f"{delivery!r} from {self._source!r} is a repeat of what was acked")
+                missing.discard(delivery.id)
+                messages.append(delivery.message)
                 await delivery.ack()
         return messages
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -12,9 +12,20 @@ from polybus.backends import load
 from polybus.binding import Binding, Entity
 from polybus.clock import Clock, SteppedClock
 from polybus.driver import Driver
+from polybus.errors import FaultKind
 from polybus.topology.model import Topology
 
-__all__ = ["MAY_REFUSE", "BaseRig", "Refusal", "Rig", "may_refuse"]
+__all__ = ["MAY_REFUSE", "BaseRig", "Late", "Refusal", "Rig", "may_refuse"]
+
+
+class Late(Enum):
+    """What a receipt is worth once its lease is over: one of the few things in which backends may differ."""
+
+    REFUSED = "refused"
+    """Nothing: what is asked with it answers LEASE_LOST, and changes nothing."""
+    MAY_WORK = "may still work"
+    """It may be answered as done, and may be done (SQS standard queues, Google without exactly-once delivery). The bus
+    never sends it: it decides by its own clock (contract, D2)."""
 
 
 class Refusal(StrEnum):
@@ -57,6 +68,18 @@ class Rig(Protocol):
     """What this backend refuses; the suite proves that it does, and that it may."""
     max_message: int
     """Bytes of the largest message as the backend counts them, of what `realise` makes from the suite's topology."""
+    ordering: bool
+    """Whether this backend keeps ordering keys; where it doesn't, the suite proves that it refuses them."""
+    letters_expire: bool
+    """Whether dead letters go once their retention is over (Service Bus keeps them)."""
+    letters_keep_time: bool
+    """Whether a dead letter still says when it was published (Service Bus: when it was buried)."""
+    letters_are_copies: bool
+    """Whether a dead letter is a copy that is sent before the ack (D7): a lost receipt may leave a letter then."""
+    foreign_attributes: Mapping[str, str]
+    """Attributes that another program may send and that polybus itself would refuse; redrive takes them back (D14)."""
+    foreign_key: str
+    """An ordering key that another program may send; one that polybus would refuse, where the backend takes any."""
     patience: float
     """Real seconds that a test waits for what must come before it fails."""
 
@@ -78,6 +101,21 @@ class Rig(Protocol):
     def limit_of(self, target: Entity) -> int:
         """Return the bytes of the largest message to a topic or queue, as the backend counts them."""
 
+    def late(self, source: Entity) -> Late:
+        """Return what a receipt of this source is worth once its lease is over."""
+
+    def deduplicates(self, target: Entity) -> bool:
+        """Say whether a publish that is repeated with its `dedup_id`, since its answer was lost, is accepted once."""
+
+    def may_repeat(self, source: Entity) -> bool:
+        """Say whether a message may be delivered again though it was acked in time (contract, D3)."""
+
+    def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
+        """Return errors as the SDK raises them, each with what `Driver.fault` must say of it; () without an SDK."""
+
+    def astray(self, binding: Binding) -> Binding | None:
+        """Return the binding with another place, where nothing answers; None where there can't be one."""
+
     async def publish_foreign(
         self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
     ) -> None:
@@ -93,6 +131,12 @@ class BaseRig:
     name: str = ""
     refuses: frozenset[Refusal] = frozenset()
     max_message: int = 256 * 1024
+    ordering: bool = True
+    letters_expire: bool = True
+    letters_keep_time: bool = True
+    letters_are_copies: bool = False
+    foreign_attributes: Mapping[str, str] = MappingProxyType({})
+    foreign_key: str = "customer-7"
     # A loopback server answers within milliseconds; this is for a busy machine, and for opening an AMQP link (0.5 s).
     patience: float = 20.0
 
@@ -109,6 +153,26 @@ class BaseRig:
     def limit_of(self, target: Entity) -> int:
         """Return the limit of the target's own binding entry, or the backend's one limit."""
         return target.max_size or self.max_message
+
+    def late(self, source: Entity) -> Late:
+        """Say that it is worth nothing."""
+        return Late.REFUSED
+
+    def deduplicates(self, target: Entity) -> bool:
+        """Say that it may be accepted twice."""
+        return False
+
+    def may_repeat(self, source: Entity) -> bool:
+        """Say that it isn't: a local server has no reason to."""
+        return False
+
+    def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
+        """Return none."""
+        return ()
+
+    def astray(self, binding: Binding) -> Binding | None:
+        """Return none."""
+        return None
 
     def driver(self, binding: Binding) -> Driver:
         """Return a driver of the backend that the binding names."""

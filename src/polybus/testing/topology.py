@@ -23,6 +23,7 @@ __all__ = [
     "RETENTION",
     "SHORT_LEASE",
     "delayed_alone",
+    "ordered_alone",
     "suite_topology",
 ]
 
@@ -61,40 +62,51 @@ FILTERS: Final = MappingProxyType(
         "europe": 'region in ("eu", "uk") and not exists(test)',
         "urgent": 'prefix(kind, "urgent-") or kind == "alarm"',
         "tested": "exists(test)",
+        "abroad": 'region not in ("eu", "uk") and not prefix(kind, "urgent-")',
+        "quoted": r"""name in ('it\'s', "say \"no\"", "50% _")""",
+        "everywhere": 'city == "Z\u00fcrich" or prefix(city, "\u65e5\u672c")',
     }
 )
 """Filters of the subscriptions of the topic `filtered`; `eu`, `not-eu` and `other` tell two-valued logic apart."""
 
 
-def suite_topology(refuses: Set[Refusal] = frozenset()) -> Topology:
-    """Return the suite's topology, without the delays that a backend refuses."""
-    topics = [Topic("events"), Topic("filtered"), Topic("orders", ordered=True)]
+def suite_topology(refuses: Set[Refusal] = frozenset(), *, ordering: bool = True) -> Topology:
+    """Return the suite's topology, without the delays that a backend refuses, or without order where it keeps none.
+
+    What is ordered elsewhere is there without `ordering` too, and isn't ordered.
+    """
+    topics = [Topic("events"), Topic("filtered"), Topic("orders", ordered=ordering), Topic("plain")]
     subscriptions = [
         _subscription("audit", "events"),
         _subscription("billing", "events"),
         _subscription("strict", "orders"),
         _subscription("loose", "orders", ordered=False),
+        _subscription("bare-copy", "plain"),
         *(_subscription(name, "filtered", filter=text) for name, text in FILTERS.items()),
     ]
     queues = [
         _queue("jobs"),
         _queue("tasks"),
         _queue("brief", lease=SHORT_LEASE),
-        _queue("expiring", retention=RETENTION),
+        _queue("expiring", retention=RETENTION, dead_letter_retention=2 * RETENTION),
         _queue("fragile", max_attempts=1),
-        _queue("serial", ordered=True),
-        _queue("brief-serial", ordered=True, lease=SHORT_LEASE),
+        _queue("serial", ordered=ordering),
+        _queue("brief-serial", ordered=ordering, lease=SHORT_LEASE),
+        _queue("bare", lease=SHORT_LEASE),
+        _queue("bare-serial", ordered=ordering, lease=SHORT_LEASE),
+        _queue("counted"),
     ]
     if Refusal.TOPIC not in refuses:
         topics.append(Topic("late-topic", max_delay=MAX_DELAY))
         subscriptions.append(_subscription("late", "late-topic"))
-    if Refusal.ORDERED_TOPIC not in refuses:
+    if ordering and Refusal.ORDERED_TOPIC not in refuses:
         topics.append(Topic("late-ordered-topic", ordered=True, max_delay=MAX_DELAY))
         subscriptions.append(_subscription("late-ordered", "late-ordered-topic"))
     if Refusal.QUEUE not in refuses:
         queues.append(_queue("late-jobs", max_delay=MAX_DELAY))
-    if Refusal.ORDERED_QUEUE not in refuses:
+    if ordering and Refusal.ORDERED_QUEUE not in refuses:
         queues.append(_queue("late-serial", ordered=True, max_delay=MAX_DELAY))
+        queues.append(_queue("bare-late", ordered=True, max_delay=MAX_DELAY))
     return Topology(
         name="conformance",
         topics=MappingProxyType({topic.name: topic for topic in topics}),
@@ -102,6 +114,11 @@ def suite_topology(refuses: Set[Refusal] = frozenset()) -> Topology:
         queues=MappingProxyType({queue.name: queue for queue in queues}),
         source="the conformance suite",
     )
+
+
+def ordered_alone() -> Topology:
+    """Return a topology with nothing but one ordered queue, to be refused by `check` where there is no order."""
+    return Topology(name="refused", queues={"serial": _queue("serial", ordered=True)})
 
 
 def delayed_alone(kind: Refusal) -> Topology:
@@ -140,6 +157,7 @@ def _queue(
     lease: float = LEASE,
     max_delay: float = 0.0,
     retention: float = 86_400.0,
+    dead_letter_retention: float = 14 * 86_400.0,
     max_attempts: int = MAX_ATTEMPTS,
 ) -> Queue:
     return Queue(
@@ -148,6 +166,7 @@ def _queue(
         lease=lease,
         max_delay=max_delay,
         retention=retention,
+        dead_letter_retention=dead_letter_retention,
         max_attempts=max_attempts,
         backoff=BACKOFF,
     )

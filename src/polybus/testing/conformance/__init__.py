@@ -13,32 +13,41 @@ One class inherits all themes, so that the topology is realised once. Each test'
 
 from __future__ import annotations
 
+from polybus.testing.conformance.bounds import Bounds
+from polybus.testing.conformance.calling import Calling
 from polybus.testing.conformance.dead_letters import DeadLetters
 from polybus.testing.conformance.delays import Delays
 from polybus.testing.conformance.delivering import Delivering
 from polybus.testing.conformance.draining import Draining
+from polybus.testing.conformance.drivers import DriverSuite
 from polybus.testing.conformance.foreign import Foreign
 from polybus.testing.conformance.leases import Leases
 from polybus.testing.conformance.limits import Limits
 from polybus.testing.conformance.ordering import Ordering
+from polybus.testing.conformance.pauses import Pauses
 from polybus.testing.conformance.publishing import Publishing
 from polybus.testing.conformance.redriving import Redriving
 from polybus.testing.conformance.retrying import Retrying
 from polybus.testing.conformance.suite import Suite
-from polybus.testing.rig import MAY_REFUSE, BaseRig, Refusal, Rig
+from polybus.testing.rig import MAY_REFUSE, BaseRig, Late, Refusal, Rig
 
 __all__ = [
     "MAY_REFUSE",
     "BaseRig",
+    "Bounds",
+    "Calling",
     "Conformance",
     "DeadLetters",
     "Delays",
     "Delivering",
     "Draining",
+    "DriverSuite",
     "Foreign",
+    "Late",
     "Leases",
     "Limits",
     "Ordering",
+    "Pauses",
     "Publishing",
     "Redriving",
     "Refusal",
@@ -53,12 +62,16 @@ class Conformance(
     Limits,
     Retrying,
     Ordering,
+    Calling,
     Delays,
     Delivering,
     Leases,
+    Pauses,
+    Bounds,
     DeadLetters,
     Draining,
     Redriving,
     Foreign,
+    DriverSuite,
 ):
     """The whole suite."""

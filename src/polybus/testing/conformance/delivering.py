@@ -24,6 +24,12 @@ CASES: tuple[dict[str, str], ...] = (
     {"region": "us", "kind": "urgent-call"},
     {"kind": "alarm", "region": "EU"},
     {"kind": "urgent", "test": "no", "region": "?"},
+    {"region": "us", "name": "it's"},
+    {"name": 'say "no"', "city": "Zürich"},
+    {"name": "it", "city": "Zurich"},
+    {"name": "50% _", "city": "日本橋"},
+    {"name": "50% x", "city": "Z\u0075\u0308rich"},
+    {"region": "EU", "name": "its", "city": ""},
 )
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
-from polybus.testing.conformance.suite import Suite
+from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment
 from polybus.testing.faults import Operation
 
@@ -100,6 +100,7 @@ class Draining(Suite):
                     await env.hasten(draining)
                     await other.ack(identities)
 
+    @needs_order
     async def test_D12_what_is_held_back_is_given_back_at_once(self, env: Environment) -> None:
         """An ordered message that waits for its retry is held, with all that is behind it."""
         key = env.name("key")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from polybus.testing.conformance.suite import Suite
+from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment
 from polybus.testing.topology import MAX_ATTEMPTS
 
@@ -31,6 +31,7 @@ class Foreign(Suite):
         await delivery.ack()
         assert dict(delivery.attributes) == {}
 
+    @needs_order
     async def test_D14_on_an_ordered_entity_it_needs_the_clouds_own_key(self, env: Environment) -> None:
         for target, source in (("serial", "serial"), ("orders", "strict")):
             listener = await env.shared(source)
@@ -52,6 +53,13 @@ class Foreign(Suite):
         await env.rig.publish_foreign(env.binding.target("filtered"), body, {"region": "eu"}, None)
         await (await europe.find(body)).ack()
 
+    async def test_D14_what_others_may_send_and_polybus_may_not_is_redriven_too(self, env: Environment) -> None:
+        """Names and keys of another program's making: they were delivered, and go back as they were."""
+        await self._there_and_back(env, "jobs", "jobs", None)
+        await self._there_and_back(env, "events", "audit", None)
+        if env.rig.ordering:
+            await self._there_and_back(env, "serial", "serial", env.rig.foreign_key)
+
     async def test_D14_a_foreign_message_is_retried_dead_lettered_and_redriven(self, env: Environment) -> None:
         jobs = await env.shared("jobs")
         body = env.name("foreign").encode()
@@ -67,3 +75,19 @@ class Foreign(Suite):
         again = await jobs.find(body)
         await again.ack()
         assert (again.id, dict(again.attributes)) == (delivery.id, {"region": "eu"})
+
+    async def _there_and_back(self, env: Environment, target: str, source: str, key: str | None) -> None:
+        listener = await env.shared(source)
+        body = env.name("foreign").encode()
+        attributes = {**env.rig.foreign_attributes, "region": "eu"}
+        await env.rig.publish_foreign(env.binding.target(target), body, attributes, key)
+        delivery = await listener.find(body)
+        assert dict(delivery.attributes) == attributes
+        await delivery.dead_letter("Bad")
+        letter = await env.letter(source, delivery.id)
+        assert dict(letter.message.attributes) == attributes
+        letters = env.bus.dead_letters(source)
+        assert await env.hasten(letters.redrive(match=lambda message: message.id == delivery.id)) == 1
+        again = await listener.find(body)
+        await again.ack()
+        assert (again.id, dict(again.attributes), again.ordering_key) == (delivery.id, attributes, key)

@@ -10,7 +10,7 @@ import pytest
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.errors import Fault, FaultKind, LeaseLost
-from polybus.testing.conformance.suite import Suite
+from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.topology import SHORT_LEASE
@@ -56,6 +56,7 @@ class Leases(Suite):
         assert [handled[identity] for identity in identities] == [1, 1, 1, 1]
         assert attempts == [1, 1, 1, 1]
 
+    @needs_order
     async def test_D2_a_retry_that_falls_due_while_its_lease_is_extended_is_kept(self, env: Environment) -> None:
         identity = await env.bus.publish("brief-serial", b"again")
         async with env.connect() as peer, env.listen("brief-serial", bus=peer.bus) as listener:

@@ -8,7 +8,7 @@ import pytest
 
 from polybus.errors import Fault, FaultKind, PublishFailed
 from polybus.message import Message, Sent
-from polybus.testing.conformance.suite import Suite
+from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment
 from polybus.testing.faults import Operation
 
@@ -140,6 +140,7 @@ class Publishing(Suite):
         [message] = await jobs.ack([identity])
         assert dict(message.attributes) == attributes
 
+    @needs_order
     async def test_P3_ordered_messages_come_back_identical(self, env: Environment) -> None:
         serial = await env.shared("serial")
         key = "!key/with:every-printable~" + env.name("k")

@@ -112,6 +112,7 @@ class Redriving(Suite):
             peer.faults.fail(Operation.SETTLE, Fault(FaultKind.LEASE_LOST, "crashed"), times=100)
             assert await env.hasten(peer.bus.dead_letters("jobs").redrive(match=lambda each: each.id == identity)) == 1
         await (await jobs.get(identity)).ack()
+        env.expect_repeats(identity)  # it is put back a second time
         await env.advance(env.binding.source("jobs").lease + 1)
         await env.letter("jobs", identity)
         assert await self._redrive(env, "jobs", identity) == 1

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from collections.abc import Iterator
+
+import msgspec
 
 from polybus.bus.options import PublisherOptions
 from polybus.bus.retry import RetryPolicy
 from polybus.errors import Fault, FaultKind
+from polybus.message import Message
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment
 from polybus.testing.faults import Operation
@@ -49,7 +53,39 @@ class Retrying(Suite):
             peer.faults.cut(Operation.PUBLISH, UNAVAILABLE, done=True)
             identity = await env.within(peer.bus.publish("jobs", b"sent twice, perhaps"))
             assert peer.faults.sent(identity) == 2
+        if not env.rig.deduplicates(env.binding.target("jobs")):
+            env.expect_repeats(identity)
         await (await jobs.get(identity)).ack()
+        await env.fence("jobs", jobs)
+
+    async def test_P5_a_received_message_that_is_published_again_is_a_new_one(self, env: Environment) -> None:
+        """Put back at the end of its queue, or handed on through another: a publish is a publish."""
+        for target, source in (("jobs", "jobs"), ("serial", "serial"), ("events", "audit")):
+            listener = await env.shared(source)
+            identity = await env.bus.publish(target, b"later", attributes={"a": "b"})
+            delivery = await listener.get(identity)
+            again = await env.within(env.bus.publish(target, delivery.message))
+            assert again != identity, "it was taken for the message that it came from"
+            await delivery.ack()
+            copy = await listener.get(again)
+            await copy.ack()
+            assert (copy.body, dict(copy.attributes)) == (b"later", {"a": "b"})
+
+    async def test_P5_one_id_in_two_publishes_is_two_messages(self, env: Environment) -> None:
+        for target, source in (("jobs", "jobs"), ("serial", "serial"), ("events", "audit")):
+            listener = await env.shared(source)
+            message = Message(b"first", id=str(uuid.uuid4()))
+            env.expect_repeats(message.id)
+            bodies = [b"first", b"second", b"third"]
+            messages = [msgspec.structs.replace(message, body=body) for body in bodies]
+            assert await env.within(env.bus.publish(target, messages[0])) == message.id
+            assert await env.within(env.bus.publish_many(target, messages[1:])) == [message.id] * 2
+            got = []
+            for _ in bodies:
+                delivery = await listener.get(message.id)
+                got.append(delivery.body)
+                await delivery.ack()
+            assert sorted(got) == sorted(bodies), f"{target}: one was swallowed"
 
     async def test_P5_other_faults_are_not_retried(self, env: Environment) -> None:
         async with env.connect() as peer:

@@ -6,18 +6,47 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import msgspec
 import pytest
 import pytest_asyncio
 
+from polybus.errors import UnsupportedFeature
+from polybus.feature import Feature
 from polybus.testing.environment import Environment
-from polybus.testing.rig import Rig
+from polybus.testing.rig import MAY_REFUSE, Rig
+from polybus.testing.topology import ordered_alone
 
-__all__ = ["Suite"]
+__all__ = ["Suite", "needs_order"]
+
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 # A test waits for a few things in turn, each within the rig's patience; one that takes longer than this hangs.
 PATIENCES = 5
+
+
+def needs_order(test: Test) -> Test:
+    """Mark a test that needs ordering keys: where a rig says that there are none, it shows that they are refused."""
+    test.needs_order = True  # type: ignore[attr-defined]
+    return test
+
+
+async def _refuses_order(env: Environment) -> None:
+    """Keys that aren't kept are refused: by `check`, by `features`, and at publish before any call (contract, P6)."""
+    backend = env.binding.backend
+    assert backend not in MAY_REFUSE, f"{backend} keeps ordering keys, and its rig says that it doesn't"
+    problems = env.rig.check(ordered_alone())
+    assert any("serial.ordered" in problem for problem in problems), problems
+    assert Feature.ORDERING not in env.bus.features("serial")
+    binding = env.binding
+    ordered = msgspec.structs.replace(binding.queues["serial"], ordered=True)
+    with pytest.raises(UnsupportedFeature, match=r"serial"):
+        async with env.connect(binding=msgspec.structs.replace(binding, queues={**binding.queues, "serial": ordered})):
+            pass
+    with pytest.raises(UnsupportedFeature, match="serial"):
+        await env.within(env.bus.publish("serial", b"", ordering_key="k"))
+    env.note("ordering keys", "refused")
 
 
 def _bounded(test: Callable[[Any, Environment], Awaitable[None]]) -> Callable[[Any, Environment], Awaitable[None]]:
@@ -27,7 +56,9 @@ def _bounded(test: Callable[[Any, Environment], Awaitable[None]]) -> Callable[[A
         try:
             async with asyncio.timeout(limit) as timeout:
                 env.limit = timeout
-                await test(self, env)
+                needs = getattr(test, "needs_order", False) and not env.rig.ordering
+                await (_refuses_order(env) if needs else test(self, env))
+                env.check_repeats()
         except TimeoutError:
             if timeout.expired():
                 raise AssertionError(f"the test hangs: it was not over after {limit:g} s") from None

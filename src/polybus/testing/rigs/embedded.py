@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,6 +15,7 @@ from polybus.backends.embedded import DEFAULT_MAX_SIZE
 from polybus.backends.memory import Store
 from polybus.binding import Binding, Entity
 from polybus.driver import Ack, Driver, Outgoing, Prepared
+from polybus.errors import FaultKind
 from polybus.message import Message
 from polybus.plan.local import local_binding
 from polybus.testing.rig import BaseRig
@@ -40,6 +44,10 @@ class _EmbeddedRig(BaseRig):
     async def drop(self) -> None:
         if self._foreign is not None:
             await self._foreign.aclose()
+
+    def deduplicates(self, target: Entity) -> bool:
+        """Say that it is accepted once: a window of ids is kept for each target."""
+        return True
 
     async def publish_foreign(
         self, target: Entity, body: bytes, attributes: Mapping[str, str], ordering_key: str | None
@@ -85,7 +93,48 @@ class SqliteRig(_EmbeddedRig):
         self._folder = tempfile.TemporaryDirectory(prefix="polybus-", ignore_cleanup_errors=True)
         return self._realised(local_binding(topology, backend="sqlite", path=Path(self._folder.name) / "bus.db"))
 
+    def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
+        """Return what SQLite and the file system raise, by meeting it."""
+        folder = self._folder.name
+        return (
+            (_met(sqlite3.connect, folder), FaultKind.STORAGE),
+            (_met(_query, ":memory:", "SELECT * FROM nothing"), FaultKind.STORAGE),
+            (_met(_locked, str(Path(folder) / "locked.db")), FaultKind.UNAVAILABLE),
+            (_met(_damaged, Path(folder) / "damaged.db"), FaultKind.STORAGE),
+            (_met(Path(folder, "missing").read_bytes), FaultKind.STORAGE),
+            (PermissionError(13, "Permission denied"), FaultKind.STORAGE),
+        )
+
+    def astray(self, binding: Binding) -> Binding:
+        """Return the binding with a path that is a folder's."""
+        return msgspec.structs.replace(binding, settings={**binding.settings, "path": self._folder.name})
+
     async def drop(self) -> None:
         await super().drop()
         if self._binding is not None:
             self._folder.cleanup()
+
+
+def _met(call: Callable[..., object], *arguments: object) -> Exception:
+    """Return what a call raises."""
+    try:
+        call(*arguments)
+    except Exception as error:  # noqa: BLE001 - it is what is asked for
+        return error
+    raise AssertionError(f"{call} raised nothing")
+
+
+def _query(path: Any, sql: str) -> None:
+    with closing(sqlite3.connect(path, timeout=0.0)) as connection:
+        connection.execute(sql)
+
+
+def _locked(path: str) -> None:
+    with closing(sqlite3.connect(path)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        _query(path, "CREATE TABLE t (c)")
+
+
+def _damaged(path: Path) -> None:
+    path.write_bytes(b"not a database, " * 100)
+    _query(path, "SELECT * FROM t")

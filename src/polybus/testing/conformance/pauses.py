@@ -1,0 +1,148 @@
+"""D2, D9 and D12 where time passes unseen: a loop that stands still, a process that is paused, an answer that is late.
+
+The commonest fault of all in production: a lease is over, and nobody here has noticed yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from polybus.bus.delivery import Delivery
+from polybus.bus.options import ConsumerOptions
+from polybus.testing.conformance.suite import Suite
+from polybus.testing.environment import Environment, Recorder
+from polybus.testing.faults import Operation
+from polybus.testing.topology import SHORT_LEASE
+
+__all__ = ["Pauses"]
+
+SOURCES = ("brief", "brief-serial")
+PAUSE = 1.5 * SHORT_LEASE
+
+
+class _Handler:
+    """Notes each start, whether its lease was over by then, and each end; `pause` is called in the first."""
+
+    def __init__(self, env: Environment) -> None:
+        self.began: list[Delivery] = []
+        self.over: list[bytes] = []
+        self.ended = Counter[str]()
+        self.paused = asyncio.Event()
+        self.stands_still = False
+        self.waits = False
+        self._env = env
+
+    async def __call__(self, delivery: Delivery) -> None:
+        self.began.append(delivery)
+        if self._env.clock.monotonic() >= delivery.lease_until:
+            self.over.append(delivery.body)
+        if len(self.began) == 1 and self.stands_still:
+            self._env.stand_still(PAUSE)
+        if len(self.began) == 1 and self.waits:
+            self.paused.set()
+            await asyncio.Event().wait()
+        self.ended[delivery.id] += 1
+
+    async def reached(self, *identities: str) -> None:
+        """Wait until these were handled."""
+        await self._env.until(lambda: set(identities) <= set(self.ended), f"{len(identities)} handled")
+
+
+class Pauses(Suite):
+    """What was held while time passed unseen isn't handled, isn't settled, and comes again."""
+
+    async def test_D2_what_was_prefetched_while_the_loop_stood_still_is_not_handled_any_more(
+        self, env: Environment
+    ) -> None:
+        for source in SOURCES:
+            await self._stands_still(env, source, 4)
+
+    async def test_D2_an_ack_of_a_lease_that_is_over_is_not_sent_though_nobody_noticed(self, env: Environment) -> None:
+        """The handler itself stood still: when it ends, no timer has run yet that could have told."""
+        for source in SOURCES:
+            await self._stands_still(env, source, 1)
+
+    async def test_D2_an_iteration_that_stood_still_gives_out_nothing_that_is_over(self, env: Environment) -> None:
+        for source in SOURCES:
+            await self._iterates(env, source)
+
+    async def test_D9_what_another_has_done_meanwhile_is_not_handled_again(self, env: Environment) -> None:
+        """The first is paused with messages in hand; the second handles them; the first goes on."""
+        for source in SOURCES:
+            await self._is_paused(env, source)
+
+    async def test_D2_an_answer_that_comes_late_brings_nothing_that_is_over(self, env: Environment) -> None:
+        """The lease of what a receive brings counts from before the call: 1.5 leases later it is another's."""
+        for source in SOURCES:
+            await self._answers_late(env, source)
+
+    async def _stands_still(self, env: Environment, source: str, count: int) -> None:
+        handler, recorder = _Handler(env), Recorder()
+        handler.stands_still = True
+        key = env.name("key") if env.binding.target(source).ordered else None
+        ids = [await env.bus.publish(source, b"%d" % number, ordering_key=key) for number in range(count)]
+        options = ConsumerOptions(concurrency=1, prefetch=max(count, 2))
+        async with env.connect(hooks=[recorder]) as peer:
+            async with env.work(source, handler, bus=peer.bus, options=options) as worker:
+                await env.until(lambda: handler.ended[ids[0]] == 2, "the first again")
+                await handler.reached(*ids)
+                assert not worker.running.done(), "the consumer ended with it"
+            settled = Counter(each.received.message.id for each in peer.faults.settled if each.received.attempt)
+            first = [each.received.attempt for each in peer.faults.settled if each.received.message.id == ids[0]]
+        assert not handler.over, f"{source}: handled though the lease was over: {handler.over}"
+        assert recorder.lost.count(ids[0]) == 1, f"{source}: of the lost lease nobody was told once"
+        assert first == [2], f"{source}: something was sent for a lease that was over"
+        assert all(settled[identity] == 1 for identity in ids)
+        assert [each.redelivered for each in handler.began if each.id == ids[0]] == [False, True]
+
+    async def _iterates(self, env: Environment, source: str) -> None:
+        ids = [await env.bus.publish(source, b"%d" % number) for number in range(3)]
+        wanted, over = set(ids), []
+        async with env.connect() as peer:
+            consumption = peer.bus.consume(source, concurrency=1, prefetch=3)
+            async with consumption as deliveries:
+                await env.until(lambda: len(peer.faults.in_hand) >= 3, "three in hand")
+                env.stand_still(PAUSE)
+                while wanted:
+                    delivery = await env.within(anext(deliveries))
+                    if env.clock.monotonic() >= delivery.lease_until:
+                        over.append(delivery.body)
+                    await delivery.ack()
+                    wanted.discard(delivery.id)
+                await env.hasten(consumption.drain())
+        assert not over, f"{source}: given out though the lease was over: {over}"
+
+    async def _is_paused(self, env: Environment, source: str) -> None:
+        ids = [await env.bus.publish(source, b"%d" % number) for number in range(3)]
+        handler = _Handler(env)
+        handler.waits = True
+        options = ConsumerOptions(concurrency=1, prefetch=3)
+        async with env.connect() as peer, env.work(source, handler, bus=peer.bus, options=options):
+            await env.until(lambda: len(peer.faults.in_hand) >= 3, "three in hand")
+            await env.within(handler.paused.wait())
+            extending, receiving = peer.faults.hold(Operation.EXTEND), peer.faults.hold(Operation.RECEIVE)
+            await env.advance(PAUSE)
+            async with env.listen(source) as other:
+                await other.ack(ids)
+            extending.open()
+            receiving.open()
+            await handler.reached(await env.bus.publish(source, b"marker"))
+        assert not handler.over
+        assert [each.id for each in handler.began if each.id in ids] == [handler.began[0].id]
+        assert not any(handler.ended[identity] for identity in ids)
+
+    async def _answers_late(self, env: Environment, source: str) -> None:
+        handler = _Handler(env)
+        async with env.connect() as peer:
+            gate = peer.faults.hold(Operation.RECEIVE, after=True)
+            async with env.work(source, handler, bus=peer.bus):
+                ids = [await env.bus.publish(source, b"%d" % number) for number in range(2)]
+                await env.within(gate.reached.wait())
+                await env.advance(PAUSE)
+                async with env.listen(source) as other:
+                    await other.ack(ids)
+                gate.open()
+                await handler.reached(await env.bus.publish(source, b"marker"))
+        assert not handler.over, f"{source}: handled though the lease was over: {handler.over}"
+        assert not {each.id for each in handler.began} & set(ids), f"{source}: handled after another's ack"

@@ -108,7 +108,6 @@ class Environment:
             self.binding = await self.rig.realise(suite_topology(self.rig.refuses, ordering=self.rig.ordering))
             peer = await stack.enter_async_context(self.connect())
             self.bus, self.faults = peer.bus, peer.faults
-            matrix.note_features(self.rig.name, self.bus.features, self.rig.max_message)
             self._stack = stack.pop_all()
         return self
 

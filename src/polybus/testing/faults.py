@@ -239,13 +239,17 @@ class Faults:
         if cut is not None:
             raise InjectedFault(cut.fault)
 
-    def note_received(self, received: Sequence[Received[Any]], source: str = "") -> None:
+    def note_copies(self, received: Sequence[Received[Any]], source: str) -> None:
+        """Note what the backend gave: at once, whatever holds it up afterwards."""
         for each in received:
-            self.received.append(each)
             copy = Copy(source, each.message.id, each.token, each.moves)
             if copy in self.acked:
                 self.repeats.append(copy)
             self.copies[id(each)] = copy
+
+    def note_received(self, received: Sequence[Received[Any]]) -> None:
+        for each in received:
+            self.received.append(each)
             self.in_hand[id(each)] = each
             self.leases[id(each)] = each.lease_until
 
@@ -287,8 +291,7 @@ class Faults:
         keys: dict[str, Fault] = {}
         for message in messages:
             key = message.ordering_key if operation is Operation.PUBLISH else None
-            fault = keys.get(key) if key is not None else None
-            fault = fault or self._take(operation, message)
+            fault = self._take(operation, message) or (keys.get(key) if key is not None else None)
             if fault is not None and key is not None:
                 keys[key] = fault
             faults.append(fault)

@@ -108,10 +108,12 @@ class _Consumer(ConsumerProxy):
             await self._faults.clock.sleep(wait)
             return ()
         await self._faults.begin(Operation.RECEIVE)
-        received = await self._faults.held(Operation.RECEIVE, await self.inner.receive_batch(count, wait=wait))
+        received = await self.inner.receive_batch(count, wait=wait)
+        self._faults.note_copies(received, self._source)
+        await self._faults.held(Operation.RECEIVE, received)
         if self._faults.is_severed():
             return ()
-        self._faults.note_received(received, self._source)
+        self._faults.note_received(received)
         return received
 
     async def settle_batch(self, settlements: Sequence[Settlement[Any]]) -> Sequence[Fault | None]:
@@ -143,7 +145,8 @@ class _Consumer(ConsumerProxy):
         buffered = await self.inner.stop()
         if self._faults.is_severed():
             return ()
-        self._faults.note_received(buffered, self._source)
+        self._faults.note_copies(buffered, self._source)
+        self._faults.note_received(buffered)
         return buffered
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""The capability table: what the suite measured of each backend.
+"""The capability table: what the suite measured of each backend. Each row is what a test saw, not what a driver says.
 
 `pytest tests/conformance --polybus-matrix docs/matrix.json` runs the suite and writes what it measured of the backends
 that ran; `polybus matrix` puts `markdown` of that file into the README.
@@ -7,16 +7,15 @@ that ran; `polybus matrix` puts `markdown` of that file into the README.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from polybus.feature import Feature
 from polybus.testing.clauses import CLAUSES
 
-__all__ = ["NOTES", "Backend", "Results", "load", "markdown", "merge", "note", "note_features", "replace", "save"]
+__all__ = ["NOTES", "ROWS", "Backend", "Results", "load", "markdown", "merge", "note", "note_size", "replace", "save"]
 
 NOTES: Final[dict[str, dict[str, str]]] = {}
 """Of each backend that ran in this process: what its tests noted."""
@@ -27,16 +26,30 @@ TITLES: Final = {"memory": "memory", "sqlite": "SQLite", "aws": "AWS", "azure": 
 _BLOCK = re.compile(r"(<!-- matrix -->\n).*?(<!-- /matrix -->)", re.DOTALL)
 
 
-FEATURES: Final = (
-    # a row's title, the feature and on what, and what to say where it is there and where it isn't
-    ("ordering keys", Feature.ORDERING, "serial", "yes", "no"),
-    ("delay of a nack", Feature.NACK_DELAY, "jobs", "kept by the backend", "held by the consumer"),
-    ("delay of an ordered nack", Feature.NONE, "serial", "held by the consumer", ""),
-    ("after an ack", Feature.EXACTLY_ONCE, "jobs", "never again", "may repeat"),
-    ("dead letters: looking", Feature.PEEK, "jobs", "without receiving", "leased meanwhile"),
-    ("stats: how many wait", Feature.COUNTS, "jobs", "yes", "no"),
-    ("stats: age of the oldest", Feature.AGE, "jobs", "yes", "no"),
+ROWS: Final = (
+    "ordering keys",
+    "delay on topics",
+    "delay on ordered topics",
+    "delay on queues",
+    "delay on ordered queues",
+    "delay of a nack",
+    "delay of an ordered nack",
+    "giving back unhandled, queue",
+    "giving back unhandled, ordered queue",
+    "a receipt whose lease is over, queue",
+    "a receipt whose lease is over, ordered queue",
+    "a publish whose answer was lost, topic",
+    "a publish whose answer was lost, queue",
+    "a publish whose answer was lost, ordered queue",
+    "after an ack",
+    "looking at what waits",
+    "looking at dead letters",
+    "stats: how many wait",
+    "stats: age of the oldest",
+    "purge: how many went",
+    "largest message",
 )
+"""The rows of the table in their order, as tests name them; each is noted by a test that has just seen it."""
 
 
 def note(backend: str, row: str, value: str) -> None:
@@ -44,10 +57,8 @@ def note(backend: str, row: str, value: str) -> None:
     NOTES.setdefault(backend, {})[row] = value
 
 
-def note_features(backend: str, features: Callable[[str], Feature], max_message: int) -> None:
-    """Note what a backend's driver says of the suite's entities; the suite holds it to what it says."""
-    for row, feature, name, there, missing in FEATURES:
-        note(backend, row, there if feature in features(name) else missing)
+def note_size(backend: str, max_message: int) -> None:
+    """Note the largest message that a test got through, and no larger one."""
     note(backend, "largest message", _size(max_message))
 
 
@@ -94,8 +105,9 @@ def markdown(results: Results) -> str:
     backends = [results.backends[name] for name in names]
     rows = [["", *(TITLES.get(name, name) for name in names)], ["---"] * (len(names) + 1)]
     rows.append(["contract: clauses kept", *(_kept(backend) for backend in backends)])
-    features = dict.fromkeys(feature for backend in backends for feature in backend.notes)
-    rows += [[feature, *(backend.notes.get(feature, "not measured") for backend in backends)] for feature in features]
+    noted = {row for backend in backends for row in backend.notes}
+    ordered = [row for row in ROWS if row in noted] + sorted(noted - set(ROWS))
+    rows += [[row, *(backend.notes.get(row, "not measured") for backend in backends)] for row in ordered]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -2,12 +2,14 @@
 
 For service developers: the fixture `polybus_run` (see `polybus.testing.run`). For the conformance suite: each of its
 tests is marked with its clause (`pytest -m 'clause(number="D1")'`; `-k D12_` works too) and, where it lets time pass,
-with `moves_time` (`pytest -m "not moves_time"`, against what has a clock of its own). `--polybus-matrix FILE` writes
-what was measured.
+with `moves_time` (`pytest -m "not moves_time"`, against what has a clock of its own). The suite's tests run in a random
+order, so that none leans on what another left behind; `--polybus-seed NUMBER` gives the order of an earlier run, which
+its last lines tell, and `--polybus-seed 0` the order of the files. `--polybus-matrix FILE` writes what was measured.
 """
 
 from __future__ import annotations
 
+import random
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,11 +22,20 @@ if TYPE_CHECKING:
 
 _BACKEND = "polybus_backend"
 _CLAUSE = "polybus_clause"
+# Seeds are told and typed: six digits are enough orders.
+_SEEDS = 999_999
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that has the capabilities written down."""
-    parser.getgroup("polybus").addoption(
+    """Add the suite's options."""
+    group = parser.getgroup("polybus")
+    group.addoption(
+        "--polybus-seed",
+        metavar="NUMBER",
+        type=int,
+        help="the order of the conformance suite's tests, as an earlier run told it; 0 is that of the files",
+    )
+    group.addoption(
         "--polybus-matrix",
         metavar="FILE",
         type=Path,
@@ -36,12 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers of the suite's tests, so that `--strict-markers` accepts them anywhere."""
     config.addinivalue_line("markers", "clause(number): the clause of the contract that a conformance test proves")
     config.addinivalue_line("markers", "moves_time: a conformance test that lets time pass")
+    if config.option.polybus_seed is None:
+        # Chosen before xdist starts its workers, which get the options as they are then: all have one order.
+        config.option.polybus_seed = random.SystemRandom().randint(1, _SEEDS)
     if config.getoption("--polybus-matrix") is not None:
         config.pluginmanager.register(_Collector(config.getoption("--polybus-matrix")), "polybus-matrix")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of the conformance suite with their clause and backend."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of the conformance suite with their clause and backend, and shuffle them within their class."""
     suite = sys.modules.get("polybus.testing.conformance.suite")
     if suite is None:
         return
@@ -56,6 +70,40 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.moves_time)
             item.user_properties.append((_CLAUSE, clause))
             item.user_properties.append((_BACKEND, _backend_of(group)))
+    _shuffle(config, items, suite.Suite)
+
+
+_SHUFFLED = pytest.StashKey[bool]()
+
+
+def _shuffle(config: pytest.Config, items: list[pytest.Item], suite: type) -> None:
+    """Shuffle the suite's tests, each class's among its own places: its topology is realised once."""
+    places: dict[type, list[int]] = {}
+    for place, item in enumerate(items):
+        group = getattr(item, "cls", None)
+        if isinstance(group, type) and issubclass(group, suite):
+            places.setdefault(group, []).append(place)
+    seed = config.option.polybus_seed
+    if not places or seed == 0:
+        return
+    config.stash[_SHUFFLED] = True
+    for group, own in places.items():
+        tests = sorted((items[place] for place in own), key=lambda item: item.nodeid)
+        random.Random(f"{seed} {group.__module__}.{group.__qualname__}").shuffle(tests)  # noqa: S311 - no secret
+        for place, item in zip(own, tests, strict=True):
+            items[place] = item
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Tell the order, so that a run can be repeated."""
+    if config.stash.get(_SHUFFLED, False) or _ran_in_workers(terminalreporter):
+        terminalreporter.write_line(f"conformance tests in the order of --polybus-seed {config.option.polybus_seed}")
+
+
+def _ran_in_workers(terminalreporter: Any) -> bool:
+    """Say whether workers ran tests of the suite: the controller of xdist collects none itself."""
+    reports = (report for kind in ("passed", "failed", "error") for report in terminalreporter.stats.get(kind, ()))
+    return any(name == _CLAUSE for report in reports for name, _ in getattr(report, "user_properties", ()))
 
 
 def _backend_of(group: type) -> str:

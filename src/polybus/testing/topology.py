@@ -63,7 +63,7 @@ FILTERS: Final = MappingProxyType(
         "urgent": 'prefix(kind, "urgent-") or kind == "alarm"',
         "tested": "exists(test)",
         "abroad": 'region not in ("eu", "uk") and not prefix(kind, "urgent-")',
-        "quoted": r"""name in ('it\'s', "say \"no\"", "50% _")""",
+        "quoted": r"""name in ('it\'s', "50% _", "don't, (or) do")""",
         "everywhere": 'city == "Z\u00fcrich" or prefix(city, "\u65e5\u672c")',
     }
 )

@@ -44,7 +44,9 @@ class Admin:
 
     async def describe(self, entity: Entity) -> Mapping[str, Any]:
         described: dict[str, Any] = msgspec.to_builtins(entity)
-        if entity.kind is not Kind.TOPIC:
+        if entity.kind is Kind.TOPIC:
+            self._driver.check_topic(entity)
+        else:
             source = await self._driver.source(entity)
             described["number"] = source.id
         return {**described, "path": str(self._driver.path), "sqlite": sqlite3.sqlite_version}

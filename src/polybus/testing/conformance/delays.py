@@ -16,7 +16,7 @@ from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.rig import Refusal, may_refuse
-from polybus.testing.topology import DELAYED, MAX_DELAY, delayed_alone
+from polybus.testing.topology import BACKOFF, DELAYED, MAX_DELAY, delayed_alone
 
 __all__ = ["Delays"]
 
@@ -74,6 +74,20 @@ class Delays(Suite):
         await env.advance(21)
         await (await jobs.get(identity)).ack()
 
+    async def test_D4_the_backoff_grows_with_the_attempt(self, env: Environment) -> None:
+        """After the second attempt between half of 40 seconds and all of it."""
+        for target, source in (("jobs", "jobs"), ("serial", "serial")):
+            listener = await env.shared(source)
+            identity = await env.bus.publish(target, b"not now")
+            await (await listener.get(identity)).nack()
+            await env.advance(21)
+            await (await listener.get(identity)).nack()
+            await env.advance(2 * BACKOFF.initial / 2 - 1)
+            await env.fence(target, listener)
+            assert listener.count(identity) == 2, f"{source}: it came as soon as after the first attempt"
+            await env.advance(BACKOFF.maximum)
+            await (await listener.get(identity)).ack()
+
     async def test_D4_at_once_means_at_once(self, env: Environment) -> None:
         for target, source in (("jobs", "jobs"), ("serial", "serial")):
             listener = await env.shared(source)
@@ -117,6 +131,9 @@ class Delays(Suite):
             async with env.listen(source) as listener:
                 await (await listener.get(identity)).nack(delay=20)
             async with env.listen(source) as listener:
+                await env.fence(target, listener)
+                row = "delay of an ordered nack" if env.binding.target(target).ordered else "delay of a nack"
+                env.note(row, "held by the consumer" if listener.count(identity) else "kept by the backend")
                 await env.advance(21)
                 await (await listener.get(identity)).ack()
 

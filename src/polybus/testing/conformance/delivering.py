@@ -25,7 +25,7 @@ CASES: tuple[dict[str, str], ...] = (
     {"kind": "alarm", "region": "EU"},
     {"kind": "urgent", "test": "no", "region": "?"},
     {"region": "us", "name": "it's"},
-    {"name": 'say "no"', "city": "Zürich"},
+    {"name": "don't, (or) do", "city": "Zürich"},
     {"name": "it", "city": "Zurich"},
     {"name": "50% _", "city": "日本橋"},
     {"name": "50% x", "city": "Z\u0075\u0308rich"},

@@ -6,6 +6,7 @@ import asyncio
 
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
+from polybus.feature import Feature
 from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment
 from polybus.testing.faults import Operation
@@ -113,6 +114,44 @@ class Draining(Suite):
         async with env.listen("brief-serial") as other:
             messages = await other.ack([first, second])
         assert [message.body for message in messages] == [b"first", b"second"]
+
+    async def test_D12_settlements_under_way_are_waited_for(self, env: Environment) -> None:
+        done = asyncio.Event()
+
+        async def handler(delivery: Delivery) -> None:
+            done.set()
+
+        async with env.connect() as peer:
+            gate = peer.faults.hold(Operation.SETTLE)
+            async with env.work("tasks", handler, bus=peer.bus) as worker:
+                identity = await env.bus.publish("tasks", b"done")
+                await env.within(done.wait())
+                await env.within(gate.reached.wait())
+                draining = asyncio.create_task(worker.consumer.drain())
+                async with env.listen("tasks") as other:
+                    await env.fence("tasks", other)
+                    assert not draining.done(), "the drain ended before what was handled is acked"
+                    gate.open()
+                    await env.hasten(draining)
+                    assert [each.received.message.id for each in peer.faults.settled] == [identity]
+
+    async def test_D5_giving_back_at_a_drain_is_no_attempt_where_the_backend_can_tell(self, env: Environment) -> None:
+        """Prefetched and never handled; and what was retried in place keeps the attempts that were made."""
+        for target, source in (("tasks", "tasks"), ("brief-serial", "brief-serial")):
+            tells = Feature.ATTEMPTS in env.bus.features(source)
+            async with env.connect() as peer, env.listen(source, bus=peer.bus) as listener:
+                idle = await env.bus.publish(target, b"never handled")
+                tried = await env.bus.publish(target, b"tried twice")
+                await listener.take([idle, tried])
+                first = next(each for each in listener.seen if each.id == tried)
+                await first.nack(delay=0)
+                await listener.get(tried)
+            async with env.listen(source) as other:
+                attempts = {each.id: each.attempt for each in await other.take([idle, tried])}
+                if tells:
+                    assert attempts[idle] == 1, f"{source}: giving it back was counted"
+                for each in other.seen:
+                    await each.ack()
 
     async def test_D12_what_was_not_settled_is_given_back(self, env: Environment) -> None:
         for target, source in (("tasks", "tasks"), ("brief-serial", "brief-serial")):

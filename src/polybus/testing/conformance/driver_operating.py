@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest
 
-from polybus.binding import Entity
+from polybus.binding import Entity, Kind
 from polybus.driver import Ack, AdminDriver, DeadLetter, Driver, Nack, Outgoing, Prepared
 from polybus.errors import BackendError, Fault, FaultKind, UnsupportedFeature
 from polybus.feature import Feature
@@ -60,7 +60,8 @@ class DriverOperating(Suite):
                 calls["purge"] = lambda e=missing: admin.purge(e)  # type: ignore[misc]
                 if Feature.PEEK in driver.features(entity):
                     calls["peek"] = lambda e=missing: admin.peek(e, 1)  # type: ignore[misc]
-                calls["redrive"] = lambda e=missing: self._return(admin, e)  # type: ignore[misc]
+                if entity.kind is Kind.QUEUE:  # others are reached by their topic, which is there
+                    calls["redrive"] = lambda e=missing: self._return(admin, e)  # type: ignore[misc]
                 if Feature.COUNTS in driver.features(entity):
                     calls["stats"] = lambda e=missing: admin.stats(e)  # type: ignore[misc]
             for name, call in calls.items():
@@ -110,7 +111,7 @@ class DriverOperating(Suite):
             try:
                 await admin.peek(entity, 1)
             except UnsupportedFeature:  # looking would count as an attempt
-                env.note("peek at what waits", "refused")
+                env.note("looking at what waits", "refused")
                 return
         assert not await admin.peek(entity, 10), "something is shown where nothing is"
         sent = [env.direct.message("counted", b"%d" % n, attributes={"n": str(n)}) for n in range(7)]
@@ -127,7 +128,7 @@ class DriverOperating(Suite):
                 assert {each.attempt for each in got} == {1}, "looking counted as an attempt"
                 assert [each.id for each in shown] == [each.id for each in sent], "not oldest first"
             await hand.settle(*(Ack(each) for each in got))
-        env.note("peek at what waits", "without receiving" if untouched else "leased meanwhile")
+        env.note("looking at what waits", _looking(untouched))
 
     async def test_O1_peek_shows_every_dead_letter_once_with_its_reason(self, env: Environment) -> None:
         entity, admin = env.binding.source("counted"), await env.direct.admin()
@@ -145,6 +146,10 @@ class DriverOperating(Suite):
         assert len(await admin.peek(entity.dead_letters, 3)) == 3
         async with env.direct.hand(entity.dead_letters, window=MANY) as letters:
             got = await letters.take(each.id for each in sent)  # at once: looking left none of them leased
+            untouched = Feature.PEEK in env.direct.driver().features(entity.dead_letters)
+            if untouched:
+                assert {each.attempt for each in got} == {1}, "looking counted as an attempt"
+            env.note("looking at dead letters", _looking(untouched))
             await letters.settle(*(Ack(each) for each in got))
 
     async def test_O1_purge_deletes_what_waits_and_says_how_much(self, env: Environment) -> None:
@@ -262,7 +267,12 @@ class DriverOperating(Suite):
             assert len(found) <= page
             shown += [each.message for each in found]
             after = found[-1].position
+            assert len(shown) <= 100, "the same ones again and again"
         return shown
+
+
+def _looking(untouched: bool) -> str:
+    return "without receiving" if untouched else "leased meanwhile"
 
 
 def _finds_all(env: Environment, entity: Entity) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from polybus.errors import Fault, FaultKind, PolybusError, PublishFailed
+from polybus.testing import matrix
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment, Peer
 from polybus.testing.faults import Operation
@@ -56,6 +57,7 @@ class Limits(Suite):
         letters = await env.letters("jobs", identity)
         assert [len(letter.message.body) for letter in letters] == [env.rig.max_message - 8 * 1024]
         await env.bus.dead_letters("jobs").purge()
+        matrix.note_size(env.rig.name, env.rig.max_message)
 
     async def test_P4_attributes_count_towards_the_size(self, env: Environment) -> None:
         many = {f"attribute.{number}": "v" * 1_000 for number in range(env.rig.max_message // 1_000 + 1)}

@@ -11,7 +11,7 @@ from polybus.message import Message
 from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment
 from polybus.testing.faults import Operation
-from polybus.testing.topology import BACKOFF
+from polybus.testing.topology import BACKOFF, SHORT_LEASE
 
 __all__ = ["Ordering"]
 
@@ -169,6 +169,36 @@ class Ordering(Suite):
                     await (await after.get(identity)).ack()
                 order = list(dict.fromkeys(each.body for each in after.seen if each.ordering_key == key))
                 assert order == [b"0", b"1", b"2"]
+
+    @needs_order
+    async def test_D10_what_is_given_back_comes_before_what_is_later(self, env: Environment) -> None:
+        """Those behind it are in this consumer's hand, and wait for it all the same."""
+        serial = await env.shared("serial")
+        key = env.name("key")
+        ids = await env.bus.publish_many("serial", [_message(b"%d" % number, key) for number in range(3)])
+        first = await serial.get(ids[0])
+        await first.give_back()
+        again = await serial.get(ids[0])
+        assert [serial.count(identity) for identity in ids] == [2, 0, 0], "a later one was handed out meanwhile"
+        await again.ack()
+        for identity in ids[1:]:
+            await (await serial.get(identity)).ack()
+
+    @needs_order
+    async def test_D10_a_lost_lease_lets_nothing_of_its_key_pass(self, env: Environment) -> None:
+        key = env.name("key")
+        async with env.connect() as peer, env.listen("brief-serial", bus=peer.bus, concurrency=4) as listener:
+            ids = await env.bus.publish_many("brief-serial", [_message(b"%d" % each, key) for each in range(3)])
+            first = await listener.get(ids[0])
+            lost = Fault(FaultKind.LEASE_LOST, "taken away")
+            peer.faults.fail(Operation.EXTEND, lost, when=lambda each: each.id == ids[0])
+            await env.advance(SHORT_LEASE * 0.6)
+            await env.until(lambda: first.lost, "the loss")
+            await env.advance(SHORT_LEASE)
+            for identity in ids:
+                await (await listener.get(identity)).ack()
+            order = [each.body for each in listener.seen if each.ordering_key == key]
+            assert order == [b"0", b"0", b"1", b"2"], "a later one was handed out before the lost one"
 
     @needs_order
     async def test_D10_an_unordered_subscription_of_an_ordered_topic_gets_everything(self, env: Environment) -> None:

@@ -44,9 +44,15 @@ class _Handler:
             await asyncio.Event().wait()
         self.ended[delivery.id] += 1
 
-    async def reached(self, *identities: str) -> None:
-        """Wait until these were handled."""
-        await self._env.until(lambda: set(identities) <= set(self.ended), f"{len(identities)} handled")
+    async def reached(self, *identities: str, times: int = 1) -> None:
+        """Wait until these were handled; a receive under way in the pause may have leased one that it can't hand out,
+        so time goes on meanwhile."""
+
+        async def handled() -> None:
+            while not all(self.ended[identity] >= times for identity in identities):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.002)
+
+        await self._env.hasten(handled())
 
 
 class Pauses(Suite):
@@ -85,14 +91,15 @@ class Pauses(Suite):
         options = ConsumerOptions(concurrency=1, prefetch=max(count, 2))
         async with env.connect(hooks=[recorder]) as peer:
             async with env.work(source, handler, bus=peer.bus, options=options) as worker:
-                await env.until(lambda: handler.ended[ids[0]] == 2, "the first again")
+                await handler.reached(ids[0], times=2)
                 await handler.reached(*ids)
                 assert not worker.running.done(), "the consumer ended with it"
             settled = Counter(each.received.message.id for each in peer.faults.settled if each.received.attempt)
             first = [each.received.attempt for each in peer.faults.settled if each.received.message.id == ids[0]]
         assert not handler.over, f"{source}: handled though the lease was over: {handler.over}"
-        assert recorder.lost.count(ids[0]) == 1, f"{source}: of the lost lease nobody was told once"
-        assert first == [2], f"{source}: something was sent for a lease that was over"
+        assert ids[0] in recorder.lost, f"{source}: of the lost lease nobody was told"
+        assert len(first) == 1, f"{source}: settled more than once"
+        assert first[0] >= 2, f"{source}: something was sent for a lease that was over"
         assert all(settled[identity] == 1 for identity in ids)
         assert [each.redelivered for each in handler.began if each.id == ids[0]] == [False, True]
 
@@ -105,7 +112,7 @@ class Pauses(Suite):
                 await env.until(lambda: len(peer.faults.in_hand) >= 3, "three in hand")
                 env.stand_still(PAUSE)
                 while wanted:
-                    delivery = await env.within(anext(deliveries))
+                    delivery = await env.hasten(anext(deliveries))
                     if env.clock.monotonic() >= delivery.lease_until:
                         over.append(delivery.body)
                     await delivery.ack()

@@ -75,6 +75,22 @@ class Publishing(Suite):
         await (await (await env.shared("jobs")).get(queued)).ack()
         await (await (await env.shared("audit")).get(copied)).ack()
 
+    async def test_P1_closing_waits_for_what_is_being_sent(self, env: Environment) -> None:
+        jobs = await env.shared("jobs")
+        async with env.connect() as peer:
+            gate = peer.faults.hold(Operation.PUBLISH)
+            publishing = asyncio.create_task(peer.bus.publish("jobs", b"on its way"))
+            await env.within(gate.reached.wait())
+            closing = asyncio.create_task(peer.bus.aclose())
+            await env.fence("jobs", jobs)
+            await env.advance(20)
+            await env.fence("jobs", jobs)
+            assert not closing.done(), "it is closed, and what was published isn't sent"
+            gate.open()
+            await env.within(closing)
+            identity = await env.within(publishing)
+        await (await jobs.get(identity)).ack()
+
     async def test_P1_publish_raises_what_the_backend_refuses(self, env: Environment) -> None:
         async with env.connect() as peer:
             peer.faults.fail(Operation.PUBLISH, Fault(FaultKind.DENIED, "no right to publish"))

@@ -94,6 +94,18 @@ class Redriving(Suite):
         assert done == 1
         await jobs.ack(identities)
 
+    async def test_D13_what_is_not_chosen_stays(self, env: Environment) -> None:
+        jobs = await env.shared("jobs")
+        chosen, left = await self._bury(env, "jobs", "jobs"), await self._bury(env, "jobs", "jobs")
+        assert await self._redrive(env, "jobs", chosen) == 1
+        await (await jobs.get(chosen)).ack()
+        letter = await env.letter("jobs", left)
+        assert letter.reason == "Buried"
+        await env.fence("jobs", jobs)
+        assert jobs.count(left) == 1, "what wasn't chosen was put back"
+        assert await self._redrive(env, "jobs", left) == 1
+        await (await jobs.get(left)).ack()
+
     async def test_D13_what_cannot_be_put_back_stays(self, env: Environment) -> None:
         jobs = await env.shared("jobs")
         identity = await self._bury(env, "jobs", "jobs")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +17,15 @@ from polybus.driver import Driver
 from polybus.testing.clauses import clause_of
 from polybus.testing.conformance import Conformance
 from polybus.testing.environment import Environment
-from polybus.testing.rigs import MemoryRig
+from polybus.testing.rig import Rig
+from polybus.testing.rigs import MemoryRig, SqliteRig
 from polybus.topology.model import Topology
 
-__all__ = ["Mutant", "catch"]
+__all__ = ["Bend", "Mutant", "catch", "tests_of"]
 
 Bend = Callable[[Driver, Clock], Driver]
+
+_RIGS: dict[str, Callable[[], Rig]] = {"memory": MemoryRig, "sqlite": SqliteRig}
 
 
 def _straight(driver: Driver, clock: Clock) -> Driver:
@@ -34,10 +38,12 @@ def _as_it_is(binding: Binding) -> Binding:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """The memory backend or the bus, broken in one clause.
+    """A backend or the bus, broken in one clause.
 
     `store` bends the backend's driver, below the faults that tests inject; `bus` bends it above them, where the bus
-    sees it. `binding` bends what the rig realised, `patch` replaces a part of the bus for as long as it is entered.
+    sees it: both work on any backend. `binding` bends what the rig realised. `patch` changes a part of the bus, or of
+    one backend, for as long as it is entered; `of` names that backend: such a mutant shows on no other.
+    `hint` is a part of the names of the tests that are likeliest to catch it: these run first.
     """
 
     clause: str
@@ -46,50 +52,90 @@ class Mutant:
     bus: Bend = _straight
     binding: Callable[[Binding], Binding] = _as_it_is
     patch: Callable[[], AbstractContextManager[Any]] = nullcontext
+    of: str | None = None
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Say what it breaks, and where."""
+        return f"{self.clause} {f'({self.of}) ' if self.of else ''}{self.what}"
 
 
-class _MutantRig(MemoryRig):
-    name = "mutant"  # what it does goes into no table
+class _BentRig:
+    """A rig that does all that another does, with a mutant's driver and binding, and a patience of its own."""
 
-    def __init__(self, mutant: Mutant, patience: float) -> None:
-        super().__init__()
+    def __init__(self, inner: Rig, mutant: Mutant, patience: float | None) -> None:
+        self._inner = inner
         self._mutant = mutant
-        self.patience = patience
+        self.name = "mutant"  # what it does goes into no table
+        self.patience = inner.patience if patience is None else patience
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     async def realise(self, topology: Topology) -> Binding:
-        return self._mutant.binding(await super().realise(topology))
+        return self._mutant.binding(await self._inner.realise(topology))
 
     def driver(self, binding: Binding) -> Driver:
-        return self._mutant.store(super().driver(binding), self.clock)
+        return self._mutant.store(self._inner.driver(binding), self._inner.clock)
 
 
-class _MutantEnvironment(Environment):
-    def __init__(self, mutant: Mutant, patience: float) -> None:
-        super().__init__(_MutantRig(mutant, patience))
+class _BentEnvironment(Environment):
+    def __init__(self, rig: Any, mutant: Mutant) -> None:
+        super().__init__(rig)
         self._mutant = mutant
 
     def outer(self, driver: Driver) -> Driver:
         return self._mutant.bus(driver, self.clock)
 
 
-async def catch(mutant: Mutant, patience: float = 1.0) -> str | None:
+def tests_of(mutant: Mutant) -> list[str]:
+    """Return the names of the tests of a mutant's clause, the likeliest to catch it first."""
+    names = [name for name in sorted(dir(Conformance)) if clause_of(name) == mutant.clause]
+    hints = mutant.hint.split() or [""]
+    return sorted(names, key=lambda name: not any(hint in name for hint in hints))
+
+
+async def catch(
+    mutant: Mutant,
+    patience: float | None = None,
+    *,
+    rig: Callable[[], Rig] | None = None,
+    tests: Sequence[str] | None = None,
+) -> str | None:
     """Run the tests of the mutant's clause against it; return the first that fails and how, None where all pass.
 
-    What never comes is waited for `patience` real seconds, once or twice for each mutant; memory answers within
-    milliseconds.
+    `rig` makes the rig to break; without it, that of the backend that the mutant is of, or memory. What never comes is
+    waited for `patience` real seconds (the rig's own where None), once or twice for each mutant. `tests` are the names
+    of the tests to run instead of all of the clause. Each runs on an environment of its own.
     """
-    failure = (Exception, pytest.fail.Exception)
+    make = rig or _RIGS[mutant.of or "memory"]
     with mutant.patch():
-        for name in sorted(dir(Conformance)):
-            if clause_of(name) != mutant.clause:
-                continue
-            env = _MutantEnvironment(mutant, patience)
-            await env.__aenter__()
-            try:
-                await getattr(Conformance(), name)(env)
-            except failure as error:
-                return f"{name}: {type(error).__name__}: {error}"
-            finally:
-                with contextlib.suppress(*failure):  # what is broken may not end well either
-                    await env.__aexit__()
+        for name in tests_of(mutant) if tests is None else tests:
+            failure = await _fails(mutant, make(), name, patience)
+            if failure is not None:
+                return f"{name}: {failure}"
+    return None
+
+
+async def _fails(mutant: Mutant, rig: Rig, name: str, patience: float | None) -> str | None:
+    """Run one test; return how it fails, or None."""
+    failures = (Exception, pytest.fail.Exception)
+    env = _BentEnvironment(_BentRig(rig, mutant, patience), mutant)
+    try:
+        await env.__aenter__()
+    except failures as error:
+        return f"{type(error).__name__}: {error}"
+    try:
+        await getattr(Conformance(), name)(env)
+    except failures as error:
+        return f"{type(error).__name__}: {error}"
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return "CancelledError: the test was cancelled by what it tests"
+    finally:
+        with contextlib.suppress(*failures):  # what is broken may not end well either
+            async with asyncio.timeout(env.rig.patience):
+                await env.__aexit__()
     return None

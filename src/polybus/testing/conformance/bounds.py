@@ -15,7 +15,7 @@ from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment, Peer, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.listener import Listener
-from polybus.testing.topology import SHORT_LEASE
+from polybus.testing.topology import BACKOFF, MAX_ATTEMPTS, SHORT_LEASE
 
 __all__ = ["Bounds"]
 
@@ -158,6 +158,18 @@ class Bounds(Suite):
                     await env.hasten(handler.has(beside))
                 assert handler.attempts[:2] == [1, 2], f"{error.__name__}: {handler.attempts}"
 
+    async def test_D15_who_always_ends_cancelled_ends_in_a_dead_letter(self, env: Environment) -> None:
+        """Each was an attempt, with the backoff of a failure: not given back, to come again at once and for ever."""
+        handler, recorder = _Raises(asyncio.CancelledError, times=100), Recorder()
+        async with env.connect(hooks=[recorder]) as peer, env.work("tasks", handler, bus=peer.bus):
+            identity = await env.bus.publish("tasks", b"always")
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                await self._settled(env, recorder, attempt)
+                await env.advance(BACKOFF.maximum + 1)
+            letter = await env.letter("tasks", identity)
+        assert letter.reason == "CancelledError"
+        assert handler.attempts == list(range(1, MAX_ATTEMPTS + 1))
+
     async def _hangs(self, env: Environment, operation: Operation) -> None:
         """A drain beside one operation that never ends: over in time, and what wasn't settled comes again."""
         handler = _Quick()
@@ -197,6 +209,9 @@ class Bounds(Suite):
     async def _called(self, env: Environment, peer: Peer, operation: Operation) -> None:
         await env.until(lambda: peer.faults.calls[operation] > 0, f"a call of {operation.value}")
 
+    async def _settled(self, env: Environment, recorder: Recorder, count: int) -> None:
+        await env.until(lambda: len(recorder.outcomes) >= count, f"{count} settled")
+
     async def _acked(self, env: Environment, recorder: Recorder, identity: str) -> None:
         await env.until(lambda: (identity, "ack") in recorder.outcomes, "an ack")
 
@@ -217,16 +232,17 @@ class _Quick:
 
 
 class _Raises(_Quick):
-    """A handler that raises at its first delivery."""
+    """A handler that raises at its first deliveries."""
 
-    def __init__(self, error: type[BaseException]) -> None:
+    def __init__(self, error: type[BaseException], times: int = 1) -> None:
         super().__init__()
         self.attempts: list[int] = []
         self._error = error
+        self._times = times
 
     async def __call__(self, delivery: Delivery) -> None:
         self.attempts.append(delivery.attempt)
-        if len(self.attempts) == 1:
+        if len(self.attempts) <= self._times:
             raise self._error
         await super().__call__(delivery)
 

@@ -12,13 +12,15 @@ from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
 from polybus.errors import PolybusError, Retry, UnsupportedFeature
-from polybus.testing.conformance.suite import Suite
+from polybus.testing.conformance.suite import Suite, refuses_order
 from polybus.testing.environment import Environment, Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.rig import Refusal, may_refuse
 from polybus.testing.topology import BACKOFF, DELAYED, MAX_DELAY, delayed_alone
 
 __all__ = ["Delays"]
+
+ORDERED = frozenset({Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE})
 
 
 class Delays(Suite):
@@ -48,7 +50,7 @@ class Delays(Suite):
 
     async def test_P8_more_delay_than_declared_is_refused(self, env: Environment) -> None:
         async with env.connect() as peer:
-            for kind in set(Refusal) - env.rig.refuses:
+            for kind in set(Refusal) - env.rig.refuses - (set() if env.rig.ordering else ORDERED):
                 with pytest.raises(PolybusError, match=DELAYED[kind][0]):
                     await env.within(peer.bus.publish(DELAYED[kind][0], b"", delay=timedelta(seconds=MAX_DELAY + 1)))
             assert not peer.faults.calls[Operation.PUBLISH]
@@ -139,6 +141,9 @@ class Delays(Suite):
 
     async def _kept_or_refused(self, env: Environment, kind: Refusal) -> None:
         """A delay is kept, or asking for it is refused: by `check`, at connect, and at publish."""
+        if kind in ORDERED and not env.rig.ordering:
+            await refuses_order(env)
+            return
         env.note(kind.value, "refused" if kind in env.rig.refuses else "yes")
         target, source = DELAYED[kind]
         if kind in env.rig.refuses:
@@ -157,7 +162,7 @@ class Delays(Suite):
         problems = env.rig.check(delayed_alone(kind))
         assert any(f"{target}.max_delay" in problem for problem in problems), problems
         group = "topics" if kind in (Refusal.TOPIC, Refusal.ORDERED_TOPIC) else "queues"
-        ordered = kind in (Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE)
+        ordered = kind in ORDERED
         name = next(name for name, each in getattr(env.binding, group).items() if each.ordered is ordered)
         with pytest.raises(UnsupportedFeature, match=rf"{name}.*max_delay"):
             async with env.connect(binding=_delaying(env.binding, group, name)):

@@ -18,7 +18,7 @@ from polybus.testing.environment import Environment
 from polybus.testing.rig import MAY_REFUSE, Rig
 from polybus.testing.topology import ordered_alone
 
-__all__ = ["Suite", "needs_order"]
+__all__ = ["Suite", "needs_order", "refuses_order"]
 
 Test = TypeVar("Test", bound=Callable[..., Any])
 
@@ -32,7 +32,7 @@ def needs_order(test: Test) -> Test:
     return test
 
 
-async def _refuses_order(env: Environment) -> None:
+async def refuses_order(env: Environment) -> None:
     """Keys that aren't kept are refused: by `check`, by `features`, and at publish before any call (contract, P6)."""
     backend = env.binding.backend
     assert backend not in MAY_REFUSE, f"{backend} keeps ordering keys, and its rig says that it doesn't"
@@ -57,7 +57,7 @@ def _bounded(test: Callable[[Any, Environment], Awaitable[None]]) -> Callable[[A
             async with asyncio.timeout(limit) as timeout:
                 env.limit = timeout
                 needs = getattr(test, "needs_order", False) and not env.rig.ordering
-                await (_refuses_order(env) if needs else test(self, env))
+                await (refuses_order(env) if needs else test(self, env))
                 env.check_repeats()
         except TimeoutError:
             if timeout.expired():

@@ -110,7 +110,7 @@ CONSUMING = (
         "D6",
         "the reason isn't the error's name",
         edit(
-            "polybus.bus.verdict:read",
+            "polybus.bus.delivery:read",
             "Failed(type(error).__qualname__, said(error), delay)",
             'Failed("Error", said(error), delay)',
         ),
@@ -139,7 +139,10 @@ CONSUMING = (
     _m(
         "D12",
         "a drain doesn't wait for settlements",
-        edit(f"{_DRAIN}.run", "if not await self._in_time(loop.create_task(self._settler.flush())):", "if False:"),
+        together(
+            edit(f"{_DRAIN}.run", "if not await self._in_time(loop.create_task(self._settler.flush())):", "if False:"),
+            edit(f"{_RECEIVER}._note_empty", "not self._held and ", ""),
+        ),
         "settlements_under_way",
     ),
     _m(

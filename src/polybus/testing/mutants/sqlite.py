@@ -127,7 +127,7 @@ SQLITE = (
     _m(
         "D12",
         "stop doesn't end a receive that waits",
-        edit("polybus.backends.sqlite.consume:Consumer.stop", "future.set_result(None)", "pass"),
+        edit("polybus.backends.sqlite.consume:Consumer.stop", "self._stopped = True", "pass"),
         "stop_ends",
     ),
 )

@@ -60,8 +60,8 @@ class AwsRig(BaseRig):
         return [f"{finding.path}: {finding.found}" for finding in check(topology, "aws") if finding.severity == "error"]
 
     def late(self, source: Entity) -> Late:
-        """Say what SQS's guide says of receipt handles: a FIFO queue refuses one whose time is over."""
-        return Late.REFUSED if source.ordered else Late.MAY_WORK
+        """Say what AWS does with a receipt handle whose time is over: it deletes, unless someone has the message."""
+        return Late.MAY_WORK
 
     def deduplicates(self, target: Entity) -> bool:
         return target.ordered
@@ -81,7 +81,7 @@ class AwsRig(BaseRig):
             (botocore.EndpointConnectionError(endpoint_url=self._endpoint), FaultKind.UNAVAILABLE),
             (botocore.ConnectionClosedError(endpoint_url=self._endpoint), FaultKind.UNAVAILABLE),
             (botocore.ReadTimeoutError(endpoint_url=self._endpoint), FaultKind.TIMEOUT),
-            (botocore.NoCredentialsError(), FaultKind.UNAUTHENTICATED),
+            (botocore.NoCredentialsError(), FaultKind.UNAVAILABLE),
         )
 
     def astray(self, binding: Binding) -> Binding:

@@ -35,11 +35,15 @@ class FaultyDriver(DriverProxy):
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
         await self.faults.begin(Operation.OPEN)
-        return await super().open_publisher(target)
+        opened = await super().open_publisher(target)
+        await self.faults.held(Operation.OPEN, ())
+        return opened
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         await self.faults.begin(Operation.OPEN)
-        return await super().open_consumer(source, prefetch=prefetch, concurrency=concurrency)
+        opened = await super().open_consumer(source, prefetch=prefetch, concurrency=concurrency)
+        await self.faults.held(Operation.OPEN, ())
+        return opened
 
     def publisher(self, inner: PublisherDriver[Any], target: Entity) -> PublisherDriver[Any]:
         return _Publisher(inner, self.faults)

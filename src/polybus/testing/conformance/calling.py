@@ -27,7 +27,7 @@ class Calling(Suite):
             listener = await env.shared(source)
             key = env.name("key")
             async with env.connect() as peer:
-                gate = peer.faults.hold(Operation.OPEN)
+                gate = peer.faults.hold(Operation.OPEN, after=True)
                 calls = [asyncio.create_task(peer.bus.publish(target, b"0", ordering_key=key))]
                 await env.within(gate.reached.wait())
                 gate.open()
@@ -171,10 +171,8 @@ class Calling(Suite):
         await (await serial.get(identity)).ack()
 
     async def _go_on_calling(self, peer: Peer, target: str, key: str, calls: list[asyncio.Task[str]]) -> None:
-        """Publish one more in each turn of the loop, until the first calls are done and some turns longer."""
-        turns = 5
-        while turns and len(calls) < 2_000:
+        """Publish one more in each turn of the loop, for more turns than it takes to notice what happened just now."""
+        for _ in range(40):
             number = len(calls)
             calls.append(asyncio.create_task(peer.bus.publish(target, b"%d" % number, ordering_key=key)))
             await asyncio.sleep(0)
-            turns -= calls[0].done()

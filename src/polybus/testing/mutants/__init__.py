@@ -20,7 +20,7 @@ from polybus.testing.mutants.consuming import CONSUMING
 from polybus.testing.mutants.delivering import DELIVERING
 from polybus.testing.mutants.editing import Gone, edit, together
 from polybus.testing.mutants.memory import MEMORY
-from polybus.testing.mutants.mutant import Mutant, catch, tests_of
+from polybus.testing.mutants.mutant import Mutant, catch, likeliest
 from polybus.testing.mutants.publishing import PUBLISHING
 from polybus.testing.mutants.sending import SENDING
 from polybus.testing.mutants.sqlite import SQLITE
@@ -37,7 +37,7 @@ __all__ = [
     "Mutant",
     "catch",
     "edit",
-    "tests_of",
+    "likeliest",
     "together",
 ]
 

@@ -21,7 +21,7 @@ from polybus.testing.rig import Rig
 from polybus.testing.rigs import MemoryRig, SqliteRig
 from polybus.topology.model import Topology
 
-__all__ = ["Bend", "Mutant", "catch", "tests_of"]
+__all__ = ["Bend", "Mutant", "catch", "likeliest"]
 
 Bend = Callable[[Driver, Clock], Driver]
 
@@ -88,7 +88,7 @@ class _BentEnvironment(Environment):
         return self._mutant.bus(driver, self.clock)
 
 
-def tests_of(mutant: Mutant) -> list[str]:
+def likeliest(mutant: Mutant) -> list[str]:
     """Return the names of the tests of a mutant's clause, the likeliest to catch it first."""
     names = [name for name in sorted(dir(Conformance)) if clause_of(name) == mutant.clause]
     hints = mutant.hint.split() or [""]
@@ -110,7 +110,7 @@ async def catch(
     """
     make = rig or _RIGS[mutant.of or "memory"]
     with mutant.patch():
-        for name in tests_of(mutant) if tests is None else tests:
+        for name in likeliest(mutant) if tests is None else tests:
             failure = await _fails(mutant, make(), name, patience)
             if failure is not None:
                 return f"{name}: {failure}"

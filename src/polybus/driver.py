@@ -5,6 +5,10 @@ item of a batch: it answers per item, in order, with as many answers as it was g
 prefetch, leases and settling live once, in `polybus.bus`. Where a call as a whole fails, it raises the SDK's own
 exception, and `Driver.fault` says what that means for each item.
 
+All calls come from one event loop. On one consumer there is one `receive_batch` at a time, with several `settle_batch`
+and `extend_batch` beside it and each other; on one publisher there are several `publish_batch`, never two with messages
+of one ordering key. The bus bounds each call; a driver has timeouts of its own all the same.
+
 Times called `lease_until` are readings of the `Clock.monotonic` that the driver was made with, counted from before the
 call that granted them was sent: never later than what the cloud keeps.
 """
@@ -24,6 +28,7 @@ from polybus.feature import Feature
 from polybus.message import Message, Sent
 
 __all__ = [
+    "VERSION",
     "Ack",
     "AdminDriver",
     "BatchLimits",
@@ -41,6 +46,9 @@ __all__ = [
     "Settlement",
     "Stats",
 ]
+
+VERSION = "1.1"
+"""Of this interface: a minor version adds what has a default, a major one may break drivers."""
 
 R = TypeVar("R")
 W = TypeVar("W")
@@ -142,7 +150,7 @@ class DeadLetter(msgspec.Struct, Generic[R], frozen=True):
     """Put it among the dead letters, unchanged but for the reason and `moves` + 1.
 
     Where a cloud has no such operation, the driver sends a copy and then acks: a crash in between leaves the letter
-    and a redelivery, never neither (contract, D7).
+    and a redelivery, never neither (contract, D7). For what comes from dead letters the answer is INVALID.
     """
 
     received: Received[R]
@@ -228,10 +236,14 @@ class ConsumerDriver(Protocol[R]):
         """
 
     async def settle_batch(self, settlements: Sequence[Settlement[R]]) -> Sequence[Fault | None]:
-        """Settle each; None is done, LEASE_LOST says that the receipt is no longer good."""
+        """Settle each; None is done, LEASE_LOST says that the receipt is no longer good.
+
+        A receipt is good for one lease: neither after its end, nor for a later lease of the same message, be it of this
+        consumer and in the same call. May be called after `stop`.
+        """
 
     async def extend_batch(self, received: Sequence[Received[R]], seconds: float) -> Sequence[LeaseUntil | Fault]:
-        """Extend each lease to `seconds` from now, or as far as the cloud grants."""
+        """Extend each lease to `seconds` from now, or as far as the cloud grants; LEASE_LOST as for settling."""
 
     async def stop(self) -> Sequence[Received[R]]:
         """End intake and return all that is buffered and was never returned by `receive_batch`.
@@ -262,7 +274,10 @@ class AdminDriver(Protocol):
         """
 
     async def purge(self, entity: Entity) -> int | None:
-        """Delete every message that waits; return how many, where the cloud tells."""
+        """Delete every message that waits, delayed ones too; return how many, where the cloud tells.
+
+        What is leased may be deleted as well, or be left to who has it.
+        """
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
         """Return a publisher that puts messages back to this one subscription or queue and no other (contract, D13)."""
@@ -274,7 +289,10 @@ class Driver(Protocol):
     """One backend, connected by one binding."""
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
-        """Return a publisher to a topic or queue; raise where it isn't there or can't be reached."""
+        """Return a publisher to a topic or queue; raise where it isn't there or can't be reached.
+
+        That it isn't there may show at the first call only, as NOT_FOUND; so for all that is opened here.
+        """
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         """Return a consumer of a subscription, a queue, or (`source.dead_letters`) their dead letters.
@@ -290,6 +308,7 @@ class Driver(Protocol):
         """Say what an exception of the SDK means, by its type or code, never by its text.
 
         The only place of a backend that names SDK exceptions. What it doesn't know is INTERNAL, with the type's name.
+        It never raises. Failing to fetch credentials is UNAVAILABLE, refused ones are UNAUTHENTICATED.
         """
 
     def raw(self, entity: Entity) -> object:

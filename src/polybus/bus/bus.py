@@ -241,7 +241,9 @@ class Bus:
         `messages` are bodies as in `publish`, or Message values; they are taken as there is room for them. What can't
         be sent (it can't be encoded, or has a key that the topology doesn't declare) fails alone. Raises PublishFailed
         with the outcome of each once all are known; with `outcomes` it returns them instead, a Sent or a Fault for
-        each. Cancelled, it ends at once; what was taken is sent. Raises TypeError for one body instead of several.
+        each. What is published meanwhile comes after all of them. Where one waits in vain for as long as the deadline,
+        or the publisher can't be opened, the rest fails with it. Cancelled, it ends at once; what was taken is sent.
+        Raises TypeError for one body instead of several.
         """
         self._check_home()
         check_several(messages)
@@ -250,19 +252,20 @@ class Bus:
         taken: list[asyncio.Future[Sent | Fault] | Fault] = []
         refused: Exception | None = None
         try:
-            for message in messages:  # one by one: what the publisher has no room for isn't even made yet (P7)
-                try:
-                    outgoing, blocks = outbox.outgoing(message, None, None, 0.0)
-                except Exception as error:  # noqa: BLE001 - a body's own code may raise anything
-                    refused = refused or error
-                    taken.append(publisher.refuse(message, outbox.refusal(error)))
-                else:
-                    item = publisher.put(outgoing, outbox.listener(outgoing), blocks=blocks)
-                    taken.append(item.future)
-                    if item.stage == WAITING:
-                        await publisher.room(item)
-                if not len(taken) % TURN:
-                    await asyncio.sleep(0)
+            with publisher.turn() as turn:
+                for message in messages:  # one by one: what the publisher has no room for isn't even made yet (P7)
+                    try:
+                        outgoing, blocks = outbox.outgoing(message, None, None, 0.0)
+                    except Exception as error:  # noqa: BLE001 - a body's own code may raise anything
+                        refused = refused or error
+                        taken.append(publisher.refuse(message, outbox.refusal(error)))
+                    else:
+                        item = publisher.put(outgoing, outbox.listener(outgoing), blocks=blocks, turn=turn)
+                        taken.append(item.future)
+                        if item.stage == WAITING:
+                            await publisher.room(item)
+                    if not len(taken) % TURN:
+                        await asyncio.sleep(0)
         except Exception as error:
             known = await _outcomes(taken)
             failed = sum(isinstance(outcome, Fault) for outcome in known)

@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from polybus.bus.lanes import Item
+from polybus.errors import Fault
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Turn"]
+
+
+class Turn:
+    """The place of one call that publishes many: its messages come in here one after another, and all later calls wait.
+
+    `item` is the one of its messages that waits for room. `fault`, where it is set, is why none of the rest is sent.
+    """
+
+    __slots__ = ("fault", "item")
+
+    def __init__(self) -> None:
+        self.item: Item | None = None
+        self.fault: Fault | None = None
 
 
 class Gate:
@@ -22,16 +36,16 @@ class Gate:
         self.count = 0
         self.bytes = 0
         # Ordered dicts: whose call is cancelled leaves at once, wherever it stands.
-        self._waiting: OrderedDict[Item, None] = OrderedDict()
+        self._waiting: OrderedDict[Item | Turn, None] = OrderedDict()
         self._of_key: dict[str, dict[Item, None]] = {}
 
     def __bool__(self) -> bool:
         """Say whether anything waits."""
         return bool(self._waiting)
 
-    def enter(self, item: Item) -> bool:
-        """Take the room for a message, if it is there and nothing waits before it."""
-        if (self._waiting and next(iter(self._waiting)) is not item) or not self._fits(item.size):
+    def enter(self, item: Item, turn: Turn | None = None) -> bool:
+        """Take the room for a message, if it is there and nothing waits before it or before its call's turn."""
+        if (self._waiting and next(iter(self._waiting)) is not (turn or item)) or not self._fits(item.size):
             return False
         self.count += 1
         self.bytes += item.size
@@ -42,19 +56,39 @@ class Gate:
         self.count -= 1
         self.bytes -= item.size
 
-    def wait(self, item: Item) -> None:
-        """Put a message behind all that waits."""
-        self._waiting[item] = None
+    def take_turn(self) -> Turn:
+        """Return a place behind all that waits, for a call that publishes many; `end_turn` gives it up."""
+        turn = Turn()
+        self._waiting[turn] = None
+        return turn
+
+    def end_turn(self, turn: Turn) -> None:
+        """Let those behind it pass."""
+        del self._waiting[turn]
+
+    def wait(self, item: Item, turn: Turn | None = None) -> None:
+        """Put a message behind all that waits, or in its call's place."""
+        if turn is None:
+            self._waiting[item] = None
+        else:
+            turn.item, item.turn = item, turn
         if item.key is not None:
             self._of_key.setdefault(item.key, {})[item] = None
 
     def first(self) -> Item | None:
-        """Return the message that has waited longest."""
-        return next(iter(self._waiting), None)
+        """Return the message that has waited longest; None where nothing waits, or a call's turn has none right now."""
+        first = next(iter(self._waiting), None)
+        return first.item if isinstance(first, Turn) else first
 
     def remove(self, item: Item) -> None:
         """Take a message out of those that wait, if it is among them."""
-        if self._waiting.pop(item, self) is self or item.key is None:
+        if item.turn is not None:
+            if item.turn.item is not item:
+                return
+            item.turn.item = None
+        elif self._waiting.pop(item, self) is self:
+            return
+        if item.key is None:
             return
         same = self._of_key[item.key]
         del same[item]
@@ -63,7 +97,10 @@ class Gate:
 
     def waiting(self, key: str | None = None) -> list[Item]:
         """Return what waits, all of it or that of one key, in the order of the calls."""
-        return list(self._waiting if key is None else self._of_key.get(key, ()))
+        if key is not None:
+            return list(self._of_key.get(key, ()))
+        waiting = [each.item if isinstance(each, Turn) else each for each in self._waiting]
+        return [item for item in waiting if item is not None]
 
     def _fits(self, size: int) -> bool:
         return self.count == 0 or (self.count < self._count and self.bytes + size <= self._bytes)

@@ -34,6 +34,7 @@ class Item:
 
     `blocks` says whether its failure holds up its key: not where polybus made the key, which no other message has.
     `room`, where somebody waits for that, is done once there is room for it. `batch` names the task that sends it.
+    `turn` is the place in which it waited at the gate, where it is one of many of a call.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Item:
         "room",
         "size",
         "stage",
+        "turn",
     )
 
     def __init__(
@@ -71,6 +73,7 @@ class Item:
         self.failed = False
         self.room: asyncio.Future[None] | None = None
         self.batch: object = None
+        self.turn: Any = None
 
 
 class _Lane:

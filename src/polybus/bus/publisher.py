@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from polybus.binding import Entity
 from polybus.bus.batches import Batches
 from polybus.bus.blocked import Blocked, BlockedKeys
 from polybus.bus.calls import Calls, DriverBug
-from polybus.bus.gate import Gate
+from polybus.bus.gate import Gate, Turn
 from polybus.bus.lanes import DONE, SENDING, WAITING, Item, Lanes, Listener
 from polybus.bus.opening import Opening
 from polybus.bus.options import PublisherOptions
@@ -97,10 +98,13 @@ class Publisher:
             self.withdraw(item)
             raise
 
-    def put(self, outgoing: Outgoing, listener: Listener | None = None, *, blocks: bool = True) -> Item:
+    def put(
+        self, outgoing: Outgoing, listener: Listener | None = None, *, blocks: bool = True, turn: Turn | None = None
+    ) -> Item:
         """Give a message its place, at once; its `future` gets the outcome, and `listener` is called with it.
 
-        `blocks` says whether its failure holds up its ordering key: not where polybus made that for it alone.
+        `blocks` says whether its failure holds up its ordering key: not where polybus made that for it alone. With a
+        `turn` its place is that of the call that publishes many: wait for its `room` before the next of them.
         """
         loop = asyncio.get_running_loop()
         item = Item(outgoing, loop.create_future(), self._clock.monotonic() + self._options.deadline, listener, blocks)
@@ -113,21 +117,24 @@ class Publisher:
             if blocked is not None:
                 self._conclude(item, blocked)
                 return item
+        if turn is not None and turn.fault is not None:
+            self._conclude(item, turn.fault)
+            return item
         if self._driver is None:
             item.outgoing = _as_it_is_now(outgoing)
             self._opening.want()
-            self._gate.wait(item)
+            self._gate.wait(item, turn)
         else:
             prepared = self._prepare(self._driver, outgoing)
             if isinstance(prepared, Fault):
                 self._cannot_send(item, prepared)
                 return item
             item.prepared, item.size = prepared, prepared.size
-            if self._gate.enter(item):
+            if self._gate.enter(item, turn):
                 self._lanes.add(item)
                 self._batches.schedule()
             else:
-                self._gate.wait(item)
+                self._gate.wait(item, turn)
         self._open[item] = None
         if self._overdue is None:
             self._watch(item)
@@ -143,6 +150,16 @@ class Publisher:
         except asyncio.CancelledError:
             self.withdraw(item)
             raise
+
+    @contextmanager
+    def turn(self) -> Iterator[Turn]:
+        """Hold a place for the messages of one call, before those of all later calls (contract, P6)."""
+        turn = self._gate.take_turn()
+        try:
+            yield turn
+        finally:
+            self._gate.end_turn(turn)
+            self._admit()
 
     def withdraw(self, item: Item) -> None:
         """Take a message back that still waits for room; what has gone further is sent."""
@@ -219,6 +236,8 @@ class Publisher:
 
     def _failed_to_open(self, fault: Fault) -> None:
         for item in self._gate.waiting():
+            if item.turn is not None:
+                item.turn.fault = fault  # and nor is the rest of its call
             self._conclude(item, fault)
 
     def _admit(self) -> None:
@@ -232,7 +251,7 @@ class Publisher:
                     self._conclude(item, prepared)  # it is the first: what it blocks waits behind it
                     continue
                 item.prepared, item.size = prepared, prepared.size
-            if not self._gate.enter(item):
+            if not self._gate.enter(item, item.turn):
                 break
             self._gate.remove(item)
             self._lanes.add(item)
@@ -315,6 +334,10 @@ class Publisher:
         self._overdue = None
         overdue = list(itertools.takewhile(lambda item: item.deadline <= now, self._open))
         calls = {item.batch for item in overdue if item.stage == SENDING}
+        for item in overdue:
+            # Before any is told: the room that one leaves lets others in. What waited all its time did so in vain.
+            if item.stage == WAITING and item.turn is not None:
+                item.turn.fault = self._too_late(item)
         for item in overdue:
             self._conclude(item, self._too_late(item))
         if calls:

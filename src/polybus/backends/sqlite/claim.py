@@ -81,7 +81,7 @@ class Claim(Work[Claimed]):
             return Claimed(due=transaction.value(_NEXT_DUE, source.id))
         keys = encode_json([line.seq for line in taken])
         # No two leases have one number, of whichever process; so no receipt of another lease ever fits.
-        claim = secrets.randbits(62)
+        claim = secrets.randbits(53)
         connection.execute(_LEASE, (now + source.entity.lease, keys, claim))
         row = connection.execute(FETCH, (keys,)).fetchone()
         lines = [(line.group, line.attempt + 1) for line in taken]

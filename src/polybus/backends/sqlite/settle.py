@@ -56,12 +56,12 @@ class Extending(Work[Sequence[float | None]]):
 
     def _run(self, transaction: Transaction) -> Sequence[float | None]:
         good = _good(transaction, self.source, self.receipts)
-        numbers = encode_json(sorted(number for number, _ in good))
+        numbers = encode_json([self.receipts[place][0] for place in good])
         transaction.connection.execute(_PROLONG, (transaction.now + self.seconds, numbers))
         if self.seconds < self.source.entity.lease:
             transaction.woken.add(self.source.id)  # it ends earlier than those who wait expect
         until = transaction.monotonic + self.seconds
-        return [until if receipt in good else None for receipt in self.receipts]
+        return [until if place in good else None for place in range(len(self.receipts))]
 
 
 def _settle(transaction: Transaction, works: Sequence[Settling]) -> list[list[bool]]:
@@ -71,14 +71,18 @@ def _settle(transaction: Transaction, works: Sequence[Settling]) -> list[list[bo
     acks: list[int] = []
     nacks: list[tuple[int, int, float, int | None]] = []
     answers: list[list[bool]] = []
+    settled: set[int] = set()
+    place = -1
     for work in works:
         answer: list[bool] = []
         for item in work.settlements:
-            receipt = item.received.receipt
-            answer.append(receipt in good)
-            good.discard(receipt)  # once only, were the same delivery in it twice
-            if not answer[-1]:
+            place += 1
+            receipt = receipts[place]
+            if place not in good or receipt[0] in settled:  # once only, were the same delivery in it twice
+                answer.append(False)
                 continue
+            answer.append(True)
+            settled.add(receipt[0])
             match item:
                 case Ack():
                     acks.append(receipt[0])
@@ -109,14 +113,14 @@ def bury(transaction: Transaction, source: Source, seq: int, letter: bytes) -> N
     transaction.woken |= {dead.id, source.id}
 
 
-def _good(transaction: Transaction, source: Source, receipts: Sequence[Receipt]) -> set[Receipt]:
-    """Return the receipts whose lease is still that of the message, and not over."""
+def _good(transaction: Transaction, source: Source, receipts: Sequence[Receipt]) -> set[int]:
+    """Return the places of the receipts whose lease is still that of the message, and not over."""
     text = transaction.value(_GOOD, source.id, encode_json(receipts), transaction.now)
-    return {(number, claim) for number, claim in decode_json(text)}
+    return set(decode_json(text))
 
 
 _GOOD = f"""
-SELECT json_group_array(json_array(l.seq, l.claim)) FROM json_each(?2) j CROSS JOIN line l
+SELECT json_group_array(j.key) FROM json_each(?2) j CROSS JOIN line l
 ON l.seq = json_extract(j.value, '$[0]')
 WHERE l.source = ?1 AND l.state = {LEASED} AND l.claim = json_extract(j.value, '$[1]') AND l.due > ?3
 """  # noqa: S608 - made of numbers only

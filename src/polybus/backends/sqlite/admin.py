@@ -16,7 +16,8 @@ from polybus.backends.sqlite.schema import LEASED, connect
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import FETCH, decode_json, unpack
-from polybus.backends.sqlite.writer import Transaction, Work, Writer
+from polybus.backends.sqlite.work import Transaction, Work
+from polybus.backends.sqlite.writer import Writer
 from polybus.binding import Entity, Kind
 from polybus.driver import Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, Fault, FaultKind

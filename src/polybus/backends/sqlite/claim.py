@@ -14,7 +14,7 @@ from polybus.backends.sqlite.settle import bury
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import FETCH, decode_json, encode_json, encode_letter
-from polybus.backends.sqlite.writer import Transaction, Work
+from polybus.backends.sqlite.work import Transaction, Work
 
 __all__ = ["Claim", "Claimed"]
 

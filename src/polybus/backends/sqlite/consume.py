@@ -16,7 +16,8 @@ from polybus.backends.sqlite.settle import Extending, Receipt, Settling
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.wake import Bell
 from polybus.backends.sqlite.wire import unpack
-from polybus.backends.sqlite.writer import Work, Writer
+from polybus.backends.sqlite.work import Work
+from polybus.backends.sqlite.writer import Writer
 from polybus.clock import Clock
 from polybus.driver import BatchLimits, DeadLetter, LeaseUntil, Nack, Received, Settlement
 from polybus.errors import BusClosed, Fault, FaultKind

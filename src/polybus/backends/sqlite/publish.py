@@ -11,7 +11,8 @@ from polybus.backends.embedded import BATCH, DedupWindow, check, check_key
 from polybus.backends.sqlite.schema import DELAYED, READY
 from polybus.backends.sqlite.sources import Route
 from polybus.backends.sqlite.wire import encode_head, encode_json
-from polybus.backends.sqlite.writer import Transaction, Work, Writer
+from polybus.backends.sqlite.work import Transaction, Work
+from polybus.backends.sqlite.writer import Writer
 from polybus.binding import Entity
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault

@@ -10,7 +10,7 @@ from polybus.backends.sqlite.schema import DELAYED, LEASED, READY
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import decode_json, encode_json, encode_letter
-from polybus.backends.sqlite.writer import Transaction, Work
+from polybus.backends.sqlite.work import Transaction, Work
 from polybus.driver import Ack, DeadLetter, Nack, Settlement
 
 __all__ = ["Extending", "Receipt", "Settling", "bury"]

@@ -24,6 +24,14 @@ async def second_parameter_is_no_delivery(order: Order, delivery: int) -> None: 
 async def three_parameters(order: Order, delivery: polybus.Delivery, session: str) -> None: ...
 
 
+@app.handler("orders", executor="fork")  # error: arg-type
+def runs_where(order: Order) -> None: ...
+
+
+@app.handler  # error: arg-type
+async def without_parentheses(order: Order) -> None: ...
+
+
 @app.handler("orders")  # error: type-var
 async def no_parameters() -> None: ...
 

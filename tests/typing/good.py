@@ -46,7 +46,7 @@ async def bill(order: Order, delivery: polybus.Delivery) -> None:
     assert_type(identity, str)
 
 
-@app.handler("payments")
+@app.handler("payments", executor="process")
 def pay(payment: Payment) -> None: ...
 
 

@@ -175,3 +175,18 @@ def test_a_reload_drains_and_a_second_signal_hurries_it(shop, spawn: Callable) -
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert shop.waiting("jobs") == 2
+
+
+def test_a_reload_uses_up_no_attempt_of_what_no_handler_began(shop, spawn: Callable) -> None:
+    service(shop.folder, RELOADED.replace("VERSION", "one").replace("WAIT", "3600"))
+    process = spawn("run", "service:app", "--reload", "--grace", "0s", cwd=shop.folder)
+    shop.publish("jobs", "a", "b")
+    assert process.stdout.readline() == "one a 1\n"
+    path = shop.folder / "service.py"
+    path.write_text(HEAD + RELOADED.replace("VERSION", "two").replace("WAIT", "0"))
+    stamp = time.time_ns() + 1_000_000_000  # a change is seen whatever the file system's clock
+    os.utime(path, ns=(stamp, stamp))
+    assert {process.stdout.readline() for _ in range(2)} == {"two a 2\n", "two b 1\n"}
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import functools
 import inspect
 import logging
 import sys
@@ -219,14 +221,27 @@ class OnThreads:
 
 
 def own_decimals() -> None:
-    """Give this context a copy of its decimal context.
+    """Give this context a copy of its decimal context, where it has one.
 
     A context variable holds it, but contexts that are copied share what their variables hold: what one handler sets
     (`decimal.getcontext().prec = 4`) would change the arithmetic of all.
     """
     decimal = sys.modules.get("decimal")
     if decimal is not None:
-        decimal.setcontext(decimal.getcontext().copy())
+        variable = _decimal_variable()
+        current = None if variable is None else variable.get(None)
+        if current is not None:
+            decimal.setcontext(current.copy())
+
+
+@functools.cache
+def _decimal_variable() -> contextvars.ContextVar[Any] | None:
+    """Return the variable: to ask it is a tenth of what it takes to copy a decimal context for each call."""
+    import decimal
+
+    empty = contextvars.Context()
+    empty.run(decimal.getcontext)
+    return next(iter(empty), None)
 
 
 async def not_begun(delivery: Delivery, waiting: Awaitable[Any]) -> None:

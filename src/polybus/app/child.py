@@ -163,6 +163,7 @@ class _Child:
         self._line.send(frames.Ready())
         with asyncio.Runner() as runner:
             while isinstance(job := self._jobs.get(), frames.Job):
+                self._line.send(frames.Begun())
                 answer = contextvars.copy_context().run(self._handle, job, signature, runner)
                 self._line.send(answer)
                 self._busy = False

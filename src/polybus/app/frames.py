@@ -6,7 +6,20 @@ import struct
 
 import msgspec
 
-__all__ = ["HEAD", "Done", "Failed", "FromChild", "Job", "Log", "Ready", "Setup", "ToChild", "decoder", "encode"]
+__all__ = [
+    "HEAD",
+    "Begun",
+    "Done",
+    "Failed",
+    "FromChild",
+    "Job",
+    "Log",
+    "Ready",
+    "Setup",
+    "ToChild",
+    "decoder",
+    "encode",
+]
 
 HEAD = struct.Struct(">I")
 
@@ -39,6 +52,10 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """The handler is imported; `refused` says why it isn't."""
 
     refused: str | None = None
+
+
+class Begun(msgspec.Struct, frozen=True, tag=True):
+    """The job is taken: from here on it is an attempt."""
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -76,7 +93,7 @@ class Log(msgspec.Struct, frozen=True, tag=True):
 
 
 ToChild = Setup | Job
-FromChild = Ready | Done | Failed | Log
+FromChild = Ready | Begun | Done | Failed | Log
 
 _encoder = msgspec.msgpack.Encoder()
 

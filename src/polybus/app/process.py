@@ -18,7 +18,7 @@ from polybus.app.child import PROGRAM
 from polybus.app.executor import CallEnded
 from polybus.errors import ConfigError
 
-__all__ = ["Process", "ProcessEnded"]
+__all__ = ["NotBegun", "Process", "ProcessEnded"]
 
 _log = logging.getLogger("polybus.app")
 
@@ -31,6 +31,10 @@ _LAST_FRAMES = 0.5
 
 class ProcessEnded(CallEnded):
     """A handler's process ended under it."""
+
+
+class NotBegun(ProcessEnded):
+    """The process had ended before it began with the job: no attempt was made."""
 
 
 class Process:
@@ -101,8 +105,13 @@ class Process:
             raise ConfigError(f"handler {self._name}: its process can't import it: {answer.refused.strip()}")
 
     async def handle(self, job: frames.Job) -> frames.Done | frames.Failed:
-        """Have a job done; raise ProcessEnded where the process ends under it."""
-        answer = await self._ask(job)
+        """Have a job done; raise ProcessEnded where the process ends under it, NotBegun where it had ended before."""
+        try:
+            answer = await self._ask(job)
+        except ProcessEnded as ended:
+            raise NotBegun(*ended.args) from None
+        if isinstance(answer, frames.Begun):
+            answer = await self._answer()
         if isinstance(answer, frames.Done | frames.Failed):
             return answer
         raise ProcessEnded(f"process {self._child.pid} answered out of turn; a bug")
@@ -112,6 +121,9 @@ class Process:
         with suppress(OSError):  # it ended: the watch tells how
             self._writer.write(frames.encode(frame))
             await self._writer.drain()
+        return await self._answer()
+
+    async def _answer(self) -> object:
         answer = await self._answers.get()
         if isinstance(answer, ProcessEnded):
             self._answers.put_nowait(answer)
@@ -148,31 +160,37 @@ class Process:
             self._flag.close()
 
     async def kill(self) -> None:
-        """End it, whatever it does: its handler sees `delivery.lost` and gets a second for its `finally` blocks."""
+        """End it, whatever it does, and what it has started: a tool that a handler waits for is part of its work.
+
+        The handler sees `delivery.lost`, and gets a second for its `finally` blocks.
+        """
         if self._life >= 0:
             self._flag[0] = 1
-        await self._end(signal.SIGTERM, _TERMINATE)
+        self._signal(signal.SIGTERM)
+        await self._end()
+        self._signal(signal.SIGKILL)  # for what it started and didn't end
 
     async def close(self) -> None:
         """Have it end by itself, as it has nothing to do; a second later it is killed."""
         if self._writer is not None:
             self._writer.close()
-        await self._end(None, _TERMINATE)
+        await self._end()
 
-    async def _end(self, number: int | None, seconds: float) -> None:
-        with suppress(ProcessLookupError):
-            if number is not None and self._child.returncode is None:
-                self._child.send_signal(number)
+    async def _end(self) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(_TERMINATE):
                 await self._child.wait()
         except TimeoutError:
-            with suppress(ProcessLookupError):
-                self._child.kill()
+            self._signal(signal.SIGKILL)
             await self._child.wait()
         if self._watching is not None:
             await asyncio.wait([self._watching])
         self._release()
+
+    def _signal(self, number: int) -> None:
+        """Send a signal to the process and all in its group, which is its own."""
+        with suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where only a zombie is left
+            os.killpg(self._child.pid, number)
 
 
 def _how(code: int) -> str:

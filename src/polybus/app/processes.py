@@ -8,7 +8,7 @@ import logging
 from polybus.app import frames
 from polybus.app.executor import Pause, Undecodable, describe, not_begun
 from polybus.app.handler import Handler
-from polybus.app.process import Process, ProcessEnded
+from polybus.app.process import NotBegun, Process, ProcessEnded
 from polybus.app.target import setup_of
 from polybus.bus.delivery import Delivery
 from polybus.clock import Clock
@@ -56,9 +56,16 @@ class OnProcesses:
         return process
 
     async def call(self, delivery: Delivery) -> None:
-        process = await self._take(delivery)
+        while not await self._call(delivery, await self._take(delivery)):
+            pass
+
+    async def _call(self, delivery: Delivery, process: Process) -> bool:
+        """Have a process handle a delivery; say whether it began."""
         try:
             outcome = await process.handle(_job(delivery))
+        except NotBegun as ended:
+            self._tell_idle(process, str(ended))
+            return False
         except ProcessEnded:
             self._all.discard(process)
             self._warm()
@@ -70,6 +77,7 @@ class OnProcesses:
             raise
         self._idle.append(process)
         _conclude(outcome)
+        return True
 
     async def _finish(self, process: Process) -> None:
         """End a process before anyone else gets its delivery, also where that is cancelled, too."""
@@ -88,8 +96,7 @@ class OnProcesses:
                 process = self._idle.pop()
                 if process.alive:
                     return process
-                self._all.discard(process)
-                _log.warning("a process of handler %s ended while it was idle", self._handler.name)
+                self._tell_idle(process, f"pid {process.pid}")
             if self._warming:
                 await not_begun(delivery, asyncio.wait(list(self._warming), return_when=asyncio.FIRST_COMPLETED))
                 if self._idle:
@@ -103,6 +110,10 @@ class OnProcesses:
             else:
                 self._resumed()
                 return started[0]
+
+    def _tell_idle(self, process: Process, how: str) -> None:
+        self._all.discard(process)
+        _log.warning("a process of handler %s ended while it was idle: %s", self._handler.name, how)
 
     async def _start_into(self, started: list[Process]) -> None:
         started.append(await self._start())

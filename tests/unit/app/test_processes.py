@@ -103,7 +103,8 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    return True
+    state = Path(f"/proc/{pid}/stat")  # one that has ended, and whose new parent hasn't looked yet, is there as a Z
+    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 async def test_a_handler_that_holds_the_lock_keeps_its_lease_and_is_handled_once(load: Load, tmp_path: Path) -> None:
@@ -287,6 +288,27 @@ async def test_d2_a_lost_lease_ends_the_process_and_another_takes_its_place(
         await app.drain(grace=0)
         assert not alive(again)
     assert "its lease was lost" in caplog.text
+
+
+async def test_what_a_handler_has_started_ends_with_it(load: Load, tmp_path: Path) -> None:
+    service = load(
+        """
+        import subprocess
+
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            tool = subprocess.Popen(["sleep", "600"])
+            (marks / "tool.new").write_text(str(tool.pid))
+            (marks / "tool.new").rename(marks / "tool")
+            tool.wait()
+        """
+    )
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "a")
+        pid = await until(lambda: marked(tmp_path / "tool"))
+        await app.drain(grace=0)
+    await until(lambda: not alive(pid))
 
 
 async def test_d12_a_drain_waits_for_the_grace_and_leaves_no_process(load: Load, tmp_path: Path) -> None:

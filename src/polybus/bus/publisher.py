@@ -228,11 +228,15 @@ class Publisher:
             outage=self._outage,
             conclude=self._conclude,
             following=self._following,
+            progressed=self._progressed,
         )
         self._batches = Batches(self._lanes, sender, clock=self._clock, options=self._options)
         if self._closing:
             self._batches.hurry()
         self._admit()
+
+    def _progressed(self) -> None:
+        self._batches.schedule()
 
     def _failed_to_open(self, fault: Fault) -> None:
         for item in self._gate.waiting():

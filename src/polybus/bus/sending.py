@@ -38,7 +38,8 @@ _OF_THE_WAY = frozenset({FaultKind.UNAVAILABLE, FaultKind.TIMEOUT})
 class Sender:
     """Sends batches of one publisher; `conclude` gets each message with its outcome, at least once.
 
-    `following` gives the fault of a message whose key failed just before it.
+    `following` gives the fault of a message whose key failed just before it; `progressed` is called where others of a
+    batch are done, and it goes on.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Sender:
         outage: Outage,
         conclude: Callable[[Item, Sent | Fault], None],
         following: Callable[[str], Fault],
+        progressed: Callable[[], None],
     ) -> None:
         self._driver = driver
         self._clock = clock
@@ -59,6 +61,7 @@ class Sender:
         self._outage = outage
         self._conclude = conclude
         self._following = following
+        self._progressed = progressed
         self._accepted = 0
         # Parts of batches share as many calls as batches may have.
         self._parts = asyncio.Semaphore(options.batches_in_flight)
@@ -106,6 +109,7 @@ class Sender:
                 return
 
     async def _call_in_turn(self, batch: list[Item]) -> Sequence[object] | Fault:
+        self._progressed()
         async with self._parts:
             return await self._call(batch)
 
@@ -150,6 +154,8 @@ class Sender:
             self._accepted += 1
             if self._outage.since is not None:
                 self._outage.over()
+        if again:
+            self._progressed()
         return again
 
     def _drop_overdue(self, again: Iterable[tuple[Item, Fault]], wait: float) -> list[Item]:

@@ -241,3 +241,20 @@ async def test_resume_and_blocked_name_a_target_that_is_not_there() -> None:
             bus.resume("typo")
         with pytest.raises(polybus.BindingError, match="typo"):
             bus.blocked("typo")
+
+
+async def test_a_key_goes_on_while_another_of_its_batch_is_tried_again() -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, linger=0.0)
+
+    async def one_is_down(batch: Sequence[Prepared[Any]], publish: Publish) -> Sequence[Any]:
+        return [DOWN if each.outgoing.message.body == b"a" else (await publish([each]))[0] for each in batch]
+
+    driver.calls, driver.limits = one_is_down, BatchLimits(10, 1_000_000, repeats_key=False)
+    async with bus:
+        stuck = publish(bus, b"a", "a")
+        others = [publish(bus, b"%d" % number, "b") for number in range(3)]
+        await clock.advance(5)
+        assert [task.done() for task in (stuck, *others)] == [False, True, True, True]
+        await clock.advance(60)
+        assert await kinds(stuck, *others) == [FaultKind.DEADLINE, None, None, None]

@@ -265,7 +265,7 @@ async def test_two_letters_of_one_id_are_both_put_back() -> None:
         def consumer(self, inner: ConsumerDriver[Any], source: Entity) -> ConsumerDriver[Any]:
             return Tokens(inner)
 
-    bus._given = WithTokens(driver)
+    bus._given = WithTokens(driver.inner)
     async with bus:
         await bury(bus, [polybus.Message(b"first", id="same"), polybus.Message(b"second", id="same")])
         assert await bus.dead_letters("jobs").redrive() == 2

@@ -16,7 +16,7 @@ from polybus.bus.blocked import Blocked
 from polybus.bus.bounds import ended, look_at
 from polybus.bus.calls import safe_fault
 from polybus.bus.consumer import Consumer, Consumption, Handler
-from polybus.bus.home import Home, let_go, refuse_inherited, take
+from polybus.bus.home import Home
 from polybus.bus.hooks import combine
 from polybus.bus.lanes import WAITING
 from polybus.bus.options import ConsumerOptions, PublisherOptions
@@ -78,7 +78,6 @@ class Bus:
         self._closed = False
         self._home: Home | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._fork_unsafe = False
 
     def __repr__(self) -> str:
         return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
@@ -119,11 +118,6 @@ class Bus:
         except BaseException:
             await driver.aclose()
             raise
-        # A driver whose client library crashes or hangs in a forked child says so by `fork_unsafe` (gRPC does).
-        self._fork_unsafe = bool(getattr(driver, "fork_unsafe", False))
-        if self._fork_unsafe:
-            refuse_inherited(self.backend)
-            take(self.backend)
         self._home = Home(f"bus {self.binding.bus!r}")
         self._driver = driver
         _log.info("bus %r on backend %r, from %s", self.binding.bus, self.backend, self.origin)
@@ -163,8 +157,6 @@ class Bus:
 
     async def _end(self, driver: Driver) -> None:
         async with AsyncExitStack() as last:
-            if self._fork_unsafe:
-                last.callback(let_go, self.backend)
             last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
             last.push_async_callback(self._close_admin)
             last.push_async_callback(self._close_publishers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -17,7 +16,7 @@ from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
 from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
-__all__ = ["Consumer", "Consumption", "conclude", "note_odd"]
+__all__ = ["Consumer", "Consumption", "note_odd"]
 
 _log = logging.getLogger("polybus")
 
@@ -190,7 +189,10 @@ class Consumer:
             error = raised
         # From here on nothing is waited for: a cancellation that comes late has nothing to cut off.
         try:
-            conclude(receiver, delivery, error, given_back=delivery.cancelled or self._is_cancelled())
+            if error is None:
+                acknowledge(receiver, delivery)
+            else:
+                conclude(delivery, error, given_back=delivery.cancelled or self._is_cancelled())
         finally:
             delivery.end(error)
             receiver.ended(delivery)
@@ -217,21 +219,29 @@ class Sink(Protocol):
     def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
 
 
-def conclude(sink: Sink, delivery: Delivery, error: BaseException | None, *, given_back: bool) -> None:
-    """Settle a delivery as its handler's end asks, without waiting; what fails then is logged by the receiver.
+def acknowledge(sink: Sink, delivery: Delivery) -> None:
+    """Ack what its handler returned from, and has not settled by itself, without waiting."""
+    if not delivery.settled:
+        try:
+            sink.settle_soon(delivery, Ack(delivery.received))
+        except LeaseLost:
+            return  # it was logged where it was found
 
-    `given_back` says that its consumer cancelled the handler: then only its own words, a return, Retry or DeadLetter,
-    count, and not what became of the cancellation.
+
+def conclude(delivery: Delivery, error: BaseException, *, given_back: bool) -> None:
+    """Settle a delivery as its handler's error asks, without waiting; what fails then is logged by the receiver.
+
+    `given_back` says that its consumer cancelled the handler: then only its own words, Retry or DeadLetter, count, and
+    not what became of the cancellation.
     """
-    with contextlib.suppress(LeaseLost):  # it was logged where it was found
-        if error is None:
-            if not delivery.settled:
-                sink.settle_soon(delivery, Ack(delivery.received))
-        elif exit_in(error) is not None or (given_back and signal_in(error) is None):
+    try:
+        if exit_in(error) is not None or (given_back and signal_in(error) is None):
             delivery.release_soon()
         else:
             note_odd(delivery, error)
             delivery.fail_soon(error)
+    except LeaseLost:
+        return  # it was logged where it was found
 
 
 def note_odd(delivery: Delivery, error: BaseException) -> None:
@@ -283,6 +293,7 @@ class Consumption:
     async def __anext__(self) -> Delivery:
         if self._receiver is None:
             raise BusClosed("iterate inside the block: async with bus.consume(...) as deliveries")
+        self._receiver.check_home()
         delivery = await self._receiver.next()
         if delivery is None:
             raise StopAsyncIteration

@@ -8,11 +8,7 @@ import threading
 
 from polybus.errors import BusClosed
 
-__all__ = ["Home", "let_go", "refuse_inherited", "take"]
-
-# How many open buses hold what doesn't survive a fork, by backend; and what of that a forked child was born with.
-_open: dict[str, int] = {}
-_inherited: set[str] = set()
+__all__ = ["Home"]
 
 
 class _Process:
@@ -29,8 +25,6 @@ _here = _Process()
 
 def _forked() -> None:
     _here.number = os.getpid()
-    _inherited.update(backend for backend, buses in _open.items() if buses)
-    _open.clear()
 
 
 if hasattr(os, "register_at_fork"):
@@ -76,24 +70,3 @@ class Home:
                 "too, or use polybus.sync, which serves every thread"
             )
         self._thread = threading.get_ident()
-
-
-def take(backend: str) -> None:
-    """Note that a bus holds libraries of this backend that don't survive a fork."""
-    _open[backend] = _open.get(backend, 0) + 1
-
-
-def let_go(backend: str) -> None:
-    """Note that such a bus is closed."""
-    if _open.get(backend):
-        _open[backend] -= 1
-
-
-def refuse_inherited(backend: str) -> None:
-    """Raise BusClosed in a process that was forked while its parent held such a bus open."""
-    if backend in _inherited:
-        raise BusClosed(
-            f"this process was forked while a bus on {backend!r} was open in its parent, and the client library of "
-            f"{backend!r} doesn't survive that: fork before the parent connects, close the parent's bus before the "
-            "fork, or start processes afresh (multiprocessing's 'spawn')"
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from polybus.bus.bounds import ended, look_at, watch
 from polybus.bus.calls import Calls
@@ -201,7 +201,7 @@ class Intake:
             self._accept(answer)
 
     def _checked(self, answer: object, count: int | None) -> Sequence[Received[Any]] | Fault:
-        if not isinstance(answer, Sequence) or not all(isinstance(each, Received) for each in answer):
+        if not _are_messages(answer):
             detail = f"receiving from {self._source!r} gave {type(answer).__qualname__}, not messages"
             return Fault(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
         if count is not None and len(answer) > count:
@@ -274,3 +274,12 @@ class Intake:
         except TimeoutError:
             return True
         return False
+
+
+def _are_messages(answer: object) -> TypeGuard[Sequence[Received[Any]]]:
+    if not isinstance(answer, Sequence):
+        return False
+    for each in answer:  # noqa: SIM110 - each message passes here, and a generator takes three times as long
+        if not isinstance(each, Received):
+            return False
+    return True

@@ -157,13 +157,16 @@ class Receiver:
         self._paused = None
         self._widened.set()
 
+    def check_home(self) -> None:
+        """Raise BusClosed in a forked process, and on another loop than the receiver's own."""
+        self._home.check()
+
     def start(self) -> None:
         """Begin to receive."""
         self._intake.start()
 
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
-        self._home.check()
         while True:
             ready = self._ready.queue
             while ready:
@@ -219,8 +222,12 @@ class Receiver:
     def _in_time(self, batch: Sequence[Received[Any]]) -> Sequence[Received[Any]]:
         """Return those whose lease isn't over, and that don't follow one of their group whose lease is."""
         now = self._clock.monotonic()
-        if all(received.lease_until > now for received in batch):
-            return batch
+        for received in batch:
+            if received.lease_until <= now:
+                return self._sorted_out(batch, now)
+        return batch
+
+    def _sorted_out(self, batch: Sequence[Received[Any]], now: float) -> Sequence[Received[Any]]:
         over: list[Received[Any]] = []
         groups: set[str] = set()
         good: list[Received[Any]] = []

@@ -7,13 +7,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from polybus.bus.calls import Calls
 from polybus.bus.delivery import Delivery
-from polybus.bus.odd import odd_answers
 from polybus.bus.retry import RetryPolicy
 from polybus.clock import Clock, Timer
 from polybus.driver import ConsumerDriver, DeadLetter, Settlement
@@ -202,12 +201,27 @@ class Settler:
             else:
                 for entry in batch:
                     self._conclude(entry, answers)
-        elif (odd := odd_answers(answers, len(batch), Fault | None)) is not None:
-            self._refuse(call, f"the driver gave {odd} for {len(batch)} settlements")
+        elif not isinstance(answers, Sequence) or len(answers) != len(batch):
+            found = f"{len(answers)} answers" if isinstance(answers, Sequence) else repr(answers)
+            self._refuse(call, f"the driver gave {found} for {len(batch)} settlements")
         else:
-            for entry, answer in zip(batch, cast(Sequence[Fault | None], answers), strict=True):
-                self._conclude(entry, answer)
+            self._each(batch, answers)
+        if not self._open:
+            self._idle.set()
         self._schedule()
+
+    def _each(self, batch: Sequence[_Entry], answers: Sequence[object]) -> None:
+        for entry, answer in zip(batch, answers, strict=True):
+            if answer is None and entry.future is None:  # most of them: nobody waits
+                if self._open.pop(entry.delivery, None) is not None:
+                    self._on_done(entry.delivery, entry.settlement, None)
+            elif answer is None:
+                self._finish(entry, None)
+            elif isinstance(answer, Fault):
+                self._conclude(entry, answer)
+            else:
+                what = f"the driver gave {type(answer).__qualname__} as the answer to a settlement"
+                self._finish(entry, Fault(FaultKind.INVALID, f"{what}; a bug of this backend"))
 
     def _close_call(self, call: _Call) -> bool:
         if call not in self._calls:
@@ -224,12 +238,10 @@ class Settler:
             self._finish(entry, Fault(FaultKind.INVALID, f"{what}; a bug of this backend"))
         self._schedule()
 
-    def _conclude(self, entry: _Entry, fault: Fault | None) -> None:
+    def _conclude(self, entry: _Entry, fault: Fault) -> None:
         if not self._is_open(entry):
             return
-        if fault is None:
-            self._finish(entry, None)
-        elif fault.retryable:
+        if fault.retryable:
             self._again(entry, fault)
         elif fault.kind in _PICKY and (less := _less(entry.settlement)) is not None:
             _log.warning(
@@ -265,7 +277,7 @@ class Settler:
         return self._open.get(entry.delivery) is entry
 
     def _finish(self, entry: _Entry, fault: Fault | None) -> None:
-        if self._is_open(entry):
+        if self._open.get(entry.delivery) is entry:
             self._on_done(entry.delivery, entry.settlement, fault)
             self._close(entry, fault)
 

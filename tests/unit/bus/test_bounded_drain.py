@@ -153,6 +153,5 @@ async def test_a_receive_that_a_cancelled_redrive_began_strands_no_letter() -> N
         await clock.advance(1)
         assert redriving.cancelled()
         stats = await bus.stats("jobs")
-        assert stats.dead == 1
-        del driver.script["receive"]
-        assert await bus.dead_letters("jobs").redrive() == 1
+        assert stats.leased == 0
+        assert (stats.waiting or 0) + (stats.dead or 0) == 1

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
-from drivers import Scripted, fresh
+from drivers import fresh
 
 import polybus
 
@@ -114,36 +114,3 @@ def test_every_use_in_a_fork_is_refused_and_closing_there_does_nothing() -> None
         assert in_child(use) == "[]"
         runner.run(delivery.ack())
         runner.run(bus.aclose())
-
-
-class Unsafe(Scripted):
-    """A backend whose client library doesn't survive a fork."""
-
-    fork_unsafe = True
-
-
-def unsafe() -> polybus.Bus:
-    binding, clock = fresh(JOBS), polybus.SystemClock()
-    return polybus.connect(binding, clock=clock, driver=Unsafe(binding, clock))
-
-
-async def connecting() -> str:
-    try:
-        async with unsafe():
-            return "open"
-    except polybus.BusClosed as error:
-        return str(error)
-
-
-@forks
-@pytest.mark.parametrize("held_open", [True, False])
-def test_connecting_after_a_fork_is_refused_where_the_parents_library_does_not_survive_it(held_open: bool) -> None:
-    with asyncio.Runner() as runner:
-        bus = unsafe()
-        runner.run(bus.__aenter__())
-        if not held_open:
-            runner.run(bus.aclose())
-        said = in_child(connecting)
-        runner.run(bus.aclose())
-    assert ("doesn't survive" in said) is held_open
-    assert (said == "'open'") is not held_open

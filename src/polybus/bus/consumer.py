@@ -110,6 +110,7 @@ class Consumer:
         receiver.handler = _name(self._handler)
         receiver.returns_spent = True
         receiver.on_taken = self._finish
+        receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
         if self._paused is not None:
             receiver.pause(self._paused)

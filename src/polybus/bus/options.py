@@ -41,10 +41,11 @@ class PublisherOptions:
 class ConsumerOptions:
     """How messages are received and handled.
 
-    `concurrency` handlers run at once; `prefetch` messages (twice the concurrency where None) are held at most, those
-    that are being handled included. What can't be handled yet, since it waits for its retry or behind others of its
-    ordering key, is held besides, up to 1,000. `max_lease` (seconds) is how long a delivery's lease is extended at
-    most. `grace` (seconds) is how long handlers may go on after a drain began.
+    `concurrency` handlers run at once; `prefetch` messages are held at most, those that are being handled included.
+    Where it is None that is twice the concurrency, and no more than the concurrency while handlers take a second or
+    longer on a backend that counts what is given back as an attempt (SQS, Google). What can't be handled yet, since it
+    waits for its retry or behind others of its ordering key, is held besides, up to 1,000. `max_lease` (seconds) is how
+    long a delivery's lease is extended at most. `grace` (seconds) is how long handlers may go on after a drain began.
     """
 
     concurrency: int = 16

@@ -18,6 +18,7 @@ from polybus.bus.lease import LeaseKeeper
 from polybus.bus.losses import Losses
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.order import Groups
+from polybus.bus.pace import Pace
 from polybus.bus.ready import Ready
 from polybus.bus.report import Reporter
 from polybus.bus.retry import backoff
@@ -70,10 +71,12 @@ class Receiver:
         features = driver.features(source)
         self._nack_delay = Feature.NACK_DELAY in features
         self._group_lease = Feature.GROUP_LEASE in features
+        self._pace = Pace(options, counts=Feature.ATTEMPTS not in features)
         self._held: dict[Delivery, None] = {}
         self._held_back: dict[Delivery, Timer] = {}
         self._told: set[Delivery] = set()
         self._handled: set[Delivery] = set()
+        self._began: dict[Delivery, float] = {}
         self._ready = Ready()
         self._widened = asyncio.Event()
         self._groups = Groups()
@@ -161,6 +164,10 @@ class Receiver:
         """Raise BusClosed in a forked process, and on another loop than the receiver's own."""
         self._home.check()
 
+    def follow_pace(self) -> None:
+        """Take ahead no more than handlers soon get to, as far as nobody chose how much."""
+        self._pace.follow()
+
     def start(self) -> None:
         """Begin to receive."""
         self._intake.start()
@@ -207,9 +214,10 @@ class Receiver:
         if self._paused is not None:
             return 0
         blocked = len(self._held_back) + self._groups.waiting
-        room = self._options.window - (len(self._held) - min(blocked, HELD_BACK))
+        window = self._pace.window
+        room = window - (len(self._held) - min(blocked, HELD_BACK))
         # While there is still something to hand out, a larger batch is worth waiting for.
-        if self._ready.queue and room < max(1, self._options.window // 4):
+        if self._ready.queue and room < max(1, window // 4):
             return 0
         return room
 
@@ -264,10 +272,17 @@ class Receiver:
     def begun(self, delivery: Delivery) -> None:
         """Note that a handler has it: a drain waits for the handler, even for what it does after its own ack."""
         self._handled.add(delivery)
+        if self._pace.adapts:
+            self._began[delivery] = self._clock.monotonic()
 
     def ended(self, delivery: Delivery) -> None:
         """Note that its handler is done."""
         self._handled.discard(delivery)
+        if self._pace.adapts:
+            began = self._began.pop(delivery, None)
+            if began is not None:
+                self._pace.took(self._clock.monotonic() - began)
+                self._widened.set()
         self._note_empty()
 
     # Settling --------------------------------------------------------------------------------------------------------
@@ -486,6 +501,7 @@ class Receiver:
                 self._give_back(delivery)
                 delivery.state = State.LOST
         self._handled.difference_update(deliveries)
+        self._began.clear()
         self.on_taken()
 
     async def until_empty(self) -> None:

@@ -8,7 +8,9 @@ import pytest
 from drivers import Scripted, fresh
 
 import polybus
+from polybus.binding import Entity
 from polybus.driver import Nack
+from polybus.feature import Feature
 
 JOBS = '[queues.jobs]\nlease = "60s"\n[queues.serial]\nordered = true\nlease = "60s"\n'
 
@@ -104,3 +106,41 @@ async def test_a_poison_message_of_an_ordered_source_is_buried_after_its_attempt
             await consumer.drain()
             await running
     assert handled == [1, 2, 3]
+
+
+class Counting(Scripted):
+    """A backend that counts every delivery, as SQS does."""
+
+    def features(self, entity: Entity) -> Feature:
+        return super().features(entity) & ~Feature.ATTEMPTS
+
+
+async def test_nothing_is_held_behind_slow_handlers_where_a_give_back_would_count() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Counting(binding, clock)
+    seconds = 30.0
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        await clock.sleep(seconds)
+
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish_many("jobs", [b"work"] * 30)
+        consumer = bus.consumer("jobs", handler, options=polybus.ConsumerOptions(concurrency=2))
+        running = asyncio.create_task(consumer.run())
+        await clock.advance(31)
+        assert consumer.in_flight == 2
+        seconds = 0.1
+        await clock.advance(31)
+        seconds = 30.0
+        await clock.settle()
+        assert (await bus.stats("jobs")).waiting == 0
+        await bus.publish_many("jobs", [b"work"] * 10)
+        await clock.advance(1)
+        assert consumer.in_flight == 4  # until it is seen that handlers have become slow
+        await clock.advance(100)
+        assert consumer.in_flight == 2
+        draining = asyncio.create_task(consumer.drain(0))
+        await clock.advance(3)
+        await draining
+        await running

@@ -21,6 +21,10 @@ from polybus.topology.limits import GCP
 
 __all__ = ["StreamConsumer"]
 
+# How many messages that were handed on and not settled are remembered, of an ordered source: ten times what the bus
+# holds back of one, whose leases may have been lost all at once.
+REMEMBERED = 10_000
+
 Settle = Ack[Lease] | Nack[Lease] | DeadLetter[Lease]
 
 
@@ -40,6 +44,7 @@ class StreamConsumer:
         self._source = source
         self._clock = clock
         self._grouped = source.ordered and source.kind is not Kind.DEAD_LETTERS
+        self._handed: dict[str, None] = {}
         seconds = math.ceil(GCP.lease.clamp(source.lease))
         self._intake = Intake(
             clients, source.address, seconds=seconds, prefetch=prefetch, ordered=self._grouped, clock=clock
@@ -56,18 +61,31 @@ class StreamConsumer:
         message, envelope = decode(raw.message, self._source)
         # 0 without a dead-letter policy, which only the subscriptions of dead letters are planned without.
         attempt = raw.delivery_attempt or 1
+        number = raw.message.message_id
         return Received(
             message,
             attempt,
             lease.until,
             lease,
             (raw.message.ordering_key or None) if self._grouped else None,
-            attempt > 1 or envelope.moves > 0,
+            attempt > 1 or envelope.moves > 0 or (self._grouped and self._was_handed(number)),
             envelope.moves,
             why(envelope, self._source),
             envelope.description or None,
-            raw.message.message_id,
+            number,
         )
+
+    def _was_handed(self, number: str) -> bool:
+        """Say whether a message was handed on before, and note that it is.
+
+        What comes again behind an earlier message of its key isn't counted by Pub/Sub: its own lease didn't end.
+        """
+        if number in self._handed:
+            return True
+        self._handed[number] = None
+        if len(self._handed) > REMEMBERED:
+            del self._handed[next(iter(self._handed))]
+        return False
 
     # Settling --------------------------------------------------------------------------------------------------------
 
@@ -102,6 +120,8 @@ class StreamConsumer:
             found[place] = failed
             if failed is None or not failed.retryable:
                 lease.over()
+            if failed is None:
+                self._handed.pop(settlements[place].received.token, None)
 
     async def _nack(
         self, settlements: Sequence[Settle], places: Sequence[int], delay: int, found: list[Fault | None]

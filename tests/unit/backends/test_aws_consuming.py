@@ -275,6 +275,18 @@ async def test_a_connection_that_died_without_a_word_costs_one_timeout(
         assert shop.counts(address)[0] >= 12
 
 
+async def test_a_connection_that_a_caller_gave_up_is_not_used_again(shop: Lab) -> None:
+    async with Way(shop.server) as way, shop.driver(endpoint=way.url) as driver:
+        await asyncio.gather(*(shop.publish(driver, "jobs", str(number)) for number in range(8)))
+        way.bury()
+        publisher = await driver.open_publisher(shop.entity("jobs"))
+        prepared = publisher.prepare(Outgoing(Message(b"after", {}, None, "after")))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(publisher.publish_batch([prepared]), 0.2)
+        outcomes = await asyncio.gather(*(publisher.publish_batch([prepared]) for _ in range(4)))
+        assert all(not isinstance(outcome, Fault) for [outcome] in outcomes)
+
+
 FORKS = """
 import asyncio, os, sys
 from pathlib import Path

@@ -119,7 +119,11 @@ class Clients:
         address = arguments.get("QueueUrl") or arguments.get("TopicArn", "")
         call = partial(getattr(client, _method(operation)), **arguments)
         checked = partial(self._checked, key, client, address, call)
-        return await asyncio.get_running_loop().run_in_executor(threads, checked)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, checked)
+        except asyncio.CancelledError:
+            self._replace(key, client)  # whoever called has waited for long enough: as good as no answer
+            raise
 
     async def poll(self, address: str, wait: int, work: Callable[[Any], T], left: Callable[[Any, T], object]) -> T:
         """Run work on a queue that waits up to `wait` seconds, with SQS's client; what it raises names the queue.

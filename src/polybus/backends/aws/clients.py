@@ -26,6 +26,8 @@ __all__ = ["LONG_POLL", "MOST_CONSUMERS", "Clients"]
 # doesn't answer can't keep leases from being extended. boto3 is bound by the interpreter lock: more threads hide more
 # of the round trip, and give no more throughput (measured: 8 threads are no faster than 1 on a fast server).
 THREADS = 16
+# Clients that are made at once: SNS's, SQS's, and those for polls. They share one look for credentials.
+MAKERS = 4
 # Each consumer that waits blocks a thread and a connection. A bus that needs more is refused, not starved; so many
 # threads take some 100 MB.
 MOST_CONSUMERS = 4_096
@@ -58,6 +60,7 @@ class Clients:
         self._publishing = Threads(THREADS, "polybus-aws-publish")
         self._calls = Threads(THREADS, "polybus-aws")
         self._polls = Threads(MOST_CONSUMERS, "polybus-aws-poll")
+        self._makers = Threads(MAKERS, "polybus-aws-client")
 
     @property
     def long_poll(self) -> int:
@@ -85,7 +88,8 @@ class Clients:
             return client
         making = self._making.get(key)
         if making is None:
-            making = asyncio.ensure_future(self.run(partial(self._make, key)))
+            # In threads of their own: those for calls may all be waiting for a server that doesn't answer.
+            making = asyncio.wrap_future(self._makers.submit(self._make, key))
             self._making[key] = making
             making.add_done_callback(partial(self._end_making, key))
         return await asyncio.shield(making)
@@ -119,10 +123,13 @@ class Clients:
         address = arguments.get("QueueUrl") or arguments.get("TopicArn", "")
         call = partial(getattr(client, _method(operation)), **arguments)
         checked = partial(self._checked, key, client, address, call)
+        running = threads.submit(checked)
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, checked)
+            return await asyncio.wrap_future(running)
         except asyncio.CancelledError:
-            self._replace(key, client)  # whoever called has waited for long enough: as good as no answer
+            # Whoever called has waited for long enough: as good as no answer.
+            threads.stand_in(running)
+            self._replace(key, client)
             raise
 
     async def poll(self, address: str, wait: int, work: Callable[[Any], T], left: Callable[[Any, T], object]) -> T:
@@ -185,12 +192,12 @@ class Clients:
 
         A router that forgot one flow forgot all that were idle as long, and each would cost a whole timeout.
         """
-        with self._lock:
-            ours = key in self._made and self._made[key] is client
-            if ours:
-                del self._made[key]
-        if ours:
-            client.close()
+        kept = self._made.get(key)
+        if kept is not None and kept is client:
+            # Without the lock, which is held while credentials are looked for: this runs on the loop, too. At worst
+            # a client that was made this moment goes as well.
+            self._made.pop(key, None)
+            kept.close()
 
     def _forget(self, client: Any) -> bool:
         """Look for credentials anew next time; say whether those that were used are renewed by themselves."""
@@ -258,7 +265,7 @@ class Clients:
         """
         if self._calls.forked:
             return
-        for threads in (self._publishing, self._calls, self._polls):
+        for threads in (self._publishing, self._calls, self._polls, self._makers):
             threads.shutdown()
         made, self._made = self._made, {}
         for client in made.values():

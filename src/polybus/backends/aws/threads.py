@@ -61,10 +61,30 @@ class Threads(Executor):
                 raise BusClosed("closed")
             self._work.append((future, lambda: call(*args, **kwargs)))
             if self._idle < len(self._work) and self._threads < self._most:
-                self._threads += 1
-                threading.Thread(target=self._run, name=self._name, daemon=True).start()
+                self._start()
             self._changed.notify()
         return future
+
+    def stand_in(self, call: Future[Any]) -> None:
+        """Let another thread take the place of the one with this call, which nobody waits for, until that ends.
+
+        Or as many calls as there are threads, to a server that doesn't answer, would hold up all that come after them.
+        """
+        if call.done():
+            return
+        with self._changed:
+            self._most += 1
+            if self._work:
+                self._start()
+        call.add_done_callback(self._end_stand_in)
+
+    def _end_stand_in(self, _: Future[Any]) -> None:
+        with self._changed:
+            self._most -= 1
+
+    def _start(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def shutdown(self, wait: bool = False, *, cancel_futures: bool = True) -> None:
         """Take no more calls; those that are under way end by themselves, those that haven't begun are cancelled."""
@@ -93,9 +113,11 @@ class Threads(Executor):
     def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._changed:
             self._idle += 1
-            self._changed.wait_for(lambda: self._work or self._closed, IDLE)
+            self._changed.wait_for(lambda: self._work or self._closed or self._threads > self._most, IDLE)
             self._idle -= 1
-            if self._work:
+            if self._work and self._threads <= self._most:
                 return self._work.popleft()
             self._threads -= 1
+            if self._work:
+                self._changed.notify()  # the turn was this thread's, which is one too many now
             return None

@@ -239,6 +239,31 @@ async def test_sessions_go_on_after_all_connections_broke(server: ServiceBusServ
     assert server.entities.counts(KEYED).active == 0
 
 
+async def test_what_another_consumer_may_have_had_is_called_redelivered(
+    server: ServiceBusServer, binding: Binding, bus: polybus.Bus
+) -> None:
+    """The service doesn't count what an owner of a session had whose connection ended: a crash, say."""
+    driver = load("azure")(binding, polybus.SystemClock())
+    crashed = await driver.open_consumer(binding.source("keyed"), prefetch=4, concurrency=2)
+    seen = []
+    for body in (b"0", b"1"):  # the second comes while the session is this consumer's already
+        await bus.publish("keyed", body, ordering_key="k")
+        seen += await crashed.receive_batch(1, wait=10)
+    assert [(one.message.body, one.attempt) for one in seen] == [(b"0", 1), (b"1", 1)]
+    assert not seen[1].redelivered
+    await crashed.stop()
+    server.cut_connections()
+    await crashed.aclose()
+    following = await driver.open_consumer(binding.source("keyed"), prefetch=4, concurrency=2)
+    again = list(await following.receive_batch(1, wait=10))
+    while len(again) < 2:
+        again += await following.receive_batch(1, wait=10)
+    assert [(one.message.body, one.attempt, one.redelivered) for one in again] == [(b"0", 1, True), (b"1", 1, True)]
+    await following.stop()
+    await following.aclose()
+    await driver.aclose()
+
+
 async def test_a_lock_that_is_lost_is_a_lost_lease(server: ServiceBusServer, bus: polybus.Bus) -> None:
     for name in ("jobs", "keyed"):
         await bus.publish(name, "x")

@@ -180,7 +180,7 @@ async def test_a_session_ends_with_its_connection_and_comes_again(lab: Lab) -> N
             await first.ack()
         while len(seen) < 3:
             delivery = await anext(aiter(deliveries))
-            assert delivery.redelivered or delivery.body != b"0"
+            assert delivery.redelivered  # the service doesn't count what an owner had whose connection ended
             await delivery.ack()
             seen.append(delivery.body)
     assert seen == [b"0", b"1", b"2"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from polybus.binding import Entity
 from polybus.clock import Clock, Timer
 from polybus.driver import BatchLimits, LeaseUntil, Nack, Received, Settlement
 from polybus.errors import Fault, FaultKind
+from polybus.message import Message
 from polybus.topology.limits import AZURE
 
 __all__ = ["Receipt", "SessionConsumer"]
@@ -34,17 +35,16 @@ __all__ = ["Receipt", "SessionConsumer"]
 IDLE = 0.5
 # Links that wait for a session where none is at work: two keys that come together are both served at once.
 SPARE = 2
-# Messages of lost sessions that are remembered, so that they are called repeats when they come again.
-REMEMBERED = 10_000
+# A message that came so many seconds before its session was ours woke the link that waited for one: no other had it.
+FRESH = 0.05
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Receipt:
-    """A message, the session that it came from, and whether the bus has it."""
+    """A message and the session that it came from."""
 
     session: Session
     message: ServiceBusReceivedMessage
-    taken: bool = False
 
 
 class Session:
@@ -54,6 +54,8 @@ class Session:
         self.link = link
         self.until = 0.0
         self.closing = False
+        # When the service gave us the session, by its own clock.
+        self._granted = 0.0
         self._pool = pool
         self._reader = Reader(link)
         # What is not settled yet, with the lease that was granted for it.
@@ -64,6 +66,13 @@ class Session:
     @property
     def name(self) -> str:
         return str(self.link.session.session_id)
+
+    def may_have_had(self, message: Message) -> bool:
+        """Say whether an earlier owner of the session may have had a message.
+
+        The service doesn't count what an owner had whose connection ended. Both times are the service's own.
+        """
+        return message.published_at is not None and message.published_at < self._granted - FRESH
 
     # Receiving -------------------------------------------------------------------------------------------------------
 
@@ -92,6 +101,7 @@ class Session:
         """Find out how long the session is ours: its lock may have been granted long before its answer came."""
         leases = self._pool.leases
         locked = _locked(self.link)
+        self._granted = 0.0 if locked is None else locked - leases.seconds
         if leases.known:
             self.until = leases.until(locked)
             if self.until <= leases.clock.monotonic():
@@ -157,7 +167,6 @@ class Session:
         A lease that ended without being extended was given up by the bus: what follows must not come before it.
         """
         self.closing = True
-        self._pool.remember(self._held)
         self._held.clear()
         self._changed.set()
 
@@ -190,7 +199,6 @@ class Session:
             self._held.pop(receipt, None)
             self._changed.set()
             if found is not None:
-                self._pool.remember([receipt])
                 self.give_back()
         return found
 
@@ -273,8 +281,6 @@ class SessionConsumer:
         # With when it began to open its link.
         self._accepting: dict[asyncio.Task[None], tuple[ServiceBusReceiver, float]] = {}
         self._buffer: deque[tuple[Receipt, float]] = deque()
-        # Numbers of what handlers may have seen, of sessions that were lost: the service doesn't count such deliveries.
-        self._seen: dict[int, None] = {}
         self._came = asyncio.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -340,15 +346,6 @@ class SessionConsumer:
         self._error = error
         self._came.set()
 
-    def remember(self, receipts: Iterable[Receipt]) -> None:
-        """Note what may have been seen by a handler and goes back uncounted."""
-        for receipt in receipts:
-            number = receipt.message.sequence_number
-            if receipt.taken and number is not None:
-                self._seen[number] = None
-        while len(self._seen) > REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-
     def offer(self, receipt: Receipt, until: float) -> None:
         """Take a message of a session, for the next receive."""
         self._buffer.append((receipt, until))
@@ -385,8 +382,7 @@ class SessionConsumer:
                 session.drop(receipt)
                 continue
             plain: Received[Any] = received(receipt.message, self.source, until, group=session.name)
-            again = plain.redelivered or self._seen.pop(receipt.message.sequence_number or 0, self) is None
-            receipt.taken = True
+            again = plain.redelivered or session.may_have_had(plain.message)
             taken.append(msgspec.structs.replace(plain, receipt=receipt, redelivered=again))
         return taken
 

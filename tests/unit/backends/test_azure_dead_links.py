@@ -272,3 +272,14 @@ async def test_a_wrong_clock_costs_no_lease_and_is_named_once(
     named = [record.getMessage() for record in caplog.records if "clock" in record.getMessage()]
     assert len(named) == 1
     assert said in named[0]
+
+
+async def test_a_consumer_that_cant_connect_yet_stops_at_once(lab: Lab, binding: Binding) -> None:
+    lab.wire.closed = True  # new connections are taken, and nothing is answered on them
+    async with polybus.connect(binding) as bus:
+        consuming = [asyncio.create_task(handle(bus, name, [])) for name in ("jobs", "keyed")]
+        await until(lambda: lab.wire.made >= 3)
+        for task in consuming:
+            task.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.wait(consuming)

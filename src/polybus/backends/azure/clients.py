@@ -133,4 +133,4 @@ class Clients:
         self._senders.clear()
         await self.links.aclose()
         clients = [client for client in (self._administration, self._bus, self._identity) if client is not None]
-        await asyncio.gather(*(close(client, CLOSE) for client in clients))
+        await asyncio.gather(*(close(client, CLOSE / 2) for client in clients))

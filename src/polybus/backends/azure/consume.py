@@ -184,15 +184,34 @@ class QueueConsumer:
 
     # The link --------------------------------------------------------------------------------------------------------
 
-    async def open(self) -> Reader:
-        """Return the open link; after trouble with the last one it is a new one, on a new connection."""
-        if self._reader is not None:
-            return self._reader
+    async def open(self) -> None:
+        """Begin to connect; what is wrong is raised by the first receive."""
+        self._begin()
+
+    def _begin(self) -> asyncio.Task[Reader]:
         if self._opening is None or self._opening.done():
             self._opening = asyncio.get_running_loop().create_task(self._open())
             self._clients.links.finish(self._opening)
+        return self._opening
+
+    async def _ready(self) -> Reader:
+        """Return the open link; after trouble with the last one it is a new one, on a new connection."""
+        if self._reader is not None:
+            return self._reader
+        opening = self._begin()
         # Whoever waits may give up; the link is opened for all.
-        return await asyncio.shield(self._opening)
+        await asyncio.wait([opening])
+        if opening.cancelled():
+            raise Late(message=f"connecting to {self._source.name!r} was given up: it is no longer consumed")
+        return opening.result()
+
+    async def _ready_unless_stopped(self) -> Reader | None:
+        try:
+            return await self._ready()
+        except Exception:
+            if self._stopping:
+                return None
+            raise
 
     async def _open(self) -> Reader:
         link = self._clients.receiver(self._source)
@@ -222,7 +241,9 @@ class QueueConsumer:
         """Receive in short calls, one after the other: one that is cut off would leave messages locked."""
         end = self._clock.monotonic() + wait
         while not self._stopping:
-            reader = await self.open()
+            reader = await self._ready_unless_stopped()
+            if reader is None:
+                break
             try:
                 await self._sound(reader)
                 batch = await reader.take(count, SLICE)
@@ -275,7 +296,7 @@ class QueueConsumer:
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
         """Settle each by a call of its own, several at once: the library has no other, and they share round trips."""
         try:
-            reader = await bounded(self.open(), self._patience, "connecting to Service Bus")
+            reader = await bounded(self._ready(), self._patience, "connecting to Service Bus")
         except Exception as error:  # noqa: BLE001 - each settlement has an answer
             return [fault(error)] * len(settlements)
 
@@ -293,7 +314,7 @@ class QueueConsumer:
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         """Renew each lock; the service grants the entity's lock duration, whatever is asked for."""
         try:
-            reader = await bounded(self.open(), self._patience, "connecting to Service Bus")
+            reader = await bounded(self._ready(), self._patience, "connecting to Service Bus")
         except Exception as error:  # noqa: BLE001 - each renewal has an answer
             return [fault(error)] * len(received)
 
@@ -338,8 +359,10 @@ class QueueConsumer:
     # Ending ----------------------------------------------------------------------------------------------------------
 
     async def stop(self) -> Sequence[Received[Receipt]]:
-        """Make no more calls; one that is under way ends within a slice."""
+        """Make no more calls; one that is under way ends within a slice, and connecting is given up."""
         self._stopping = True
+        if self._opening is not None and not self._opening.done():
+            self._opening.cancel()
         return ()
 
     async def aclose(self) -> None:

@@ -95,7 +95,7 @@ class Links:
         """Wait until all that is being closed is; what takes longer than some seconds is cut off."""
         hanging: set[asyncio.Task[Any]] = set(self._closing)
         if hanging:
-            _, hanging = await asyncio.wait(hanging, timeout=1.5 * CLOSE)
+            _, hanging = await asyncio.wait(hanging, timeout=CLOSE)
         for task in hanging:
             task.cancel()
         if hanging:

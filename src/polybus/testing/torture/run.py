@@ -27,6 +27,8 @@ __all__ = ["WORKER_FAULTS", "Options", "torture"]
 WORKER_FAULTS = ("kill", "stop", "term", "clock")
 """What is done to processes, on every site."""
 
+# Part of all faults that are done to the site; the rest is done to processes.
+_SITE_PART = 0.4
 # Seconds between two faults.
 _BETWEEN = (1.0, 4.0)
 # Parts of a lease that a process stands still: shorter ones are survived, longer ones lose what is held.
@@ -87,6 +89,7 @@ class _Run:
         self._ledger = Ledger(folder / "ledger", "site")
         self._judge = Judge(folder / "ledger", ordered=self._ordered())
         self._acts: set[asyncio.Task[None]] = set()
+        self._rest_until = 0.0
         self._crew = Crew(
             folder,
             self._ledger,
@@ -117,7 +120,8 @@ class _Run:
     # Faults ----------------------------------------------------------------------------------------------------------
 
     async def _faults(self) -> None:
-        plan = [act for act in (*self._worker_acts(), *self._site.acts()) if self._wanted(act.name)]
+        to_workers = [act for act in self._worker_acts() if self._wanted(act.name)]
+        to_site = [act for act in self._site.acts() if self._wanted(act.name)]
         started = told = time.monotonic()
         while (now := time.monotonic()) - started < self._options.minutes * 60:
             if now - told >= 10:
@@ -125,17 +129,28 @@ class _Run:
                 self._judge.catch_up()
                 self._options.say(f"{now - started:4.0f} s: {self._judge.progress()}")
             await asyncio.sleep(self._chance.uniform(*_BETWEEN))
-            if plan:
-                self._begin(self._chance.choice(plan))
+            if to_site and (not to_workers or self._chance.random() < _SITE_PART):
+                if time.monotonic() >= self._rest_until:
+                    self._rest_until = float("inf")  # until this one is over
+                    self._begin(self._chance.choice(to_site), self._rest)
+            elif to_workers:
+                self._begin(self._chance.choice(to_workers))
 
     def _wanted(self, name: str) -> bool:
         return self._options.faults is None or name in self._options.faults
 
-    def _begin(self, act: Act) -> None:
+    def _begin(self, act: Act, after: Callable[[float], None] = lambda begun: None) -> None:
         chance = random.Random(self._chance.random())  # noqa: S311 - of its own: acts overlap
         task = asyncio.create_task(self._do(act, chance))
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
+        begun = time.monotonic()
+        task.add_done_callback(lambda done: after(begun))
+
+    def _rest(self, begun: float) -> None:
+        """Leave a site alone for a while after something was done to it: a server that is never there proves nothing."""
+        now = time.monotonic()
+        self._rest_until = now + max(now - begun, 1.0) * self._chance.uniform(1.0, 3.0)
 
     async def _do(self, act: Act, chance: random.Random) -> None:
         begun = time.monotonic()

@@ -148,7 +148,7 @@ class _Run:
         task.add_done_callback(lambda done: after(begun))
 
     def _rest(self, begun: float) -> None:
-        """Leave a site alone for a while after something was done to it: a server that is never there proves nothing."""
+        """Leave a site alone for a while after a fault: a server that is never there proves nothing."""
         now = time.monotonic()
         self._rest_until = now + max(now - begun, 1.0) * self._chance.uniform(1.0, 3.0)
 

@@ -258,8 +258,9 @@ class Faults:
             self.in_hand.pop(id(settlement.received), None)
         if answer is None:
             self.settled.append(settlement)
-            if isinstance(settlement, Ack):
-                self.acked.add(self.copies[id(settlement.received)])
+            copy = self.copies.get(id(settlement.received))  # a proxy around this one may have made another of it
+            if isinstance(settlement, Ack) and copy is not None:
+                self.acked.add(copy)
 
     def note_extended(self, received: Received[Any], answer: LeaseUntil | Fault) -> None:
         if isinstance(answer, LeaseUntil):

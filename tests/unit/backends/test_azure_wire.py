@@ -142,7 +142,7 @@ def test_each_call_has_an_id_of_its_own_and_the_readers_id_travels_along() -> No
     assert again.id in str((wire.application_properties or {})["polybus"])
 
 
-@pytest.mark.parametrize("identity", ["order 17", "ÄÖÜ", "f" * 200, "\ud800"])
+@pytest.mark.parametrize("identity", ["order 17", "ÄÖÜ", "f" * 200])
 def test_an_id_that_service_bus_cant_carry_is_hashed_and_travels_along(identity: str) -> None:
     wire = sent(Outgoing(Message(b"", id=identity)))
     assert wire.properties is not None

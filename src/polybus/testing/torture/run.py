@@ -211,6 +211,7 @@ class _Run:
 
     async def _until_nothing_is_owed(self) -> None:
         since = told = time.monotonic()
+        self._judge.catch_up()
         while self._judge.owed() and time.monotonic() - since < _SETTLED:
             if self._judge.catch_up():
                 since = time.monotonic()
@@ -222,6 +223,7 @@ class _Run:
     async def _look(self) -> Left:
         """Read what is left: dead letters, and what still waits, by receiving it."""
         left = Left()
+        self._judge.catch_up()
         async with self._connected() as bus:
             for source in SOURCES:
                 if Feature.EXACTLY_ONCE in bus.features(source):

@@ -13,8 +13,8 @@ class Within:
     """A coroutine in a copy of the current context, begun at once: what it sets there, nobody else sees.
 
     `done` says whether it ended without waiting for anything; else await it, in the task in which it was made. It may
-    not return anything. A task of its own for each coroutine would do the same for a third of what handing a message
-    over takes.
+    not return anything. A task of its own for each coroutine would do the same, and takes 3 µs or more of the 9 that
+    handling a message takes (memory backend, Python 3.11).
     """
 
     __slots__ = ("_context", "_coroutine", "_waits_for", "done")

@@ -95,17 +95,19 @@ class Hand:
         wanted = set(identities)
         found: list[Received[Any]] = []
         end = self._direct.end()
-        for _ in range(2):
-            [marker] = await self._direct.publish(self.source.topic or self.source, b"marker")
-            while True:
-                assert self._direct.now() < end, f"the marker: {self._direct.patience}"
-                got = await self.receive(self._window)
-                found += [each for each in got if each.message.id in wanted]
-                others = [each for each in got if each.message.id not in wanted]
-                if others:
-                    await self.settle(*(Ack(each) for each in others))
-                if any(each.message.id == marker for each in others):
-                    break
+        markers: set[str] = set()
+        seen = 0
+        while seen < 2:
+            assert self._direct.now() < end, f"the marker: {self._direct.patience}"
+            if not markers:  # one that another consumer has taken is followed by the next
+                markers.update(await self._direct.publish(self.source.topic or self.source, b"marker"))
+            got = await self.receive(self._window)
+            found += [each for each in got if each.message.id in wanted]
+            others = [each for each in got if each.message.id not in wanted]
+            await self.settle(*(Ack(each) for each in others))
+            seen += any(each.message.id in markers for each in others)
+            if not got or seen:
+                markers.clear()
         if found:
             await self.settle(*(Nack(each) for each in found))
         return [each.message.id for each in found]

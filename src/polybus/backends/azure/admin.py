@@ -59,7 +59,7 @@ class AzureAdmin:
             found = await client.get_subscription(topic, subscription)
         else:
             found = await (client.get_topic(address) if entity.kind is Kind.TOPIC else client.get_queue(address))
-        return {name: found[name] for name in found if found[name] is not None}
+        return {name: _plain(value) for name, value in found.items() if value is not None}
 
     async def stats(self, entity: Entity) -> Stats:
         """Return counts where the credentials have the right to manage, which nobody gets by the stack: else None."""
@@ -176,3 +176,8 @@ def _peeked(raw: Any, entity: Entity) -> Peeked:
         description,
         None if enqueued is None else enqueued.timestamp(),
     )
+
+
+def _plain(value: object) -> object:
+    """Return a value of the library's as one that JSON has."""
+    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -301,6 +301,8 @@ class QueueConsumer:
             return [fault(error)] * len(settlements)
 
         async def settle(settled: Settlement[Receipt]) -> Fault | None:
+            if isinstance(settled, DeadLetter) and self._source.kind is Kind.DEAD_LETTERS:
+                return Fault(FaultKind.INVALID, "a dead letter can't be dead-lettered again")
             try:
                 await settlement(reader.link, settled, settled.received.receipt)
             except Exception as error:  # noqa: BLE001 - each settlement has an answer of its own

@@ -235,6 +235,8 @@ class Session:
             self.until = await self._renew()
         except Exception as error:  # noqa: BLE001 - each renewal has an answer of its own
             found = self._failed(error) or self._lost()
+            if self._pool.clock.monotonic() >= self.until:
+                found = self._lost()  # whatever the library makes of it: the link may be gone with the lock
             if found.kind is FaultKind.LEASE_LOST:
                 self.give_up()
             return found

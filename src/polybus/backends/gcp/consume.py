@@ -16,7 +16,7 @@ from polybus.backends.gcp.wire import Wire, decode, encode, why
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
-from polybus.errors import Fault
+from polybus.errors import Fault, FaultKind
 from polybus.topology.limits import GCP
 
 __all__ = ["StreamConsumer"]
@@ -97,6 +97,8 @@ class StreamConsumer:
         for place, settlement in enumerate(settlements):
             if isinstance(settlement, Ack):
                 acks.append(place)
+            elif isinstance(settlement, DeadLetter) and self._source.kind is Kind.DEAD_LETTERS:
+                found[place] = Fault(FaultKind.INVALID, "a dead letter can't be dead-lettered again")
             elif isinstance(settlement, Nack):
                 delay = min(math.ceil(settlement.delay), int(GCP.extension.most))
                 nacks.setdefault(delay, []).append(place)

@@ -63,6 +63,7 @@ class DriverOrder(Suite):
             ids = await _publish(env, 3)
             held = [await here.one(ids[0])]
             held += [each for each in await here.receive(2, wait=0.2) if each.message.id in ids]
+            await here.stop()
             assert [each.message.id for each in held] == ids[: len(held)]
             for each in held:
                 assert await there.sift(ids) == [], f"{len(held)} are held, and the second consumer got one"

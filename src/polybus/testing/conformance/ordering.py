@@ -178,7 +178,7 @@ class Ordering(Suite):
         ids = await env.bus.publish_many("serial", [_message(b"%d" % number, key) for number in range(3)])
         first = await serial.get(ids[0])
         await first.give_back()
-        again = await serial.get(ids[0])
+        again = await env.hasten(serial.get(ids[0]))
         assert [serial.count(identity) for identity in ids] == [2, 0, 0], "a later one was handed out meanwhile"
         await again.ack()
         for identity in ids[1:]:

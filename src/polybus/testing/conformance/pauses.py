@@ -109,7 +109,7 @@ class Pauses(Suite):
         async with env.connect() as peer:
             consumption = peer.bus.consume(source, concurrency=1, prefetch=3)
             async with consumption as deliveries:
-                await env.until(lambda: len(peer.faults.in_hand) >= 3, "three in hand")
+                await env.until(lambda: bool(peer.faults.in_hand), "one in hand")
                 env.stand_still(PAUSE)
                 while wanted:
                     delivery = await env.hasten(anext(deliveries))
@@ -126,18 +126,20 @@ class Pauses(Suite):
         handler.waits = True
         options = ConsumerOptions(concurrency=1, prefetch=3)
         async with env.connect() as peer, env.work(source, handler, bus=peer.bus, options=options):
-            await env.until(lambda: len(peer.faults.in_hand) >= 3, "three in hand")
             await env.within(handler.paused.wait())
             extending, receiving = peer.faults.hold(Operation.EXTEND), peer.faults.hold(Operation.RECEIVE)
             await env.advance(PAUSE)
             async with env.listen(source) as other:
-                await other.ack(ids)
+                await env.hasten(asyncio.sleep(0.1))  # a driver that streams may still have taken some for the first
+                done = {each.id for each in other.seen}
+                await other.ack(done)
             extending.open()
             receiving.open()
-            await handler.reached(await env.bus.publish(source, b"marker"))
-        assert not handler.over
-        assert [each.id for each in handler.began if each.id in ids] == [handler.began[0].id]
-        assert not any(handler.ended[identity] for identity in ids)
+            handler.waits = False
+            await handler.reached(*(identity for identity in ids if identity not in done))
+        assert not handler.over, f"{source}: handled though the lease was over: {handler.over}"
+        again = [each.id for each in handler.began[1:] if each.id in done]
+        assert not again, f"{source}: handled after another's ack"
 
     async def _answers_late(self, env: Environment, source: str) -> None:
         handler = _Handler(env)
@@ -148,8 +150,12 @@ class Pauses(Suite):
                 await env.within(gate.reached.wait())
                 await env.advance(PAUSE)
                 async with env.listen(source) as other:
-                    await other.ack(ids)
+                    await env.hasten(
+                        asyncio.sleep(0.1)
+                    )  # a driver that streams may still have taken some for the first
+                    done = {each.id for each in other.seen}
+                    await other.ack(done)
                 gate.open()
-                await handler.reached(await env.bus.publish(source, b"marker"))
+                await handler.reached(*(identity for identity in ids if identity not in done))
         assert not handler.over, f"{source}: handled though the lease was over: {handler.over}"
-        assert not {each.id for each in handler.began} & set(ids), f"{source}: handled after another's ack"
+        assert not {each.id for each in handler.began} & done, f"{source}: handled after another's ack"

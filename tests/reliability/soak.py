@@ -1,6 +1,6 @@
 """`make soak`: the long runs, one after another; their numbers are printed and kept in docs/reliability.md.
 
-    python -m tests.reliability.soak [sqlite] [aws] [gcp] [azure] [--scale 0.1]
+    python -m tests.reliability.soak [sqlite] [aws] ... [torture-gcp] [--scale 0.1]
 
 Each is a test of the suite, which runs a fiftieth of it every time. Its seeds are constants of the test, and stand in
 what it prints. Only whole runs (scale 1 and more) that passed are kept.
@@ -29,6 +29,10 @@ SOAKS = {
     "aws": "tests/localcloud/aws/test_soak.py",
     "gcp": "tests/localcloud/pubsub/test_soak.py",
     "azure": "tests/localcloud/servicebus/test_soak.py",
+    "torture-sqlite": "tests/reliability/test_torture_sqlite.py",
+    "torture-aws": "tests/reliability/test_torture_aws.py",
+    "torture-azure": "tests/reliability/test_torture_azure.py",
+    "torture-gcp": "tests/reliability/test_torture_gcp.py",
 }
 
 STILL_RUNNING = 30.0

@@ -27,6 +27,8 @@ __all__ = ["WORKER_FAULTS", "Options", "torture"]
 WORKER_FAULTS = ("kill", "stop", "term", "clock")
 """What is done to processes, on every site."""
 
+# Seconds for the first processes to come up, before the faults begin; a cloud's library takes seconds to import.
+_START = 60.0
 # Part of all faults that are done to the site; the rest is done to processes.
 _SITE_PART = 0.4
 # Seconds between two faults.
@@ -107,6 +109,7 @@ class _Run:
         self._ledger.note("begins", self._site.name, self._options.seed, self._options.minutes)
         self._crew.start()
         try:
+            await self._until_ready()
             await self._faults()
             await self._heal()
             await self._finish()
@@ -116,6 +119,13 @@ class _Run:
         self._ledger.note("over")
         self._judge.catch_up()
         return self._judge.verdict(left, site=self._site.name, seed=self._options.seed, minutes=self._options.minutes)
+
+    async def _until_ready(self) -> None:
+        """Wait until each place's first process works, or the patience is over: what then ends is judged."""
+        until = time.monotonic() + _START
+        while time.monotonic() < until and self._judge.ready() < len(self._crew.workers):
+            self._judge.catch_up()
+            await asyncio.sleep(0.2)
 
     # Faults ----------------------------------------------------------------------------------------------------------
 

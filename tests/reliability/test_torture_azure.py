@@ -1,0 +1,14 @@
+"""A fiftieth of the torture on azure; a file each, so that they run side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .torturing import SEEDS, tortured
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_goes_wrong(tmp_path: Path, seed: int) -> None:
+    tortured("azure", tmp_path, seed)

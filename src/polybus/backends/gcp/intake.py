@@ -134,9 +134,11 @@ class Intake:
             self._waiter.set_result(None)
 
     def drop(self, key: str) -> None:
-        """Forget what waits of an ordering key of which an earlier message was given back: it comes again with it."""
-        for lease in self._remove(lambda lease: lease.raw.message.ordering_key == key):
-            lease.over()
+        """Give back what waits of an ordering key of which an earlier message is: it comes again behind that.
+
+        Most of it has ended with the earlier one, and some may have come again already.
+        """
+        self._give_back(self._remove(lambda lease: lease.raw.message.ordering_key == key))
 
     def _remove(self, unwanted: Callable[[Lease], bool]) -> list[Lease]:
         """Take out of the buffer, and of what waits to be confirmed; return it, in the order in which it came."""

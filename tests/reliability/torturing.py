@@ -33,7 +33,8 @@ def tortured(name: str, folder: Path, seed: int) -> None:
     wrong = ", ".join(f"{row.count} {row.name}" for row in zero if row.count) or f"0 in each of {len(zero)} columns"
     print(
         f"torture of {name}, {MINUTES:g} min of faults, seed {seed}: {wrong}; "
-        f"{counts['messages accepted']:,} messages, {counts['deliveries handled']:,} deliveries, {counts['processes killed']} kills, "
+        f"{counts['messages accepted']:,} messages, {counts['deliveries handled']:,} deliveries, "
+        f"{counts['processes killed']} kills, "
         f"{counts['processes stopped for a while']} stops, {counts['processes told to end']} SIGTERM, "
         f"{sum(count for row, count in counts.items() if row.startswith('fault: '))} faults of server, wire and clock"
     )

@@ -9,6 +9,7 @@ its last lines tell, and `--polybus-seed 0` the order of the files. `--polybus-m
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections import Counter
@@ -43,13 +44,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+_SEED = "POLYBUS_CONFORMANCE_SEED"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers of the suite's tests, so that `--strict-markers` accepts them anywhere."""
     config.addinivalue_line("markers", "clause(number): the clause of the contract that a conformance test proves")
     config.addinivalue_line("markers", "moves_time: a conformance test that lets time pass")
     if config.option.polybus_seed is None:
-        # Chosen before xdist starts its workers, which get the options as they are then: all have one order.
-        config.option.polybus_seed = random.SystemRandom().randint(1, _SEEDS)
+        # pytest-xdist's workers inherit the environment: all have one order.
+        given = os.environ.get(_SEED) if hasattr(config, "workerinput") else None
+        config.option.polybus_seed = int(given) if given else random.SystemRandom().randint(1, _SEEDS)
+        os.environ[_SEED] = str(config.option.polybus_seed)
     if config.getoption("--polybus-matrix") is not None:
         config.pluginmanager.register(_Collector(config.getoption("--polybus-matrix")), "polybus-matrix")
 

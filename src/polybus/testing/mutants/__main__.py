@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from polybus.testing.mutants import MUTANTS, SURVIVORS, catch
+from polybus.testing.mutants import MUTANTS, SURVIVORS, Gone, catch
 
 
 async def run(words: Sequence[str]) -> int:
@@ -21,7 +21,12 @@ async def run(words: Sequence[str]) -> int:
     surprises = 0
     for mutant in chosen:
         began = time.monotonic()
-        caught = await catch(mutant, 1.0)
+        try:
+            caught = await catch(mutant, 1.0)
+        except Gone as gone:
+            surprises += 1
+            print(f"!   -   s  {mutant}: {gone}", flush=True)
+            continue
         known = SURVIVORS.get(str(mutant))
         surprise = (caught is None) is (known is None)
         surprises += surprise

@@ -79,7 +79,7 @@ AWS = (
     _m(
         "D1",
         "a receive doesn't wait",
-        edit(f"{_CONSUMER}._wait", "min(math.ceil(wait), longest)", "0"),
+        edit(f"{_CONSUMER}._wait", "min(math.ceil(wait), self._longest)", "0"),
         "waits_and_returns",
     ),
 )

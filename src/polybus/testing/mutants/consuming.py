@@ -33,7 +33,7 @@ CONSUMING = (
         "what comes late is believed",
         together(
             _HANDS_OUT_ALL,
-            edit(f"{_RECEIVER}._in_time", "if all(received.lease_until > now for received in batch):", "if True:"),
+            edit(f"{_RECEIVER}._in_time", "if received.lease_until <= now:", "if False:"),
         ),
         "comes_late",
     ),

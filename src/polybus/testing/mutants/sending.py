@@ -19,7 +19,11 @@ def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
 
 _LAST_FIRST = together(
     edit(f"{_GATE}.first", "next(iter(self._waiting), None)", "next(reversed(self._waiting), None)"),
-    edit(f"{_GATE}.enter", "next(iter(self._waiting)) is not item", "next(reversed(self._waiting)) is not item"),
+    edit(
+        f"{_GATE}.enter",
+        "next(iter(self._waiting)) is not (turn or item)",
+        "next(reversed(self._waiting)) is not (turn or item)",
+    ),
 )
 
 SENDING = (
@@ -27,14 +31,14 @@ SENDING = (
     _m(
         "P6",
         "who calls while others wait for room is let in before them",
-        edit(f"{_GATE}.enter", "(self._waiting and next(iter(self._waiting)) is not item) or ", ""),
+        edit(f"{_GATE}.enter", "(self._waiting and next(iter(self._waiting)) is not (turn or item)) or ", ""),
         "a_small_message",
     ),
     _m(
         "P6",
         "what is published while the publisher opens is sent as soon as it is open",
         together(
-            edit(f"{_GATE}.enter", "(self._waiting and next(iter(self._waiting)) is not item) or ", ""),
+            edit(f"{_GATE}.enter", "(self._waiting and next(iter(self._waiting)) is not (turn or item)) or ", ""),
             edit(
                 f"{_PUBLISHER}._opened",
                 "self._admit()",

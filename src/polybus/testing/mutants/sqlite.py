@@ -30,18 +30,16 @@ SQLITE = (
         "a stale receipt is taken for the good one beside it",
         edit(
             f"{_SETTLE}:_good",
-            "return {(number, claim) for number, claim in decode_json(text)}",
-            "good = {seq for seq, _ in decode_json(text)}\n    return {each for each in receipts if each[0] in good}",
+            "return set(decode_json(text))",
+            "good = {receipts[place][0] for place in decode_json(text)}\n"
+            "    return {place for place, each in enumerate(receipts) if each[0] in good}",
         ),
         "beside_the_good hold_the_stale",
     ),
     _m(
         "D2",
         "any receipt of a message settles it",
-        together(
-            edit(f"{_SETTLE}:_GOOD", "l.claim = json_extract(j.value, '$[1]')", "1"),
-            edit(f"{_SETTLE}:_GOOD", "json_array(l.seq, l.claim)", "json_array(l.seq, json_extract(j.value, '$[1]'))"),
-        ),
+        edit(f"{_SETTLE}:_GOOD", " AND l.claim = json_extract(j.value, '$[1]')", ""),
         "stale own_attempt",
     ),
     _m(

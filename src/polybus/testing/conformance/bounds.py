@@ -42,6 +42,7 @@ class Bounds(Suite):
     async def test_P5_what_the_driver_does_wrong_is_an_outcome(self, env: Environment) -> None:
         for wrong in (_cancels, _exits, _falls_short, _garbles):
             async with env.connect(publisher=PublisherOptions(deadline=DEADLINE)) as peer:
+                await env.within(peer.bus.publish("jobs", b"so that it is open"))
                 wrong(peer, Operation.PUBLISH)
                 sending = asyncio.create_task(peer.bus.publish_many("jobs", [b"wrong", b"too"], outcomes=True))
                 await self._pass(env, DEADLINE + BEYOND, sending)

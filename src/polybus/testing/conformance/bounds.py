@@ -11,6 +11,7 @@ import pytest
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost, PolybusError
+from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment, Peer, Recorder
@@ -71,6 +72,9 @@ class Bounds(Suite):
                 await self._pass(env, GRACE + BEYOND, draining)
                 assert draining.done(), "the drain waits for a handler that doesn't end"
                 async with env.listen("brief") as other:
+                    if Feature.CONSISTENT not in env.bus.features("brief"):
+                        # Its answer took longer than the drain, whose clock was moved, had to wait for it.
+                        await env.advance(SHORT_LEASE + 1)
                     await (await other.get(identity)).ack()
             finally:
                 handler.release.set()

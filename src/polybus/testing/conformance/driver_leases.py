@@ -171,10 +171,12 @@ class DriverLeases(Suite):
     async def test_D2_an_extension_moves_the_end_of_the_lease(self, env: Environment) -> None:
         for source in SOURCES:
             ids = await env.direct.publish(source, b"kept", b"lost")
-            async with env.direct.hand(source) as here, env.direct.hand(source, number=1) as there:
+            async with AsyncExitStack() as stack:
+                here = await stack.enter_async_context(env.direct.hand(source))
                 held = {each.message.id: each for each in await here.take(ids)}
                 kept, lost = (held[identity] for identity in ids)
                 await here.stop()
+                there = await stack.enter_async_context(env.direct.hand(source, number=1))
                 await env.advance(20)
                 [until] = await here.extend([kept], SHORT_LEASE)
                 assert isinstance(until, LeaseUntil)

@@ -15,7 +15,7 @@ SURVIVORS: Final[Mapping[str, str]] = MappingProxyType(
             "setting, which is a test of that backend alone"
         ),
         "D2 (aws) what SQS says of a receipt is taken for another's": (
-            "SQS takes receipts whose time is over, so the suite expects it to refuse none, and sees no refusal misplaced"
+            "SQS takes receipts whose time is over, so the suite expects it to refuse none and misses no refusal"
         ),
         "P5 too few outcomes are taken as they are": (
             "the task that sends stumbles over them then, and what it leaves without an outcome gets a fault all the "

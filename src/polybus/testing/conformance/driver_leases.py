@@ -157,9 +157,11 @@ class DriverLeases(Suite):
     async def test_D2_a_lease_lasts_as_long_as_the_driver_says(self, env: Environment) -> None:
         for source in SOURCES:
             [identity] = await env.direct.publish(source, b"held")
-            async with env.direct.hand(source) as here, env.direct.hand(source, number=1) as there:
+            async with AsyncExitStack() as stack:
+                here = await stack.enter_async_context(env.direct.hand(source))
                 held = await here.one(identity)
                 await here.stop()
+                there = await stack.enter_async_context(env.direct.hand(source, number=1))
                 left = held.lease_until - env.clock.monotonic()
                 assert left <= SHORT_LEASE, f"{source}: a lease of {left:.1f} s where {SHORT_LEASE:g} s are asked for"
                 assert left > SHORT_LEASE / 2

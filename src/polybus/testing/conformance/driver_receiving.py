@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared
 from polybus.errors import Fault
@@ -53,9 +54,11 @@ class DriverReceiving(Suite):
         """The end of another consumer's lease, without anybody's doing."""
         for source in SOURCES:
             [identity] = await env.direct.publish(source, b"held")
-            async with env.direct.hand(source) as here, env.direct.hand(source, number=1) as there:
+            async with AsyncExitStack() as stack:
+                here = await stack.enter_async_context(env.direct.hand(source))
                 await here.one(identity)
                 await here.stop()
+                there = await stack.enter_async_context(env.direct.hand(source, number=1))
                 waiting = asyncio.create_task(there.one(identity))
                 await env.advance(SHORT_LEASE + 1)
                 received = await env.hasten(waiting)

@@ -30,6 +30,8 @@ _log = logging.getLogger("polybus.app")
 _AFTER = 2.5
 # Seconds for a consumer to end once its drain is over: a turn of the loop, unless a handler swallows its cancellation.
 _ENDING = 0.5
+# One that is still being opened as the drain begins ends 5 s later (bus/retry.py).
+_OPENING = 6.0
 
 
 class Session:
@@ -220,7 +222,7 @@ class Session:
             self._hangs(f"the drain of {handler.source!r} for {handler.name} doesn't end")
 
     async def _consumer_ends(self, task: asyncio.Task[None], handler: Handler) -> None:
-        in_time = await bounded(self.bus.clock, task, _ENDING)
+        in_time = await bounded(self.bus.clock, task, max(_ENDING, min(_OPENING, self.time_left - _AFTER)))
         if not in_time and handler.name not in self._running.values():
             self._hangs(f"the consumer of {handler.source!r} for {handler.name} doesn't end")
 

@@ -16,8 +16,11 @@ import polybus
 from polybus import App, AppFailed, Binding, Entity, SteppedClock
 from polybus.app import run_apps
 from polybus.app.ending import DRAIN
+from polybus.backends import load
 from polybus.backends.memory import Store
 from polybus.binding import Kind
+from polybus.driver import ConsumerDriver
+from polybus.testing.proxy import DriverProxy
 
 
 def make_binding(store: Store | None = None, **changes: Any) -> Binding:
@@ -471,3 +474,32 @@ def test_a_decorator_without_parentheses_is_refused() -> None:
 
     with pytest.raises(polybus.ConfigError, match="name what it consumes"):
         app.handler(5)  # type: ignore[arg-type]
+
+
+async def test_a_drain_while_a_consumer_is_still_being_opened_is_no_failure() -> None:
+    """A cloud's library takes a second to import and to connect, and SIGTERM may come meanwhile."""
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    class Slow(DriverProxy):
+        async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
+            begun.set()
+            await release.wait()
+            return await super().open_consumer(source, prefetch=prefetch, concurrency=concurrency)
+
+    binding = make_binding()
+    app = App()
+
+    @app.handler("jobs")
+    async def work(body: str) -> None:
+        raise AssertionError
+
+    clock = SteppedClock()
+    async with polybus.connect(binding, clock=clock, driver=Slow(load("memory")(binding, clock))) as bus:
+        async with asyncio.timeout(30):
+            async with app.running(bus=bus) as session:
+                await begun.wait()
+                draining = asyncio.create_task(session.drain(0.0))
+                await asyncio.sleep(1.0)
+                assert not draining.done()
+                release.set()
+                await draining

@@ -20,7 +20,11 @@ LACKS = {
     "dead-letter forwarding": ("test_D6_the_backend_itself",),
 }
 # Tests that wait for 20 seconds of the machine's clock each; shorter ones prove the same of the emulator.
-LONG = ("test_D13_it_can_be_buried_and_redriven_again_and_again", "test_D13_a_letter_comes_back_as_it_was")
+LONG = (
+    "test_D13_it_can_be_buried_and_redriven_again_and_again",
+    "test_D13_a_letter_comes_back_as_it_was",
+    "test_D1_a_receive_without_messages_waits_and_returns",
+)
 
 # Delays, which Google has none of: these tests move no time here.
 REFUSED = "test_P8_delay_on_"

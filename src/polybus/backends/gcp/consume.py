@@ -131,8 +131,8 @@ class StreamConsumer:
         """Give back: the lease ends after the delay, at once without one."""
         leases = [settlements[place].received.receipt for place in places]
         if self._grouped:
-            for place in places:
-                self._intake.drop(settlements[place].received.group or "")
+            for place, lease in zip(places, leases, strict=True):
+                self._intake.drop(settlements[place].received.group or "", lease.came)
         begun = self._clock.monotonic()
         ack_ids = [lease.ack_id for lease in leases]
         faults = await modify_each(self._clients, self._source.address, ack_ids, delay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -39,6 +40,10 @@ STREAMS = 12
 # Seconds longer than it was asked to that a receive waits for what is here and not confirmed yet, or for the first word
 # of a stream: that nothing came would be no answer. A call is answered or given up by then, and a heartbeat is due.
 LATE = HEARTBEAT + 10.0
+
+
+# Ordering keys of which it is remembered when something was given back: more than one consumer has under way at once.
+KEYS_KEPT = 10_000
 
 
 class Intake:
@@ -79,6 +84,7 @@ class Intake:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._buffer: deque[Lease] = deque()
         self._waiter: asyncio.Future[None] | None = None
+        self._dropped: dict[str, float] = {}
         self._asked = 0
         self._error: Exception | None = None
         self._timer: Timer | None = None
@@ -133,11 +139,18 @@ class Intake:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def drop(self, key: str) -> None:
-        """Give back what waits of an ordering key of which an earlier message is: it comes again behind that.
+    def drop(self, key: str, came: float) -> None:
+        """Give back what waits of an ordering key of which an earlier message, that `came` then, was given back.
 
-        Most of it has ended with the earlier one, and some may have come again already.
+        It comes again behind that. What is given back after another of its key that came with it has nothing behind it
+        any more: what waits then has come again already, and is in order.
         """
+        if came <= self._dropped.get(key, -math.inf):
+            return
+        self._dropped.pop(key, None)  # so that the latest is the last
+        self._dropped[key] = self._clock.monotonic()
+        if len(self._dropped) > KEYS_KEPT:
+            del self._dropped[next(iter(self._dropped))]
         self._give_back(self._remove(lambda lease: lease.raw.message.ordering_key == key))
 
     def _remove(self, unwanted: Callable[[Lease], bool]) -> list[Lease]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 
 from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack
 from polybus.errors import Fault, FaultKind
@@ -53,11 +54,13 @@ class DriverLeases(Suite):
     async def test_D2_a_stale_receipt_changes_nothing_for_who_has_the_message_now(self, env: Environment) -> None:
         for source in SOURCES:
             ids = await env.direct.publish(source, b"ack", b"nack", b"letter", b"extend")
-            async with env.direct.hand(source) as here, env.direct.hand(source, number=1) as there:
+            async with AsyncExitStack() as stack:
+                here = await stack.enter_async_context(env.direct.hand(source))
                 strict = env.rig.late(here.source) is Late.REFUSED
                 held = {each.message.id: each for each in await here.take(ids)}
                 await here.stop()
                 await env.advance(SHORT_LEASE + 1)
+                there = await stack.enter_async_context(env.direct.hand(source, number=1))
                 now = {each.message.id: each for each in await there.take(ids)}
                 await there.stop()
                 ack, nack, letter, extend = (held[identity] for identity in ids)
@@ -81,11 +84,13 @@ class DriverLeases(Suite):
         """In two calls at the same time, of two consumers of one process: a driver may make one of them."""
         for source in SOURCES:
             ids = await env.direct.publish(source, *[b"%d" % number for number in range(4)])
-            async with env.direct.hand(source) as here, env.direct.hand(source) as there:
+            async with AsyncExitStack() as stack:
+                here = await stack.enter_async_context(env.direct.hand(source))
                 strict = env.rig.late(here.source) is Late.REFUSED
                 held = {each.message.id: each for each in await here.take(ids)}
                 await here.stop()
                 await env.advance(SHORT_LEASE + 1)
+                there = await stack.enter_async_context(env.direct.hand(source))
                 now = {each.message.id: each for each in await there.take(ids)}
                 stale, good = [held[each] for each in ids], [now[each] for each in ids]
                 told, done = await asyncio.gather(

@@ -121,7 +121,8 @@ class DriverLetters(Suite):
         """Two calls of `publish`, or two messages of one: tokens tell them apart, and neither swallows the other."""
         for target, source in PLACES:
             first = env.direct.message(target, b"first")
-            second = msgspec.structs.replace(first, body=b"second")
+            key = env.name("key") if first.ordering_key else None
+            second = msgspec.structs.replace(first, body=b"second", ordering_key=key)
             await env.direct.publish(target, Outgoing(first, token=env.name("call")))
             await env.direct.publish(target, Outgoing(second, token=env.name("call")))
             async with env.direct.hand(source) as hand:

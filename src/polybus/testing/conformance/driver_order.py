@@ -59,17 +59,18 @@ class DriverOrder(Suite):
     async def test_D10_the_second_consumer_gets_nothing_of_a_key_until_all_of_it_is_settled(
         self, env: Environment
     ) -> None:
-        async with env.direct.hand(SERIAL) as here, env.direct.hand(SERIAL, number=1) as there:
-            ids = await _publish(env, 3)
+        ids = await _publish(env, 3)
+        async with env.direct.hand(SERIAL) as here:
             held = [await here.one(ids[0])]
             held += [each for each in await here.receive(2, wait=0.2) if each.message.id in ids]
             await here.stop()
             assert [each.message.id for each in held] == ids[: len(held)]
-            for each in held:
-                assert await there.sift(ids) == [], f"{len(held)} are held, and the second consumer got one"
-                assert await here.settle(Ack(each)) == [None]
-            await here.close()
-            await _rest(there, ids[len(held) :])
+            async with env.direct.hand(SERIAL, number=1) as there:
+                for each in held:
+                    assert await there.sift(ids) == [], f"{len(held)} are held, and the second consumer got one"
+                    assert await here.settle(Ack(each)) == [None]
+                await here.close()
+                await _rest(there, ids[len(held) :])
 
     @needs_order
     async def test_D10_a_batch_keeps_the_order_of_its_keys(self, env: Environment) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions
@@ -22,14 +23,14 @@ PAUSE = 1.5 * SHORT_LEASE
 
 
 class _Handler:
-    """Notes each start, whether its lease was over by then, and each end; `pause` is called in the first."""
+    """Notes each start, whether its lease was over by then, and each end; in the first it calls `pause`, or waits."""
 
     def __init__(self, env: Environment) -> None:
         self.began: list[Delivery] = []
         self.over: list[bytes] = []
         self.ended = Counter[str]()
         self.paused = asyncio.Event()
-        self.stands_still = False
+        self.pause: Callable[[], None] = lambda: None
         self.waits = False
         self._env = env
 
@@ -37,8 +38,8 @@ class _Handler:
         self.began.append(delivery)
         if self._env.clock.monotonic() >= delivery.lease_until:
             self.over.append(delivery.body)
-        if len(self.began) == 1 and self.stands_still:
-            self._env.stand_still(PAUSE)
+        if len(self.began) == 1:
+            self.pause()
         if len(self.began) == 1 and self.waits:
             self.paused.set()
             await asyncio.Event().wait()
@@ -85,7 +86,7 @@ class Pauses(Suite):
 
     async def _stands_still(self, env: Environment, source: str, count: int) -> None:
         handler, recorder = _Handler(env), Recorder()
-        handler.stands_still = True
+        handler.pause = lambda: env.stand_still(PAUSE)
         key = env.name("key") if env.binding.target(source).ordered else None
         ids = [await env.bus.publish(source, b"%d" % number, ordering_key=key) for number in range(count)]
         options = ConsumerOptions(concurrency=1, prefetch=max(count, 2))

@@ -140,9 +140,9 @@ class Intake:
             self._waiter.set_result(None)
 
     def drop(self, key: str, came: float) -> None:
-        """Give back what waits of an ordering key of which an earlier message, that `came` then, was given back.
+        """Forget what waits of an ordering key of which an earlier message, that `came` then, was given back.
 
-        It comes again behind that. What is given back after another of its key that came with it has nothing behind it
+        It comes again with that. What is given back after another of its key that came with it has nothing behind it
         any more: what waits then has come again already, and is in order.
         """
         if came <= self._dropped.get(key, -math.inf):
@@ -151,7 +151,8 @@ class Intake:
         self._dropped[key] = self._clock.monotonic()
         if len(self._dropped) > KEYS_KEPT:
             del self._dropped[next(iter(self._dropped))]
-        self._give_back(self._remove(lambda lease: lease.raw.message.ordering_key == key))
+        for lease in self._remove(lambda lease: lease.raw.message.ordering_key == key):
+            lease.over()
 
     def _remove(self, unwanted: Callable[[Lease], bool]) -> list[Lease]:
         """Take out of the buffer, and of what waits to be confirmed; return it, in the order in which it came."""

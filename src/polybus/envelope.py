@@ -27,6 +27,10 @@ _LONG = {short: long for long, short in _SHORT.items()}
 # Not in any attribute value of SQS (SendMessage in the SQS API reference), and not escaped by JSON itself.
 _NO_CHARACTERS = re.compile("[\ufffe\uffff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+# What a foreign producer wrote into `t` and `m` is anything: nothing is moved as often, and after the year 9999, which
+# ends with this millisecond, there is no date (datetime.MAXYEAR).
+_LAST_TIME = 253_402_300_799_999
+_MOST_MOVES = 1_000_000
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -95,11 +99,18 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @classmethod
     def from_text(cls, text: str) -> Envelope | None:
-        """Read the attribute's value; None where it isn't one of ours, so that the message counts as foreign."""
+        """Read the attribute's value; None where it isn't one of ours, so that the message counts as foreign.
+
+        A time that is none is left out, and moves are at most a million.
+        """
         try:
-            return msgspec.json.decode(text, type=cls)
-        except msgspec.DecodeError:
+            found = msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: text that is no UTF-8
             return None
+        if 0 <= found.published <= _LAST_TIME and 0 <= found.moves <= _MOST_MOVES:
+            return found
+        published = found.published if 0 <= found.published <= _LAST_TIME else 0
+        return msgspec.structs.replace(found, published=published, moves=min(max(found.moves, 0), _MOST_MOVES))
 
 
 def _size(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ ENVELOPES = st.builds(
     encoding=st.sampled_from(["", "b", "s"]),
     folded=st.dictionaries(TEXT, TEXT, max_size=5),
     key=st.none() | TEXT,
-    published=st.integers(0, 2**53),
+    published=st.integers(0, 253_402_300_799_999),  # the end of the year 9999
     moves=st.integers(0, 100),
     reason=TEXT,
     description=TEXT,
@@ -115,3 +116,17 @@ def test_what_is_not_ours_is_foreign() -> None:
     assert Envelope.from_text("not json") is None
     assert Envelope.from_text('{"i": 3}') is None
     assert join({"other": "x"}) is None
+    assert Envelope.from_text('{"x":' + "[" * 100_000 + "]" * 100_000 + "}") is None
+    assert Envelope.from_text('{"i": "\ud800"}') is None
+
+
+@pytest.mark.parametrize(
+    "number",
+    [-1, -(10**30), 10**15, 10**30, 10**400, -(10**400)],
+    ids=lambda number: f"{number:.0e}" if abs(number) < 10**40 else "huge",
+)
+def test_times_that_are_none_and_moves_beyond_counting_are_not_believed(number: int) -> None:
+    found = Envelope.from_text(f'{{"i":"a","t":{number},"m":{number}}}')
+    assert found is not None
+    assert (found.id, found.published_at) == ("a", None)
+    assert found.moves == (0 if number < 0 else 1_000_000)

@@ -182,6 +182,12 @@ def test_nothing_changes_on_the_way(body: bytes, attributes: dict[str, str]) -> 
     assert (message.body, dict(message.attributes), message.id) == (body, attributes, ID)
 
 
+def test_an_envelope_without_an_id_leaves_the_clouds() -> None:
+    raw = on_the_wire(sent(Message(b"x", {}, None, ID)))
+    raw.attributes["polybus"] = "{}"
+    assert decode(raw, BILLING)[0].id == "17"
+
+
 @pytest.mark.parametrize("name", ["awsRegion", "1st", "with space"])
 def test_what_a_foreign_producer_named_otherwise_can_be_dead_lettered_and_put_back(name: str) -> None:
     refused(Message(b"ours", {name: "value"}, None, ID))

@@ -219,7 +219,7 @@ class SqsConsumer:
             Receipt(raw["ReceiptHandle"], since, until),
             raw["Attributes"].get("MessageGroupId") if grouped else None,
             attempt > 1 or envelope.moves > 0,
-            max(envelope.moves, 0),  # a foreign producer may have written anything
+            envelope.moves,
             why(envelope, self._source),
             envelope.description or None,
             raw["MessageId"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -53,7 +53,9 @@ def read_notification(body: str, topics: Container[str]) -> Notification | None:
 
 
 def _time(stamp: str) -> float | None:
+    """Return a time that SNS may have written; None for any other, since anyone may have written it."""
     try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
+        seconds = datetime.fromisoformat(stamp).astimezone(UTC).timestamp()
+    except (ValueError, OverflowError):
         return None
+    return seconds if seconds >= 0 else None

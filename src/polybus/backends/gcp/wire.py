@@ -175,7 +175,8 @@ def decode(raw: Pb, source: Entity) -> tuple[Message, Envelope]:
     if envelope.key is not None:
         key = envelope.key
     published = envelope.published_at or _time(raw)
-    return Message(raw.data, attributes, key, envelope.id, published, envelope.content_type), envelope
+    identity = envelope.id or raw.message_id
+    return Message(raw.data, attributes, key, identity, published, envelope.content_type), envelope
 
 
 def _joined(attributes: dict[str, str]) -> Envelope | None:

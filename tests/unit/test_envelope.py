@@ -120,13 +120,9 @@ def test_what_is_not_ours_is_foreign() -> None:
     assert Envelope.from_text('{"i": "\ud800"}') is None
 
 
-@pytest.mark.parametrize(
-    "number",
-    [-1, -(10**30), 10**15, 10**30, 10**400, -(10**400)],
-    ids=lambda number: f"{number:.0e}" if abs(number) < 10**40 else "huge",
-)
-def test_times_that_are_none_and_moves_beyond_counting_are_not_believed(number: int) -> None:
-    found = Envelope.from_text(f'{{"i":"a","t":{number},"m":{number}}}')
+@pytest.mark.parametrize("digits", ["-1", "-1" + "0" * 30, "1" + "0" * 15, "1" + "0" * 30, "1" + "0" * 400])
+def test_times_that_are_none_and_moves_beyond_counting_are_not_believed(digits: str) -> None:
+    found = Envelope.from_text(f'{{"i":"a","t":{digits},"m":{digits}}}')
     assert found is not None
     assert (found.id, found.published_at) == ("a", None)
-    assert found.moves == (0 if number < 0 else 1_000_000)
+    assert found.moves == (0 if digits.startswith("-") else 1_000_000)

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from azure.servicebus import ServiceBusMessage
+from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
+from azure.servicebus._pyamqp._decode import decode_payload
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from polybus.backends.azure.wire import encode, message_limit, sayable
+from polybus.backends.azure.wire import decode, encode, message_limit, sayable
 from polybus.binding import Entity, Kind
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
+from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.message import Message
 
 TOPIC = Entity(kind=Kind.TOPIC, name="orders", address="shop-orders", filter_attributes=("region",))
@@ -175,3 +177,27 @@ def test_a_foreign_message_of_full_size_goes_back_without_what_polybus_adds() ->
 def test_what_is_said_of_a_letter_is_always_sayable() -> None:
     assert sayable("a \ud800 b") == "a ? b"
     assert len(sayable("x" * 1_000_000)) == 4_096
+
+
+# What others send -----------------------------------------------------------------------------------------------------
+
+
+def read(*sections: bytes) -> Message:
+    raw = decode_payload(memoryview(b"".join(sections)))
+    return decode(ServiceBusReceivedMessage(raw, receiver=None), QUEUE)[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "body"),
+    [(e.long(-7), b"-7"), (e.double(0.5), b"0.5"), (e.items([e.uint(1)]), b"[1]"), (e.string("x"), b"x")],
+)
+def test_a_body_may_be_a_described_value(value: bytes, body: bytes) -> None:
+    timespan = b"\x00" + e.symbol("com.microsoft:timespan") + value
+    assert read(e.described(0x77, timespan)).body == body
+    assert read(e.described(0x77, e.mapping([(e.string("a"), timespan)]))).body.startswith(b'{"a":')
+
+
+def test_a_content_type_and_a_session_that_are_no_text_are_shown() -> None:
+    given = [e.NULL] * 6 + [b"\xa3\x02\xff\xfe", e.NULL, e.NULL, e.NULL, e.uint(7)]
+    found = read(e.described(0x73, e.items(given)), e.described(0x75, e.binary(b"x")))
+    assert (found.content_type, found.ordering_key) == ("data:;base64,//4=", "7")

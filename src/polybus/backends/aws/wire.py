@@ -193,7 +193,8 @@ def decode(raw: Mapping[str, Any], source: Entity, topics: frozenset[str] = froz
     # Only what is delivered raw has attributes in SQS.
     notification = None if given or not topics else read_notification(text, topics)
     if notification is not None:
-        text, given, identity, sent = notification.text, notification.attributes, notification.id, notification.sent
+        text, given, sent = notification.text, notification.attributes, notification.sent
+        identity = notification.id or identity
     reserved = given.pop(RESERVED, None)
     envelope = None if reserved is None else Envelope.from_text(reserved)
     if envelope is None:

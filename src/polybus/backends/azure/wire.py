@@ -193,14 +193,14 @@ def decode(raw: ServiceBusReceivedMessage, source: Entity) -> tuple[Message, Env
     if reserved is not None:
         given = {name: value for name, value in given.items() if name.partition(".")[0] != RESERVED}
     envelope = envelope or Envelope()
-    enqueued = raw.enqueued_time_utc
+    enqueued, session, content_type = raw.enqueued_time_utc, raw.session_id, raw.content_type
     message = Message(
         _body(raw),
         {**given, **envelope.folded} if envelope.folded else given,
-        raw.session_id,
+        None if session is None else _text(session),
         envelope.id or _text(raw.message_id or raw.sequence_number),
         None if enqueued is None else enqueued.timestamp(),
-        raw.content_type,
+        None if content_type is None else _text(content_type),
     )
     return message, envelope
 
@@ -251,9 +251,12 @@ def _plain(value: Any) -> Any:
         return {_text(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
+    if value is None or isinstance(value, bool):
         return value
-    return _text(value)
+    # Described numbers (.NET's TimeSpan and DateTimeOffset are such) are of classes of the library's own.
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if isinstance(value, float) else _text(value)
 
 
 def _text(value: object) -> str:

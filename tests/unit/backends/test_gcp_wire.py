@@ -182,10 +182,20 @@ def test_nothing_changes_on_the_way(body: bytes, attributes: dict[str, str]) -> 
     assert (message.body, dict(message.attributes), message.id) == (body, attributes, ID)
 
 
-def test_an_envelope_without_an_id_leaves_the_clouds() -> None:
-    raw = on_the_wire(sent(Message(b"x", {}, None, ID)))
-    raw.attributes["polybus"] = "{}"
-    assert decode(raw, BILLING)[0].id == "17"
+@pytest.mark.parametrize("name", ["polybus", "polybus.1", "polybus.2", "CloudPubSubDeadLetterSourceDeliveryCount"])
+def test_reserved_names_of_a_foreign_producer_are_kept_in_its_letter(name: str) -> None:
+    raw = types.PubsubMessage.pb()(data=b"x", attributes={name: "mine", "a": "b"}, message_id="17")
+    message, _ = decode(raw, BILLING)
+    letter, envelope = decode(on_the_wire(sent(message, moves=1, reason="Failed")), BILLING.dead_letters)
+    assert (dict(letter.attributes), envelope.moves, envelope.reason) == ({name: "mine", "a": "b"}, 1, "Failed")
+
+
+@pytest.mark.parametrize("text", ["{}", '{"i":"","k":""}'])
+def test_an_envelope_without_an_id_or_a_key_leaves_the_cloud_s(text: str) -> None:
+    raw = on_the_wire(sent(Message(b"x", {}, "c7", ID), LEDGER))
+    raw.attributes["polybus"] = text
+    message, _ = decode(raw, BILLING)
+    assert (message.id, message.ordering_key) == ("17", "c7")
 
 
 @pytest.mark.parametrize("name", ["awsRegion", "1st", "with space"])

@@ -206,7 +206,7 @@ def decode(raw: Mapping[str, Any], source: Entity, topics: frozenset[str] = froz
         body = decode_text(text, envelope.encoding)
     except ValueError:
         body = text.encode()  # someone changed it on the way; better delivered as it is than not at all
-    key = envelope.key if envelope.key is not None else group
+    key = envelope.key or group
     published = envelope.published_at or sent
     return Message(body, attributes, key, envelope.id or identity, published, envelope.content_type), envelope
 

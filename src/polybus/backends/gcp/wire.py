@@ -132,7 +132,8 @@ def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, st
     size = 0
     for name, value in attributes.items():
         length = len(value) if value.isascii() else len(value.encode())
-        if length <= VALUE and len(native) < NATIVE:
+        # A foreign producer may have attributes of the names that we, and Pub/Sub for a letter, give to others.
+        if length <= VALUE and len(native) < NATIVE and not name.startswith((RESERVED, SOURCE)):
             native[name] = value
             size += len(name) + length + ATTRIBUTE_FRAME
         else:
@@ -172,8 +173,7 @@ def decode(raw: Pb, source: Entity) -> tuple[Message, Envelope]:
     attributes.pop(RESERVED_TO, None)
     if envelope.folded:
         attributes.update(envelope.folded)
-    if envelope.key is not None:
-        key = envelope.key
+    key = envelope.key or key
     published = envelope.published_at or _time(raw)
     identity = envelope.id or raw.message_id
     return Message(raw.data, attributes, key, identity, published, envelope.content_type), envelope

@@ -65,7 +65,8 @@ class Rights:
         parts = {name: found[0] for name, found in parse_qs(token.partition(" ")[2]).items()}
         name, until = parts.get("skn", ""), parts.get("se", "")
         # A token's end is between the client and its own clock: a test that moves the server's time must not end it.
-        if not until.isdigit() or int(until) < SystemClock().time():
+        # A float, because Python reads no integer of thousands of digits.
+        if not until.isdecimal() or float(until) < SystemClock().time():
             raise Refusal(UNAUTHORIZED, "ExpiredToken: the token has expired.")
         known = self._keys.get(name)
         if known is None:

@@ -85,7 +85,7 @@ def read(body: bytes) -> ET.Element:
     try:
         # expat bounds entity expansion itself (2.4.1 and later), and nothing outside the document is ever fetched.
         root = ET.fromstring(body)  # noqa: S314
-    except ET.ParseError as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two where it names an odd encoding
         raise Refusal(ARGUMENT_ERROR, f"The request's body is no XML: {error}.") from error
     content = root.find(f"{ATOM}content")
     if content is None or len(content) != 1:

@@ -10,11 +10,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
+
+from .faces import sound
+from .scale import cases
 
 SQS = [
     "SendMessage",
@@ -128,7 +131,8 @@ def server() -> Iterator[AwsServer]:
     with running_in_thread(AwsServer()) as server:
         ask(server, {"X-Amz-Target": "AmazonSQS.CreateQueue"}, b'{"QueueName": "q"}')
         ask(server, {}, b"Action=CreateTopic&Name=t", service="sns")
-        yield server
+        with sound():
+            yield server
 
 
 def ask(
@@ -155,13 +159,8 @@ def still_serves(server: AwsServer) -> None:
     assert (status, b"/q" in body) == (200, True)
 
 
-quick = settings(
-    database=None,
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+# Six tests share the cases of this face.
+quick = cases(1 / 6)
 
 
 @quick

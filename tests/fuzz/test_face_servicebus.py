@@ -8,13 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.localcloud.servicebus.conftest import clock, corpus, no_connections, peers, server
 
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, skip
+
+from .scale import CASES, cases
+
+__all__ = ["clock", "corpus", "no_connections", "peers", "server"]
 
 Connect = Callable[[ServiceBusServer], Any]
 Gone = Callable[[ServiceBusServer], None]
@@ -100,9 +105,7 @@ def fuzzed(server: ServiceBusServer) -> ServiceBusServer:
     return server
 
 
-@settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@cases(0.5)  # of this face; the other half are its HTTP side's
 @given(st.lists(frames, max_size=8), st.booleans())
 def test_generated_frames(
     fuzzed: ServiceBusServer,
@@ -127,7 +130,7 @@ def test_the_corpus_and_what_is_near_it(
     chance = random.Random(5)
     for original in corpus:
         converse(fuzzed, peers, original)
-        for _ in range(40):
+        for _ in range(max(10, CASES // 50)):
             changed = bytearray(original)
             for _ in range(chance.randint(1, 4)):
                 at = chance.randrange(len(changed))
@@ -139,7 +142,7 @@ def test_the_corpus_and_what_is_near_it(
     checked(fuzzed, no_connections, caplog)
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@cases()
 @given(st.one_of(values, st.binary(max_size=60)))
 def test_decoding_ends_in_a_value_or_a_decode_error(data: bytes) -> None:
     for function in (decode, skip, p.read):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -49,12 +48,14 @@ def sns_message(notification: Json, source: Entity, lease_until: float) -> Recei
 
     It has no receipt, and SNS doesn't count attempts: each is the first.
     """
+    from polybus.backends.aws.notification import time_of
+
     attributes = {name: _sns_attribute(value) for name, value in (notification.get("MessageAttributes") or {}).items()}
-    stamp = datetime.fromisoformat(notification["Timestamp"])
+    sent = time_of(notification["Timestamp"])
     raw = {
         "MessageId": notification["MessageId"],
         "Body": notification["Message"],
-        "Attributes": {"SentTimestamp": str(round(stamp.timestamp() * 1000))},
+        "Attributes": {} if sent is None else {"SentTimestamp": str(round(sent * 1000))},
         "MessageAttributes": attributes,
     }
     return _received(raw, source, lease_until, attempt=1, receipt="")

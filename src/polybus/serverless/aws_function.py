@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -83,7 +84,7 @@ class AwsLambda:
         remaining = LONGEST if context is None else context.get_remaining_time_in_millis() / 1000
         until = started + remaining - min(RESERVE, remaining * RESERVE_SHARE)
         records = event.get("Records")
-        if not records:
+        if not isinstance(records, Sequence) or not records or not isinstance(records[0], Mapping):
             raise ConfigError("the event has no Records: only SQS's and SNS's are handled")
         origin = records[0].get("eventSource", records[0].get("EventSource"))
         if origin not in ("aws:sqs", "aws:sns"):
@@ -97,9 +98,10 @@ class AwsLambda:
     async def _handle_queue(
         self, bus: FunctionBus, records: Sequence[Mapping[str, Any]], until: float
     ) -> dict[str, Any]:
-        arn = records[0]["eventSourceARN"]
-        inlet = bus.inlets[self._router.find(arn, from_queue(arn))]
-        batch = [sqs_message(record, inlet.source, until, bus.binding.topics) for record in records]
+        with _documented():
+            arn = records[0]["eventSourceARN"]
+            inlet = bus.inlets[self._router.find(arn, from_queue(arn))]
+            batch = [sqs_message(record, inlet.source, until, bus.binding.topics) for record in records]
 
         async def bury(letter: DeadLetter[Any]) -> Fault | None:
             return await _bury(bus, inlet.source, letter)
@@ -116,14 +118,24 @@ class AwsLambda:
         return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in failed]}
 
     async def _handle_topic(self, bus: FunctionBus, records: Sequence[Mapping[str, Any]], until: float) -> None:
-        arn = records[0]["Sns"]["TopicArn"]
-        inlet = bus.inlets[self._router.find(arn, from_topic(arn))]
-        batch: list[Received[str]] = [sns_message(record["Sns"], inlet.source, until) for record in records]
+        with _documented():
+            arn = records[0]["Sns"]["TopicArn"]
+            inlet = bus.inlets[self._router.find(arn, from_topic(arn))]
+            batch: list[Received[str]] = [sns_message(record["Sns"], inlet.source, until) for record in records]
         verdicts = await run_in_groups(batch, inlet.deliver)
         failed = [one.message.id for one, verdict in zip(batch, verdicts, strict=True) if verdict is not Verdict.DONE]
         if failed:
             # Of one message each in practice (Lambda developer guide), so nothing comes again that was done.
             raise HandlersFailed(inlet.source.name, failed, len(batch), "Lambda tries twice more, then its destination")
+
+
+@contextlib.contextmanager
+def _documented() -> Iterator[None]:
+    """Say of an event that can't be read that it isn't one of Lambda's: someone made it up, to try or to test."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"a record of the event is not what Lambda documents: {error!r}") from error
 
 
 async def _bury(bus: FunctionBus, source: Entity, letter: DeadLetter[Any]) -> Fault | None:

@@ -7,9 +7,8 @@ Sources: https://cloud.google.com/pubsub/docs/push, https://cloud.google.com/pub
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -21,6 +20,8 @@ __all__ = ["Malformed", "Push", "read_push"]
 
 _META = "x-goog-pubsub-"
 _NANO = 1_000_000_000
+# Digits that a count of attempts doesn't have: Pub/Sub's is an int32 (ReceivedMessage in its API reference).
+_LONGEST_COUNT = 11
 # Headers that HTTP, Google's front end and Cloud Run set themselves: with metadata written, attributes come among them
 # under names of their own, and there is nothing else to tell them apart.
 _TRANSPORT = frozenset(
@@ -125,11 +126,11 @@ def _wrapped(request: _Request) -> Push:
     message = request.message
     try:
         data = base64.b64decode(message.data, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise Malformed(f"not what Pub/Sub pushes: at $.message.data: {error}") from None
     stamp = _stamp(message.publish_time)
     wire = _Wire(data, message.attributes or {}, message.ordering_key, message.message_id, stamp)
-    return Push(wire, request.subscription, request.delivery_attempt)
+    return Push(wire, request.subscription, max(request.delivery_attempt, 1))
 
 
 def _unwrapped(headers: Mapping[str, str], body: bytes) -> Push:
@@ -144,13 +145,16 @@ def _unwrapped(headers: Mapping[str, str], body: bytes) -> Push:
     stamp = _stamp(meta["publish-time"]) if "publish-time" in meta else _Stamp(0, 0)
     wire = _Wire(body, attributes, meta.get("ordering-key", ""), meta.get("message-id", ""), stamp)
     attempt = meta.get("delivery-attempt", "1")
-    return Push(wire, meta.get("subscription-name", ""), int(attempt) if attempt.isdecimal() else 1)
+    counted = attempt.isdecimal() and len(attempt) < _LONGEST_COUNT
+    return Push(wire, meta.get("subscription-name", ""), max(int(attempt), 1) if counted else 1)
 
 
 def _stamp(text: str) -> _Stamp:
     try:
         # Up to nine digits of a second: more than datetime reads, and more than anyone needs.
-        seconds = datetime.fromisoformat(text).timestamp()
-    except ValueError:
+        seconds = datetime.fromisoformat(text).astimezone(UTC).timestamp()
+        if seconds < 0:
+            raise ValueError(text)
+    except (ValueError, OverflowError):
         raise Malformed(f"not what Pub/Sub pushes: a publish time {text[:40]!r}") from None
     return _Stamp(int(seconds), round(seconds % 1 * _NANO))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-__all__ = ["Notification", "read_notification"]
+__all__ = ["Notification", "read_notification", "time_of"]
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -49,11 +49,11 @@ def read_notification(body: str, topics: Container[str]) -> Notification | None:
     if found.type != "Notification" or found.topic not in topics or f"{found.topic}:" not in found.unsubscribe:
         return None
     attributes = {name: each.value for name, each in found.attributes.items()}
-    return Notification(found.text, attributes, found.id, _time(found.stamp))
+    return Notification(found.text, attributes, found.id, time_of(found.stamp))
 
 
-def _time(stamp: str) -> float | None:
-    """Return a time that SNS may have written; None for any other, since anyone may have written it."""
+def time_of(stamp: str) -> float | None:
+    """Return a time of SNS's, in seconds since the epoch; None for any other, since anyone may have written it."""
     try:
         seconds = datetime.fromisoformat(stamp).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):

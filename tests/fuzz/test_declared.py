@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from polybus.binding import Binding, Entity, Kind
@@ -16,6 +16,7 @@ from polybus.bus.connect import connect
 from polybus.errors import PolybusError
 from polybus.plan import filters_aws, filters_azure, filters_gcp
 from polybus.plan.check import check
+from polybus.plan.table import describe, plan_for
 from polybus.topology.file import loads
 from polybus.topology.filters import parse
 
@@ -62,23 +63,98 @@ def changed(draw: st.DrawFn, whole: dict[str, Any]) -> dict[str, Any]:
 
 KEYS = ["topic", "ordered", "lease", "max_attempts", "filter", "max_delay", "retention", "dead_letter_retention"]
 KEYS += ["backoff", "push", "tap", "publishes", "consumes", "operates", "aws", "azure", "gcp", "existing", "alarms"]
-KEYS += ["max_size", "nonsense"]
-TOPOLOGY = {
-    "bus": {"name": "shop"},
-    "topics": {"orders": {"ordered": True}, "events": {}},
-    "subscriptions": {
-        "billing": {
-            "topic": "orders",
-            "lease": "60s",
-            "max_attempts": 5,
-            "backoff": {"initial": "1s", "maximum": "10m"},
-        },
-        "audit": {"topic": "events", "filter": 'region in ("eu", "uk") and not exists(test)', "retention": "7d"},
-        "mail": {"topic": "events", "push": {"email": "ops@example.com"}},
-    },
-    "queues": {"jobs": {"max_delay": "15m"}, "serial": {"ordered": True, "lease": "30s"}},
-    "services": {"checkout": {"publishes": ["orders"], "consumes": ["billing"], "operates": ["jobs"]}},
+KEYS += ["max_message_size", "nonsense"]
+GOOD = {
+    "ordered": st.booleans(),
+    "max_delay": st.sampled_from(["0s", "15m", "12h", "365d"]),
+    "max_message_size": st.sampled_from(["1KiB", "64KiB", "256KiB", "1MiB", "10MiB", "100MiB"]),
+    "lease": st.sampled_from(["1s", "5s", "60s", "5m", "10m", "12h"]),
+    "max_attempts": st.sampled_from([1, 2, 5, 100, 101, 1_000]),
+    "retention": st.sampled_from(["1m", "10m", "7d", "14d", "31d", "365d"]),
+    "dead_letter_retention": st.sampled_from(["1m", "14d", "31d"]),
+    "backoff": st.sampled_from([{}, {"initial": "0s"}, {"maximum": "2h"}, {"initial": "1s", "maximum": "10m"}]),
+    "filter": st.sampled_from(
+        [
+            'region in ("eu", "uk") and not exists(test)',
+            'a == "" or prefix(b, "x")',
+            'not (a == "1" and b != "2" or exists(c))',
+            'a in ("' + '", "'.join(str(n) for n in range(200)) + '")',
+            'traceparent == "ü"',
+        ]
+    ),
+    "push": st.sampled_from(
+        [
+            {"email": "ops@example.com"},
+            {"sms": "+447700900123"},
+            {"https": "https://example.com/hook", "raw": True},
+            {"function": "report"},
+            {"function": "arn:aws:lambda:eu-west-1:000000000000:function:f"},
+            {"forward": "jobs"},
+            {"forward": "events"},
+        ]
+    ),
+    "tap": st.booleans(),
+    "existing": st.sampled_from(["arn:aws:sns:eu-west-1:000000000000:t", "projects/p/topics/t", "x"]),
+    "aws": st.sampled_from([{}, {"topic": {"tags": {"a": "b"}}}, {"queue": {"delaySeconds": 3}}, {"nonsense": {}}]),
+    "azure": st.sampled_from([{}, {"topic": {"enable_partitioning": True}}, {"queue": {"x": [1]}}]),
+    "gcp": st.sampled_from([{}, {"topic": {"labels": {"a": "b"}}}, {"subscription": {"ack_deadline_seconds": "x"}}]),
 }
+OF_TOPIC = ["ordered", "max_delay", "max_message_size", "existing", "aws", "azure", "gcp"]
+DELIVERY = ["lease", "max_attempts", "retention", "dead_letter_retention", "backoff"]
+OF_QUEUE = [*OF_TOPIC, *DELIVERY]
+OF_SUBSCRIPTION = ["filter", "push", "tap", "aws", "azure", "gcp", *DELIVERY]
+rights = st.fixed_dictionaries(
+    {},
+    optional={
+        "publishes": st.sampled_from([["orders"], ["jobs", "events"], []]),
+        "consumes": st.sampled_from([["billing"], ["jobs", "billing"], []]),
+        "operates": st.sampled_from([["jobs"], ["billing", "audit"], []]),
+    },
+)
+alarms = st.fixed_dictionaries(
+    {},
+    optional={
+        "dead_letters": st.sampled_from([1, 1_000_000]),
+        "oldest_age": st.sampled_from(["1m", "14d"]),
+        "backlog": st.sampled_from([1, 1_000]),
+        "notify": st.sampled_from([{"email": "ops@example.com"}, {"topic": "arn:aws:sns:eu-west-1:0:t"}, {}]),
+    },
+)
+
+
+@st.composite
+def fields(draw: st.DrawFn, of: list[str]) -> dict[str, Any]:
+    """Draw up to three of these fields, each with a value that some cloud or other takes."""
+    return {name: draw(GOOD[name]) for name in draw(st.lists(st.sampled_from(of), max_size=3, unique=True))}
+
+
+@st.composite
+def topologies(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a topology that mostly loads; in one of four something, somewhere below the bus's name, is odd."""
+    longer = draw(st.sampled_from(["more", "x" * 60, "Jobs2", "Orders", "a-b_c"]))
+    found: dict[str, Any] = {
+        "bus": {"name": draw(st.sampled_from(["shop", "shop", "s", "x" * 24, "Shop_2"]))},
+        "topics": {"orders": draw(fields(OF_TOPIC)), "events": {}},
+        "subscriptions": {
+            "billing": {"topic": "orders", **draw(fields(OF_SUBSCRIPTION))},
+            "audit": {"topic": "events", **draw(fields(OF_SUBSCRIPTION))},
+        },
+        "queues": {"jobs": draw(fields(OF_QUEUE))},
+        "services": {"checkout": draw(rights)},
+    }
+    match draw(st.integers(0, 7)):
+        case 0:
+            found["queues"][longer] = {}
+        case 1:
+            found["topics"][longer] = {}
+        case 2:
+            found["services"][longer] = {"publishes": ["orders"]}
+        case 3:
+            found["alarms"] = draw(alarms)
+        case 4 | 5:
+            section = draw(st.sampled_from(["topics", "subscriptions", "queues", "services"]))
+            found[section] = draw(changed(found[section]))
+    return found
 
 
 def toml(value: Any) -> str:
@@ -98,12 +174,23 @@ def toml(value: Any) -> str:
 
 
 @cases()
-@given(changed(TOPOLOGY))
-def test_a_topology_of_odd_values(table: dict[str, Any]) -> None:
+@given(topologies())
+def test_a_topology_loads_and_is_planned_on_each_cloud_or_is_refused(table: dict[str, Any]) -> None:
     text = "\n".join(f"{toml(name)} = {toml(value)}" for name, value in table.items() if value is not None)
-    with contextlib.suppress(PolybusError):
+    try:
         topology = loads(text, source="polybus.toml")
-        check(topology)
+    except PolybusError:
+        event("refused as it is read")
+        return
+    for cloud in ("aws", "azure", "gcp", "local"):
+        if cloud != "local":
+            check(topology, cloud)
+        try:
+            describe(plan_for(topology, cloud))
+        except PolybusError:
+            event(f"refused by {cloud}")
+        else:
+            event(f"planned on {cloud}")
 
 
 @cases()

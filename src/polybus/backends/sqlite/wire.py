@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from polybus.errors import BackendError, Fault, FaultKind
 from polybus.message import Message
 
 __all__ = ["FETCH", "Stored", "decode_json", "encode_head", "encode_json", "encode_letter", "unpack"]
@@ -76,19 +77,23 @@ FROM (SELECT m.seq, m.head, ifnull(m.body, b.content) AS content, m.letter, m.pu
 
 
 def unpack(row: tuple[str, bytes | None, bytes | None, bytes | None]) -> Sequence[Stored]:
-    """Return the messages of a row of FETCH."""
+    """Return the messages of a row of FETCH; raise BackendError where one of them can't be read."""
     places, heads, bodies, letters = row
     heads, bodies, letters = heads or b"", bodies or b"", letters or b""
     h = b = n = 0
     stored: list[Stored] = []
     for seq, head_size, body_size, letter_size, published, at, moves in _from_json(places):
-        head = _head(heads[h : h + head_size])
         body = bodies[b : b + body_size]
         reason = description = None
-        if letter_size is not None:
-            letter = _letter(letters[n : n + letter_size])
-            reason, description = letter.reason, letter.description
-            n += letter_size
+        try:
+            head = _head(heads[h : h + head_size])
+            if letter_size is not None:
+                letter = _letter(letters[n : n + letter_size])
+                reason, description = letter.reason, letter.description
+                n += letter_size
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            detail = f"the row of message {seq} can't be read, it is damaged or of another program: {error}"
+            raise BackendError(Fault(FaultKind.STORAGE, detail)) from error
         h += head_size
         b += body_size
         message = Message(body, head.attributes, head.key, head.id, published, head.content_type)

@@ -23,6 +23,7 @@ property of its kind.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -189,6 +190,8 @@ class BusClosed(PolybusError):
 class Retry(Exception):
     """Raised by a handler to have the message again, after `after` seconds or the subscription's own backoff."""
 
+    after: float | None = None  # of the class: a subclass's own constructor need not call this one
+
     def __init__(self, reason: str = "", *, after: float | None = None) -> None:
         if after is not None and not 0 <= after <= 600:
             raise ValueError(f"after={after!r}: 0 to 600 seconds (contract, D4)")
@@ -198,6 +201,9 @@ class Retry(Exception):
 
 class DeadLetter(Exception):
     """Raised by a handler to put the message among the dead letters at once."""
+
+    reason: str = ""  # of the class, as above: then the subclass's name is the reason
+    description: str = ""
 
     def __init__(self, reason: str, description: str = "") -> None:
         self.reason = reason
@@ -218,7 +224,18 @@ def signal_in(error: BaseException) -> Retry | DeadLetter | None:
     retries = [leaf for leaf in leaves if isinstance(leaf, Retry)]
     if letter is not None or len(retries) < len(leaves):
         return letter
-    return max(retries, key=lambda retry: -1.0 if retry.after is None else retry.after)
+    return max(retries, key=lambda retry: -1.0 if (wait := wait_of(retry)) is None else wait)
+
+
+def wait_of(retry: Retry) -> float | None:
+    """Return the seconds that a Retry asks for, within 0 to 600; None where it says none, or nothing that is a number.
+
+    The constructor refuses what is wrong, but a subclass may go around it, and a slip there must not end the service.
+    """
+    after: object = retry.after
+    if not isinstance(after, int | float) or math.isnan(after):
+        return None
+    return min(max(after, 0.0), 600.0)
 
 
 def exit_in(error: BaseException) -> SystemExit | KeyboardInterrupt | None:

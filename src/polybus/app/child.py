@@ -25,7 +25,9 @@ from polybus.app import frames
 from polybus.app.executor import own_decimals
 from polybus.app.signature import Signature, read_signature
 from polybus.bus.delivery import Delivery, State
-from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature, exit_in, signal_in
+from polybus.bus.texts import reason_of, shorten
+from polybus.bus.verdict import read
+from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature, exit_in, signal_in, wait_of
 from polybus.message import Message
 
 __all__ = ["PROGRAM", "is_child", "main"]
@@ -234,9 +236,10 @@ def _failure(error: BaseException) -> frames.Failed:
     if leaving is not None:
         return frames.Failed("interrupt", name, text)
     if isinstance(signal, DeadLetter):
-        return frames.Failed("dead letter", _text(signal.reason), _text(signal.description))
+        letter = read(signal)
+        return frames.Failed("dead letter", reason_of(letter.reason), shorten(letter.description))
     if signal is not None:
-        return frames.Failed("retry", name, _said(signal), after=signal.after)
+        return frames.Failed("retry", name, _said(signal), after=wait_of(signal))
     return frames.Failed("error", name, text, type(error).__module__, _trace(error))
 
 

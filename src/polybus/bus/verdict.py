@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from polybus.bus.texts import said
-from polybus.errors import DeadLetter, Retry, leaves_of, signal_in
+from polybus.errors import DeadLetter, Retry, leaves_of, signal_in, wait_of
 
 __all__ = ["Failed", "only_signals", "read"]
 
@@ -29,8 +29,11 @@ def read(error: BaseException) -> Failed:
     """Say what an exception asks for; beside a Retry in its group, an error's attempt comes again at its time."""
     signal = signal_in(error)
     if isinstance(signal, DeadLetter):
+        if not (signal.reason or signal.description):
+            return Failed(type(signal).__qualname__, said(signal), dead=True)
         return Failed(signal.reason, signal.description, dead=True)
     if signal is not None:
-        return Failed("Retry", said(signal), signal.after)
-    delays = [leaf.after for leaf in leaves_of(error) if isinstance(leaf, Retry) and leaf.after is not None]
+        return Failed("Retry", said(signal), wait_of(signal))
+    waits = (wait_of(leaf) for leaf in leaves_of(error) if isinstance(leaf, Retry))
+    delays = [wait for wait in waits if wait is not None]
     return Failed(type(error).__qualname__, said(error), max(delays, default=None))

@@ -157,6 +157,10 @@ async def test_what_a_handler_gets_and_what_it_may_raise(
                 super().__init__(f"{one} and {two}")
                 self.lock = threading.Lock()
 
+        class NoSuchCustomer(polybus.DeadLetter):
+            def __init__(self, number):
+                self.number = number
+
         @app.handler("jobs", concurrency=1, executor="process")
         def work(job: Job, delivery: polybus.Delivery) -> None:
             if job.what == "view":
@@ -167,6 +171,8 @@ async def test_what_a_handler_gets_and_what_it_may_raise(
                 raise Unpicklable("one", "\\ud800")
             elif job.what == "letter":
                 raise ExceptionGroup("all", [ValueError("x"), polybus.DeadLetter("NoSuchCustomer", "5")])
+            elif job.what == "odd letter":
+                raise NoSuchCustomer(6)
             elif job.what == "retry":
                 raise polybus.Retry("later", after=5)
             elif job.what == "settle":
@@ -181,10 +187,12 @@ async def test_what_a_handler_gets_and_what_it_may_raise(
         await app.bus.publish("jobs", {"what": "letter"})
         (letter,) = await letters(app, 1)
         assert (letter.reason, letter.description) == ("NoSuchCustomer", "5")
+        await app.bus.publish("jobs", {"what": "odd letter"})
+        assert [(each.reason, each.description) for each in await letters(app, 2)][1] == ("NoSuchCustomer", "6")
         await app.bus.publish("jobs", {"nothing": 1})
-        found = await letters(app, 2)
-        assert found[1].reason == "DecodeError"
-        assert "Job" in str(found[1].description)
+        found = await letters(app, 3)
+        assert found[2].reason == "DecodeError"
+        assert "Job" in str(found[2].description)
         for what in ("fail", "settle", "retry"):
             await app.bus.publish("jobs", {"what": what})
             await until(lambda: app.consumers[0].in_flight == 0)
@@ -192,9 +200,9 @@ async def test_what_a_handler_gets_and_what_it_may_raise(
                 clock.advance(600)
                 await asyncio.sleep(0.05)
             found = await letters(app, len(found) + 1)
-    assert [letter.reason for letter in found[2:]] == ["Unpicklable", "UnsupportedFeature", "Retry"]
-    assert found[2].description == "one and \\ud800"
-    assert "settles by its end" in str(found[3].description)
+    assert [letter.reason for letter in found[3:]] == ["Unpicklable", "UnsupportedFeature", "Retry"]
+    assert found[3].description == "one and \\ud800"
+    assert "settles by its end" in str(found[4].description)
     (view,) = [record for record in caplog.records if record.getMessage().startswith("view: ")]
     said = ("jobs", 1, {"region": "eu"}, None, False)
     assert view.getMessage() == f'view: {said} {{"what":"view"}} 36'

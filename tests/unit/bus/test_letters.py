@@ -167,3 +167,55 @@ async def test_a_block_absorbs_a_group_of_signals_and_raises_on_what_else_it_hol
             async with await anext(deliveries):
                 raise group(polybus.DeadLetter("bad-order"), ValueError())
         assert [each.reason for each in driver.settled if not isinstance(each, Ack)] == ["bad-order", "bad-order"]
+
+
+class Later(polybus.Retry):
+    """As written in a hurry: its constructor doesn't call the one of Retry."""
+
+    def __init__(self, after: Any = ...) -> None:
+        if after is not ...:
+            self.after = after
+
+
+class NoSuchCustomer(polybus.DeadLetter):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@pytest.mark.parametrize("in_group", [False, True])
+@pytest.mark.parametrize(
+    ("after", "seconds"), [(..., 1), (None, 1), ("3", 1), (float("nan"), 1), (7, 7), (-1, 0), (float("inf"), 600)]
+)
+async def test_a_subclass_of_retry_may_say_what_it_likes(after: Any, seconds: float, in_group: bool) -> None:
+    clock = polybus.ManualClock()
+    attempts: list[float] = []
+    queue = '[queues.jobs]\nlease = "60s"\nmax_attempts = 5\nbackoff = { initial = "1s", maximum = "1s" }\n'
+    async with polybus.connect(fresh(queue), clock=clock) as bus:
+        await bus.publish("jobs", b"work")
+
+        async def handler(delivery: polybus.Delivery) -> None:
+            attempts.append(clock.monotonic())
+            if delivery.attempt == 1:
+                raise group(polybus.Retry(after=0), Later(after)) if in_group else Later(after)
+
+        consumer = bus.consumer("jobs", handler)
+        running = asyncio.create_task(consumer.run())
+        await clock.advance(700)
+        assert not running.done()
+        await consumer.drain()
+        await running
+    first, second = attempts
+    if in_group and seconds == 1:  # says nothing: the other's word counts
+        assert second == first
+    else:
+        assert seconds / 2 <= second - first <= seconds
+
+
+async def test_a_subclass_of_dead_letter_is_buried_by_its_name() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    await bury(binding, clock, NoSuchCustomer(5), driver=driver)
+    (letter,) = driver.settled
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, letter.description) == ("NoSuchCustomer", "5")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from polybus.binding import Entity
-from polybus.errors import Fault
+from polybus.errors import Fault, exit_in
 from polybus.message import Sent
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
 
@@ -78,6 +78,8 @@ class _Combined:
 def _guarded(call: Callable[[], T]) -> list[T]:
     try:
         return [call()]
-    except Exception:  # noqa: BLE001 - a listener's bug must not lose a message
+    except BaseException as error:  # a listener's bug, a panic or a CancelledError as well, loses no message
+        if exit_in(error) is not None:
+            raise
         _log.exception("a polybus hook raised; the bus goes on")
         return []

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from polybus.clock import Clock
+from polybus.errors import BackendError, Fault, FaultKind
 
-__all__ = ["ended", "look_at", "watch"]
+__all__ = ["closed", "ended", "look_at", "watch"]
 
 _log = logging.getLogger("polybus")
 
@@ -31,6 +32,20 @@ async def ended(clock: Clock, waiting: Awaitable[Any], seconds: float) -> bool:
         timer.cancel()
         future.remove_done_callback(end)
     return future.done()
+
+
+def closed(closing: asyncio.Task[None], what: str) -> None:
+    """Raise what closing a part of the driver ended with, but never its cancellation: nobody here asked for that."""
+    if closing.cancelled():
+        detail = f"closing {what} ended cancelled, though nobody cancelled it; a bug of this backend"
+        raise BackendError(Fault(FaultKind.INTERNAL, detail))
+    error = closing.exception()
+    if error is None:
+        return
+    if isinstance(error, Exception):
+        raise error
+    detail = f"closing {what} raised {type(error).__qualname__}; a bug of this backend"
+    raise BackendError(Fault(FaultKind.INTERNAL, detail)) from error
 
 
 def look_at(done: asyncio.Future[Any]) -> None:

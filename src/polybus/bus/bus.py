@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, overload
 from polybus import backends
 from polybus.binding import Binding, Entity
 from polybus.bus.blocked import Blocked
-from polybus.bus.bounds import ended, look_at
+from polybus.bus.bounds import closed, ended, look_at
 from polybus.bus.calls import safe_fault
 from polybus.bus.consumer import Consumer, Consumption, Handler
 from polybus.bus.home import Home
@@ -173,7 +173,7 @@ class Bus:
 
         closing = asyncio.create_task(call())
         if await ended(self.clock, closing, CLOSE):
-            closing.result()
+            closed(closing, what)
             return
         closing.cancel()
         closing.add_done_callback(look_at)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from polybus.bus.bounds import ended, look_at
+from polybus.bus.bounds import closed, ended, look_at
 from polybus.bus.delivery import Delivery
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
@@ -169,7 +169,7 @@ class Drain:
     async def _close(self) -> None:
         closing = asyncio.get_running_loop().create_task(self._consumer.aclose())
         if await ended(self._clock, closing, CLOSE):
-            closing.result()
+            closed(closing, f"the consumer of {self._source!r}")
             return
         closing.cancel()
         closing.add_done_callback(look_at)

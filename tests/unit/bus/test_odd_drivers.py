@@ -243,3 +243,35 @@ async def test_a_backend_that_does_not_answer_is_told_each_minute(caplog: pytest
         await clock.advance(10)
         await draining
         await running
+
+
+class Panic(BaseException):
+    """What a Rust extension raises where it panics."""
+
+
+async def breaks(*_: object) -> Any:
+    raise Panic
+
+
+@pytest.mark.parametrize("ends", [cancelled, breaks])
+@pytest.mark.parametrize("part", ["consumer", "driver"])
+async def test_a_close_that_ends_cancelled_or_worse_is_an_error_of_the_backend(ends: Any, part: str) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    bus = polybus.connect(binding, clock=clock, driver=driver)
+    await bus.__aenter__()
+    consumer = bus.consumer("jobs", ignore)
+    running = asyncio.create_task(consumer.run())
+    await clock.advance(2)
+    if part == "driver":
+        driver.aclose = ends  # type: ignore[method-assign]
+        await consumer.drain()
+        await running
+    else:
+        driver.script["aclose"] = ends
+        for ending in (consumer.drain(), running):
+            with pytest.raises(polybus.BackendError, match=r"closing the consumer of 'jobs' .* a bug of this backend"):
+                await ending
+    with pytest.raises(polybus.BackendError, match=rf"closing the .*{part} .* a bug of this backend"):
+        await bus.aclose()

@@ -19,8 +19,8 @@ LACKS = {
     "filters": ("test_D8_filters", "test_D13_no_other", "test_D13_a_filter"),
     "dead-letter forwarding": ("test_D6_the_backend_itself",),
 }
-# Tests that wait for 20 seconds of the machine's clock each and more (what a stream or a look held as it ended comes again
-# after up to a minute here); shorter ones prove the same of the emulator.
+# Tests that wait for 20 seconds of the machine's clock each and more (what a stream or a look held as it ended comes
+# again after up to a minute here); shorter ones prove the same of the emulator.
 LONG = (
     "test_O1_peek_shows_every_dead_letter_once_with_its_reason",
     "test_O1_peek_shows_each_message_once_and_changes_nothing",

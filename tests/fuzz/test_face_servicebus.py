@@ -17,7 +17,7 @@ from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, skip
 
-from .scale import CASES, cases
+from .scale import CASES, OVER_A_SOCKET, cases
 
 __all__ = ["clock", "corpus", "no_connections", "peers", "server"]
 
@@ -105,7 +105,8 @@ def fuzzed(server: ServiceBusServer) -> ServiceBusServer:
     return server
 
 
-@cases(0.5)  # of this face; the other half are its HTTP side's
+# Half of the cases of this face; the other half are its HTTP side's.
+@cases(1 / 2, in_suite=OVER_A_SOCKET)
 @given(st.lists(frames, max_size=8), st.booleans())
 def test_generated_frames(
     fuzzed: ServiceBusServer,

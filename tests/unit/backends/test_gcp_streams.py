@@ -366,7 +366,7 @@ async def ending(clock: SteppedClock) -> AsyncIterator[tuple[Ending, Rig]]:
 async def test_a_stream_that_lived_is_opened_again_without_a_word(ending: tuple[Ending, Rig]) -> None:
     server, rig = ending
     consumer = await rig.consumer()
-    waiting = asyncio.create_task(consumer.receive_batch(1, wait=20.0))
+    waiting = asyncio.create_task(consumer.receive_batch(10, wait=20.0))
     await until(lambda: len(server.requests) == 1 and bool(server.requests[0]))
     rig.clock.advance(10)
     server.end.set()
@@ -562,3 +562,19 @@ async def test_a_stream_that_never_said_a_word_is_no_empty_answer(ending: tuple[
     with pytest.raises(TimeoutError, match="no word") as caught:
         await receiving
     assert rig.driver.fault(caught.value).kind is FaultKind.TIMEOUT
+
+
+async def test_no_more_is_taken_than_was_asked_for_though_more_may_be(rig: Rig) -> None:
+    """What is given back counts as an attempt: nothing is to wait here behind a slow handler."""
+    await rig.create()
+    await rig.publish(4)
+    slow = await rig.consumer(4)
+    [first] = await slow.receive_batch(1, wait=20.0)
+    other = await rig.consumer()
+    rest = await receive(other, 3)
+    assert [each.attempt for each in rest] == [1, 1, 1]
+    assert await slow.settle_batch([Ack(first)]) == [None]
+    assert await other.settle_batch([Ack(each) for each in rest]) == [None] * 3
+    await other.stop()
+    await rig.publish(4)
+    assert len(await receive(slow, 4)) == 4  # it has the room once that is asked for

@@ -181,7 +181,9 @@ class Intake:
         # What is left of the window: a stream that ended leaves in our hands what it brought.
         free = self._prefetch - limit - sum(stream.held() for stream in (*self._gone, *self._ending))
         if not self._streams:
-            self._open(max(free, missing))
+            # No more than is wanted: what waits here is given back, and that counts as an attempt. One stream has all
+            # of an ordered subscription, though, since its keys stay with theirs.
+            self._open(max(free, missing) if self._ordered else missing)
         elif free >= missing:
             if free >= limit // 2:  # a smaller one isn't worth it: it is more when the bus asks again
                 self._open(free)

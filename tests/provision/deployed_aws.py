@@ -48,11 +48,12 @@ class Deployed:
     @asynccontextmanager
     async def bus(self, service: str, access_key: str = "owner") -> AsyncIterator[Bus]:
         """Connect as a service does: by the binding, with credentials from the environment."""
-        async with polybus.connect(self.binding(), service=service) as bus:
-            with self.environment(access_key):
-                for name in ("orders", "thumbnails"):  # boto3 reads the environment when a client is made: make both
+        # For as long as the bus is open: boto3 reads the environment when a client is made, which may be at any call.
+        with self.environment(access_key):
+            async with polybus.connect(self.binding(), service=service) as bus:
+                for name in ("orders", "thumbnails"):  # before another bus of the same test changes it
                     bus.raw(name)
-            yield bus
+                yield bus
 
     def client(self, service: str, access_key: str = "owner") -> Any:
         """Return boto3's client of SNS or SQS with an access key."""

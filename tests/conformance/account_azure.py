@@ -11,7 +11,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import DefaultAzureCredential
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from polybus.backends.azure.clients import CA_FILE, connection_string
+from polybus.backends.azure.network import CA_FILE, connection_string
 from polybus.errors import BindingError
 from polybus.localcloud.servicebus.realise import Realiser, camel, camelled
 

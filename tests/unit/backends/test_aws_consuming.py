@@ -104,7 +104,8 @@ async def test_what_came_too_late_is_no_lease_of_ours(shop: Lab, name: str) -> N
         await shop.polls(shop.entity(name).address, 1)
         await shop.publish(other, name, "x", key="k" if name == "keyed" else None)
         async with asyncio.timeout(20):
-            while shop.counts(shop.entity(name).address) != (0, 1):  # until the poll has it, whose answer is held up
+            # Until the poll whose answer is held up has it.
+            while shop.counts(shop.entity(name).address) != (0, 1):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
         shop.clock.advance(41)
         theirs = await consumer(shop, other, name)

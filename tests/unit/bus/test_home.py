@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 
-import pytest
 from drivers import fresh
 
 import polybus
 
 JOBS = '[queues.jobs]\nlease = "60s"\n'
-forks = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
 
 def uses(
@@ -94,7 +91,6 @@ async def within(work: Callable[[], Awaitable[object]]) -> object:
         return await work()
 
 
-@forks
 def test_every_use_in_a_fork_is_refused_and_closing_there_does_nothing() -> None:
     async def opened() -> tuple[polybus.Bus, polybus.Delivery, polybus.Consumption]:
         bus = polybus.connect(fresh(JOBS), clock=polybus.SystemClock())

@@ -52,8 +52,14 @@ def test_the_seed_is_chosen_and_told(folder: Path) -> None:
     assert int(found[1]) > 0
 
 
+def test_workers_that_are_told_no_order_have_one(folder: Path) -> None:
+    """pytest-xdist refuses workers that collected in different orders."""
+    said = run(folder, "-n", "2", "--dist", "loadfile", "-k", "nothing_but_a_body")
+    assert "Different tests were collected" not in said
+    assert re.search(r"\d+ passed", said), said
+
+
 def test_workers_run_in_the_order_that_is_told(folder: Path) -> None:
-    pytest.importorskip("xdist")
     said = run(folder, "-vv", "-n", "2", "--dist", "loadfile", "--polybus-seed", "77")
     ran = re.findall(r"PASSED (test_\S+::Test\S+::test_\S+)", said)
     expected = [name for name in collected(folder, 77) if "::Test" in name]

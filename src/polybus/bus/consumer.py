@@ -298,4 +298,6 @@ class Consumption:
         delivery = await self._receiver.next()
         if delivery is None:
             raise StopAsyncIteration
+        # Whoever has it may have done anything with it: uncounted, what ends its consumer each time came for ever.
+        delivery.begun = True
         return delivery

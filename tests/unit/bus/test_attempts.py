@@ -45,6 +45,25 @@ async def test_what_no_handler_began_is_given_back_as_no_attempt() -> None:
     assert sorted(nacks(driver)) == [(b"innocent", 1, 0), (b"slow", 1, None)]
 
 
+async def test_what_an_iteration_brought_is_an_attempt_settled_or_not() -> None:
+    """Else what ends the block that iterates, each time, would never be a dead letter."""
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish_many("jobs", [b"poison", b"innocent"])
+
+        async def works() -> None:
+            async with bus.consume("jobs", concurrency=1, prefetch=2) as deliveries:
+                async for _ in deliveries:
+                    await clock.settle()
+                    raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await works()
+    assert sorted(nacks(driver)) == [(b"innocent", 1, 0), (b"poison", 1, None)]
+
+
 @pytest.mark.parametrize("waits", [True, False], ids=["while it waits for its retry", "while it is handled again"])
 async def test_what_was_retried_in_place_takes_its_attempts_along(waits: bool) -> None:
     clock = polybus.ManualClock()

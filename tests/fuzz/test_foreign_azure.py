@@ -93,7 +93,7 @@ def handed_over(payload: bytes) -> ServiceBusReceivedMessage | None:
     """Return the library's message, with what the service itself notes on each; None for what the library refuses."""
     try:
         message = decode_payload(memoryview(payload))
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, struct.error):
         return None  # the library's own: an error of the receive, which the driver turns into a fault
     noted = {**(message.message_annotations or {}), b"x-opt-sequence-number": 7, b"x-opt-enqueued-time": 1763830000123}
     header = message.header

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from google.api_core import exceptions
+from google.pubsub_v1 import types
 
 from polybus.localcloud.pubsub import PubsubServer
 from polybus.localcloud.server import running_in_thread
@@ -28,7 +29,7 @@ def restarted(tmp_path, clock, open_rig):
     return run
 
 
-def test_messages_stay_until_acked(restarted):
+def test_messages_stay_until_acked(restarted, clock):
     numbers = []
 
     def before(rig):
@@ -37,6 +38,7 @@ def test_messages_stay_until_acked(restarted):
         numbers.extend(rig.publish(topic, b"1", b"2", b"3", a="\x00é"))
         received = rig.pull(subscription)
         rig.ack(subscription, received[:1])
+        clock.advance(10)  # until the leases are over
 
     def after(rig):
         subscription = rig.path("subscriptions", "billing")
@@ -132,21 +134,118 @@ def test_what_expired_while_nobody_ran_is_gone(restarted, clock, seconds):
     assert restarted(before, after) == 0
 
 
-def test_ack_ids_of_before_a_restart_do_nothing(restarted):
+def test_leases_outlive_a_restart(restarted, clock):
+    """As on Google, where no process of the service that ends takes a lease from who has it."""
     kept = []
 
     def before(rig):
         topic, subscription = rig.pair(enable_exactly_once_delivery=True)
-        rig.publish(topic, b"x")
+        rig.publish(topic, b"1", b"2", b"3")
         kept.extend(rig.pull(subscription))
+        rig.extend(subscription, kept[1:], 30)
 
     def after(rig):
         subscription = rig.path("subscriptions", "billing")
-        with pytest.raises(exceptions.InvalidArgument):
-            rig.ack(subscription, kept)
-        assert rig.bodies(subscription) == [b"x"]
+        assert rig.bodies(subscription) == []
+        rig.ack(subscription, kept[1:2])
+        clock.advance(10)
+        assert rig.bodies(subscription) == [b"1"]
+        for lost in (kept[:1], kept[1:2]):
+            with pytest.raises(exceptions.InvalidArgument):
+                rig.ack(subscription, lost)
+        clock.advance(20)
+        assert rig.bodies(subscription) == [b"1", b"3"]
 
     restarted(before, after)
+
+
+def test_a_lease_that_ended_while_nobody_ran_counts(restarted, clock):
+    def before(rig):
+        dead = rig.topic("dead")
+        policy = {"dead_letter_topic": dead, "max_delivery_attempts": 5}
+        topic, subscription = rig.pair(dead_letter_policy=policy, enable_message_ordering=True)
+        rig.publish(topic, b"1", b"2", key="k")
+        assert [each.delivery_attempt for each in rig.pull(subscription)] == [1, 1]
+        clock.advance(11)
+
+    def after(rig):
+        again = rig.pull(rig.path("subscriptions", "billing"))
+        assert [(each.message.data, each.delivery_attempt) for each in again] == [(b"1", 2), (b"2", 2)]
+
+    restarted(before, after)
+
+
+@pytest.mark.parametrize("settled", ["first", "second"])
+def test_a_key_stays_with_who_had_it_before_a_restart(settled, restarted, clock):
+    kept = []
+
+    def before(rig):
+        topic, subscription = rig.pair(enable_message_ordering=True)
+        rig.publish(topic, b"1", b"2", b"3", key="k")
+        kept.extend(rig.pull(subscription, 2))
+        if settled == "second":
+            rig.ack(subscription, kept[1:])
+
+    def after(rig):
+        subscription = rig.path("subscriptions", "billing")
+        assert rig.bodies(subscription) == []
+        if settled == "first":
+            rig.ack(subscription, kept[:1])
+            assert rig.bodies(subscription) == []
+            clock.advance(10)
+            assert rig.bodies(subscription) == [b"2", b"3"]
+        else:  # it isn't final, and comes again behind the first
+            clock.advance(10)
+            assert rig.bodies(subscription) == [b"1", b"2", b"3"]
+
+    def at_last(rig):
+        clock.advance(10)
+        rig.ack(rig.path("subscriptions", "billing"), rig.pull(rig.path("subscriptions", "billing")))
+
+    assert restarted(before, after, at_last) == 0
+
+
+def test_what_is_acked_out_of_order_is_final_once_the_earlier_one_is(restarted):
+    kept = []
+
+    def before(rig):
+        topic, subscription = rig.pair(enable_message_ordering=True)
+        rig.publish(topic, b"1", b"2", key="k")
+        kept.extend(rig.pull(subscription))
+        rig.ack(subscription, kept[1:])
+
+    def after(rig):
+        rig.ack(rig.path("subscriptions", "billing"), kept[:1])
+
+    assert restarted(before, after) == 0
+
+
+def test_kill_9_forgets_no_delivery(spawn, connect, tmp_path):
+    """Each was counted before it was sent, on streams too, and its lease goes on."""
+    process = spawn("--port", "0", "--data", str(tmp_path))
+    rig = connect(process.address)
+    policy = {"dead_letter_topic": rig.topic("dead"), "max_delivery_attempts": 5}
+    topic, subscription = rig.pair(dead_letter_policy=policy, ack_deadline_seconds=600)
+    rig.publish(topic, b"pulled")
+    [pulled] = rig.wait(subscription)
+    rig.publish(topic, b"streamed")
+    over = threading.Event()
+
+    def requests():
+        yield types.StreamingPullRequest(subscription=subscription, stream_ack_deadline_seconds=600)
+        over.wait(60)
+
+    responses = rig.subscriber.streaming_pull(requests=requests())
+    [streamed] = next(each.received_messages for each in responses if each.received_messages)
+    process.end(signal.SIGKILL)
+    over.set()
+    process = spawn("--port", "0", "--data", str(tmp_path))
+    rig = connect(process.address)
+    assert rig.pull(subscription) == []
+    rig.nack(subscription, [pulled, streamed])
+    again = {(each.message.data, each.delivery_attempt) for each in rig.pull(subscription)}
+    assert again == {(b"pulled", 2), (b"streamed", 2)}
+    assert process.end(signal.SIGTERM) == 0
 
 
 def test_kill_9_loses_nothing_that_was_accepted(spawn, connect, tmp_path):

@@ -94,6 +94,24 @@ class Backlog:
         self.offer(queue)
         return sum(len(entry.message.wire) for entry in taken)
 
+    def restore(self, entry: Entry, consumer: Consumer) -> bool:
+        """Take back an entry that was delivered before a restart: it is out, or acked with an earlier one of its key out.
+
+        `consumer` stands for whoever had it, and is not open. Returns False where neither can be so: then nothing was
+        done.
+        """
+        key = entry.message.key
+        if not (self._ordered and key):
+            return not entry.gone
+        queue = self._keys.get(key) or KeyQueue(key)
+        if not queue.restore(entry):
+            return False
+        self._keys[key] = entry.queue = queue
+        if not entry.gone:
+            queue.owner = consumer
+            queue.leased += 1
+        return True
+
     def unlease(self, entry: Entry) -> None:
         """Note that an entry is no longer out."""
         queue = entry.queue

@@ -57,6 +57,7 @@ class Delivery:
                 with contextlib.suppress(TimeoutError):
                     batch = await wait_for(self._catalog.clock, self._first(subscription, consumer), wait)
             consumer.check()
+            await self._catalog.journal.flush()
             return received_messages(batch, subscription.counts_attempts)
         finally:
             subscription.detach(consumer)

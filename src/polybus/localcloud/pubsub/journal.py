@@ -1,4 +1,4 @@
-"""What must not be lost: resources, messages, and who still holds which message.
+"""What must not be lost: resources, messages, who still holds which message, and who has it out.
 
 Messages and holds are rows of their own, so that an ack deletes a small row and never rewrites a body. A hold's key is
 the holder's tag and the message's number; a message's row goes with its last hold.
@@ -10,10 +10,10 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from polybus.localcloud.pubsub.encoding import decode
-from polybus.localcloud.pubsub.message import Message
+from polybus.localcloud.pubsub.message import NO_LEASE, Message
 from polybus.localcloud.pubsub.protocol import seconds
 from polybus.localcloud.store import Store
 
@@ -21,8 +21,19 @@ __all__ = ["Hold", "Journal"]
 
 _log = logging.getLogger(__name__)
 
-# (message, was it acked, failed deliveries)
-Hold = tuple[Message, bool, int]
+
+class Hold(NamedTuple):
+    """How far a holder is with a message.
+
+    While it is leased there is an `ack_id`, and `until`, in seconds since the epoch, is when that lease ends: what a
+    consumer was given outlives the server's process.
+    """
+
+    message: Message
+    acked: bool = False
+    failures: int = 0
+    ack_id: str = NO_LEASE
+    until: float = 0.0
 
 
 class Journal:
@@ -74,12 +85,13 @@ class Journal:
             if self.durable:
                 self.save("message", _key(message.number), message.wire)
         if self.durable:
-            self.mark(tag, message, acked=False, failures=0)
+            self.mark(tag, Hold(message))
 
-    def mark(self, tag: str, message: Message, *, acked: bool, failures: int) -> None:
+    def mark(self, tag: str, hold: Hold) -> None:
         """Note how far the holder is with a message that it holds."""
         if self.durable:
-            self.save("hold", f"{tag}/{_key(message.number)}", [acked, failures])
+            message, *row = hold
+            self.save("hold", f"{tag}/{_key(message.number)}", row)
 
     def release(self, tag: str, message: Message) -> None:
         """Note that the holder is done with the message."""
@@ -106,7 +118,7 @@ class Journal:
             if message is not None:
                 message.holders += 1
                 self.messages += message.holders == 1
-                holds.setdefault(tag, []).append((message, row[0], row[1]))
+                holds.setdefault(tag, []).append(Hold(message, *row))
         return holds
 
     # -- durability
@@ -116,6 +128,13 @@ class Journal:
         if self.durable:
             self._dirty = False
             await self._store.commit()
+
+    async def flush(self) -> None:
+        """Return once every change made before this call is on disk, or couldn't be written, which is logged."""
+        try:
+            await self.commit()
+        except sqlite3.Error:
+            _log.exception("The store could not write; what is delivered now is forgotten if the server ends now")
 
     def flush_soon(self) -> None:
         """Have what changed written without anyone waiting for it."""

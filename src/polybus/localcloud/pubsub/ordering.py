@@ -43,6 +43,13 @@ class KeyQueue:
         self.sent.extend(taken)
         return taken
 
+    def restore(self, entry: Entry) -> bool:
+        """Take back an entry that was delivered before a restart; say whether it could still come again in its turn."""
+        if self.waiting or (entry.gone and not self.sent):
+            return False
+        self.sent.append(entry)
+        return True
+
     def settle(self) -> list[Entry]:
         """Return, and forget, what has become final: the acked ones that have no unsettled one before them."""
         final: list[Entry] = []

@@ -89,6 +89,7 @@ class Pushes:
                     await subscription.wait(consumer)
                     continue
                 ack_id = batch[0].ack_id
+                await self._catalog.journal.flush()
                 if await self._post(subscription, batch[0]):
                     subscription.acknowledge([ack_id])
                     backoff = _FIRST_BACKOFF

@@ -43,7 +43,7 @@ class Snapshot:
 
     def restore(self, holds: Iterable[Hold]) -> None:
         """Take back what it held before a restart."""
-        self.messages = {message.number: message for message, _, _ in holds}
+        self.messages = {hold.message.number: hold.message for hold in holds}
 
     def stop(self) -> None:
         """Let nothing fall due any more."""

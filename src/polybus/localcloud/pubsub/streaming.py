@@ -103,6 +103,8 @@ class _Stream:
                 return
             batch = subscription.take(consumer)
             if batch:
+                # A lease that was given is one that is known, and counted, whatever becomes of this process.
+                await self._catalog.journal.flush()
                 await context.write(received_messages(batch, subscription.counts_attempts) + self._properties())
             else:
                 await subscription.wait(consumer)

@@ -62,7 +62,8 @@ class Subscription:
         self._timer: Timer | None = None
         self._timer_due = float("inf")
         self._active = clock.monotonic()
-        # Random, so that ack ids from before a restart, and of other subscriptions, are well-formed but of no lease.
+        # Random, so that no ack id comes twice: those of leases outlive a restart. Others', and ended ones, are
+        # well-formed but of no lease.
         self._ack_prefix = secrets.token_hex(8).ljust(ACK_ID_LENGTH - _SEQUENCE_DIGITS, "_")
         self.configure(config)
 
@@ -107,14 +108,42 @@ class Subscription:
 
     def restore(self, holds: Iterable[Hold]) -> None:
         """Take back what it held before a restart."""
-        for message, acked, failures in holds:
-            entry = Entry(message, failures)
-            if acked:
-                entry.gone = True
-                self._entries[message.number] = entry
+        former = Consumer(0.0)  # whoever had what is out
+        former.open = False
+        for hold in holds:
+            entry = Entry(hold.message, hold.failures)
+            entry.gone = hold.acked
+            if entry.gone or hold.ack_id != NO_LEASE:
+                out = self._backlog.restore(entry, former)
+            else:
+                out = False
+            if out and not entry.gone:
+                self._lease_again(entry, hold, former)
+            if out or entry.gone:
+                self._entries[entry.message.number] = entry
             else:
                 self._enqueue(entry)
+        self._drop_acked_unless_retained()
         self._arm(self._next_due())
+
+    def _lease_again(self, entry: Entry, hold: Hold, former: Consumer) -> None:
+        # By the time of day, which may have been set meanwhile: no lease is longer than one can be.
+        left = min(max(hold.until - self._clock.time(), 0.0), limits.MODIFY_DEADLINE[1])
+        entry.ack_id, entry.consumer = hold.ack_id, former
+        entry.deadline = self._clock.monotonic() + left
+        former.out += 1
+        former.out_bytes += len(entry.message.wire)
+        self._leases.by_id[entry.ack_id] = entry
+        self._leases.schedule(entry.deadline, [entry])
+
+    def _note(self, entries: Iterable[Entry]) -> None:
+        """Note in the journal how far entries are."""
+        if not self._journal.durable:
+            return
+        today = self._clock.time() - self._clock.monotonic()
+        for entry in entries:
+            until = entry.deadline + today if entry.ack_id != NO_LEASE else 0.0
+            self._journal.mark(self.tag, Hold(entry.message, entry.gone, entry.failures, entry.ack_id, until))
 
     def _enqueue(self, entry: Entry) -> None:
         self._entries[entry.message.number] = entry
@@ -166,6 +195,7 @@ class Subscription:
             consumer.out_bytes += len(entry.message.wire)
         consumer.out += len(batch)
         self._leases.schedule(deadline, batch)
+        self._note(batch)
         self._arm(deadline)
 
     def _kick(self) -> None:
@@ -190,7 +220,10 @@ class Subscription:
                 unknown.append(ack_id)
                 continue
             self._end_lease(entry)
-            for final in self._backlog.settle(entry):
+            finals = self._backlog.settle(entry)
+            if not finals:  # one before it isn't settled
+                self._note([entry])
+            for final in finals:
                 self._finish(final)
         self.touch()
         self._kick()
@@ -213,6 +246,7 @@ class Subscription:
                 extended.setdefault(entry.deadline, []).append(entry)
         for deadline, entries in extended.items():
             self._leases.schedule(deadline, entries)
+            self._note(entries)
             self._arm(deadline)
         self.touch()
         self._kick()
@@ -234,23 +268,33 @@ class Subscription:
         """Let go of an acked message, or keep it for seeking."""
         message = entry.message
         if self._retain_acked:
-            self._journal.mark(self.tag, message, acked=True, failures=entry.failures)
+            self._journal.mark(self.tag, Hold(message, acked=True, failures=entry.failures))
         else:
             del self._entries[message.number]
             self._journal.release(self.tag, message)
 
     def _failed(self, entry: Entry) -> None:
-        """Count a failed delivery; dead-letter the message or have it come again, after its backoff."""
+        """Count a failed delivery; dead-letter the message or have it come again, after its backoff.
+
+        The later ones of its key come again with it, which counts only for those whose own leases are over by now.
+        """
         entry.failures += 1
-        for other in self._backlog.rewind(entry):
+        now = self._clock.monotonic()
+        later = self._backlog.rewind(entry)
+        for other in later:
             if other.ack_id != NO_LEASE:
+                other.failures += other.deadline <= now
                 self._end_lease(other)
+        self._note(later)
         spent = self.counts_attempts and entry.failures >= self.config.dead_letter_policy.max_delivery_attempts
         if spent and self._forward(self, entry.message, entry.failures):
-            for final in self._backlog.forwarded(entry):
+            finals = self._backlog.forwarded(entry)
+            if not finals:
+                self._note([entry])
+            for final in finals:
                 self._finish(final)
             return
-        self._journal.mark(self.tag, entry.message, acked=False, failures=entry.failures)
+        self._note([entry])
         delay = backoff(self.config, entry.failures)
         if delay <= 0:
             self._backlog.resume(entry)
@@ -352,10 +396,10 @@ class Subscription:
             elif number in others and keep:
                 self._journal.hold(self.tag, message)
             if keep:
-                self._journal.mark(self.tag, message, acked=False, failures=0)
+                self._journal.mark(self.tag, Hold(message))
                 self._enqueue(Entry(message))
             elif number in held and self._retain_acked:
-                self._journal.mark(self.tag, message, acked=True, failures=0)
+                self._journal.mark(self.tag, Hold(message, acked=True))
                 entry = self._entries[number] = Entry(message)
                 entry.gone = True
         self._arm(self._next_due())

@@ -45,7 +45,7 @@ class Topic:
 
     def restore(self, holds: Iterable[Hold]) -> None:
         """Take back the log that it held before a restart."""
-        self.log.extend(message for message, _, _ in holds)
+        self.log.extend(hold.message for hold in holds)
         self._sweep()
 
     def publish(self, bodies: Sequence[Proto]) -> list[int]:

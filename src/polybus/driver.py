@@ -222,7 +222,12 @@ class PublisherDriver(Protocol[W]):
 
 
 class ConsumerDriver(Protocol[R]):
-    """Receives from one subscription, queue, or the dead letters of one."""
+    """Receives from one subscription, queue, or the dead letters of one.
+
+    One that keeps an order and has more at hand than it has returned may have a method `lost(received)` as well: the
+    bus calls it, in the turn in which it finds out, for each delivery that it gives up without having settled it. What
+    is at hand of the same group must not be returned any more where it would come again behind that one.
+    """
 
     @property
     def limits(self) -> BatchLimits:

@@ -249,6 +249,8 @@ class Receiver:
             else:
                 good.append(received)
         self._losses.over_on_arrival(len(over), now - min(received.lease_until for received in over))
+        for received in over:
+            self._tell_lost(received)
         if self._report is not None:
             for received in over:
                 self._report.lost(Delivery(self, received, now))
@@ -368,6 +370,7 @@ class Receiver:
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
         delivery.state = State.LOST
+        self._tell_lost(delivery.received)
         if fault.kind is FaultKind.LEASE_LOST:
             self._losses.lost(delivery, fault.detail)
         else:
@@ -421,6 +424,7 @@ class Receiver:
         timer = self._held_back.pop(delivery, None)
         if timer is not None:
             timer.cancel()
+        self._tell_lost(delivery.received)
         self._losses.lost(delivery, why)
         if self._report is not None:
             self._report.lost(delivery)
@@ -434,6 +438,16 @@ class Receiver:
         self._release(delivery, in_order=False)
         for other in together:
             self._lose(other, f"the lease of its group was lost ({why})")
+
+    def _tell_lost(self, received: Received[Any]) -> None:
+        """Tell a driver that wants to know: what it has at hand of the same group comes again behind this one."""
+        tell = getattr(self._consumer, "lost", None)
+        if tell is None:
+            return
+        try:
+            tell(received)
+        except Exception:  # noqa: BLE001 - no slip of a driver is to end receiving
+            _log.exception("%r can't be told of a lost delivery; a bug of this backend", self.source.name)
 
     def _of_its_lease(self, delivery: Delivery) -> list[Delivery]:
         if not self._group_lease or delivery.lane is None:

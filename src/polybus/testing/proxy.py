@@ -103,6 +103,11 @@ class ConsumerProxy:
     async def extend_batch(self, received: Sequence[Received[Any]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         return await self.inner.extend_batch(received, seconds)
 
+    def lost(self, received: Received[Any]) -> None:
+        tell = getattr(self.inner, "lost", None)
+        if tell is not None:
+            tell(received)
+
     async def stop(self) -> Sequence[Received[Any]]:
         return await self.inner.stop()
 

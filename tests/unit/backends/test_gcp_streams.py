@@ -284,6 +284,7 @@ async def test_a_server_that_went_away_is_found_again(tmp_path: Any, clock: Step
         with pytest.raises((GoogleAPICallError, ConnectionError)):
             await receive(consumer, 1)
         with running_in_thread(PubsubServer(clock=clock, port=port, data=tmp_path)):
+            clock.advance(LEASE)  # which outlives the server
             found: set[bytes] = set()
             async with asyncio.timeout(BOUND):
                 while len(found) < 2:
@@ -297,7 +298,9 @@ async def test_a_server_that_went_away_is_found_again(tmp_path: Any, clock: Step
 class Ending:
     """A server whose streams end with UNAVAILABLE when told to, as Google's do every half hour or so.
 
-    Each is sent the next of `messages`. With `mute` it takes streams and never says a word.
+    Each is sent the next of `messages`, and the one that is open what is put into `more`. With `mute` it takes streams
+    and never says a word. `modified` are the seconds to which leases were set; the next of these calls waits for
+    `held`, where there is such.
     """
 
     def __init__(self) -> None:
@@ -306,6 +309,9 @@ class Ending:
         self.messages: list[bytes] = []
         self.end = asyncio.Event()
         self.mute = False
+        self.modified: list[int] = []
+        self.held: asyncio.Event | None = None
+        self.more: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -338,16 +344,27 @@ class Ending:
         if self.messages:
             received = {"ack_id": f"a{len(self.peers)}", "message": {"data": self.messages.pop(0), "message_id": "1"}}
             await context.write(response(received_messages=[received]))
+        sending = asyncio.create_task(self._send(context))
         reading = asyncio.create_task(self._read(context, got))
         ending = asyncio.create_task(self.end.wait())
         await asyncio.wait([reading, ending], return_when=asyncio.FIRST_COMPLETED)
+        sending.cancel()
         if ending.done():
             self.end.clear()
             reading.cancel()
             await context.abort(grpc.StatusCode.UNAVAILABLE, "Please try again.")
         ending.cancel()
 
+    async def _send(self, context: Any) -> None:
+        response = types.StreamingPullResponse.pb()
+        while True:
+            await context.write(response(received_messages=await self.more.get()))
+
     async def _modify(self, request: bytes, context: Any) -> bytes:
+        self.modified.append(types.ModifyAckDeadlineRequest.pb().FromString(request).ack_deadline_seconds)
+        held, self.held = self.held, None
+        if held is not None:
+            await held.wait()
         return b""
 
     async def _read(self, context: Any, got: list[Any]) -> None:
@@ -578,3 +595,64 @@ async def test_no_more_is_taken_than_was_asked_for_though_more_may_be(rig: Rig) 
     await other.stop()
     await rig.publish(4)
     assert len(await receive(slow, 4)) == 4  # it has the room once that is asked for
+
+
+# What passes nothing --------------------------------------------------------------------------------------------------
+
+
+async def test_a_lease_that_our_own_late_call_has_cut_short_isn_t_ours(ending: tuple[Ending, Rig]) -> None:
+    """The stream's lease would be good still, and any ack id is accepted: what the first call set is over."""
+    server, rig = ending
+    server.messages = [b"0"]
+    held = server.held = asyncio.Event()
+    consumer = await rig.consumer(source=msgspec.structs.replace(SOURCE, lease=10.0))
+    receiving = asyncio.create_task(consumer.receive_batch(1, wait=20.0))
+    await until(lambda: server.modified == [10])
+    rig.clock.advance(11)
+    held.set()
+    await until(lambda: server.modified[-1] == 0)
+    rig.clock.advance(10)
+    await consumer.stop()
+    assert await receiving == []
+
+
+async def test_what_was_on_its_way_behind_a_lost_lease_doesn_t_pass_it(
+    rig: Rig, server: PubsubServer, clock: SteppedClock
+) -> None:
+    """The end of the earlier lease takes the later one with it, and its own would be good for 50 s more."""
+    source = msgspec.structs.replace(_ordered(), lease=10.0)
+    await rig.create(enable_message_ordering=True)
+    async with relayed(server, clock) as (relay, far):
+        consumer = await far.consumer(source=source)
+        await rig.publish(1, "k")
+        [first] = await receive(consumer, 1)
+        relay.stall()
+        await rig.publisher.publish(request={"topic": TOPIC, "messages": [{"data": b"1", "ordering_key": "k"}]})
+        clock.advance(11)
+        consumer.lost(first)  # type: ignore[attr-defined]
+        relay.heal()
+        assert bodies(await receive(consumer, 2)) == [b"0", b"1"]
+
+
+@pytest.mark.parametrize("delay", [0.0, 30.0])
+async def test_what_was_on_its_way_when_an_earlier_one_was_given_back_doesn_t_pass_it(
+    delay: float, ending: tuple[Ending, Rig]
+) -> None:
+    server, rig = ending
+    first, second = (
+        {"ack_id": number, "message": {"data": number.encode(), "message_id": number, "ordering_key": "k"}}
+        for number in "12"
+    )
+    consumer = await rig.consumer(source=_ordered())
+    server.more.put_nowait([first])
+    [received] = await receive(consumer, 1)
+    held = server.held = asyncio.Event()
+    giving = asyncio.create_task(consumer.settle_batch([Nack(received, delay)]))
+    await until(lambda: server.modified == [60, int(delay)])
+    server.more.put_nowait([second])
+    # It is given back as well, for longer than the first, or it would come before that.
+    await until(lambda: server.modified == [60, int(delay), int(delay) + (delay > 0)])
+    held.set()
+    assert await giving == [None]
+    server.more.put_nowait([first, second])
+    assert bodies(await receive(consumer, 2)) == [b"1", b"2"]

@@ -69,6 +69,10 @@ class ScriptedConsumer(ConsumerProxy):
             return await instead(self.inner, received, seconds)  # type: ignore[no-any-return]
         return await self.inner.extend_batch(received, seconds)
 
+    def lost(self, received: Received[Any]) -> None:
+        if (instead := self.script.get("lost")) is not None:
+            instead(received)
+
     async def stop(self) -> Sequence[Received[Any]]:
         if (instead := self.script.get("stop")) is not None:
             return await instead(self.inner)  # type: ignore[no-any-return]

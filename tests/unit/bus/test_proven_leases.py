@@ -277,3 +277,46 @@ async def test_an_ack_that_can_not_be_written_in_time_is_told_to_the_log(caplog:
         await clock.advance(12)
         await draining
         await running
+
+
+@pytest.mark.parametrize("how", ["on arrival", "while it is handled", "as it is settled"])
+async def test_the_driver_is_told_what_is_given_up_unsettled(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What it has at hand of the same group comes again behind that; a driver that fails at it breaks nothing else."""
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    told: list[tuple[bytes, int]] = []
+    handled: list[int] = []
+
+    async def receive(inner: Any, count: int, wait: float) -> Sequence[Received[Any]]:
+        batch: Sequence[Received[Any]] = await inner.receive_batch(count, wait=wait)
+        over = how == "on arrival" and not told
+        return [msgspec.structs.replace(each, lease_until=-1.0) for each in batch] if over else batch
+
+    async def settle(inner: Any, settlements: Sequence[Any]) -> Sequence[Fault | None]:
+        if how == "as it is settled" and not told:
+            return [Fault(FaultKind.LEASE_LOST, "the test says so")] * len(settlements)
+        answers: Sequence[Fault | None] = await inner.settle_batch(settlements)
+        return answers
+
+    def lost(received: Received[Any]) -> None:
+        told.append((received.message.body, received.attempt))
+        raise RuntimeError("a slip of the driver's")
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        handled.append(delivery.attempt)
+        if how == "while it is handled" and not told:
+            stand_still(clock, 1.5 * LEASE)
+
+    driver.script.update(receive=receive, settle=settle, lost=lost)
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("serial", b"one", ordering_key="k")
+        consumer = bus.consumer("serial", handler)
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        await clock.advance(2 * LEASE)
+        await consumer.drain()
+        await running
+    assert told == [(b"one", 1)]
+    assert handled[-1] == 2
+    assert "can't be told of a lost delivery" in caplog.text

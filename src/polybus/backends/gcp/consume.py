@@ -130,12 +130,17 @@ class StreamConsumer:
     ) -> None:
         """Give back: the lease ends after the delay, at once without one."""
         leases = [settlements[place].received.receipt for place in places]
+        dropped = []
         if self._grouped:
             for place, lease in zip(places, leases, strict=True):
-                self._intake.drop(settlements[place].received.group or "", lease.came)
+                received = settlements[place].received
+                dropped.append(self._intake.drop(received.group or "", lease, received.token, delay))
         begun = self._clock.monotonic()
         ack_ids = [lease.ack_id for lease in leases]
         faults = await modify_each(self._clients, self._source.address, ack_ids, delay)
+        for first in dropped:
+            if first is not None:
+                first.heard = self._clock.monotonic()
         for place, lease, failed in zip(places, leases, faults, strict=True):
             found[place] = failed
             if failed is None and delay:
@@ -199,6 +204,10 @@ class StreamConsumer:
                 each.receipt.until = until
             answers.append(failed or granted)
         return answers
+
+    def lost(self, received: Received[Lease]) -> None:
+        """Hear that a delivery was given up unsettled: what is here of its key must not pass it."""
+        self._intake.lose(received.receipt)
 
     # Ending ----------------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,9 @@ from polybus.backends.gcp.stream import CLOSING, Lease, Stream
 from polybus.backends.gcp.wire import Pb
 from polybus.clock import Clock, Timer, wait_for
 from polybus.errors import BackendError, Fault
+from polybus.topology.limits import GCP
 
-__all__ = ["Intake"]
+__all__ = ["GivenBack", "Intake"]
 
 # Seconds between the looks at what falls due here; all of it is due in tens of seconds.
 TICK = 1.0
@@ -44,6 +45,36 @@ LATE = HEARTBEAT + 10.0
 
 # Ordering keys of which it is remembered when something was given back: more than one consumer has under way at once.
 KEYS_KEPT = 10_000
+
+
+class GivenBack:
+    """The first message of an ordering key that was given back for `delay` seconds, by its number, with its stream.
+
+    `heard` is when the server had heard of it, at the latest. What the stream brings of its key comes again behind it,
+    until it came itself, or something that was sent after its delay.
+    """
+
+    __slots__ = ("at", "delay", "heard", "number", "stream")
+
+    def __init__(self, at: float, delay: float, number: str, stream: Stream) -> None:
+        self.at = at
+        self.delay = delay
+        self.number = number
+        self.heard = math.inf
+        self.stream: Stream | None = stream
+
+    def is_ahead_of(self, lease: Lease) -> bool:
+        """Say whether a message that came just now of this key comes again behind it."""
+        if lease.stream is not self.stream:
+            return False
+        if lease.since <= self.heard + self.delay and lease.raw.message.message_id != self.number:
+            return True
+        self.stream = None
+        return False
+
+    def left(self, now: float) -> int:
+        """Return for how many seconds what is behind it is put off: not at all without a delay, or longer than that."""
+        return min(math.ceil(max(self.at + self.delay - now, 0.0)) + 1, int(GCP.extension.most)) if self.delay else 0
 
 
 class Intake:
@@ -84,7 +115,7 @@ class Intake:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._buffer: deque[Lease] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._dropped: dict[str, float] = {}
+        self._dropped: dict[str, GivenBack] = {}
         self._asked = 0
         self._error: Exception | None = None
         self._timer: Timer | None = None
@@ -139,20 +170,34 @@ class Intake:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def drop(self, key: str, came: float) -> None:
-        """Forget what waits of an ordering key of which an earlier message, that `came` then, was given back.
+    def drop(self, key: str, lease: Lease, number: str, delay: float) -> GivenBack | None:
+        """Let go of what waits of an ordering key of which an earlier message is given back now, as it comes again.
 
-        It comes again with that. What is given back after another of its key that came with it has nothing behind it
-        any more: what waits then has come again already, and is in order.
+        What is given back after another of its key that came with it has nothing behind it any more, and None is
+        returned: what waits then has come again already, and is in order. Otherwise the caller sets `heard`.
         """
-        if came <= self._dropped.get(key, -math.inf):
-            return
-        self._dropped.pop(key, None)  # so that the latest is the last
-        self._dropped[key] = self._clock.monotonic()
+        before = self._dropped.pop(key, None)  # so that the latest is the last
+        if before is not None and lease.came <= before.at:
+            self._dropped[key] = before
+            return None
+        dropped = self._dropped[key] = GivenBack(self._clock.monotonic(), delay, number, lease.stream)
         if len(self._dropped) > KEYS_KEPT:
             del self._dropped[next(iter(self._dropped))]
-        for lease in self._remove(lambda lease: lease.raw.message.ordering_key == key):
+        behind = self._remove(lambda waiting: waiting.raw.message.ordering_key == key)
+        if delay:
+            self._put_off(behind, dropped)
+        for waiting in behind:  # without a delay they come again at once, by the first one's return
+            waiting.over()
+        return dropped
+
+    def _put_off(self, leases: Sequence[Lease], first: GivenBack) -> None:
+        """Give back what is behind a message that was given back, so that it doesn't come before that."""
+        for lease in leases:
             lease.over()
+        ack_ids = [lease.ack_id for lease in leases]
+        seconds = first.left(self._clock.monotonic())
+        if ack_ids:
+            self._background(modify_each(self._clients, self._subscription, ack_ids, seconds))
 
     def _remove(self, unwanted: Callable[[Lease], bool]) -> list[Lease]:
         """Take out of the buffer, and of what waits to be confirmed; return it, in the order in which it came."""
@@ -218,8 +263,16 @@ class Intake:
         stream.out.update(leases)
         if stream.unwanted:
             self._give_back(leases)
-        else:
-            self._receipts.add(leases)
+            return
+        self._receipts.add([lease for lease in leases if not self._is_behind(lease)] if self._dropped else leases)
+
+    def _is_behind(self, lease: Lease) -> bool:
+        """Say whether a message was on its way when an earlier one of its key was given back; then it is, too."""
+        first = self._dropped.get(lease.raw.message.ordering_key)
+        if first is None or not first.is_ahead_of(lease):
+            return False
+        self._put_off([lease], first)
+        return True
 
     def _confirmed(self, leases: Sequence[Lease]) -> None:
         self._buffer.extend(leases)
@@ -295,14 +348,30 @@ class Intake:
         handed on comes again behind it, and what is under way to us on that stream would overtake it.
         """
         self._give_back(leases)
-        if not (anew or self._ordered):
+        if anew or self._ordered:
+            for stream in {lease.stream: None for lease in leases}:
+                self._leave(stream)
+            self._provide()
+
+    def lose(self, lease: Lease) -> None:
+        """Take note that a delivery was lost, unsettled: where there is an order, its stream is left.
+
+        When its lease ends at the server, the later ones of its key come again behind it. Those that wait here, or were
+        on their way to us by then, would pass it: their ack ids are no good any more, and nothing shows that.
+        """
+        if not self._ordered or self._stopping:
             return
-        for stream in {lease.stream: None for lease in leases}:
-            self._give_back(self._remove(lambda lease, stream=stream: lease.stream is stream))  # type: ignore[misc]
-            stream.unwanted = True
-            if stream in self._streams:
-                self._retire(stream)
-        self._provide()
+        lease.over()
+        if not lease.stream.unwanted:
+            self._leave(lease.stream)
+            self._provide()
+
+    def _leave(self, stream: Stream) -> None:
+        """Give back what a stream brought that waits here, and what it still brings, and end it."""
+        stream.unwanted = True
+        self._give_back(self._remove(lambda lease: lease.stream is stream))
+        if stream in self._streams:
+            self._retire(stream)
 
     def _give_back(self, leases: Sequence[Lease]) -> None:
         if not leases:

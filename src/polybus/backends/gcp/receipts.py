@@ -4,7 +4,8 @@ Pub/Sub doesn't say when it sent a message, so neither when its lease began: an 
 by a process that stood still, brings leases that are over. So each message's lease is set here at its receipt, and
 counts from before that call. An exactly-once subscription confirms each ack id. Others accept the ids of leases that
 are over as well: there it must be sure that the lease which the stream gave (GRANT) wasn't over by then, by what is
-known of when the message was sent.
+known of when the message was sent. A call that was made before, and wasn't answered in time, may have cut that lease
+short: what it set is then all that is sure.
 """
 
 from __future__ import annotations
@@ -120,6 +121,7 @@ class Receipts:
     async def _confirm(self, batch: _Batch) -> None:
         kept: set[Lease] = set()
         pending = list(batch.leases)
+        first = self._clock.monotonic()
         for last in (False, True):
             begun = self._clock.monotonic()
             ack_ids = [lease.ack_id for lease in pending]
@@ -128,17 +130,19 @@ class Receipts:
             faults = await modify_each(self._clients, self._subscription, ack_ids, self._seconds, line)
             now = self._clock.monotonic()
             until = begun + self._seconds
-            if now < until and not any(faults) and all(now - lease.since <= PROVEN for lease in pending):
+            sure = now < first + self._seconds  # no lease that a call of ours has set is over
+            if sure and not any(faults) and all(now - lease.since <= PROVEN for lease in pending):
                 for lease in pending:  # nearly always
                     lease.until = until
                 kept.update(pending)
                 break
             again: list[Lease] = []
             for lease, fault in zip(pending, faults, strict=True):
-                if fault is None and now < until and self._is_proven(lease, now):
+                may_be = sure or lease.stream.exactly_once
+                if fault is None and may_be and now < until and self._is_proven(lease, now):
                     lease.until = until
                     kept.add(lease)
-                elif not last and (fault.retryable if fault is not None else now >= until):
+                elif may_be and not last and (fault.retryable if fault is not None else now >= until):
                     again.append(lease)
                 elif fault is not None and fault.kind is not FaultKind.LEASE_LOST:
                     batch.fault = fault

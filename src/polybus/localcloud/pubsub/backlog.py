@@ -95,10 +95,9 @@ class Backlog:
         return sum(len(entry.message.wire) for entry in taken)
 
     def restore(self, entry: Entry, consumer: Consumer) -> bool:
-        """Take back an entry that was delivered before a restart: it is out, or acked with an earlier one of its key out.
+        """Take back an entry that was out before a restart, or acked while an earlier one of its key was out.
 
-        `consumer` stands for whoever had it, and is not open. Returns False where neither can be so: then nothing was
-        done.
+        `consumer` stands for whoever had it, and is not open. Returns False, and does nothing, where neither can be so.
         """
         key = entry.message.key
         if not (self._ordered and key):

@@ -113,10 +113,8 @@ class Subscription:
         for hold in holds:
             entry = Entry(hold.message, hold.failures)
             entry.gone = hold.acked
-            if entry.gone or hold.ack_id != NO_LEASE:
-                out = self._backlog.restore(entry, former)
-            else:
-                out = False
+            was_out = entry.gone or hold.ack_id != NO_LEASE
+            out = was_out and self._backlog.restore(entry, former)
             if out and not entry.gone:
                 self._lease_again(entry, hold, former)
             if out or entry.gone:

@@ -2,7 +2,8 @@
 
 It is JSON with short keys, of characters that are legal wherever an attribute value is: `i` id, `c` content type,
 `e` body encoding, `a` folded attributes, `k` ordering key, `t` published at (milliseconds since the epoch), `m` moves
-to and from dead letters, `r` reason, `d` description. What has its default is left out. docs/wire.md has examples.
+to and from dead letters, `r` reason, `d` description, `x` whether an earlier try of the same publish may have been
+accepted. What has its default is left out. docs/wire.md has examples.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     moves: int = msgspec.field(name="m", default=0)
     reason: str = msgspec.field(name="r", default="")
     description: str = msgspec.field(name="d", default="")
+    again: bool = msgspec.field(name="x", default=False)
 
     @property
     def content_type(self) -> str | None:

@@ -656,3 +656,23 @@ async def test_what_was_on_its_way_when_an_earlier_one_was_given_back_doesn_t_pa
     assert await giving == [None]
     server.more.put_nowait([first, second])
     assert bodies(await receive(consumer, 2)) == [b"1", b"2"]
+
+
+async def test_what_is_published_again_after_a_lost_answer_says_so(
+    rig: Rig, server: PubsubServer, clock: SteppedClock
+) -> None:
+    """Pub/Sub drops no duplicates."""
+    await rig.create()
+    publisher = await rig.driver.open_publisher(Entity(kind=Kind.TOPIC, name="orders", address=TOPIC))
+    once, twice = (publisher.prepare(Outgoing(Message(body, {"a": "b"}, None, "id"))) for body in (b"once", b"twice"))
+    assert isinstance(once, Prepared)
+    assert isinstance(twice, Prepared)
+    await publisher.publish_batch([once])
+    for _ in range(2):
+        server.fail_next("Publish", grpc.StatusCode.UNAVAILABLE)
+        with pytest.raises(GoogleAPICallError):
+            await publisher.publish_batch([twice])
+    await publisher.publish_batch([twice])
+    received = await receive(await rig.consumer(), 2)
+    assert sorted((each.message.body, each.redelivered) for each in received) == [(b"once", False), (b"twice", True)]
+    assert [(each.message.id, each.message.attributes) for each in received] == [("id", {"a": "b"})] * 2

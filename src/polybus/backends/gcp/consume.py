@@ -68,7 +68,7 @@ class StreamConsumer:
             lease.until,
             lease,
             (raw.message.ordering_key or None) if self._grouped else None,
-            attempt > 1 or envelope.moves > 0 or (self._grouped and self._was_handed(number)),
+            attempt > 1 or envelope.moves > 0 or envelope.again or (self._grouped and self._was_handed(number)),
             envelope.moves,
             why(envelope, self._source),
             envelope.description or None,

@@ -9,7 +9,7 @@ from google.pubsub_v1 import types
 
 from polybus.backends.gcp.clients import Clients, upload_seconds
 from polybus.backends.gcp.line import Line
-from polybus.backends.gcp.wire import Wire, encode, fill
+from polybus.backends.gcp.wire import Wire, encode, fill, mark_again
 from polybus.binding import Entity, Kind
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault
@@ -59,7 +59,13 @@ class TopicPublisher:
         return encode(outgoing, self._target, to=self._to)
 
     async def publish_batch(self, batch: Sequence[Prepared[Wire]]) -> Sequence[Sent | Fault]:
-        await send(self._clients, self._topic, [prepared.wire for prepared in batch])
+        try:
+            await send(self._clients, self._topic, [prepared.wire for prepared in batch])
+        except BaseException:
+            # It may have been accepted all the same, and is a second copy when it is sent again.
+            for prepared in batch:
+                mark_again(prepared.wire)
+            raise
         return [Sent(prepared.outgoing.message.id) for prepared in batch]
 
     async def aclose(self) -> None:

@@ -19,7 +19,7 @@ from polybus.errors import Fault
 from polybus.message import Message
 from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, GCP
 
-__all__ = ["Pb", "Wire", "decode", "encode", "fill", "why"]
+__all__ = ["Pb", "Wire", "decode", "encode", "fill", "mark_again", "why"]
 
 Pb = Any
 """A raw protobuf message: its class is made at run time."""
@@ -38,6 +38,8 @@ FREE = 5 + 1 + 3
 MOST = GCP.attribute_count.most - FREE if GCP.attribute_count else 0
 _CONTINUED = f"{RESERVED}.1"
 _RESERVED_SIZE = len(RESERVED) + 10  # its name, and what any attribute costs: see ATTRIBUTE_FRAME
+# What a message gets that is sent again, though it may have been accepted before: Pub/Sub drops no duplicates.
+_AGAIN = ',"x":true}'
 # Beyond this many attributes the rest is folded: short ones take less room together than one by one.
 NATIVE = 80
 # Bytes of tags and lengths in front of what protobuf carries, at most: of a message in a request with its body and key,
@@ -63,6 +65,13 @@ def fill(messages: Pb, wires: Iterable[Wire]) -> None:
         attributes = messages.add(data=wire.body, ordering_key=wire.key).attributes
         for name, value in wire.attributes.items():
             attributes[name] = value
+
+
+def mark_again(wire: Wire) -> None:
+    """Have a message say that an earlier try of it may have been accepted; `encode` has kept the room for that."""
+    text = join(wire.attributes) or ""
+    if not text.endswith(_AGAIN):
+        wire.attributes.update(split(text[:-1] + _AGAIN, VALUE))
 
 
 def encode(
@@ -104,16 +113,13 @@ def encode(
         description=description,
     )
     text = envelope.to_text()
-    if len(text) <= VALUE:
-        native[RESERVED] = text
-        size += len(text) + _RESERVED_SIZE
-    else:
-        parts = split(text, VALUE)
-        native.update(parts)
-        size += len(text) + (_RESERVED_SIZE + 4) * len(parts)
+    longest = len(text) if reason else len(text) + len(_AGAIN)
+    parts = -(-longest // VALUE)
+    size += longest + (_RESERVED_SIZE if parts == 1 else (_RESERVED_SIZE + 4) * parts)
     most = MOST + FREE - 1 if reason else MOST
-    if len(native) > most:
-        return invalid(target, "gcp", _too_many(len(message.attributes), len(native), most))
+    if len(native) + parts > most:
+        return invalid(target, "gcp", _too_many(len(message.attributes), len(native) + parts, most))
+    native.update(split(text, VALUE))
     if to is not None:
         native[RESERVED_TO] = to
         size += len(RESERVED_TO) + len(to) + ATTRIBUTE_FRAME

@@ -15,8 +15,8 @@ MINUTES = 10 * SCALE
 SEEDS = tuple(int(seed) for seed in os.environ.get("POLYBUS_TORTURE_SEEDS", "7").split(","))
 
 
-def tortured(name: str, folder: Path, seed: int, faults: frozenset[str] | None = None) -> None:
-    """Torture a site, by some faults or all, say the verdict, and fail where a column isn't 0 that has to be."""
+def tortured(name: str, folder: Path, seed: int) -> None:
+    """Torture a site by all faults, say the verdict, and fail where a column isn't 0 that has to be."""
     whole = SCALE >= 1
     options = Options(
         minutes=MINUTES,
@@ -25,7 +25,6 @@ def tortured(name: str, folder: Path, seed: int, faults: frozenset[str] | None =
         consumers=3 if whole else 2,
         rate=40.0 if whole else 20.0,
         keep=folder,
-        faults=faults,
     )
     verdict = asyncio.run(torture(SITES[name](), options))
     (folder / "timeline.svg").write_text(timeline(verdict))

@@ -235,11 +235,10 @@ class _Run:
         left = Left()
         self._judge.catch_up()
         async with self._connected() as bus:
-            for source in SOURCES:
-                if Feature.EXACTLY_ONCE in bus.features(source):
-                    self._judge.exact.add(source)
-                async for letter in bus.dead_letters(source).peek(100_000):
-                    left.letters.setdefault(source, []).append((letter.message.body.decode(), letter.reason or ""))
+            self._judge.exact.update(source for source in SOURCES if Feature.EXACTLY_ONCE in bus.features(source))
+            # All at once: where a cloud shows letters only by handing them over, each look waits for more.
+            found = await asyncio.gather(*(_letters(bus, source) for source in SOURCES))
+            left.letters = {source: letters for source, letters in zip(SOURCES, found, strict=True) if letters}
             for source in self._judge.owed():
                 left.waiting[source] = await _receive_all(bus, source)
         return left
@@ -249,6 +248,12 @@ class _Run:
         with environment(self._site.env()):
             async with polybus.connect(self._binding) as bus:
                 yield bus
+
+
+async def _letters(bus: polybus.Bus, source: str) -> list[tuple[str, str]]:
+    return [
+        (letter.message.body.decode(), letter.reason or "") async for letter in bus.dead_letters(source).peek(100_000)
+    ]
 
 
 async def _receive_all(bus: polybus.Bus, source: str) -> set[str]:

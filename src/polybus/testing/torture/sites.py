@@ -28,9 +28,13 @@ __all__ = ["SITES", "Act", "BaseSite", "Site", "environment"]
 
 # A server that comes up says so within this many seconds, on a busy machine too.
 _START = 60.0
-# Pauses and stalls end before a client's own timeout of a call (about 20 s): what a client has given up and the server
-# does all the same afterwards is a repeat that no client can prevent.
+# Pauses and stalls end before a client's own timeout of a call (about 20 s, on Google 10 s): what a client has given up
+# and the server does all the same afterwards is a repeat that no client can prevent. Leases end during Google's shorter
+# ones as well: as one begins, between half of their length and all of it is left.
 _LONGEST_PAUSE = 1.3 * LEASE
+_LONGEST_PAUSES = {"gcp": 8.5}
+# Seconds after which the local Pub/Sub is believed that there are no dead letters; Google may take 20.
+_LOOK = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ class CloudSite(BaseSite):
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._longest_pause = _LONGEST_PAUSES.get(name, _LONGEST_PAUSE)
         self._folder = Path()
         self._port = 0
         self._relay = Relay(0)
@@ -167,7 +172,7 @@ class CloudSite(BaseSite):
         return f"server killed, back after {seconds:.1f} s"
 
     async def _pause(self, chance: random.Random) -> str:
-        seconds = chance.choice((chance.uniform(0.2, 2.0), chance.uniform(2.0, _LONGEST_PAUSE)))
+        seconds = chance.choice((chance.uniform(0.2, 2.0), chance.uniform(2.0, self._longest_pause)))
         async with self._busy:
             server = self._server
             if server is None:
@@ -188,7 +193,7 @@ class CloudSite(BaseSite):
         return "connections swallowed"
 
     async def _stall(self, chance: random.Random) -> str:
-        seconds = chance.uniform(0.5, _LONGEST_PAUSE)
+        seconds = chance.uniform(0.5, self._longest_pause)
         self._relay.stall()
         try:
             await asyncio.sleep(seconds)
@@ -243,7 +248,7 @@ def _realise_gcp(topology: Topology, port: int, folder: Path) -> Binding:
 
     endpoint = f"{LOOPBACK}:{port}"
     made = realise(plan(topology, GcpSettings(project=_PROJECT)), endpoint=endpoint, project=_PROJECT)
-    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
+    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": _LOOK})
 
 
 def _realise_azure(topology: Topology, port: int, folder: Path) -> Binding:

@@ -152,10 +152,12 @@ async def test_a_consumer_that_only_waits_notices_a_dead_connection(lab: Lab, na
     await until(lambda: len(seen) == 1 and lab.left(name) == 0)
     lab.wire.freeze()
     await lab.direct.publish(name, b"after", **KEYS[name])
-    while lab.left(name):  # the server has it locked for dead connections until their leases end
-        await asyncio.sleep(0.1)
-        lab.clock.advance(0.4)
+    async with asyncio.timeout(60):
+        while len(seen) == 1:  # the server has it locked for dead connections until their leases end
+            await asyncio.sleep(0.1)
+            lab.clock.advance(0.4)
     assert seen[-1][0] == b"after"
+    assert lab.left(name) == 0
     consuming.cancel()
     await asyncio.wait([consuming])
 

@@ -23,7 +23,7 @@ from polybus.errors import Fault, PublishFailed
 from polybus.telemetry import Hooks, LeaseLostEvent, NoHooks, Settled
 from polybus.testing import matrix
 from polybus.testing.direct import Direct
-from polybus.testing.faults import Copy, Faults
+from polybus.testing.faults import Copy, Faults, Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.listener import Listener
 from polybus.testing.rig import Rig
@@ -284,6 +284,17 @@ class Environment:
             step = min(left, least, max(remaining - least, 0.0) if remaining is not None else least)
             await self.advance(step)
             await self.until(lambda: (faults.remaining() or lease) > least, "leases extended")
+
+    async def extended_again(self, faults: Faults, lease: float) -> None:
+        """Wait until the extension that is under way has failed, and another has given the leases most of `lease`.
+
+        The failure is waited for before time passes for the next try: a jump in between would give up the call that
+        is to fail, and leave of the lease what only real seconds use up.
+        """
+        calls = faults.calls[Operation.EXTEND]
+        await self.until(lambda: faults.ended[Operation.EXTEND] >= calls, "the extension that fails")
+        await self.hasten(self.until(lambda: faults.calls[Operation.EXTEND] > calls, "another extension"))
+        await self.until(lambda: (faults.remaining() or 0.0) > lease / 2, "the lease extended")
 
     # Waiting ---------------------------------------------------------------------------------------------------------
 

@@ -109,6 +109,7 @@ class _Hold:
 class Faults:
     """What to break, and the record of what went through.
 
+    `calls` counts the calls that were begun, `ended` the batch calls that are over, however they ended.
     `tries` are the messages that were sent, `received` those that came, `settled` what was settled and accepted, in
     order. `in_hand` are the deliveries that were received and not settled since, and `leases` until when they are held.
     `acked` are the copies whose ack was accepted, of all drivers that share the set, `repeats` what came after that.
@@ -118,6 +119,7 @@ class Faults:
 
     clock: Clock
     calls: Counter[Operation] = field(default_factory=Counter)
+    ended: Counter[Operation] = field(default_factory=Counter)
     tries: list[Try] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
     received: list[Received[Any]] = field(default_factory=list)
@@ -206,6 +208,18 @@ class Faults:
     ) -> list[A | Fault]:
         """Forward a batch call, broken as asked; return an answer for each item."""
         self.calls[operation] += 1
+        try:
+            return await self._run(operation, items, message_of, forward)
+        finally:
+            self.ended[operation] += 1
+
+    async def _run(
+        self,
+        operation: Operation,
+        items: Sequence[I],
+        message_of: Callable[[I], Message],
+        forward: Callable[[Sequence[I]], Awaitable[Sequence[A]]],
+    ) -> list[A | Fault]:
         await self._pass(operation, after=False)
         self._throw(operation)
         if self._severed:

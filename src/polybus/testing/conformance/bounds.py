@@ -154,6 +154,18 @@ class Bounds(Suite):
                 else:
                     await delivery.ack()
 
+    async def test_D2_an_extension_that_goes_wrong_once_costs_no_lease(self, env: Environment) -> None:
+        for wrong in (_cancels, _exits, _falls_short):
+            identity = await env.bus.publish("brief", b"kept")
+            async with env.connect() as peer, env.listen("brief", bus=peer.bus) as listener:
+                delivery = await listener.get(identity)
+                wrong(peer, Operation.EXTEND)
+                await env.advance(SHORT_LEASE / 2)
+                await self._called(env, peer, Operation.EXTEND)
+                await env.extended_again(peer.faults, SHORT_LEASE)
+                assert not delivery.lost, f"{wrong.__name__}: it was not tried again"
+                await delivery.ack()
+
     async def test_D15_what_a_handler_raises_is_its_own_failure_even_a_cancellation(self, env: Environment) -> None:
         for error in (asyncio.CancelledError, _Odd):
             for source in ("tasks", "brief-serial"):

@@ -68,8 +68,7 @@ class Leases(Suite):
             again = await listener.get(identity)
             peer.faults.cut(Operation.EXTEND, Fault(FaultKind.UNAVAILABLE, "not now"))
             gate.open()
-            await env.advance(5)
-            await env.until(lambda: (peer.faults.remaining() or 0) > SHORT_LEASE / 2, "the lease extended")
+            await env.extended_again(peer.faults, SHORT_LEASE)
             await env.keep(3 * SHORT_LEASE, peer.faults, SHORT_LEASE)
             assert not again.lost
             await again.ack()

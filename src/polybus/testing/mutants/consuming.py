@@ -74,7 +74,7 @@ CONSUMING = (
             "elif (odd := odd_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:",
             "elif False:\n        odd = None",
         ),
-        "extension_that_goes_wrong",
+        "goes_wrong_once",
     ),
     _m(
         "D3",

@@ -167,8 +167,8 @@ class _Child:
             while isinstance(job := self._jobs.get(), frames.Job):
                 self._line.send(frames.Begun())
                 answer = contextvars.copy_context().run(self._handle, job, signature, runner)
+                self._busy = False  # before the parent knows: it may hang up then, or send another job
                 self._line.send(answer)
-                self._busy = False
 
     def _set_up(self) -> Signature | None:
         setup = self._line.receive()

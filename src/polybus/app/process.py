@@ -40,7 +40,7 @@ class NotBegun(ProcessEnded):
 class Process:
     """A child that runs one handler, one job at a time; for one event loop.
 
-    Make it with `start`. `alive` is False once it has ended, by whatever.
+    Make it with `start`. `how` it ended is None while it is alive.
     """
 
     def __init__(self, name: str, child: asyncio.subprocess.Process, life: int, flag: mmap.mmap) -> None:
@@ -52,7 +52,7 @@ class Process:
         self._writer: asyncio.StreamWriter | None = None
         self._answers: asyncio.Queue[object] = asyncio.Queue()
         self._watching: asyncio.Task[None] | None = None
-        self.alive = True
+        self.how: str | None = None
 
     @property
     def pid(self) -> int:
@@ -133,11 +133,11 @@ class Process:
     async def _watch(self, reader: asyncio.StreamReader) -> None:
         reading = asyncio.create_task(self._read(reader))
         code = await self._child.wait()
-        self.alive = False
+        self.how = f"its process ended with {_how(code)}, pid {self._child.pid}"
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_FRAMES):
                 await reading
-        self._answers.put_nowait(ProcessEnded(f"its process ended with {_how(code)}, pid {self._child.pid}"))
+        self._answers.put_nowait(ProcessEnded(self.how))
         self._release()
 
     async def _read(self, reader: asyncio.StreamReader) -> None:

@@ -94,9 +94,9 @@ class OnProcesses:
         while True:
             while self._idle:
                 process = self._idle.pop()
-                if process.alive:
+                if process.how is None:
                     return process
-                self._tell_idle(process, f"pid {process.pid}")
+                self._tell_idle(process, process.how)
             if self._warming:
                 await not_begun(delivery, asyncio.wait(list(self._warming), return_when=asyncio.FIRST_COMPLETED))
                 if self._idle:

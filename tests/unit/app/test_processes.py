@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
 import itertools
 import logging
@@ -24,6 +23,9 @@ import polybus.testing
 from polybus import App, Binding, ConfigError, Entity, Peeked, SteppedClock
 from polybus.backends.memory import Store
 from polybus.binding import Kind
+
+# Where the system tells of processes by files.
+IN_PROC = Path("/proc/self/stat").exists()
 
 _numbers = itertools.count()
 Load = Callable[..., ModuleType]
@@ -102,10 +104,10 @@ async def letters(app: App, count: int = 1) -> list[Peeked]:
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        # One that has ended, and whose new parent hasn't looked yet, is there as a Z. It may go while it is read.
+        return not IN_PROC or Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    state = Path(f"/proc/{pid}/stat")  # one that has ended, and whose new parent hasn't looked yet, is there as a Z
-    return not state.exists() or state.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 async def test_a_handler_that_holds_the_lock_keeps_its_lease_and_is_handled_once(load: Load, tmp_path: Path) -> None:
@@ -346,7 +348,9 @@ async def test_d12_a_drain_waits_for_the_grace_and_leaves_no_process(load: Load,
         assert (await app.bus.stats("jobs")).waiting == 0
 
 
-async def test_a_child_that_ends_while_it_is_idle_costs_no_attempt(load: Load, tmp_path: Path) -> None:
+async def test_a_child_that_ends_while_it_is_idle_costs_no_attempt(
+    load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     service = load(
         """
         @app.handler("jobs", concurrency=1, executor="process")
@@ -359,11 +363,43 @@ async def test_a_child_that_ends_while_it_is_idle_costs_no_attempt(load: Load, t
         await app.bus.publish("jobs", "one")
         pid = await until(lambda: marked(tmp_path / "one-1"))
         await until(lambda: app.consumers[0].in_flight == 0)
-        with contextlib.suppress(ProcessLookupError):  # whatever ended it, it was idle
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         await until(lambda: not alive(pid))
         await app.bus.publish("jobs", "two")
         assert await until(lambda: marked(tmp_path / "two-1")) != pid
+    assert "ended while it was idle: its process ended with signal 9 (SIGKILL)" in caplog.text
+
+
+async def test_a_child_whose_parent_hangs_up_right_after_its_answer_ends_as_programs_do(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = load(
+        """
+        import atexit, polybus.app.frames
+
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            mark(job)
+
+        def send(line, frame):
+            send_now(line, frame)
+            if isinstance(frame, polybus.app.frames.Done):  # what comes after it comes after the end of the line
+                reader = next(each for each in threading.enumerate() if each.name == "polybus parent")
+                reader.join()
+
+        if (child := sys.modules.get("polybus.app.child")) is not None and child.is_child():
+            atexit.register(mark, "left")
+            send_now, child._Line.send = child._Line.send, send
+        """
+    )
+    # How long an interpreter takes to end is the machine's.
+    monkeypatch.setattr(polybus.app.process, "_TERMINATE", 30.0)
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "one")
+        await until(lambda: marked(tmp_path / "one"))
+        await until(lambda: app.consumers[0].in_flight == 0)
+    assert marked(tmp_path / "left") == marked(tmp_path / "one")
 
 
 @pytest.mark.parametrize("leaving", ["sys.exit(3)", "raise KeyboardInterrupt"])

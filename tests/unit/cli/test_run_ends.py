@@ -20,6 +20,10 @@ app = polybus.App()
 """
 
 
+# Where the system tells of processes by files.
+IN_PROC = Path("/proc/self/stat").exists()
+
+
 def service(folder: Path, text: str) -> None:
     (folder / "service.py").write_text(HEAD + text)
 
@@ -29,11 +33,10 @@ def until_gone(pid: int) -> None:
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+            if IN_PROC and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return  # it has ended; whoever took it in hasn't looked yet
+        except (ProcessLookupError, FileNotFoundError):  # it may go while it is read
             return
-        state = Path(f"/proc/{pid}/stat")
-        if state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z":
-            return  # it has ended; whoever took it in hasn't looked yet
         time.sleep(0.01)
     raise AssertionError(f"process {pid} is still there")
 

@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from azure.servicebus._pyamqp.aio._cbs_async import CBSAuthenticator
+from azure.servicebus._pyamqp.constants import CbsAuthState
 
 import polybus
 from polybus.backends.azure import bounds, consume, links, senders, sessions
@@ -285,3 +287,31 @@ async def test_a_consumer_that_cant_connect_yet_stops_at_once(lab: Lab, binding:
             task.cancel()
         async with asyncio.timeout(10):
             await asyncio.wait(consuming)
+
+
+@pytest.mark.parametrize("name", ["jobs", "keyed"])
+async def test_tokens_that_ran_out_at_once_cost_new_links_and_nothing_else(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A clock that was set on by hours, or a machine that slept: the library takes its links' tokens for over."""
+    update = CBSAuthenticator._update_status
+    tokens: set[Any] = set()
+    over: set[Any] = set()
+
+    async def updated(self: Any) -> None:
+        tokens.add(self)
+        await update(self)
+        if self in over:
+            self.auth_state = CbsAuthState.EXPIRED
+
+    monkeypatch.setattr(CBSAuthenticator, "_update_status", updated)
+    seen: list[tuple[bytes, int]] = []
+    consuming = asyncio.create_task(handle(lab.bus, name, seen))
+    await lab.bus.publish(name, "before", **KEYS[name])
+    await until(lambda: len(seen) == 1)
+    over |= tokens
+    await lab.bus.publish(name, "after", **KEYS[name])
+    await until(lambda: len(seen) == 2 or consuming.done())
+    consuming.cancel()
+    await asyncio.wait([consuming])
+    assert seen == [(b"before", 1), (b"after", 1)]

@@ -10,7 +10,13 @@ from azure.core import exceptions as core
 from azure.identity import CredentialUnavailableError
 from azure.servicebus import exceptions as bus
 from azure.servicebus._common import constants  # the library's own tables, of which none may be missing here
-from azure.servicebus._pyamqp.error import AMQPException, ErrorCondition
+from azure.servicebus._pyamqp.error import (
+    AMQPException,
+    AuthenticationException,
+    ErrorCondition,
+    TokenAuthFailure,
+    TokenExpired,
+)
 
 from polybus.backends.azure import faults
 from polybus.backends.azure.faults import fault
@@ -66,6 +72,23 @@ def test_what_the_library_did_not_expect_is_read_by_its_cause() -> None:
     unavailable = fault(bus.ServiceBusError("Handler failed.", error=CredentialUnavailableError(message="no answer")))
     assert unavailable.kind is FaultKind.UNAVAILABLE
     assert "DefaultAzureCredential" in unavailable.detail
+
+
+@pytest.mark.parametrize(
+    ("inner", "kind"),
+    [
+        (TokenAuthFailure(401, b"InvalidSignature"), FaultKind.UNAUTHENTICATED),
+        (TokenAuthFailure(404, b"no such entity"), FaultKind.NOT_FOUND),
+        (TokenAuthFailure(503, b"busy"), FaultKind.UNAVAILABLE),
+        # Nobody answered that the token is no good.
+        (TokenAuthFailure(ErrorCondition.ClientError, "the link for tokens is broken"), FaultKind.UNAVAILABLE),
+        (TokenExpired(condition=ErrorCondition.InternalError, description="expired"), FaultKind.UNAVAILABLE),
+        (AuthenticationException(condition=ErrorCondition.InternalError, description="no link"), FaultKind.UNAVAILABLE),
+    ],
+)
+def test_a_token_is_refused_by_an_answer_alone(inner: AMQPException, kind: FaultKind) -> None:
+    wrapped = bus.ServiceBusAuthenticationError(error=inner, condition=inner.condition)
+    assert fault(wrapped).kind is kind
 
 
 _OF_THE_LIBRARY = {condition.value.decode() for condition in ErrorCondition} | {

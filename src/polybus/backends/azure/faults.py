@@ -145,8 +145,7 @@ def _kind(error: Exception, code: str | None) -> FaultKind:
     if credentials is not None:
         return _REFUSED.get(_status(credentials) or 0, FaultKind.UNAVAILABLE)
     if isinstance(error, bus.ServiceBusAuthenticationError):
-        # The token is put for one entity: one that isn't there is answered by 404, and comes as this error too.
-        return _STATUSES.get(_status(error) or 0, FaultKind.UNAUTHENTICATED)
+        return _of_token(error, code)
     if isinstance(error, core.HttpResponseError) and error.status_code in _STATUSES:
         return _STATUSES[error.status_code]
     if code in _CONDITIONS:
@@ -164,6 +163,20 @@ def _kind(error: Exception, code: str | None) -> FaultKind:
     if isinstance(error, ValueError | MissingExtra | PolybusError):
         return FaultKind.INVALID
     return FaultKind.INTERNAL
+
+
+def _of_token(error: bus.ServiceBusAuthenticationError, code: str | None) -> FaultKind:
+    """Say what it means that a link's token didn't do.
+
+    It is put for one entity: one that isn't there is answered by 404, and comes as this error too. Without an answer
+    nobody refused it: the link for tokens broke, or the token ran out by this machine's clock, which was set or stood
+    still. The next link gets another.
+    """
+    status = _status(error)
+    if status in _STATUSES:
+        return _STATUSES[status]
+    told = _CONDITIONS.get(code or "")
+    return FaultKind.UNAVAILABLE if told is not None and told.retryable else FaultKind.UNAUTHENTICATED
 
 
 def _inner(inner: Exception) -> FaultKind:

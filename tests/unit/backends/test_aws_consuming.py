@@ -227,6 +227,39 @@ async def test_a_backlog_that_nobody_waits_for_is_given_back(shop: Lab) -> None:
         await shop.until(address, (30, 0))
 
 
+async def test_what_part_of_a_burst_brought_before_it_was_given_up_is_given_back(
+    shop: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shop.driver() as driver:
+        address = shop.entity("jobs").address
+        publisher = await driver.open_publisher(shop.entity("jobs"))
+        for batch in range(3):
+            numbers = range(10 * batch, 10 * batch + 10)
+            prepared = [publisher.prepare(Outgoing(Message(b"x", {}, None, str(number)))) for number in numbers]
+            await publisher.publish_batch(prepared)
+        consuming = await consumer(shop, driver, "jobs")
+        receive, calls = consuming._receive, 0
+        answered = asyncio.Event()
+
+        async def one_hangs(count: int, wait: int) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                await asyncio.Event().wait()
+            found = await receive(count, wait)
+            if calls > 2:
+                answered.set()
+            return found
+
+        monkeypatch.setattr(consuming, "_receive", one_hangs)
+        receiving = asyncio.create_task(consuming.receive_batch(30, wait=0))
+        await answered.wait()
+        await shop.until(address, (10, 20))
+        receiving.cancel()
+        await asyncio.wait([receiving])
+        await shop.until(address, (30, 0))
+
+
 async def test_a_receive_whose_answer_was_lost_is_answered_again_on_fifo(shop: Lab) -> None:
     async with Way(shop.server) as way, shop.driver(endpoint=way.url) as driver, shop.driver() as other:
         consuming = await consumer(shop, driver, "keyed")
@@ -362,6 +395,22 @@ async def test_one_letter_that_is_refused_leaves_the_others(shop: Lab, monkeypat
         assert [fault and fault.kind for fault in found] == [None, FaultKind.INVALID, None]
         letters = shop.entity("keyed").dead_letters
         assert shop.counts(letters.address) == (2, 0)
+
+
+async def test_what_an_answer_leaves_out_was_not_done(shop: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with shop.driver() as driver:
+        await shop.publish(driver, "jobs", "letter", "ack", "nack", "extend")
+        consuming = await consumer(shop, driver, "jobs")
+        letter, ack, nack, extend = sorted(await consuming.receive_batch(10, wait=0), key=lambda one: one.message.id)
+
+        async def call(service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+            return {"Successful": []}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(driver._clients, "call", call)
+            settled = await consuming.settle_batch([DeadLetter(letter, "bad"), Ack(ack), Nack(nack)])
+            extended = await consuming.extend_batch([extend], 40)
+        assert [isinstance(one, Fault) and one.retryable for one in (*settled, *extended)] == [True] * 4
 
 
 async def test_two_letters_of_one_id_are_two(shop: Lab) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from polybus.backends.aws import faults
 from polybus.backends.aws.clients import Clients
-from polybus.backends.aws.faults import entry_fault, fault, receipt_fault
+from polybus.backends.aws.faults import entry_fault, fault, left_out, receipt_fault
 from polybus.backends.aws.wire import Wire, decode, encode, why
 from polybus.backends.portable import safe_id
 from polybus.binding import Entity, Kind
@@ -129,11 +129,14 @@ class SqsConsumer:
         more = min(math.ceil((count - len(received)) / MOST), BURST)
         if len(received) < MOST or more <= 0 or self._stopping:
             return received
-        burst = (self._receive(count - len(received) - MOST * place, 0) for place in range(more))
+        calls = (self._receive(count - len(received) - MOST * place, 0) for place in range(more))
+        burst = [asyncio.ensure_future(call) for call in calls]
         try:
             rest = await asyncio.gather(*burst, return_exceptions=True)
         except asyncio.CancelledError:
-            self._leave(received)
+            # Those that were cut off give back by themselves what they bring.
+            answered = (call for call in burst if not call.cancelled() and call.exception() is None)
+            self._leave([*received, *(one for call in answered for one in call.result())])
             raise
         for batch in rest:
             # What was received is not lost for a burst call's error: that call's next one will say it again.
@@ -337,9 +340,16 @@ class SqsConsumer:
             for entry in entries:
                 found[int(entry["Id"])] = failed
             return
-        for failure in answer.get("Failed", ()):
+        failures, done = answer.get("Failed", ()), answer.get("Successful", ())
+        for failure in failures:
             entry_failed = entry_fault(failure, operation)
             found[int(failure["Id"])] = receipt_fault(entry_failed) if address is None else entry_failed
+        if len(failures) + len(done) < len(entries):
+            # Nobody said that these were done: a message whose letter is in doubt must not be deleted.
+            told = {entry["Id"] for entry in (*failures, *done)}
+            for entry in entries:
+                if entry["Id"] not in told:
+                    found[int(entry["Id"])] = left_out(operation)
 
     # Leases ----------------------------------------------------------------------------------------------------------
 

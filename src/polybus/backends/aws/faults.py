@@ -20,6 +20,7 @@ __all__ = [
     "expired",
     "fault",
     "in_doubt",
+    "left_out",
     "no_credentials",
     "receipt_fault",
     "refused",
@@ -196,6 +197,11 @@ def entry_fault(entry: Mapping[str, Any], operation: str) -> Fault:
     code = str(entry.get("Code", ""))
     kind = kind_of(code, None, client=bool(entry.get("SenderFault", True)))
     return _advised(kind, f"{operation}: {entry.get('Message') or code}", code)
+
+
+def left_out(operation: str) -> Fault:
+    """Say what it means that the answer to a batch says nothing of one of its entries."""
+    return Fault(FaultKind.INTERNAL, f"{operation}: the answer leaves this entry out")
 
 
 def receipt_fault(found: Fault) -> Fault:

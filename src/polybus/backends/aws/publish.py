@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from polybus.backends.aws.clients import Clients
-from polybus.backends.aws.faults import entry_fault
+from polybus.backends.aws.faults import entry_fault, left_out
 from polybus.backends.aws.wire import Wire, encode, group_id, message_limit
 from polybus.backends.portable import safe_id
 from polybus.binding import Entity
 from polybus.driver import BatchLimits, Outgoing, Prepared
-from polybus.errors import Fault, FaultKind
+from polybus.errors import Fault
 from polybus.message import Sent
 from polybus.topology.limits import AWS
 
@@ -35,8 +35,7 @@ def limits(target: Entity) -> BatchLimits:
 
 def outcomes(batch: Sequence[Prepared[Wire]], answer: Mapping[str, Any], operation: str) -> list[Sent | Fault]:
     """Return the outcome of each entry, whose ids are its places in the batch, from a batch call's answer."""
-    missing = Fault(FaultKind.INTERNAL, f"{operation}: the answer leaves this entry out")
-    found: list[Sent | Fault] = [missing] * len(batch)
+    found: list[Sent | Fault] = [left_out(operation)] * len(batch)
     for entry in answer.get("Successful", ()):
         place = int(entry["Id"])
         found[place] = Sent(batch[place].outgoing.message.id)

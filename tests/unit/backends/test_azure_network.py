@@ -83,6 +83,20 @@ async def test_whoever_gave_a_token_is_asked_for_the_next_and_closed(monkeypatch
     assert good.closed
 
 
+async def test_what_replaced_a_refused_identity_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that was rotated, say: its file is read when the credential is made."""
+    old, new = Credential(REFUSED), Credential("a token")
+    made = iter([old, new])
+    monkeypatch.setattr("azure.identity.aio.DefaultAzureCredential", lambda: ChainedTokenCredential(next(made)))
+    identity = Identity()
+    assert await kind_of(identity) is FaultKind.UNAUTHENTICATED
+    assert old.closed
+    assert (await identity.get_token("scope")).token == "a token"
+    assert not new.closed
+    await identity.close()
+    assert new.closed
+
+
 def test_websockets_a_proxy_and_an_authority_of_ones_own_are_settings(tmp_path: Path) -> None:
     certificate, _ = make_certificate(tmp_path, "127.0.0.1")
     settings = {"transport": "websocket", "proxy": "http://me:p%40ss@proxy.local:3128", "ca_file": str(certificate)}

@@ -188,3 +188,36 @@ async def test_a_server_that_is_away_isn_t_taken_for_refused_credentials(
         await bus.publish("jobs", b"x")
         server.fail_next("Publish", grpc.StatusCode.UNAVAILABLE, count=2)
         await bus.publish("jobs", b"y")
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=repr)
+async def test_credentials_that_were_replaced_after_they_were_refused_are_found(
+    error: Exception, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that was rotated: the process goes on with the new one, be it the publisher's or a consumer's look."""
+    found(monkeypatch, Scripted(error), Scripted(None))
+    async with connected(binding) as bus:
+        with pytest.raises(PublishFailed):
+            await bus.publish("jobs", b"x")
+        await asyncio.wait_for(bus.publish("jobs", b"y"), BOUND)
+        assert await handled(bus) == b"y"
+    found(monkeypatch, Scripted(error), Scripted(None))
+    async with connected(binding) as bus:
+        with pytest.raises(BackendError):
+            await handled(bus)
+        await asyncio.wait_for(bus.publish("jobs", b"z"), BOUND)
+        assert await handled(bus) == b"z"
+
+
+async def test_a_token_that_google_refused_is_asked_for_anew(
+    server: PubsubServer, binding: Binding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found(monkeypatch, Scripted(None), renewed := Scripted(None))
+    async with connected(binding) as bus:
+        await bus.publish("jobs", b"x")
+        server.fail_next("Publish", grpc.StatusCode.UNAUTHENTICATED)
+        with pytest.raises(PublishFailed):
+            await bus.publish("jobs", b"y")
+        assert renewed.refreshes == 0
+        await bus.publish("jobs", b"z")
+    assert renewed.refreshes == 1

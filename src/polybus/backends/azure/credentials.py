@@ -7,11 +7,14 @@ credentials raised is noted, and the error that counts is raised instead.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextvars import ContextVar
 from typing import Any
 
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
+
+from polybus.backends.azure.faults import fault
 
 __all__ = ["Identity"]
 
@@ -20,10 +23,15 @@ _RAISED: ContextVar[list[Exception] | None] = ContextVar("polybus_azure_raised",
 
 
 class Identity:
-    """DefaultAzureCredential, made at the first token and kept."""
+    """DefaultAzureCredential, made at the first token and kept until its identity is refused.
+
+    Then the next token is asked of a new one, which finds what has replaced it: a certificate's file is read once.
+    """
 
     def __init__(self) -> None:
         self._credential: Any = None
+        # How many tokens are being asked of each: one that was given up is closed after the last.
+        self._asking: Counter[Any] = Counter()
 
     async def get_token(self, *scopes: str, **options: Any) -> AccessToken:
         """Return a token of the first credential that has one.
@@ -32,21 +40,38 @@ class Identity:
         """
         if self._credential is None:
             self._credential = _default()
-        raised: list[Exception] = []
-        _RAISED.set(raised)
+        credential = self._credential
+        self._asking[credential] += 1
         try:
-            token: AccessToken = await self._credential.get_token(*scopes, **options)
+            return await _token(credential, scopes, options)
         except ClientAuthenticationError as error:
-            tried = [one for one in raised if not _unavailable(one)]
-            if tried and error not in raised:
-                raise tried[-1] from error
+            if not fault(error).retryable and self._credential is credential:
+                self._credential = None
             raise
-        return token
+        finally:
+            self._asking[credential] -= 1
+            if not self._asking[credential]:
+                del self._asking[credential]
+                if credential is not self._credential:
+                    await credential.close()
 
     async def close(self) -> None:
         """Close the connections to those who give tokens."""
-        if self._credential is not None:
-            await self._credential.close()
+        for credential in {self._credential, *self._asking} - {None}:
+            await credential.close()
+
+
+async def _token(credential: Any, scopes: tuple[str, ...], options: dict[str, Any]) -> AccessToken:
+    raised: list[Exception] = []
+    _RAISED.set(raised)
+    try:
+        token: AccessToken = await credential.get_token(*scopes, **options)
+    except ClientAuthenticationError as error:
+        tried = [one for one in raised if not _unavailable(one)]
+        if tried and error not in raised:
+            raise tried[-1] from error
+        raise
+    return token
 
 
 class _Watched:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
+from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable, Unauthenticated
 from google.pubsub_v1 import PublisherAsyncClient, SubscriberAsyncClient
 
 from polybus.backends.gcp import credentials
 from polybus.backends.gcp.endpoint import Place
+from polybus.backends.gcp.faults import refused
 from polybus.backends.gcp.forks import FORKS
 from polybus.backends.gcp.line import Line, Method, google_line, local_line
 
@@ -75,6 +76,7 @@ class Clients:
         `method` picks it of a connection: of `line` while that isn't left. Where credentials couldn't be had,
         google-auth's own error is raised.
         """
+        self._forget_refused()
         if line is None or line.left:
             line = self._calls or await self._line()
         failures = line.watch.failures
@@ -89,6 +91,10 @@ class Clients:
         except asyncio.CancelledError:
             if asyncio.get_running_loop().time() - begun >= UNANSWERED:
                 self.leave(line)
+            raise
+        except Unauthenticated as error:
+            self._forget()
+            error.add_note(resource)
             raise
         except ServiceUnavailable as error:
             cause = line.watch.since(failures)
@@ -127,6 +133,7 @@ class Clients:
     async def stream_line(self) -> Line:
         """Return a connection with room for one more stream, which `free` gives back."""
         async with self._lock:
+            self._forget_refused()
             await self._find()
             line = next((line for line in self._streams if line.used < STREAMS), None)
             if line is None:
@@ -161,6 +168,19 @@ class Clients:
             # In a thread: it reads files, and may ask the metadata server of the machine.
             self._credentials = await asyncio.wait_for(asyncio.to_thread(credentials.find), FINDING)
 
+    def _forget_refused(self) -> None:
+        """Look for credentials anew where those in use were refused: somebody may have replaced them since."""
+        if any(refused(line.watch.error) for line in self._lines()):
+            self._forget()
+
+    def _forget(self) -> None:
+        self._credentials = None
+        for line in self._lines():
+            self.leave(line)
+
+    def _lines(self) -> list[Line]:
+        return [*self._streams, *([self._calls] if self._calls is not None else [])]
+
     def _connect(self) -> Line:
         FORKS.refuse_in_child()
         if self.endpoint is not None:
@@ -177,7 +197,7 @@ class Clients:
 
     async def close(self) -> None:
         """Close the connections; no call is under way."""
-        lines = [*self._streams, *([self._calls] if self._calls is not None else [])]
+        lines = self._lines()
         self._streams, self._calls = [], None
         for line in lines:
             line.left = True

@@ -12,7 +12,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[im
 
 from polybus.errors import BackendError, Fault, FaultKind, PolybusError
 
-__all__ = ["fault", "receipt_faults"]
+__all__ = ["fault", "receipt_faults", "refused"]
 
 # From the meaning of each code in google/rpc/code.proto, and "Error codes" in the Pub/Sub documentation.
 _KINDS = {
@@ -80,6 +80,11 @@ def _of_credentials(error: auth.GoogleAuthError) -> Fault:
     if _passes(error):
         return Fault(FaultKind.UNAVAILABLE, f"{_where(error)}Google's token server can't be reached: {error}")
     return Fault(FaultKind.UNAUTHENTICATED, f"{_where(error)}no usable Google credentials: {error}; {_CREDENTIALS}")
+
+
+def refused(error: Exception | None) -> bool:
+    """Say whether an error of credentials is one that trying again with them doesn't mend."""
+    return isinstance(error, auth.GoogleAuthError) and not _passes(error)
 
 
 def _passes(error: BaseException | None) -> bool:

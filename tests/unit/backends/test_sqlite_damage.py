@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.backends.sqlite import driver, room, schema
+from polybus.backends.sqlite import driver, room, schema, wake
 from polybus.backends.sqlite.wake import Ringer
 from polybus.binding import Entity, Kind
 from polybus.clock import ManualClock, SystemClock
@@ -109,6 +109,13 @@ def overwrite(path: Path) -> None:
         file.write(b"garbage!" * 512)
 
 
+def lead_elsewhere(link: Path) -> None:
+    other = link.with_name("other.db")
+    other.touch()
+    link.with_name("new").symlink_to(other)
+    link.with_name("new").rename(link)
+
+
 GONE = [
     remove_folder,
     move_away,
@@ -161,6 +168,30 @@ class TestGone:
                 assert "restart this process" in fault.detail or fault.code == "SQLITE_CORRUPT"
             for call in (admin.stats(rig.entity("jobs")), admin.peek(rig.entity("jobs"), 1), admin.ping()):
                 assert (await fault_of(rig, call)).kind is FaultKind.STORAGE
+
+    @pytest.mark.parametrize("act", [*GONE, lead_elsewhere])
+    async def test_a_link_to_a_store_is_looked_behind(
+        self, path: Path, tmp_path: Path, act: Callable[[Path], None]
+    ) -> None:
+        """SQLite's log is beside the file, not beside the link."""
+        path.parent.mkdir()
+        path.touch()
+        link = tmp_path / "link.db"
+        link.symlink_to(path)
+        async with opened(link) as rig:
+            await settled_store(rig)
+            publisher = await rig.publisher("jobs")
+            await asyncio.sleep(0.06)
+            act(link if act is lead_elsewhere else path)
+            fault = await fault_of(rig, rig.publish(publisher, message("b")))
+            assert fault.kind is FaultKind.STORAGE
+
+    async def test_who_comes_by_a_link_hears_of_what_others_publish(self, path: Path, tmp_path: Path) -> None:
+        path.parent.mkdir()
+        path.touch()
+        link = tmp_path / "link.db"
+        link.symlink_to(path)
+        assert wake.folder(link) == wake.folder(path)
 
     @pytest.mark.parametrize("act", [*GONE, *DAMAGE])
     async def test_who_waits_is_told(self, path: Path, act: Callable[[Path], None]) -> None:

@@ -43,7 +43,8 @@ class Identity:
         self._path = path
         self._known: list[tuple[str, tuple[int, int]]] = []
         self._looked = (0, 0)
-        self._folder = os.path.dirname(os.path.realpath(path))
+        self._real = os.path.realpath(path)
+        self._folder = os.path.dirname(self._real)
         self._unchanged: tuple[int, int, int] | None = None
 
     def remember(self) -> None:
@@ -54,7 +55,9 @@ class Identity:
         self._check_parts()
         known = []
         for part in _PARTS:
-            name = f"{self._path}{part}"
+            # By the path that was given, so that a link which leads elsewhere now is noticed; SQLite's log is where
+            # the link leads.
+            name = f"{self._real}{part}" if part else str(self._path)
             try:
                 there = os.stat(name)
             except FileNotFoundError:

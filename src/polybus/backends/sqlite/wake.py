@@ -29,7 +29,8 @@ _SETTLED = 0.05
 
 
 def folder(path: Path) -> Path:
-    """Return where the pipes of a store are."""
+    """Return where the pipes of a store are: one place, by whatever links its users come to it."""
+    path = Path(os.path.realpath(path))
     return path.with_name(path.name + "-wake")
 
 

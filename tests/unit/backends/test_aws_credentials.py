@@ -148,6 +148,32 @@ async def test_a_role_whose_time_is_over_gets_new_credentials(shop: Lab, monkeyp
             assert ecs.given > given
 
 
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId"])
+async def test_keys_that_were_refused_and_are_replaced_already_are_worth_another_try(
+    shop: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str
+) -> None:
+    """A file that something else writes anew while the process runs: its old keys are over before it is read again."""
+    file = tmp_path / "credentials"
+
+    def write(name: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = {name}\naws_secret_access_key = s\naws_session_token = t\n")
+
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    write("old")
+    async with shop.driver() as driver:
+        assert isinstance(await publish(shop, driver), Sent)
+        write("new")
+        shop.server.fail_next("SendMessageBatch", code, 403)
+        found = await publish(shop, driver)
+        assert isinstance(found, Fault)
+        assert found.retryable
+        assert isinstance(await publish(shop, driver), Sent)
+        shop.server.fail_next("SendMessageBatch", code, 403)
+        found = await publish(shop, driver)
+        assert isinstance(found, Fault)
+        assert found.kind is FaultKind.UNAUTHENTICATED
+
+
 async def test_keys_that_were_refused_are_final_and_replaced_ones_are_found(
     shop: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -55,6 +55,7 @@ class Clients:
         self._made: dict[_Key, Any] = {}
         self._making: dict[_Key, asyncio.Future[Any]] = {}
         self._session: Any = None
+        self._refused: Any = None
         self._lock = threading.Lock()
         self._failed: tuple[float, Exception] | None = None
         self._publishing = Threads(THREADS, "polybus-aws-publish")
@@ -182,8 +183,8 @@ class Clients:
             if faults.unanswered(error):
                 self._replace(key, client)
             elif faults.refused(error):
-                renewable = self._forget(client)
-                if renewable and faults.expired(error):
+                used = self._forget(client)
+                if (faults.expired(error) and faults.renewable(used)) or self._replaced(used):
                     raise faults.Expired(error) from error
             raise
 
@@ -199,16 +200,28 @@ class Clients:
             self._made.pop(key, None)
             kept.close()
 
-    def _forget(self, client: Any) -> bool:
-        """Look for credentials anew next time; say whether those that were used are renewed by themselves."""
+    def _forget(self, client: Any) -> Any:
+        """Look for credentials anew next time; return those that were used."""
         with self._lock:
             if client not in self._made.values():
-                return True  # someone was quicker: there may be new ones already
-            found = None if self._session is None else self._session.get_credentials()
+                return self._refused  # someone was quicker: there may be new ones already
+            self._refused = None if self._session is None else self._session.get_credentials()
             old, self._made, self._session = self._made, {}, None
         for each in old.values():
             each.close()
-        return faults.renewable(found)
+        return self._refused
+
+    def _replaced(self, used: Any) -> bool:
+        """Say whether others are found now in place of those that were refused: a file that was written anew, say."""
+        if used is None or faults.renewable(used):
+            return False
+        import boto3
+
+        try:
+            found = boto3.Session(region_name=self._settings.get("region")).get_credentials()
+        except Exception:  # noqa: BLE001 - what is wrong there is said by the next try
+            return False
+        return found is not None and (faults.renewable(found) or _keys(found) != _keys(used))
 
     def _make(self, key: _Key) -> Any:
         begun = time.monotonic()
@@ -309,6 +322,10 @@ class _Poll(Generic[T]):
     def give_back(self) -> None:
         with contextlib.suppress(Exception):  # nobody is there to be told; what it was about comes back with its lease
             self._left(self._result[0])
+
+
+def _keys(credentials: Any) -> tuple[str, str, str | None]:
+    return credentials.access_key, credentials.secret_key, credentials.token
 
 
 def _key(service: str, wait: int | None) -> _Key:

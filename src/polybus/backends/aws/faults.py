@@ -58,7 +58,7 @@ _LOGIN: tuple[type[Exception], ...] = (boto.SSOError, getattr(boto, "LoginError"
 
 
 class Expired(Exception):
-    """Credentials that are renewed by themselves had run out; the next call has new ones."""
+    """Credentials were refused that are renewed by themselves, or were replaced since; the next call has new ones."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -104,7 +104,7 @@ def fault(error: Exception) -> Fault:
     if isinstance(error, boto.ClientError):
         return _client_error(error)
     if isinstance(error, Expired):
-        return Fault(FaultKind.UNAVAILABLE, f"{error}; new credentials are being fetched", "ExpiredToken")
+        return Fault(FaultKind.UNAVAILABLE, f"{error}; the next try has new credentials", fault(error.error).code)
     found = _credentials_error(error)
     if found is not None:
         return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from google.pubsub_v1 import types
 from hypothesis import given
@@ -204,6 +205,50 @@ def test_what_a_foreign_producer_named_otherwise_can_be_dead_lettered_and_put_ba
     message = Message(b"foreign", {name: "value"}, None, ID)
     assert sent(message, moves=1, reason="Failed").wire.attributes[name] == "value"
     assert sent(message, moves=2, to="tag").wire.attributes[name] == "value"
+
+
+FULL = [
+    Message(b"x" * 9_999_800, {"a": "b"}, "two words", "17"),
+    Message(b"x", {f"attribute{number}": "v" * 1_024 for number in range(100)}, "two words", "17"),
+    Message(b"x", {f"attribute{number}": "v" * 1_024 for number in range(95)}, "two words", "17"),
+]
+
+
+@pytest.mark.parametrize("message", FULL, ids=["bytes", "attributes", "most attributes"])
+def test_a_foreign_message_that_is_full_has_a_letter_and_comes_back(message: Message) -> None:
+    queue = msgspec.structs.replace(BILLING, kind=Kind.QUEUE, ordered=True)
+    letter = encode(Outgoing(message, moves=1, token="17"), queue.dead_letters, reason="Failed", description="d" * 999)
+    assert isinstance(letter, Prepared)
+    raw = on_the_wire(letter)
+    found, envelope = decode(raw, queue.dead_letters)
+    assert (found.body, dict(found.attributes), found.ordering_key) == (
+        message.body,
+        message.attributes,
+        message.ordering_key,
+    )
+    assert why(envelope, queue.dead_letters) == "MaxAttemptsExceeded" if envelope.reason == "" else "Failed"
+    assert len(raw.attributes) <= 100
+    back = encode(Outgoing(found, moves=2, token="17"), queue, to="tag")
+    assert isinstance(back, Prepared)
+    again, _ = decode(on_the_wire(back), queue)
+    assert (again.body, dict(again.attributes), again.ordering_key) == (
+        message.body,
+        message.attributes,
+        message.ordering_key,
+    )
+
+
+@pytest.mark.parametrize("text", ["d", "я", "漢", "\x01", '"', "😀"])
+def test_a_letter_is_fitted_into_what_is_left_for_it(text: str) -> None:
+    empty = sent(Message(b"", {}, None, ID))
+    message = Message(b"." * (10_000_000 - 2048 - empty.size), {}, None, ID, 1_763_800_000.5)
+    sent(message)
+    letter = sent(message, moves=1, reason="Failed", description=text * 1_000_000, room=9_999_900)
+    # What is left over is less than one more character takes, and what its parts of 1,024 bytes are counted with.
+    assert 9_999_900 - 12 - 3 * 21 <= letter.size <= 9_999_900
+    _, envelope = decode(on_the_wire(letter), BILLING.dead_letters)
+    assert envelope.reason == "Failed"
+    assert envelope.description in text * 2_000
 
 
 def test_a_foreign_key_can_be_dead_lettered_and_put_back() -> None:

@@ -157,11 +157,13 @@ class StreamConsumer:
         batch: list[tuple[int, Prepared[Wire]]] = []
         size = 0
         for place in places:
-            prepared = self._letter(settlements[place], target)
+            prepared = self._letter(settlements[place], target, request_bytes(topic))
             if isinstance(prepared, Fault):
                 found[place] = prepared
                 continue
-            if size + prepared.size > request_bytes(topic):
+            # A request has one ordering key: none, but for a letter without room for it elsewhere.
+            other = bool(batch) and batch[-1][1].wire.key != prepared.wire.key
+            if other or size + prepared.size > request_bytes(topic):
                 await self._send(topic, batch, found)
                 batch, size = [], 0
             batch.append((place, prepared))
@@ -171,13 +173,13 @@ class StreamConsumer:
         if copied:
             await self._ack(settlements, copied, found)
 
-    def _letter(self, settlement: Settle, target: Entity) -> Prepared[Wire] | Fault:
+    def _letter(self, settlement: Settle, target: Entity, room: int) -> Prepared[Wire] | Fault:
         received = settlement.received
         reason, description = "unknown", ""
         if isinstance(settlement, DeadLetter):
             reason, description = settlement.reason or reason, settlement.description
         outgoing = Outgoing(received.message, moves=received.moves + 1, token=received.token)
-        return encode(outgoing, target, reason=reason, description=description)
+        return encode(outgoing, target, reason=reason, description=description, room=room)
 
     async def _send(self, topic: str, batch: Sequence[tuple[int, Prepared[Wire]]], found: list[Fault | None]) -> None:
         """Publish the copies, at most as many as the ack ids of one batch: no more than a request may have."""

@@ -56,7 +56,7 @@ class TopicPublisher:
         self._to = to
 
     def prepare(self, outgoing: Outgoing) -> Prepared[Wire] | Fault:
-        return encode(outgoing, self._target, to=self._to)
+        return encode(outgoing, self._target, to=self._to, room=self.limits.total_bytes)
 
     async def publish_batch(self, batch: Sequence[Prepared[Wire]]) -> Sequence[Sent | Fault]:
         try:

@@ -35,7 +35,8 @@ _FORWARDED = tuple(
 # Of 100 attributes these are kept free: five that Pub/Sub adds to a letter, one for `polybus_to`, and three more
 # continuations of the reserved one, into which a letter's reason and description (DEAD_LETTER_RESERVE_BYTES) fit.
 FREE = 5 + 1 + 3
-MOST = GCP.attribute_count.most - FREE if GCP.attribute_count else 0
+_COUNT = GCP.attribute_count.most if GCP.attribute_count else 0
+MOST = _COUNT - FREE
 _CONTINUED = f"{RESERVED}.1"
 _RESERVED_SIZE = len(RESERVED) + 10  # its name, and what any attribute costs: see ATTRIBUTE_FRAME
 # What a message gets that is sent again, though it may have been accepted before: Pub/Sub drops no duplicates.
@@ -69,8 +70,8 @@ def fill(messages: Pb, wires: Iterable[Wire]) -> None:
 
 def mark_again(wire: Wire) -> None:
     """Have a message say that an earlier try of it may have been accepted; `encode` has kept the room for that."""
-    text = join(wire.attributes) or ""
-    if not text.endswith(_AGAIN):
+    text = join(wire.attributes)
+    if text is not None and not text.endswith(_AGAIN):  # None: a bare copy of what had no room for a word
         wire.attributes.update(split(text[:-1] + _AGAIN, VALUE))
 
 
@@ -81,12 +82,15 @@ def encode(
     to: str | None = None,
     reason: str = "",
     description: str = "",
+    room: int = GCP.request_bytes.most,
 ) -> Prepared[Wire] | Fault:
     """Return a message in its wire form with its size as Pub/Sub counts it, or why it can't be sent.
 
-    `to` is the tag of the one subscription that shall get it; with a `reason` it is a dead letter. One that moves to or
+    `to` is the tag of the one subscription that shall get it; with a `reason` it is a dead letter. `room` is how many
+    bytes a request to its topic has for messages. One that moves to or
     from dead letters was in Pub/Sub before: its names and key are what Pub/Sub carries, though a foreign producer may
-    have chosen them, and the room that was kept free for its letter is there to be used.
+    have chosen them, and the room that was kept free for its letter is there to be used. What polybus adds gives way to
+    what it has: the description first, then the reason, and for a foreign message, which kept no room free, all.
     """
     moved = outgoing.moves > 0
     fault = problem(outgoing, target, "gcp", moved=moved)
@@ -112,23 +116,62 @@ def encode(
         reason=reason,
         description=description,
     )
+    key = "" if reason or message.ordering_key is None else message.ordering_key
+    size += len(message.body) + len(key) + FRAME
+    if to is not None:
+        size += len(RESERVED_TO) + len(to) + ATTRIBUTE_FRAME
+    limit = min(target.max_size or GCP.default_message_bytes, room if moved else GCP.request_bytes.most)
+    most = MOST + FREE - 1 if moved else MOST
+    again = 0 if reason else len(_AGAIN)
+    if moved:
+        fitted = envelope.fitted(_room(limit - size, most - len(native)) - again)
+        bare = _bare(outgoing, target, to, limit) if fitted is None else None
+        if bare is not None:
+            return bare
+        envelope = fitted or envelope
     text = envelope.to_text()
-    longest = len(text) if reason else len(text) + len(_AGAIN)
+    longest = len(text) + again
     parts = -(-longest // VALUE)
     size += longest + (_RESERVED_SIZE if parts == 1 else (_RESERVED_SIZE + 4) * parts)
-    most = MOST + FREE - 1 if reason else MOST
     if len(native) + parts > most:
         return invalid(target, "gcp", _too_many(len(message.attributes), len(native) + parts, most))
     native.update(split(text, VALUE))
     if to is not None:
         native[RESERVED_TO] = to
-        size += len(RESERVED_TO) + len(to) + ATTRIBUTE_FRAME
-    key = "" if reason or message.ordering_key is None else message.ordering_key
-    size += len(message.body) + len(key) + FRAME
-    limit = target.max_size or GCP.default_message_bytes
     if size + (0 if moved else DEAD_LETTER_RESERVE_BYTES) > limit:
         return too_large(target, "gcp", size, limit)
     return Prepared(outgoing, size, Wire(message.body, native, key))
+
+
+def _room(left: int, parts: int) -> int:
+    """Return how long the reserved attribute's text may be, in so many bytes and so many attributes."""
+    parts = min(parts, left // VALUE + 1)
+    return min(parts * VALUE, left - (_RESERVED_SIZE + 4) * parts)
+
+
+def _bare(outgoing: Outgoing, target: Entity, to: str | None, limit: int) -> Prepared[Wire] | None:
+    """Return a foreign message as it came, without a word of polybus's; None where that would lose something.
+
+    A foreign message's id is Pub/Sub's own of that copy, so that a copy of it has another, and it has no content type.
+    A queue's topic has no subscription but its own, which takes what is for nobody in particular.
+    """
+    message = outgoing.message
+    given = dict(message.attributes)
+    if message.id != outgoing.token or message.content_type is not None:
+        return None
+    if any(name.startswith((RESERVED, SOURCE)) for name in given):
+        return None
+    if to is not None and target.kind is not Kind.QUEUE:
+        given[RESERVED_TO] = to
+    values = [len(value.encode()) for value in given.values()]
+    if len(given) > _COUNT or any(value > VALUE for value in values):
+        return None
+    key = message.ordering_key or ""
+    size = sum(len(name.encode()) + ATTRIBUTE_FRAME for name in given) + sum(values)
+    size += len(message.body) + len(key.encode()) + FRAME
+    if size > limit:
+        return None
+    return Prepared(outgoing, size, Wire(message.body, given, key))
 
 
 def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str], int]:

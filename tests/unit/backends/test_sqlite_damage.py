@@ -109,6 +109,14 @@ def overwrite(path: Path) -> None:
         file.write(b"garbage!" * 512)
 
 
+def linked(path: Path, folder: Path) -> Path:
+    path.parent.mkdir()
+    path.touch()
+    link = folder / "link.db"
+    link.symlink_to(path)
+    return link
+
+
 def lead_elsewhere(link: Path) -> None:
     other = link.with_name("other.db")
     other.touch()
@@ -174,10 +182,7 @@ class TestGone:
         self, path: Path, tmp_path: Path, act: Callable[[Path], None]
     ) -> None:
         """SQLite's log is beside the file, not beside the link."""
-        path.parent.mkdir()
-        path.touch()
-        link = tmp_path / "link.db"
-        link.symlink_to(path)
+        link = linked(path, tmp_path)
         async with opened(link) as rig:
             await settled_store(rig)
             publisher = await rig.publisher("jobs")
@@ -186,11 +191,8 @@ class TestGone:
             fault = await fault_of(rig, rig.publish(publisher, message("b")))
             assert fault.kind is FaultKind.STORAGE
 
-    async def test_who_comes_by_a_link_hears_of_what_others_publish(self, path: Path, tmp_path: Path) -> None:
-        path.parent.mkdir()
-        path.touch()
-        link = tmp_path / "link.db"
-        link.symlink_to(path)
+    def test_who_comes_by_a_link_hears_of_what_others_publish(self, path: Path, tmp_path: Path) -> None:
+        link = linked(path, tmp_path)
         assert wake.folder(link) == wake.folder(path)
 
     @pytest.mark.parametrize("act", [*GONE, *DAMAGE])

@@ -134,6 +134,22 @@ async def test_a_receipt_whose_lease_is_over_settles_nothing(shop: Lab, name: st
         assert shop.counts(shop.entity(name).address) == (0, 0)
 
 
+async def test_a_receipt_that_gave_its_message_back_is_good_for_nothing_more(shop: Lab) -> None:
+    async with shop.driver() as driver:
+        await shop.publish(driver, "jobs", "x")
+        consuming = await consumer(shop, driver, "jobs")
+        [first] = await consuming.receive_batch(1, wait=0)
+        assert await consuming.settle_batch([Nack(first)]) == [None]
+        [second] = await consuming.receive_batch(1, wait=0)
+        for late in (Ack(first), Nack(first), DeadLetter(first, "late")):
+            [found] = await consuming.settle_batch([late])
+            assert isinstance(found, Fault)
+            assert found.kind is FaultKind.LEASE_LOST
+        [found] = await consuming.extend_batch([first], 40)
+        assert isinstance(found, Fault)
+        assert await consuming.settle_batch([Ack(second)]) == [None]
+
+
 async def test_an_extended_receipt_is_good_until_its_new_end(shop: Lab) -> None:
     async with shop.driver() as driver:
         await shop.publish(driver, "jobs", "x")

@@ -266,6 +266,10 @@ class SqsConsumer:
                 delay = max(min(delay, self._left(settlement.received)), 0)
             entries.append({**self._entry(place, settlement), "VisibilityTimeout": delay})
         await self._batch("ChangeMessageVisibilityBatch", entries, found)
+        for place in places:
+            receipt = settlements[place].received.receipt
+            if found[place] is None and isinstance(receipt, Receipt):
+                receipt.until = -math.inf  # a standard queue would take it still, whoever has the message by then
 
     async def _dead_letter(
         self, settlements: Sequence[Settle], places: Sequence[int], found: list[Fault | None]

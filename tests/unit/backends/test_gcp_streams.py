@@ -204,6 +204,29 @@ async def test_no_more_is_out_than_was_asked_for(rig: Rig) -> None:
 # Settling -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("given_back", [True, False])
+async def test_a_receipt_that_is_over_neither_acks_nor_makes_a_letter(
+    rig: Rig, clock: SteppedClock, given_back: bool
+) -> None:
+    """Pub/Sub takes such an ack, and deletes what somebody else has by then."""
+    await rig.create()
+    consumer = await rig.consumer()
+    await rig.publish(1)
+    [first] = await receive(consumer, 1)
+    if given_back:
+        assert await consumer.settle_batch([Nack(first)]) == [None]
+    else:
+        clock.advance(first.lease_until - clock.monotonic() + 1)
+    [second] = await receive(consumer, 1)
+    for late in (Ack(first), DeadLetter(first, "late")):
+        [found] = await consumer.settle_batch([late])
+        assert found is not None
+        assert found.kind is FaultKind.LEASE_LOST
+    assert await consumer.settle_batch([Nack(second)]) == [None]
+    [third] = await receive(consumer, 1)
+    assert third.message.body == first.message.body
+
+
 async def test_an_exactly_once_subscription_tells_which_ack_came_too_late(rig: Rig) -> None:
     await rig.create(enable_exactly_once_delivery=True)
     consumer = await rig.consumer()

@@ -25,6 +25,8 @@ __all__ = ["StreamConsumer"]
 # holds back of one, whose leases may have been lost all at once.
 REMEMBERED = 10_000
 
+_ENDED = Fault(FaultKind.LEASE_LOST, "its lease is over by this process's clock, or it was given back")
+
 Settle = Ack[Lease] | Nack[Lease] | DeadLetter[Lease]
 
 
@@ -94,8 +96,11 @@ class StreamConsumer:
         acks: list[int] = []
         nacks: dict[int, list[int]] = {}
         letters: list[int] = []
+        now = self._clock.monotonic()
         for place, settlement in enumerate(settlements):
-            if isinstance(settlement, Ack):
+            if not isinstance(settlement, Nack) and not _is_ours(settlement.received.receipt, now):
+                found[place] = _ENDED
+            elif isinstance(settlement, Ack):
                 acks.append(place)
             elif isinstance(settlement, DeadLetter) and self._source.kind is Kind.DEAD_LETTERS:
                 found[place] = Fault(FaultKind.INVALID, "a dead letter can't be dead-lettered again")
@@ -146,6 +151,7 @@ class StreamConsumer:
             if failed is None and delay:
                 lease.until, lease.held = begun + delay, False  # it is out until then, as the server counts
             elif failed is None or not failed.retryable:
+                lease.held = False
                 lease.over()
 
     async def _dead_letter(
@@ -219,3 +225,11 @@ class StreamConsumer:
 
     async def aclose(self) -> None:
         await self._intake.close()
+
+
+def _is_ours(lease: Lease, now: float) -> bool:
+    """Say whether a message is still ours: Pub/Sub takes an ack after that too, whoever has the message by then.
+
+    Only an exactly-once subscription would refuse it, and none keeps a copy from the dead letters.
+    """
+    return lease.held and now < lease.until

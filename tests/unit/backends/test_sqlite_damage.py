@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.backends.sqlite import driver, room, schema, wake
+from polybus.backends.sqlite import claim, driver, room, schema, wake
 from polybus.backends.sqlite.wake import Ringer
 from polybus.binding import Entity, Kind
 from polybus.clock import ManualClock, SystemClock
@@ -593,3 +593,24 @@ async def test_a_body_of_any_size_together_with_others_stays_under_sqlites_limit
         assert all(isinstance(one, Sent) for answer in await calls for one in answer)
         stats = await (await rig.admin()).stats(rig.entity("jobs"))
         assert stats.waiting == 15
+
+
+async def test_a_look_reads_no_more_at_once_than_sqlite_can(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a hundred letters of 10 MiB is over its limit of one value, which is lower here."""
+    connect = sqlite3.connect
+
+    def limited(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*arguments, **options)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
+        return connection
+
+    async with opened(path) as rig:
+        for number in range(10):
+            await rig.publish("jobs", message(b"%d" % number * 20_000))
+        monkeypatch.setattr(claim, "MOST_BYTES", 64_000)
+        monkeypatch.setattr(sqlite3, "connect", limited)
+        admin, after, seen = await rig.admin(), None, []
+        while page := await admin.peek(rig.entity("jobs"), 100, after):
+            seen += [peeked.message.body[:1] for peeked in page]
+            after = page[-1].position
+        assert seen == [b"%d" % number for number in range(10)]

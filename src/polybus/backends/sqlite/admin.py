@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from polybus.backends.sqlite import forks
+from polybus.backends.sqlite import claim, forks
 from polybus.backends.sqlite.schema import LEASED, connect
 from polybus.backends.sqlite.sources import Source
 from polybus.backends.sqlite.upkeep import remove
-from polybus.backends.sqlite.wire import FETCH, decode_json, unpack
+from polybus.backends.sqlite.wire import FETCH, decode_json, encode_json, unpack
 from polybus.backends.sqlite.work import Transaction, Work
 from polybus.backends.sqlite.writer import Writer
 from polybus.binding import Entity, Kind
@@ -73,8 +73,8 @@ class Admin:
     def _peek(self, source: Source, count: int, after: int) -> list[Peeked]:
         with self._reading() as (connection, now):
             (text,) = connection.execute(_AFTER, (source.id, now, after, count)).fetchone()
-            row = connection.execute(FETCH, (f"[{','.join(str(seq) for seq, _ in decode_json(text))}]",)).fetchone()
-        attempts = dict(decode_json(text))
+            attempts = _within(decode_json(text))
+            row = connection.execute(FETCH, (encode_json(list(attempts)),)).fetchone()
         return [
             Peeked(str(one.seq), one.message, attempts[one.seq], one.reason, one.description, one.at)
             for one in unpack(row)
@@ -108,6 +108,18 @@ class Admin:
             now = self._writer.timeline.follow(connection)
             self._writer.identity.check()  # else it would have read another store than the writer's
             yield connection, now
+
+
+def _within(lines: Sequence[tuple[int, int, int]]) -> dict[int, int]:
+    """Return the attempts of as many messages, by their numbers, as may be read at once."""
+    attempts: dict[int, int] = {}
+    total = 0
+    for seq, attempt, size in lines:
+        total += size
+        if attempts and total > claim.MOST_BYTES:
+            break
+        attempts[seq] = attempt
+    return attempts
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +158,8 @@ SELECT count(*) FROM line WHERE source = ?1 AND (expires > ?2 OR (state = {LEASE
 """  # noqa: S608 - made of numbers only
 
 _AFTER = f"""
-SELECT json_group_array(json_array(seq, attempt)) FROM (
-    SELECT seq, attempt FROM line
+SELECT json_group_array(json_array(seq, attempt, size)) FROM (
+    SELECT seq, attempt, size FROM line
     WHERE source = ?1 AND (expires > ?2 OR (state = {LEASED} AND due > ?2)) AND seq > ?3 ORDER BY seq LIMIT ?4)
 """  # noqa: S608 - made of numbers only
 

@@ -16,10 +16,10 @@ from polybus.backends.sqlite.upkeep import remove
 from polybus.backends.sqlite.wire import FETCH, decode_json, encode_json, encode_letter
 from polybus.backends.sqlite.work import Transaction, Work
 
-__all__ = ["Claim", "Claimed"]
+__all__ = ["MOST_BYTES", "Claim", "Claimed"]
 
-# What one claim reads at most: what a consumer has asked for may be a thousand messages of 10 MiB.
-_MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
+"""What is read at once, but for one message: what was asked for may be a thousand of 10 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _within(lines: list[_Line]) -> list[_Line]:
     total = 0
     for index, line in enumerate(lines):
         total += line.size
-        if total > _MOST_BYTES and index:
+        if total > MOST_BYTES and index:
             return lines[:index]
     return lines
 

@@ -354,7 +354,9 @@ def local() -> Iterator[tuple[Any, Entity]]:
         client.close()
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(messages=st.lists(MESSAGES, min_size=1, max_size=10, unique_by=lambda message: message.id))
 def test_any_message_comes_back_as_it_was(local: tuple[Any, Entity], messages: list[Message]) -> None:
     client, queue = local
@@ -443,7 +445,7 @@ RAW = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(raw=RAW, source=st.sampled_from([QUEUE, FIFO]))
 def test_whatever_is_in_a_queue_is_delivered_dead_lettered_and_put_back(raw: dict[str, Any], source: Entity) -> None:
     message, envelope = decode(raw, source, frozenset({ARN}))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from google.pubsub_v1 import types
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polybus.backends.gcp.wire import Wire, decode, encode, fill, why
@@ -175,6 +175,7 @@ def test_a_foreign_message_is_delivered_whatever_it_carries(text: str) -> None:
     assert (envelope.moves, message.ordering_key) == (0, None)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(body=st.binary(max_size=300), attributes=st.dictionaries(NAMES, TEXTS, max_size=12))
 def test_nothing_changes_on_the_way(body: bytes, attributes: dict[str, str]) -> None:
     prepared = encode(Outgoing(Message(body, attributes, None, ID)), LEDGER)

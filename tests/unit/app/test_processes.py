@@ -393,7 +393,7 @@ async def test_a_child_whose_parent_hangs_up_right_after_its_answer_ends_as_prog
         """
     )
     # How long an interpreter takes to end is the machine's.
-    monkeypatch.setattr(polybus.app.process, "_TERMINATE", 30.0)
+    monkeypatch.setattr("polybus.app.process._TERMINATE", 30.0)
     app = service.app
     async with app.running(make_binding()):
         await app.bus.publish("jobs", "one")

@@ -26,6 +26,7 @@ __all__ = ["Bend", "Mutant", "catch", "likeliest"]
 Bend = Callable[[Driver, Clock], Driver]
 
 _RIGS: dict[str, Callable[[], Rig]] = {"memory": MemoryRig, "sqlite": SqliteRig}
+_FAILURES = (Exception, pytest.fail.Exception)
 
 
 def _straight(driver: Driver, clock: Clock) -> Driver:
@@ -106,36 +107,42 @@ async def catch(
 
     `rig` makes the rig to break; without it, that of the backend that the mutant is of, or memory. What never comes is
     waited for `patience` real seconds (the rig's own where None), once or twice for each mutant. `tests` are the names
-    of the tests to run instead of all of the clause. Each runs on an environment of its own.
+    of the tests to run instead of all of the clause. They share one environment, as the tests of a class do: what fails
+    is the last to run on it.
     """
     make = rig or _RIGS[mutant.of or "memory"]
     with mutant.patch():
-        for name in likeliest(mutant) if tests is None else tests:
-            failure = await _fails(mutant, make(), name, patience)
-            if failure is not None:
-                return f"{name}: {failure}"
-    return None
+        return await _first_failure(mutant, make(), likeliest(mutant) if tests is None else tests, patience)
 
 
-async def _fails(mutant: Mutant, rig: Rig, name: str, patience: float | None) -> str | None:
-    """Run one test; return how it fails, or None."""
-    failures = (Exception, pytest.fail.Exception)
+async def _first_failure(mutant: Mutant, rig: Rig, names: Sequence[str], patience: float | None) -> str | None:
+    """Run tests until one fails; return which and how, or None."""
     env = _BentEnvironment(_BentRig(rig, mutant, patience), mutant)
     try:
         await env.__aenter__()
-    except failures as error:
-        return f"{type(error).__name__}: {error}"
+    except _FAILURES as error:
+        return f"{next(iter(names), 'no test')}: {type(error).__name__}: {error}"
+    try:
+        for name in names:
+            failure = await _fails(env, name)
+            if failure is not None:
+                return f"{name}: {failure}"
+    finally:
+        with contextlib.suppress(*_FAILURES):  # what is broken may not end well either
+            async with asyncio.timeout(env.rig.patience):
+                await env.__aexit__()
+    return None
+
+
+async def _fails(env: Environment, name: str) -> str | None:
+    """Run one test; return how it fails, or None."""
     try:
         await getattr(Conformance(), name)(env)
-    except failures as error:
+    except _FAILURES as error:
         return f"{type(error).__name__}: {error}"
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         return "CancelledError: the test was cancelled by what it tests"
-    finally:
-        with contextlib.suppress(*failures):  # what is broken may not end well either
-            async with asyncio.timeout(env.rig.patience):
-                await env.__aexit__()
     return None

@@ -29,6 +29,13 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 endif
 BIN := $(VENV)/bin
 
+# Tests and the demo start some hundred processes, and each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
+# What tests take is mostly waiting for processes and timers: several workers keep a core busy. Each holds whole files, the
+# longest first (tests/conftest.py), and more than these would only wait for the longest.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 12 : 3 * cores)))
+
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
@@ -87,7 +94,7 @@ check-layers: $(VENV)/.stamp-dev
 
 check-tests: $(VENV)/.stamp-dev
 	$(call headline,Tests (pytest))
-	@$(BIN)/pytest -q -n auto --dist loadfile
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # -- The long ones ---------------------------------------------------------------------------------------------------
 

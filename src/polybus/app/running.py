@@ -113,7 +113,6 @@ class _Supervisor:
         tasks = [
             asyncio.create_task(self._run(app, stack), name=f"polybus app {app.service or ''}") for app in self._apps
         ]
-        self._starting.update(tasks)
         cancelled: asyncio.CancelledError | None = None
         while pending := [task for task in tasks if not task.done()]:
             try:
@@ -145,7 +144,11 @@ class _Supervisor:
         return AppFailed(f"{task.get_name()} was cancelled, though nobody asked it to end")
 
     async def _run(self, app: App, stack: AsyncExitStack) -> None:
+        if self._stopping:
+            return
         task = asyncio.current_task()
+        if task is not None:
+            self._starting.add(task)
         try:
             async with app.running(self._source, grace=self._grace) as session:
                 if task is not None:

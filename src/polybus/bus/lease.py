@@ -152,12 +152,21 @@ class LeaseKeeper:
         call = _Call(deliveries, self._asked)
         left = max(delivery.lease_until for delivery in deliveries) - self._clock.monotonic()
         patience = max(left * ANSWER_PART, self._lease * RETRY_FLOOR)
-        call.task = asyncio.get_running_loop().create_task(self._extend(call, seconds))
         call.timer = self._clock.call_later(patience, lambda: self._overdue(call, patience))
         self._calls.add(call)
+        # Last: with a loop's eager tasks (Python 3.12) it may be answered before it is returned.
+        call.task = asyncio.get_running_loop().create_task(self._extend(call, seconds))
         call.task.add_done_callback(lambda task: self._ended(call, task))
 
     async def _extend(self, call: _Call, seconds: float) -> None:
+        now = self._clock.monotonic()
+        for delivery in call.deliveries:
+            if delivery.lease_until <= now:  # the loop stood still since it was found due
+                self._on_lost(delivery, self._why(delivery, now))
+        call.deliveries = [delivery for delivery in call.deliveries if delivery.lease_until > now]
+        if not call.deliveries:
+            self._answered(call, [])
+            return
         # The answer is taken in the step that brings it, so that nothing comes between.
         try:
             answers: Sequence[LeaseUntil | Fault] | Fault = await self._ask(call.deliveries, seconds)

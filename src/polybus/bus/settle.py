@@ -31,6 +31,7 @@ SHORTEST = 1.0
 _PICKY = (FaultKind.TOO_LARGE, FaultKind.INVALID)
 # Characters of a reason that is tried when even a letter without a description is refused.
 SHORT_REASON = 32
+_TOO_LATE = "the event loop or the process stood still until its lease was over, and the backend was not told"
 
 
 class _Entry:
@@ -145,9 +146,10 @@ class Settler:
                 continue
             left = max(entry.delivery.lease_until for entry in batch) - self._clock.monotonic()
             call = _Call(batch)
-            call.task = asyncio.get_running_loop().create_task(self._call(call))
             call.timer = self._clock.call_later(max(left, SHORTEST), partial(self._overdue, call))
             self._calls.add(call)
+            # Last: with a loop's eager tasks (Python 3.12) it may be answered before it is returned.
+            call.task = asyncio.get_running_loop().create_task(self._call(call))
             call.task.add_done_callback(partial(self._ended, call))
 
     def _take(self) -> list[_Entry]:
@@ -164,17 +166,34 @@ class Settler:
         return batch
 
     async def _call(self, call: _Call) -> None:
+        call.batch = self._in_time(call.batch)
+        if not call.batch:
+            self._answered(call, [])
+            return
         # The answer is taken in the step that brings it, so that nothing comes between.
         try:
             answers: object = await self._consumer.settle_batch([entry.settlement for entry in call.batch])
         except Exception as error:  # noqa: BLE001 - whatever an SDK raises is named by its driver
             answers = self._driver.fault(error)
         except asyncio.CancelledError:
-            if call.task is None or call.task.cancelling():
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
                 raise
             self._refuse(call, "the driver's call ended cancelled, though nobody cancelled it")
             return
         self._answered(call, answers)
+
+    def _in_time(self, batch: Sequence[_Entry]) -> Sequence[_Entry]:
+        """Return what may be told now; the lease of the others is over: by now they may be someone else's.
+
+        The loop may have stood still since they were to be settled, and there are backends where an old receipt settles
+        a message for whoever has it (SQS).
+        """
+        now = self._clock.monotonic()
+        for entry in batch:
+            if entry.delivery.lease_until <= now:
+                self._finish(entry, Fault(FaultKind.LEASE_LOST, _TOO_LATE))
+        return [entry for entry in batch if self._is_open(entry)]
 
     def _overdue(self, call: _Call) -> None:
         """Wait for a call no longer than its leases last; it may swallow its cancellation, and is left to itself."""

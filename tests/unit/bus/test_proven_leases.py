@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from drivers import Scripted, fresh, stand_still
+from drivers import Scripted, ScriptedConsumer, fresh, stand_still
 
 import polybus
-from polybus.driver import Ack, LeaseUntil, Received
+from polybus.driver import Ack, BatchLimits, LeaseUntil, Received
 from polybus.errors import Fault, FaultKind
 
 LEASE = 60.0
@@ -320,3 +320,95 @@ async def test_the_driver_is_told_what_is_given_up_unsettled(how: str, caplog: p
     assert told == [(b"one", 1)]
     assert handled[-1] == 2
     assert "can't be told of a lost delivery" in caplog.text
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("turns", range(6))
+async def test_what_was_to_be_settled_when_the_loop_stood_still_is_not_settled_any_more(
+    turns: int, fails: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    late: list[Any] = []
+
+    async def settle(inner: Any, settlements: Sequence[Any]) -> Any:
+        late.extend(each for each in settlements if each.received.lease_until <= clock.monotonic())
+        return await inner.settle_batch(settlements)
+
+    def later(left: int) -> None:
+        if left:
+            asyncio.get_running_loop().call_soon(later, left - 1)
+        else:
+            stand_still(clock, 1.5 * LEASE)
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        if delivery.attempt == 1:
+            later(turns)
+            if fails:
+                raise ValueError
+
+    driver.script["settle"] = settle
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("jobs", b"one")
+        consumer = bus.consumer("jobs", handler, options=ONE)
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        await clock.advance(5)
+        await consumer.drain()
+        await running
+        assert (await bus.stats("jobs")).waiting == 0
+    assert not late
+    if turns == 1:
+        assert "stood still until" in caplog.text
+
+
+async def test_what_was_to_be_extended_when_the_loop_stood_still_is_not_extended_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    asked: list[bool] = []
+
+    async def extend(inner: Any, received: Sequence[Received[Any]], seconds: float) -> Any:
+        asked.extend(each.lease_until > clock.monotonic() for each in received)
+        stand_still(clock, LEASE)  # before the other call has begun
+        return await inner.extend_batch(received, seconds)
+
+    driver.script["extend"] = extend
+    monkeypatch.setattr(ScriptedConsumer, "limits", BatchLimits(1, 1_000_000))
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs", grace=0) as deliveries:
+        await bus.publish_many("jobs", [b"one", b"two"])
+        first, second = await anext(deliveries), await anext(deliveries)
+        await clock.advance(LEASE / 2 + 1)
+        assert asked == [True]
+        assert first.lost
+        assert second.lost
+
+
+async def test_d3_what_eager_tasks_answer_at_once_is_settled_and_extended() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(getattr(asyncio, "eager_task_factory", None))  # from Python 3.12 on
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    handled: list[bytes] = []
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        handled.append(delivery.body)
+        await clock.sleep(2 * LEASE)
+
+    async with polybus.connect(binding, clock=clock) as bus:
+        for source in ("jobs", "serial"):
+            key = "k" if source == "serial" else None
+            for n in range(3):
+                await bus.publish(source, b"%d" % n, ordering_key=key)
+            consumer = bus.consumer(source, handler, options=ONE)
+            running = asyncio.create_task(consumer.run())
+            await clock.advance(7 * LEASE)
+            await consumer.drain()
+            await running
+            assert handled == [b"0", b"1", b"2"]
+            handled.clear()
+            stats = await bus.stats(source)
+            assert (stats.waiting, stats.leased) == (0, 0)

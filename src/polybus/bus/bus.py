@@ -14,11 +14,12 @@ from polybus import backends
 from polybus.binding import Binding, Entity
 from polybus.bus.blocked import Blocked
 from polybus.bus.bounds import closed, ended, look_at
-from polybus.bus.calls import safe_fault
+from polybus.bus.calls import DriverBug, safe_fault
 from polybus.bus.consumer import Consumer, Consumption, Handler
 from polybus.bus.home import Home
 from polybus.bus.hooks import combine
 from polybus.bus.lanes import WAITING
+from polybus.bus.odd import CONSUMER, odd_part
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Outbox, check_several
 from polybus.bus.publisher import Publisher
@@ -28,7 +29,7 @@ from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
 from polybus.bus.work import Work
 from polybus.clock import Clock
-from polybus.driver import AdminDriver, Driver, Peeked, PublisherDriver, Stats
+from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PolybusError, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
@@ -329,11 +330,16 @@ class Bus:
         driver = self.driver
         if self._closing():
             raise self._not_open()
-        opened = await self._attempts(driver).at(
-            f"consuming from {entity.name!r}",
-            lambda: driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency),
-            stop,
-        )
+        what = f"consuming from {entity.name!r}"
+
+        async def open() -> ConsumerDriver[Any]:
+            given = await driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency)
+            if (odd := odd_part(given, CONSUMER)) is not None:
+                detail = f"{what}: the driver gave {odd}; a bug of this backend"
+                raise BackendError(DriverBug(FaultKind.INVALID, detail))
+            return given
+
+        opened = await self._attempts(driver).at(what, open, stop)
         receiver = Receiver(
             driver,
             opened,

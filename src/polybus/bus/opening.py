@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from polybus.bus.calls import Calls, DriverBug
+from polybus.bus.odd import PUBLISHER, odd_part
 from polybus.bus.options import PublisherOptions
 from polybus.bus.outage import Outage
 from polybus.clock import Clock
 from polybus.driver import PublisherDriver
-from polybus.errors import Fault
+from polybus.errors import BackendError, Fault, FaultKind
 
 __all__ = ["Opening"]
 
@@ -106,4 +107,7 @@ class Opening:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # the driver swallowed it, and nobody waits for the answer
             await opened.aclose()
+        if (odd := odd_part(opened, PUBLISHER)) is not None:
+            detail = f"publishing to {self._target!r}: the driver gave {odd}; a bug of this backend"
+            raise BackendError(DriverBug(FaultKind.INVALID, detail))
         return opened

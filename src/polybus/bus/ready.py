@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.delivery import Delivery, State
 
 __all__ = ["Ready"]
 
@@ -24,7 +24,11 @@ class Ready:
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery, and wake one who waits."""
-        self.queue.append(delivery)
+        queue = self.queue
+        # What is no longer held stays until it is taken; where nobody takes any, it is dropped as others come.
+        while queue and queue[0].state is not State.HELD:
+            queue.popleft()
+        queue.append(delivery)
         if self._waiters:
             self._wake_one()
 

@@ -82,7 +82,7 @@ class Receiver:
         self._groups = Groups()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._error: BaseException | None = None
+        self._error: BackendError | None = None
         self.handler = "the handler"
         """What handles the deliveries, for the log."""
         self.returns_spent = False
@@ -188,7 +188,9 @@ class Receiver:
             if self._intake.stopping:
                 return None
             if self._error is not None:
-                raise self._error
+                # One of its own for each who waits: one that many tasks raise grows a traceback with each, and keeps
+                # their frames.
+                raise BackendError(self._error.fault)
             await self._ready.wait()
 
     async def fetch(self, count: int, wait: float) -> list[Delivery]:
@@ -205,8 +207,8 @@ class Receiver:
 
     # Intake ----------------------------------------------------------------------------------------------------------
 
-    def fail(self, error: BaseException) -> None:
-        """End receiving with an error, which `next` raises."""
+    def fail(self, error: BackendError) -> None:
+        """End receiving with an error, whose fault `next` raises."""
         self._error = error
         self._ready.wake_all()
 

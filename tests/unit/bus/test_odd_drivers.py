@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from typing import Any
 
 import pytest
 from drivers import Scripted, fresh
 
 import polybus
+from polybus.driver import BatchLimits
 from polybus.errors import Fault, FaultKind
 
 JOBS = '[queues.jobs]\nlease = "60s"\n'
@@ -275,3 +277,90 @@ async def test_a_close_that_ends_cancelled_or_worse_is_an_error_of_the_backend(e
                 await ending
     with pytest.raises(polybus.BackendError, match=rf"closing the .*{part} .* a bug of this backend"):
         await bus.aclose()
+
+
+class Part:
+    """What a driver gives for a publisher or consumer, with all of its calls, none of which may be needed."""
+
+    limits: Any = BatchLimits(10, 1_000_000)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    receive_batch = settle_batch = extend_batch = stop = aclose = prepare = publish_batch = panics
+
+
+class NoSettling(Part):
+    settle_batch = publish_batch = None
+
+
+class NoLimits(Part):
+    limits = None
+
+
+class NothingAtOnce(Part):
+    limits = BatchLimits(0, 1_000_000)
+
+
+class Broken(Part):
+    @property
+    def limits(self) -> Any:
+        raise OSError("no connection")
+
+
+odd_parts = pytest.mark.parametrize("part", [None, 7, NoSettling(), NoLimits(), NothingAtOnce(), Broken()], ids=repr)
+
+
+@odd_parts
+async def test_what_is_no_consumer_is_refused_as_it_is_opened(part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def give(*_: object, **__: object) -> Any:
+        return part
+
+    monkeypatch.setattr(driver, "open_consumer", give)
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("jobs", b"work")
+        with pytest.raises(polybus.BackendError, match="'jobs': the driver gave a .* a bug of this backend"):
+            await bus.consumer("jobs", ignore).run()
+        with pytest.raises(polybus.BackendError, match="a bug of this backend"):
+            async with bus.consume("jobs"):
+                pass
+
+
+@odd_parts
+async def test_what_is_no_publisher_is_refused_as_it_is_opened(part: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def give(*_: object) -> Any:
+        return part
+
+    monkeypatch.setattr(driver, "open_publisher", give)
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        with pytest.raises(polybus.PublishFailed, match="'jobs': the driver gave a .* a bug of this backend"):
+            await bus.publish("jobs", b"work")
+
+
+async def test_each_who_waits_gets_an_error_of_its_own() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def denied(*_: object) -> Any:
+        raise polybus.BackendError(Fault(FaultKind.DENIED, "no right"))
+
+    async def take(deliveries: Any) -> BaseException:
+        with pytest.raises(polybus.BackendError, match="no right") as raised:
+            await anext(deliveries)
+        return raised.value
+
+    driver.script["receive"] = denied
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        errors = await asyncio.gather(*(take(deliveries) for _ in range(20)))
+        errors += [await take(deliveries) for _ in range(20)]
+    assert len({id(error) for error in errors}) == len(errors)
+    assert max(len(traceback.extract_tb(error.__traceback__)) for error in errors) < 10

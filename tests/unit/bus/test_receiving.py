@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 
+from drivers import fresh
+
 import polybus
 from polybus.topology.file import loads
 
@@ -48,3 +50,18 @@ async def test_waiting_in_vain_leaves_nothing_behind() -> None:
                 before = sum(isinstance(each, asyncio.Future) for each in gc.get_objects())
         gc.collect()
         assert sum(isinstance(each, asyncio.Future) for each in gc.get_objects()) <= before
+
+
+async def test_what_nobody_takes_in_time_is_not_kept() -> None:
+    clock = polybus.ManualClock()
+    binding = fresh('[queues.jobs]\nlease = "10s"\nmax_attempts = 100\n')
+    async with (
+        polybus.connect(binding, clock=clock) as bus,
+        bus.consume("jobs", concurrency=1, prefetch=4, max_lease=15) as deliveries,
+    ):
+        await bus.publish_many("jobs", [b"%d" % number for number in range(4)])
+        # Nobody takes what came: the leases end, and it comes again, and again.
+        await clock.advance(500)
+        held = [each for each in gc.get_objects() if type(each) is polybus.Delivery and each.source == "jobs"]
+        assert len(held) <= 8
+        assert (await anext(deliveries)).attempt > 20

@@ -144,7 +144,7 @@ class _Supervisor:
         return AppFailed(f"{task.get_name()} was cancelled, though nobody asked it to end")
 
     async def _run(self, app: App, stack: AsyncExitStack) -> None:
-        if self._stopping:
+        if self._is_stopping():
             return
         task = asyncio.current_task()
         if task is not None:
@@ -170,6 +170,9 @@ class _Supervisor:
                     self._stop()  # the others, too, and before this one's drain is over
         except (SystemExit, KeyboardInterrupt) as error:  # of a lifespan; out of a task it would break the loop off
             self._leaving = error
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
 
     def _stop(self) -> None:
         if self._stopping:

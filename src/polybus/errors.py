@@ -235,7 +235,7 @@ def wait_of(retry: Retry) -> float | None:
     after: object = retry.after
     if not isinstance(after, int | float) or math.isnan(after):
         return None
-    return min(max(after, 0.0), 600.0)
+    return float(min(max(after, 0.0), 600.0))
 
 
 def exit_in(error: BaseException) -> SystemExit | KeyboardInterrupt | None:

@@ -132,20 +132,26 @@ class _ToParent(logging.Handler):
         self._line = line
 
     def emit(self, record: logging.LogRecord) -> None:
-        trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else None
-        frame = frames.Log(
-            record.name,
-            record.levelno,
-            _text(record.getMessage()),
-            record.created,
-            record.pathname,
-            record.lineno,
-            record.funcName or "",
-            record.threadName or "",
-            None if trace is None else _text(trace),
-        )
-        with suppress(OSError):  # the parent is no more, and this process soon after it
-            self._line.send(frame)
+        try:
+            with suppress(OSError):  # the parent is no more, and this process soon after it
+                self._line.send(_log_of(record))
+        except Exception:  # noqa: BLE001 - a line that can't be written is no failure of who wrote it, as in any handler
+            self.handleError(record)
+
+
+def _log_of(record: logging.LogRecord) -> frames.Log:
+    trace = "".join(traceback.format_exception(*record.exc_info)) if record.exc_info else None
+    return frames.Log(
+        _text(record.name),
+        int(record.levelno),
+        _text(record.getMessage()),
+        record.created,
+        _text(record.pathname),
+        record.lineno,
+        _text(record.funcName or ""),
+        _text(record.threadName or ""),
+        None if trace is None else _text(trace),
+    )
 
 
 class _Child:
@@ -225,14 +231,11 @@ async def _awaited(result: Any) -> None:
 
 
 def _failure(error: BaseException) -> frames.Failed:
-    name, text = type(error).__qualname__, _said(error)
+    name, text = _text(type(error).__qualname__), _said(error)
     signal = signal_in(error)
     leaving = exit_in(error)
     if isinstance(leaving, SystemExit):
-        code = leaving.code
-        return frames.Failed(
-            "exit", name, text, code=code if code is None or isinstance(code, int) else _text(str(code))
-        )
+        return frames.Failed("exit", name, text, code=_code(leaving.code))
     if leaving is not None:
         return frames.Failed("interrupt", name, text)
     if isinstance(signal, DeadLetter):
@@ -240,7 +243,16 @@ def _failure(error: BaseException) -> frames.Failed:
         return frames.Failed("dead letter", reason_of(letter.reason), shorten(letter.description))
     if signal is not None:
         return frames.Failed("retry", name, _said(signal), after=wait_of(signal))
-    return frames.Failed("error", name, text, type(error).__module__, _trace(error))
+    return frames.Failed("error", name, text, _text(str(type(error).__module__)), _trace(error))
+
+
+def _code(code: object) -> int | str | None:
+    """Return an exit's code as a plain value: a bool, say, is an int."""
+    if code is None:
+        return None
+    if not isinstance(code, int):
+        return _text(str(code))
+    return int(code) if -(2**31) <= code < 2**31 else int(code) & 0xFF
 
 
 def _said(error: BaseException) -> str:

@@ -131,7 +131,7 @@ class Process:
         return answer
 
     async def _watch(self, reader: asyncio.StreamReader) -> None:
-        reading = asyncio.create_task(self._read(reader))
+        reading = asyncio.create_task(self._hear(reader))
         code = await self._child.wait()
         self.how = f"its process ended with {_how(code)}, pid {self._child.pid}"
         with suppress(TimeoutError):
@@ -140,6 +140,14 @@ class Process:
         self._answers.put_nowait(ProcessEnded(self.how))
         self._release()
 
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        """Read what the process says, and end it where that can't be read: whoever waits for an answer gets none."""
+        try:
+            await self._read(reader)
+        except Exception:  # noqa: BLE001 - told, whatever it is
+            _log.exception("process %d says what can't be read; it is ended", self._child.pid)
+            self._signal(signal.SIGKILL)
+
     async def _read(self, reader: asyncio.StreamReader) -> None:
         decode = frames.decoder(frames.FromChild).decode
         with suppress(asyncio.IncompleteReadError, OSError):
@@ -147,9 +155,15 @@ class Process:
                 (length,) = frames.HEAD.unpack(await reader.readexactly(frames.HEAD.size))
                 frame = decode(await reader.readexactly(length))
                 if isinstance(frame, frames.Log):
-                    _write(frame, self._child.pid)
+                    self._log(frame)
                 else:
                     self._answers.put_nowait(frame)
+
+    def _log(self, frame: frames.Log) -> None:
+        try:
+            _write(frame, self._child.pid)
+        except Exception:  # noqa: BLE001 - a filter of the service's own; there is nobody to raise it to
+            _log.exception("a line that process %d logged was not written", self._child.pid)
 
     def _release(self) -> None:
         if self._writer is not None:

@@ -424,6 +424,84 @@ async def test_what_is_meant_to_end_the_process_ends_the_service(load: Load, lea
     assert getattr(raised.value, "code", 3) == 3
 
 
+@pytest.mark.parametrize(
+    ("code", "exits_with"), [("True", 1), ("2**70 + 5", 5), ("-1", -1), ("OSError('gone')", "gone")]
+)
+async def test_any_code_ends_the_service(load: Load, code: str, exits_with: object) -> None:
+    service = load(
+        f"""
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            sys.exit({code})
+        """
+    )
+    binding = make_binding()
+    async with polybus.connect(binding) as bus:
+        await bus.publish("jobs", "a")
+    with pytest.raises(SystemExit) as raised:
+        async with asyncio.timeout(30):
+            await polybus.app.run_apps([service.app], source=binding)
+    assert raised.value.code == exits_with
+
+
+async def test_a_line_that_can_not_be_logged_is_no_failure_of_its_message(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            log.warning("%d messages", "no")
+            logging.getLogger("\\ud800").warning("named oddly")
+            log.warning("refused by a filter")
+            log.warning("done")
+            if job == "again":
+                raise polybus.Retry("later", after=True)
+        """
+    )
+
+    def refuse(record: logging.LogRecord) -> bool:
+        if "refused" in record.getMessage():
+            raise RuntimeError("a filter's own bug")
+        return True
+
+    app = service.app
+    logging.getLogger("service").addFilter(refuse)
+    try:
+        async with app.running(make_binding()):
+            for count, job in enumerate(("a", "b"), 1):
+                await app.bus.publish("jobs", job)
+                await until(lambda count=count: caplog.messages.count("done") == count)
+                await until(lambda: app.consumers[0].in_flight == 0)
+            assert (await app.bus.stats("jobs")).dead == 0
+            await app.bus.publish("jobs", "again")
+            (letter,) = await letters(app)
+            assert letter.reason == "Retry"
+    finally:
+        logging.getLogger("service").removeFilter(refuse)
+    assert caplog.messages.count("named oddly") == 3
+    assert "a filter's own bug" in caplog.text
+
+
+async def test_a_process_that_says_what_can_not_be_read_is_ended_and_its_call_fails(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str) -> None:
+            os.write(int(sys.argv[1]), bytes([0, 0, 0, 1, 0xC1]))  # its line to the service
+            time.sleep(600)
+        """
+    )
+    app = service.app
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "a")
+        (letter,) = await letters(app)
+        assert letter.reason == "ProcessEnded"
+    assert "says what can't be read" in caplog.text
+
+
 async def test_where_no_process_starts_the_delivery_waits_and_no_attempt_is_counted(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -323,7 +323,7 @@ async def test_what_is_no_consumer_is_refused_as_it_is_opened(part: Any, monkeyp
     monkeypatch.setattr(driver, "open_consumer", give)
     async with polybus.connect(binding, clock=clock, driver=driver) as bus:
         await bus.publish("jobs", b"work")
-        with pytest.raises(polybus.BackendError, match="'jobs': the driver gave a .* a bug of this backend"):
+        with pytest.raises(polybus.BackendError, match=r"'jobs': the driver gave a .* a bug of this backend"):
             await bus.consumer("jobs", ignore).run()
         with pytest.raises(polybus.BackendError, match="a bug of this backend"):
             async with bus.consume("jobs"):
@@ -341,7 +341,7 @@ async def test_what_is_no_publisher_is_refused_as_it_is_opened(part: Any, monkey
 
     monkeypatch.setattr(driver, "open_publisher", give)
     async with polybus.connect(binding, clock=clock, driver=driver) as bus:
-        with pytest.raises(polybus.PublishFailed, match="'jobs': the driver gave a .* a bug of this backend"):
+        with pytest.raises(polybus.PublishFailed, match=r"'jobs': the driver gave a .* a bug of this backend"):
             await bus.publish("jobs", b"work")
 
 

@@ -6,12 +6,16 @@ import asyncio
 import logging
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polybus.cli import options
 from polybus.errors import AppFailed
+
+if TYPE_CHECKING:
+    from polybus.app.last_resort import LastResort
+    from polybus.cli.early import Early
 
 __all__ = ["command"]
 
@@ -65,15 +69,28 @@ def command(
             logging.getLogger(library).setLevel(logging.WARNING)
     if otel:
         os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect
-    from polybus.app import load, run_apps
     from polybus.app.last_resort import LastResort
+    from polybus.cli.early import Early
 
     end = LastResort()
     end.at_exit()  # before the apps are imported: what they register to run at the exit runs before it
+    with Early(end) as early:
+        _run(apps, end, early, health=health, grace=seconds, source=binding)
+
+
+def _run(
+    apps: list[str], end: LastResort, early: Early, *, health: int | None, grace: float | None, source: str | None
+) -> None:
+    from polybus.app import load, run_apps
+
     loaded = [load(spec) for spec in apps]
+    early.check()
 
     async def run() -> None:
-        await run_apps(loaded, health_port=health, grace=seconds, source=binding, on_drain=end.begin)
+        try:
+            await run_apps(loaded, health_port=health, grace=grace, source=source, on_drain=end.begin)
+        finally:
+            early.over = True
         end.code = 0  # all is drained: a thread that hangs after this, of asyncio's own executor, is no failure
 
     try:

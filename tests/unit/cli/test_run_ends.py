@@ -193,3 +193,17 @@ def test_a_reload_uses_up_no_attempt_of_what_no_handler_began(shop, spawn: Calla
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+def test_a_signal_while_services_are_imported_ends_the_process(shop, spawn: Callable, swallowed: bool) -> None:
+    lines = ["print('importing', flush=True)", "try:", "    time.sleep(600)", "except BaseException:", "    pass"]
+    text = "\n".join(lines if swallowed else [lines[0], lines[2].strip()])
+    service(shop.folder, f"{text}\n\n@app.handler('jobs')\ndef work(body: str) -> None:\n    print('began')\n")
+    shop.publish("jobs", "a")
+    process = spawn("run", "service:app", cwd=shop.folder)
+    assert process.stdout.readline() == "importing\n"
+    # Not by the system's own handling, which does nothing for the first process of a container.
+    assert "Traceback" not in end(process)
+    assert process.returncode == 0
+    assert shop.waiting("jobs") == 1

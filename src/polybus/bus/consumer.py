@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from polybus.bus.delivery import Delivery
+from polybus.bus.lingering import Lingering
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
 from polybus.bus.texts import said
@@ -44,7 +45,11 @@ class Consumer:
         self._ended: str | None = None
         self._workers: set[asyncio.Task[bool]] = set()
         self._over: asyncio.Future[None] | None = None
+        # Why nothing is taken: what `pause` was told, and that too many handlers don't end.
         self._paused: str | None = None
+        self._stuck: str | None = None
+        self._lingering: Lingering | None = None
+        self._replaced = 0
 
     @property
     def in_flight(self) -> int:
@@ -64,14 +69,25 @@ class Consumer:
     def pause(self, reason: str) -> None:
         """Take nothing more until `resume`, and give back what no handler has; `problem` tells the reason."""
         self._paused = reason
-        if self._receiver is not None:
-            self._receiver.pause(reason)
+        self._take_or_not()
 
     def resume(self) -> None:
         """Go on after a `pause`."""
         self._paused = None
-        if self._receiver is not None:
+        self._take_or_not()
+
+    def _pause_stuck(self, reason: str | None) -> None:
+        self._stuck = reason
+        self._take_or_not()
+
+    def _take_or_not(self) -> None:
+        if self._receiver is None:
+            return
+        reason = self._paused or self._stuck
+        if reason is None:
             self._receiver.resume()
+        else:
+            self._receiver.pause(reason)
 
     def hurry(self) -> None:
         """End the grace of a drain that is under way."""
@@ -112,8 +128,16 @@ class Consumer:
         receiver.on_taken = self._finish
         receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
-        if self._paused is not None:
-            receiver.pause(self._paused)
+        lingering = self._lingering = Lingering(
+            receiver.source.name,
+            receiver.handler,
+            clock=receiver.clock,
+            concurrency=self._options.concurrency,
+            replace=lambda: self._hire(receiver),
+            pause=self._pause_stuck,
+        )
+        receiver.on_lost = lingering.lost
+        self._take_or_not()
         receiver.start()
         for _ in range(self._options.concurrency):
             self._hire(receiver)
@@ -122,6 +146,7 @@ class Consumer:
         finally:
             await receiver.drain(None if self.draining() else 0)
             self._finish()
+            lingering.close()
 
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, let handlers finish within `grace` seconds, give the rest back (contract, D12)."""
@@ -147,6 +172,8 @@ class Consumer:
         if receiver.draining:
             if not self._workers:
                 self._finish()
+        elif self._replaced:
+            self._replaced -= 1
         elif not self._is_cancelled():
             self._hire(receiver)
 
@@ -196,6 +223,8 @@ class Consumer:
                 conclude(delivery, error, given_back=delivery.cancelled or self._is_cancelled())
         finally:
             delivery.end(error)
+            if self._lingering is not None:
+                self._replaced += self._lingering.ended(delivery)
             receiver.ended(delivery)
         fatal = None if error is None else exit_in(error)
         if fatal is not None:

@@ -89,6 +89,8 @@ class Receiver:
         """Whether what no handler takes in time is given back; whoever iterates takes it in a time of their own."""
         self.on_taken: Callable[[], None] = lambda: None
         """Called when a drain has taken deliveries from handlers that don't end."""
+        self.on_lost: Callable[[Delivery], None] = lambda delivery: None
+        """Called when the lease of a delivery was lost that a handler has."""
         self._paused: str | None = None
         self._draining: asyncio.Task[None] | None = None
         calls = Calls(driver.fault, clock)
@@ -126,6 +128,11 @@ class Receiver:
             settler=self._settler,
             keeper=self._keeper,
         )
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that leases go by."""
+        return self._clock
 
     @property
     def in_flight(self) -> int:
@@ -434,6 +441,8 @@ class Receiver:
             self._settler.give_up(delivery)  # whoever waits for that is told so
         else:
             delivery.cancel()
+        if delivery.running:
+            self.on_lost(delivery)
         together = self._of_its_lease(delivery)
         for other in together:
             other.state = State.LOST  # so that it isn't given back: the group's lease was theirs too

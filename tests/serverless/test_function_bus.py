@@ -27,15 +27,21 @@ class Watched(DriverProxy):
         self.go_on = asyncio.Event()
         self.opened = 0
         self.closed = False
+        self.consumer_type: type[ConsumerProxy] = BreaksAtItsEnd
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         self.opened += 1
         await self.go_on.wait()
-        return BreaksAtItsEnd(await self.inner.open_consumer(source, prefetch=prefetch, concurrency=concurrency))
+        return self.consumer_type(await self.inner.open_consumer(source, prefetch=prefetch, concurrency=concurrency))
 
     async def aclose(self) -> None:
         self.closed = True
         await self.inner.aclose()
+
+
+class NeverEnds(ConsumerProxy):
+    async def aclose(self) -> None:
+        await asyncio.Event().wait()
 
 
 class BreaksAtItsEnd(ConsumerProxy):
@@ -44,13 +50,7 @@ class BreaksAtItsEnd(ConsumerProxy):
         raise ConnectionResetError("the test cuts the connection")
 
 
-async def test_a_settler_is_opened_once_and_one_that_breaks_as_it_closes_keeps_nothing_else_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    binding, origin = resolve(TOPOLOGY)
-    clock = polybus.ManualClock()
-    driver = Watched(backends.load("memory")(binding, clock))
-
+def function_bus(driver: Watched, clock: polybus.Clock, monkeypatch: pytest.MonkeyPatch) -> FunctionBus:
     def load(name: str) -> Any:
         def make(binding: Binding, clock: polybus.Clock) -> Driver:
             return driver
@@ -58,8 +58,18 @@ async def test_a_settler_is_opened_once_and_one_that_breaks_as_it_closes_keeps_n
         return make
 
     monkeypatch.setattr(backends, "load", load)
+    binding, origin = resolve(TOPOLOGY)
     options = polybus.PublisherOptions()
-    bus = FunctionBus(binding, origin=origin, service=None, clock=clock, hooks=(), publisher=options)
+    return FunctionBus(binding, origin=origin, service=None, clock=clock, hooks=(), publisher=options)
+
+
+async def test_a_settler_is_opened_once_and_one_that_breaks_as_it_closes_keeps_nothing_else_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    binding, _ = resolve(TOPOLOGY)
+    clock = polybus.ManualClock()
+    driver = Watched(backends.load("memory")(binding, clock))
+    bus = function_bus(driver, clock, monkeypatch)
     await bus.__aenter__()
     source = binding.queues["jobs"]
     asked = [asyncio.create_task(bus.settler(source)) for _ in range(2)]
@@ -71,3 +81,22 @@ async def test_a_settler_is_opened_once_and_one_that_breaks_as_it_closes_keeps_n
     with pytest.raises(ConnectionResetError):
         await bus.aclose()
     assert driver.closed
+
+
+async def test_a_settler_that_never_closes_is_left_to_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    binding, _ = resolve(TOPOLOGY)
+    clock = polybus.ManualClock()
+    driver = Watched(backends.load("memory")(binding, clock))
+    driver.go_on.set()
+    driver.consumer_type = NeverEnds
+    bus = function_bus(driver, clock, monkeypatch)
+    await bus.__aenter__()
+    await bus.settler(binding.queues["jobs"])
+    closing = asyncio.create_task(bus.aclose())
+    await clock.advance(10)
+    assert closing.done()
+    await closing
+    assert driver.closed
+    assert "does not close; it is left to itself" in caplog.text

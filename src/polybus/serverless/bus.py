@@ -76,7 +76,7 @@ class FunctionBus(Bus):
         async with AsyncExitStack() as last:
             last.push_async_callback(super().aclose)
             for settler in settlers.values():
-                last.push_async_callback(settler.aclose)
+                last.push_async_callback(self._close_in_time, "what settles deliveries", settler.aclose)
 
 
 def _handled(binding: Binding) -> Binding:

@@ -99,7 +99,7 @@ class Session:
             return f"failed: {_line(self._failure)}"
         problems = [
             f"{handler.source}: {problem}"
-            for consumer, handler in zip(self.consumers, self._handlers, strict=True)
+            for consumer, handler in zip(self.consumers, self._handlers, strict=False)
             if (problem := consumer.problem) is not None
         ]
         return "; ".join(problems) or None
@@ -196,7 +196,7 @@ class Session:
     async def _drain(self, grace: float | None) -> None:
         drains = {
             asyncio.create_task(consumer.drain(0.0 if self._interrupted else grace)): handler
-            for consumer, handler in zip(self.consumers, self._handlers, strict=True)
+            for consumer, handler in zip(self.consumers, self._handlers, strict=False)  # a start may end midway
         }
         try:
             await asyncio.gather(*(self._drain_over(drain, handler) for drain, handler in drains.items()))

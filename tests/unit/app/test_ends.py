@@ -16,11 +16,14 @@ import polybus
 from polybus import App, AppFailed, Binding, Entity, SteppedClock
 from polybus.app import run_apps
 from polybus.app.ending import DRAIN
+from polybus.app.executor import OnLoop
+from polybus.app.session import Session
 from polybus.backends import load
 from polybus.backends.memory import Store
 from polybus.binding import Kind
 from polybus.driver import ConsumerDriver
 from polybus.testing.proxy import DriverProxy
+from polybus.topology.file import loads
 
 
 def make_binding(store: Store | None = None, **changes: Any) -> Binding:
@@ -503,3 +506,22 @@ async def test_a_drain_while_a_consumer_is_still_being_opened_is_no_failure() ->
                 assert not draining.done()
                 release.set()
                 await draining
+
+
+async def test_what_ends_a_start_midway_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = loads('[bus]\nname = "ends"\n[queues.one]\n[queues.two]\n', source="polybus.toml")
+    app = polybus.App(source=topology)
+    for source in ("one", "two"):
+
+        @app.handler(source)
+        async def handle(body: str) -> None: ...
+
+    def refuse(self: Session, handler: Any, pause: Any) -> Any:
+        if handler.source == "two":
+            raise ImportError("this system has no processes")
+        return OnLoop(handler)
+
+    monkeypatch.setattr(Session, "_executor", refuse)
+    with pytest.raises(ImportError, match="no processes"):
+        async with app.running():
+            pass

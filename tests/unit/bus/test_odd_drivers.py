@@ -308,7 +308,11 @@ class Broken(Part):
         raise OSError("no connection")
 
 
-odd_parts = pytest.mark.parametrize("part", [None, 7, NoSettling(), NoLimits(), NothingAtOnce(), Broken()], ids=repr)
+odd_parts = pytest.mark.parametrize(
+    "part",
+    [None, 7, NoSettling(), NoLimits(), NothingAtOnce(), Broken()],
+    ids=lambda part: repr(part) if part in (None, 7) else type(part).__name__,
+)
 
 
 @odd_parts

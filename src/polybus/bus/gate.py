@@ -38,6 +38,10 @@ class Gate:
         # Ordered dicts: whose call is cancelled leaves at once, wherever it stands.
         self._waiting: OrderedDict[Item | Turn, None] = OrderedDict()
         self._of_key: dict[str, dict[Item, None]] = {}
+        # The first of those that wait, which each message that comes is compared with.
+        self._first: Item | Turn | None = None
+        self.messages = 0
+        """How many messages wait."""
 
     def __bool__(self) -> bool:
         """Say whether anything waits."""
@@ -45,10 +49,14 @@ class Gate:
 
     def enter(self, item: Item, turn: Turn | None = None) -> bool:
         """Take the room for a message, if it is there and nothing waits before it or before its call's turn."""
-        if (self._waiting and next(iter(self._waiting)) is not (turn or item)) or not self._fits(item.size):
+        first = self._first
+        if first is not None and first is not (turn or item):
+            return False
+        size = self.bytes + item.size
+        if self.count and (self.count >= self._count or size > self._bytes):
             return False
         self.count += 1
-        self.bytes += item.size
+        self.bytes = size
         return True
 
     def leave(self, item: Item) -> None:
@@ -59,25 +67,27 @@ class Gate:
     def take_turn(self) -> Turn:
         """Return a place behind all that waits, for a call that publishes many; `end_turn` gives it up."""
         turn = Turn()
-        self._waiting[turn] = None
+        self._add(turn)
         return turn
 
     def end_turn(self, turn: Turn) -> None:
         """Let those behind it pass."""
         del self._waiting[turn]
+        self._look()
 
     def wait(self, item: Item, turn: Turn | None = None) -> None:
         """Put a message behind all that waits, or in its call's place."""
         if turn is None:
-            self._waiting[item] = None
+            self._add(item)
         else:
             turn.item, item.turn = item, turn
+        self.messages += 1
         if item.key is not None:
             self._of_key.setdefault(item.key, {})[item] = None
 
     def first(self) -> Item | None:
         """Return the message that has waited longest; None where nothing waits, or a call's turn has none right now."""
-        first = next(iter(self._waiting), None)
+        first = self._first
         return first.item if isinstance(first, Turn) else first
 
     def remove(self, item: Item) -> None:
@@ -88,6 +98,9 @@ class Gate:
             item.turn.item = None
         elif self._waiting.pop(item, self) is self:
             return
+        else:
+            self._look()
+        self.messages -= 1
         if item.key is None:
             return
         same = self._of_key[item.key]
@@ -102,5 +115,10 @@ class Gate:
         waiting = [each.item if isinstance(each, Turn) else each for each in self._waiting]
         return [item for item in waiting if item is not None]
 
-    def _fits(self, size: int) -> bool:
-        return self.count == 0 or (self.count < self._count and self.bytes + size <= self._bytes)
+    def _add(self, item: Item | Turn) -> None:
+        self._waiting[item] = None
+        if self._first is None:
+            self._first = item
+
+    def _look(self) -> None:
+        self._first = next(iter(self._waiting), None)

@@ -112,7 +112,7 @@ class Publisher:
         if self._closing:
             self._conclude(item, Fault(FaultKind.CANCELLED, "the bus was closed before it was sent"))
             return item
-        if self._blocked and blocks and key is not None:
+        if key is not None and blocks and self._blocked:
             blocked = self._blocked.why(key)
             if blocked is not None:
                 self._conclude(item, blocked)
@@ -290,7 +290,7 @@ class Publisher:
             self._block(item, outcome, stage)
         if stage != WAITING:
             self._gate.leave(item)
-            if self._gate:
+            if self._gate.messages:
                 self._admit()
         if self._idle is not None and not self._open and not self._idle.done():
             self._idle.set_result(None)

@@ -10,13 +10,13 @@ from unittest.mock import patch
 import msgspec
 
 from polybus.binding import Entity
-from polybus.bus.gate import Gate
 from polybus.bus.publisher import Publisher
 from polybus.bus.retry import RetryPolicy
 from polybus.clock import Clock
 from polybus.driver import Driver, Outgoing, Prepared, PublisherDriver
 from polybus.errors import Fault, FaultKind
 from polybus.message import Sent
+from polybus.testing.mutants.editing import edit
 from polybus.testing.mutants.mutant import Bend, Mutant
 from polybus.testing.proxy import DriverProxy, PublisherProxy
 
@@ -121,6 +121,14 @@ PUBLISHING = (
     Mutant(
         "P6", "a failure doesn't block its key", patch=lambda: patch.object(Publisher, "_block", lambda *given: None)
     ),
-    Mutant("P7", "nothing bounds what is outstanding", patch=lambda: patch.object(Gate, "_fits", lambda *given: True)),
+    Mutant(
+        "P7",
+        "nothing bounds what is outstanding",
+        patch=edit(
+            "polybus.bus.gate:Gate.enter",
+            "if self.count and (self.count >= self._count or size > self._bytes):",
+            "if False:",
+        ),
+    ),
     Mutant("P8", "delays are dropped", store=_bend(_IgnoresDelays)),
 )

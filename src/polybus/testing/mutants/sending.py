@@ -18,27 +18,24 @@ def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
 
 
 _LAST_FIRST = together(
-    edit(f"{_GATE}.first", "next(iter(self._waiting), None)", "next(reversed(self._waiting), None)"),
-    edit(
-        f"{_GATE}.enter",
-        "next(iter(self._waiting)) is not (turn or item)",
-        "next(reversed(self._waiting)) is not (turn or item)",
-    ),
+    edit(f"{_GATE}._add", "if self._first is None:", "if True:"),
+    edit(f"{_GATE}._look", "next(iter(self._waiting), None)", "next(reversed(self._waiting), None)"),
 )
+_NOBODY_FIRST = edit(f"{_GATE}.enter", "if first is not None and first is not (turn or item):", "if False:")
 
 SENDING = (
     _m("P6", "who waits for room last is let in first", _LAST_FIRST, "room"),
     _m(
         "P6",
         "who calls while others wait for room is let in before them",
-        edit(f"{_GATE}.enter", "(self._waiting and next(iter(self._waiting)) is not (turn or item)) or ", ""),
+        _NOBODY_FIRST,
         "a_small_message",
     ),
     _m(
         "P6",
         "what is published while the publisher opens is sent as soon as it is open",
         together(
-            edit(f"{_GATE}.enter", "(self._waiting and next(iter(self._waiting)) is not (turn or item)) or ", ""),
+            _NOBODY_FIRST,
             edit(
                 f"{_PUBLISHER}._opened",
                 "self._admit()",

@@ -18,7 +18,7 @@ from polybus.bus.calls import DriverBug, safe_fault
 from polybus.bus.consumer import Consumer, Consumption, Handler
 from polybus.bus.home import Home
 from polybus.bus.hooks import combine
-from polybus.bus.lanes import WAITING
+from polybus.bus.lanes import WAITING, Item
 from polybus.bus.odd import CONSUMER, odd_part
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Outbox, check_several
@@ -242,7 +242,7 @@ class Bus:
         check_several(messages)
         outbox = self._outboxes.get(target) or self._outbox(target)
         publisher = self._publishers.get(target) or self._publisher(target)
-        taken: list[asyncio.Future[Sent | Fault] | Fault] = []
+        taken: list[Item | Fault] = []
         refused: Exception | None = None
         try:
             with publisher.turn() as turn:
@@ -254,17 +254,17 @@ class Bus:
                         taken.append(publisher.refuse(message, outbox.refusal(error)))
                     else:
                         item = publisher.put(outgoing, outbox.listener(outgoing), blocks=blocks, turn=turn)
-                        taken.append(item.future)
+                        taken.append(item)
                         if item.stage == WAITING:
                             await publisher.room(item)
                     if not len(taken) % TURN:
                         await asyncio.sleep(0)
         except Exception as error:
-            known = await _outcomes(taken)
+            known = await _outcomes(publisher, taken)
             failed = sum(isinstance(outcome, Fault) for outcome in known)
             error.add_note(f"of the messages to {target!r} before, {len(known) - failed} were sent and {failed} failed")
             raise
-        known = await _outcomes(taken)
+        known = await _outcomes(publisher, taken)
         if outcomes:
             return known
         sent = [outcome.id for outcome in known if isinstance(outcome, Sent)]
@@ -459,8 +459,8 @@ class Bus:
         return Attempts(driver, self.clock, self._options.retry, self._options.deadline)
 
 
-async def _outcomes(taken: Iterable[asyncio.Future[Sent | Fault] | Fault]) -> list[Sent | Fault]:
-    return [each if isinstance(each, Fault) else each.result() if each.done() else await each for each in taken]
+async def _outcomes(publisher: Publisher, taken: Iterable[Item | Fault]) -> list[Sent | Fault]:
+    return [each if isinstance(each, Fault) else each.outcome or await publisher.outcome(each) for each in taken]
 
 
 async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:

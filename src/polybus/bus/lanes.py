@@ -30,10 +30,11 @@ DONE = 3
 
 
 class Item:
-    """A message on its way, and who waits for its outcome.
+    """A message on its way, and its outcome once that is known.
 
     `blocks` says whether its failure holds up its key: not where polybus made the key, which no other message has.
-    `room`, where somebody waits for that, is done once there is room for it. `batch` names the task that sends it.
+    `known`, where somebody waits for the outcome, is done once that is there; so is `room`, where somebody waits for
+    that, once there is room for the message. `batch` names the task that sends it.
     `turn` is the place in which it waited at the gate, where it is one of many of a call.
     """
 
@@ -42,9 +43,10 @@ class Item:
         "blocks",
         "deadline",
         "failed",
-        "future",
         "key",
+        "known",
         "listener",
+        "outcome",
         "outgoing",
         "prepared",
         "room",
@@ -56,7 +58,6 @@ class Item:
     def __init__(
         self,
         outgoing: Outgoing,
-        future: asyncio.Future[Sent | Fault],
         deadline: float,
         listener: Listener | None = None,
         blocks: bool = True,
@@ -64,9 +65,10 @@ class Item:
         self.outgoing = outgoing
         self.key = outgoing.message.ordering_key
         self.blocks = blocks
-        self.future = future
         self.deadline = deadline
         self.listener = listener
+        self.outcome: Sent | Fault | None = None
+        self.known: asyncio.Future[None] | None = None
         self.prepared: Prepared[Any] | None = None
         self.size = 0
         self.stage = WAITING

@@ -93,7 +93,7 @@ class Publisher:
         """
         item = self.put(outgoing, listener, blocks=blocks)
         try:
-            return await item.future
+            return await self.outcome(item)
         except asyncio.CancelledError:
             self.withdraw(item)
             raise
@@ -101,13 +101,12 @@ class Publisher:
     def put(
         self, outgoing: Outgoing, listener: Listener | None = None, *, blocks: bool = True, turn: Turn | None = None
     ) -> Item:
-        """Give a message its place, at once; its `future` gets the outcome, and `listener` is called with it.
+        """Give a message its place, at once; `outcome` waits for what becomes of it, `listener` is called with that.
 
         `blocks` says whether its failure holds up its ordering key: not where polybus made that for it alone. With a
         `turn` its place is that of the call that publishes many: wait for its `room` before the next of them.
         """
-        loop = asyncio.get_running_loop()
-        item = Item(outgoing, loop.create_future(), self._clock.monotonic() + self._options.deadline, listener, blocks)
+        item = Item(outgoing, self._clock.monotonic() + self._options.deadline, listener, blocks)
         key = item.key
         if self._closing:
             self._conclude(item, Fault(FaultKind.CANCELLED, "the bus was closed before it was sent"))
@@ -139,6 +138,14 @@ class Publisher:
         if self._overdue is None:
             self._watch(item)
         return item
+
+    async def outcome(self, item: Item) -> Sent | Fault:
+        """Return what became of a message, once that is known; to be waited for by one."""
+        if item.outcome is None:
+            item.known = asyncio.get_running_loop().create_future()
+            await item.known
+        assert item.outcome is not None  # noqa: S101 - it is set before the future
+        return item.outcome
 
     async def room(self, item: Item) -> None:
         """Wait until there is room for a message, or none is needed any more; cancelled, it is not sent."""
@@ -279,8 +286,9 @@ class Publisher:
             self._gate.remove(item)
         else:
             self._lanes.remove(item)
-        if not item.future.done():
-            item.future.set_result(outcome)
+        item.outcome = outcome
+        if item.known is not None and not item.known.done():
+            item.known.set_result(None)
         if item.room is not None and not item.room.done():
             item.room.set_result(None)
         if item.listener is not None:

@@ -170,8 +170,8 @@ class _Redrive(Work):
         chosen = [letter for letter in letters if self._choose(letter)]
         outgoing = [self._outgoing(letter) for letter in chosen]  # all, before any is back and not yet removed here
         look.keep([letter for letter in letters if letter not in chosen])
-        sent = [publisher.put(each, blocks=False).future for each in outgoing]
-        outcomes = [(letter, await future) for letter, future in zip(chosen, sent, strict=True)]
+        sent = [publisher.put(each, blocks=False) for each in outgoing]
+        outcomes = [(letter, await publisher.outcome(item)) for letter, item in zip(chosen, sent, strict=True)]
         failed = [(letter, outcome) for letter, outcome in outcomes if isinstance(outcome, Fault)]
         back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]
         look.keep([letter for letter, _ in failed])

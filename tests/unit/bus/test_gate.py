@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from polybus.bus.gate import Gate
 from polybus.bus.lanes import Item
 from polybus.driver import Outgoing
@@ -11,7 +9,7 @@ from polybus.message import Message
 
 
 def make_item(size: int, key: str | None = None) -> Item:
-    item = Item(Outgoing(Message(b"", {}, key, "id")), asyncio.get_running_loop().create_future(), 0.0)
+    item = Item(Outgoing(Message(b"", {}, key, "id")), 0.0)
     item.size = size
     return item
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 
 from hypothesis import given
@@ -22,9 +21,9 @@ LIMITS = st.builds(
 )
 
 
-def make_item(number: int, key: str | None, loop: asyncio.AbstractEventLoop) -> Item:
+def make_item(number: int, key: str | None) -> Item:
     message = Message(b"%d" % number, {}, key, str(number))
-    item = Item(Outgoing(message), loop.create_future(), 0.0)
+    item = Item(Outgoing(message), 0.0)
     item.prepared, item.size = Prepared(item.outgoing, 10, None), 10
     return item
 
@@ -37,29 +36,25 @@ def conclude(lanes: Lanes, batch: list[Item]) -> None:
 
 @given(KEYS, LIMITS, st.randoms(use_true_random=False))
 def test_every_message_leaves_once_in_the_order_of_its_key(keys, limits, random) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        lanes = Lanes(limits)
-        for number, key in enumerate(keys):
-            lanes.add(make_item(number, key, loop))
-        left: list[Item] = []
-        under_way: list[list[Item]] = []
-        while lanes or under_way:
-            if lanes and (not under_way or random.random() < 0.5):
-                batch = lanes.take()
-                check_batch(batch, limits, under_way)
-                under_way.append(batch)
-                left += batch
-            else:
-                conclude(lanes, under_way.pop(random.randrange(len(under_way))))
-        assert sorted(int(item.outgoing.message.id) for item in left) == list(range(len(keys)))
-        assert (lanes.count, lanes.bytes) == (0, 0)
-        by_key = defaultdict(list)
-        for item in left:
-            by_key[item.key].append(int(item.outgoing.message.id))
-        assert all(numbers == sorted(numbers) for numbers in by_key.values())
-    finally:
-        loop.close()
+    lanes = Lanes(limits)
+    for number, key in enumerate(keys):
+        lanes.add(make_item(number, key))
+    left: list[Item] = []
+    under_way: list[list[Item]] = []
+    while lanes or under_way:
+        if lanes and (not under_way or random.random() < 0.5):
+            batch = lanes.take()
+            check_batch(batch, limits, under_way)
+            under_way.append(batch)
+            left += batch
+        else:
+            conclude(lanes, under_way.pop(random.randrange(len(under_way))))
+    assert sorted(int(item.outgoing.message.id) for item in left) == list(range(len(keys)))
+    assert (lanes.count, lanes.bytes) == (0, 0)
+    by_key = defaultdict(list)
+    for item in left:
+        by_key[item.key].append(int(item.outgoing.message.id))
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
 
 
 def check_batch(batch: list[Item], limits: BatchLimits, under_way: list[list[Item]]) -> None:
@@ -75,40 +70,32 @@ def check_batch(batch: list[Item], limits: BatchLimits, under_way: list[list[Ite
 
 @given(KEYS, LIMITS)
 def test_what_is_cleared_is_gone_and_the_rest_is_not(keys, limits) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        lanes = Lanes(limits)
-        for number, key in enumerate(keys):
-            lanes.add(make_item(number, key, loop))
-        cleared = lanes.clear("a")
-        assert [item.key for item in cleared] == ["a"] * keys.count("a")
-        lanes.add(make_item(99, "a", loop))
-        left = []
-        while lanes:
-            batch = lanes.take()
-            left += batch
-            conclude(lanes, batch)
-        assert len(left) == len(keys) - keys.count("a") + 1
-    finally:
-        loop.close()
+    lanes = Lanes(limits)
+    for number, key in enumerate(keys):
+        lanes.add(make_item(number, key))
+    cleared = lanes.clear("a")
+    assert [item.key for item in cleared] == ["a"] * keys.count("a")
+    lanes.add(make_item(99, "a"))
+    left = []
+    while lanes:
+        batch = lanes.take()
+        left += batch
+        conclude(lanes, batch)
+    assert len(left) == len(keys) - keys.count("a") + 1
 
 
 @given(KEYS, LIMITS, st.integers(0, 39))
 def test_one_that_is_removed_is_gone_and_the_rest_is_not(keys, limits, which) -> None:
-    loop = asyncio.new_event_loop()
-    try:
-        lanes = Lanes(limits)
-        items = [make_item(number, key, loop) for number, key in enumerate(keys)]
-        for item in items:
-            lanes.add(item)
-        if which < len(items):
-            lanes.remove(items.pop(which))
-        left = []
-        while lanes:
-            batch = lanes.take()
-            left += batch
-            conclude(lanes, batch)
-        assert set(left) == set(items)
-        assert (lanes.count, lanes.bytes) == (0, 0)
-    finally:
-        loop.close()
+    lanes = Lanes(limits)
+    items = [make_item(number, key) for number, key in enumerate(keys)]
+    for item in items:
+        lanes.add(item)
+    if which < len(items):
+        lanes.remove(items.pop(which))
+    left = []
+    while lanes:
+        batch = lanes.take()
+        left += batch
+        conclude(lanes, batch)
+    assert set(left) == set(items)
+    assert (lanes.count, lanes.bytes) == (0, 0)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Protocol
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.delivery import SETTLED, Delivery
 from polybus.bus.lingering import Lingering
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
@@ -251,7 +251,7 @@ class Sink(Protocol):
 
 def acknowledge(sink: Sink, delivery: Delivery) -> None:
     """Ack what its handler returned from, and has not settled by itself, without waiting."""
-    if not delivery.settled:
+    if delivery.state is not SETTLED:
         try:
             sink.settle_soon(delivery, Ack(delivery.received))
         except LeaseLost:

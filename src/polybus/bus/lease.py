@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import Delivery, State
+from polybus.bus.delivery import HELD, Delivery
 from polybus.bus.odd import odd_answers
 from polybus.clock import Clock, Timer
 from polybus.driver import ConsumerDriver, LeaseUntil
@@ -231,7 +231,7 @@ class LeaseKeeper:
             self._on_lost(delivery, answer.detail)
         elif answer.retryable:
             self._later(delivery, now)
-        elif delivery.state is State.HELD:
+        elif delivery.state is HELD:
             _log.warning("lease of message %s of %r can't be extended: %s", delivery.id, delivery.source, answer)
         return False
 

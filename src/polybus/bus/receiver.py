@@ -10,7 +10,7 @@ from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import Delivery, State
+from polybus.bus.delivery import HELD, LOST, SETTLED, Delivery
 from polybus.bus.drain import Drain
 from polybus.bus.home import Home
 from polybus.bus.intake import Intake
@@ -187,7 +187,7 @@ class Receiver:
                 delivery = ready.popleft()
                 if not ready:
                     self._widened.set()
-                if delivery.state is State.HELD:
+                if delivery.state is HELD:
                     if delivery.lease_until > self._clock.monotonic():
                         return delivery
                     # The keeper hasn't seen it yet.
@@ -304,9 +304,9 @@ class Receiver:
         self._check_lease(delivery)
 
     def _check_lease(self, delivery: Delivery) -> None:
-        if delivery.state is State.HELD and self._clock.monotonic() >= delivery.lease_until:
+        if delivery.state is HELD and self._clock.monotonic() >= delivery.lease_until:
             self._lose(delivery, NOT_IN_TIME)
-        if delivery.state is State.LOST:
+        if delivery.state is LOST:
             raise LeaseLost(delivery.lost_text())
 
     def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
@@ -320,7 +320,7 @@ class Receiver:
     def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Tell the backend without waiting; a lost lease or a fault is logged and counted."""
         self._check_lease(delivery)
-        delivery.state = State.SETTLED
+        delivery.state = SETTLED
         self._settler.soon(delivery, settlement)
 
     def retry_delay(self, attempt: int) -> float:
@@ -378,7 +378,7 @@ class Receiver:
                 self._report.settled(delivery, settlement)
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
-        delivery.state = State.LOST
+        delivery.state = LOST
         self._tell_lost(delivery.received)
         if fault.kind is FaultKind.LEASE_LOST:
             self._losses.lost(delivery, fault.detail)
@@ -416,12 +416,12 @@ class Receiver:
             self._empty.set()
 
     def _give_back(self, delivery: Delivery) -> None:
-        if delivery.state is not State.HELD:
+        if delivery.state is not HELD:
             return
         if self._clock.monotonic() >= delivery.lease_until:
             self._lose(delivery, "it was over before the message was given back")
             return
-        delivery.state = State.SETTLED
+        delivery.state = SETTLED
         self._settler.soon(delivery, delivery.returned())
 
     # Leases ----------------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ class Receiver:
     def _lose(self, delivery: Delivery, why: str) -> None:
         if delivery not in self._held:
             return
-        delivery.state = State.LOST
+        delivery.state = LOST
         timer = self._held_back.pop(delivery, None)
         if timer is not None:
             timer.cancel()
@@ -445,7 +445,7 @@ class Receiver:
             self.on_lost(delivery)
         together = self._of_its_lease(delivery)
         for other in together:
-            other.state = State.LOST  # so that it isn't given back: the group's lease was theirs too
+            other.state = LOST  # so that it isn't given back: the group's lease was theirs too
         self._release(delivery, in_order=False)
         for other in together:
             self._lose(other, f"the lease of its group was lost ({why})")
@@ -516,15 +516,15 @@ class Receiver:
         return [
             delivery
             for delivery in {**self._held, **dict.fromkeys(self._handled)}
-            if delivery.running and (delivery.state is State.HELD or delivery not in self._held)
+            if delivery.running and (delivery.state is HELD or delivery not in self._held)
         ]
 
     def take_from(self, deliveries: Iterable[Delivery]) -> None:
         """Give back what handlers don't give back themselves."""
         for delivery in list(self._held):
-            if delivery.state is State.HELD:
+            if delivery.state is HELD:
                 self._give_back(delivery)
-                delivery.state = State.LOST
+                delivery.state = LOST
         self._handled.difference_update(deliveries)
         self._began.clear()
         self.on_taken()

@@ -79,7 +79,7 @@ CONSUMING = (
     _m(
         "D3",
         "settling twice asks twice",
-        edit(f"{_DELIVERY}.ack", "if self.state is not State.SETTLED:", "if True:"),
+        edit(f"{_DELIVERY}.ack", "if self.state is not SETTLED:", "if True:"),
         "twice",
     ),
     _m(

@@ -51,11 +51,11 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock."""
 
+    # Read several times a message: without a call in between that takes two thirds of the time.
+    monotonic = staticmethod(time.monotonic)
+
     def time(self) -> float:
         return time.time()
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> Timer:
         return asyncio.get_running_loop().call_later(delay, callback)

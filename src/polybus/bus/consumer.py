@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -194,14 +195,18 @@ class Consumer:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - a coroutine of a task
-        while (delivery := await receiver.next()) is not None:
+        while (delivery := receiver.take() or await receiver.next()) is not None:
             receiver.begun(delivery)
-            handling = Within(self._handle(receiver, delivery, task, loop))
-            if not handling.done:
-                await handling
-                return False
-            if task.cancelling():
-                return False
+            context = copy_context()
+            coroutine = self._handle(receiver, delivery, task, loop)
+            try:
+                waits_for = context.run(coroutine.send, None)
+            except StopIteration:  # it waited for nothing
+                if task.cancelling():
+                    return False
+                continue
+            await Within(context, coroutine, waits_for)
+            return False
         return True
 
     async def _handle(

@@ -182,16 +182,9 @@ class Receiver:
     async def next(self) -> Delivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
         while True:
-            ready = self._ready.queue
-            while ready:
-                delivery = ready.popleft()
-                if not ready:
-                    self._widened.set()
-                if delivery.state is HELD:
-                    if delivery.lease_until > self._clock.monotonic():
-                        return delivery
-                    # The keeper hasn't seen it yet.
-                    self._lose(delivery, "the event loop or the process stood still until after its end")
+            delivery = self.take()
+            if delivery is not None:
+                return delivery
             if self._intake.stopping:
                 return None
             if self._error is not None:
@@ -199,6 +192,20 @@ class Receiver:
                 # their frames.
                 raise BackendError(self._error.fault)
             await self._ready.wait()
+
+    def take(self) -> Delivery | None:
+        """Return the next delivery, if one is there."""
+        ready = self._ready.queue
+        while ready:
+            delivery = ready.popleft()
+            if not ready:
+                self._widened.set()
+            if delivery.state is HELD:
+                if delivery.lease_until > self._clock.monotonic():
+                    return delivery
+                # The keeper hasn't seen it yet.
+                self._lose(delivery, "the event loop or the process stood still until after its end")
+        return None
 
     async def fetch(self, count: int, wait: float) -> list[Delivery]:
         """Receive once, without `start`, and return what came; raise BackendError where that failed.

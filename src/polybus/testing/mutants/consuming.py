@@ -18,7 +18,7 @@ def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
     return Mutant(clause, what, patch=patch, hint=hint)
 
 
-_HANDS_OUT_ALL = edit(f"{_RECEIVER}.next", "if delivery.lease_until > self._clock.monotonic():", "if True:")
+_HANDS_OUT_ALL = edit(f"{_RECEIVER}.take", "if delivery.lease_until > self._clock.monotonic():", "if True:")
 
 CONSUMING = (
     _m(

@@ -258,7 +258,7 @@ class Delivery:
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that its handler is done, and with what error."""
-        if not isinstance(error, asyncio.CancelledError):
+        if self.cancelled and not isinstance(error, asyncio.CancelledError):
             self.absorb_cancel()  # the handler made something else of it: what its task does next isn't cancelled
         self._depth -= 1
         if self._depth > 0:

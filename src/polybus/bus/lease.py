@@ -82,9 +82,10 @@ class LeaseKeeper:
         self._asked = 0
         self._closed = False
 
-    def added(self, delivery: Delivery) -> None:
-        """Note that `delivery` is now in `held`."""
-        self._arm(min(delivery.renew_at, delivery.lease_until))
+    def added(self, deliveries: Sequence[Delivery]) -> None:
+        """Note that these deliveries, at least one, are now in `held`."""
+        due = min([delivery.renew_at for delivery in deliveries])
+        self._arm(min(due, *[delivery.lease_until for delivery in deliveries]))
 
     def _arm(self, due: float) -> None:
         if due >= self._due or self._closed:

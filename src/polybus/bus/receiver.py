@@ -217,7 +217,7 @@ class Receiver:
         answer = await self._intake.ask(count, wait, wait + PATIENCE)
         if isinstance(answer, Fault):
             raise BackendError(answer)
-        return [self._hold(received) for received in self._in_time(answer)]
+        return self._hold(self._in_time(answer))
 
     # Intake ----------------------------------------------------------------------------------------------------------
 
@@ -238,9 +238,8 @@ class Receiver:
         return room
 
     def _accept(self, batch: Sequence[Received[Any]]) -> None:
-        for received in self._in_time(batch):
-            delivery = self._hold(received)
-            if self._groups.add(delivery):
+        for delivery in self._hold(self._in_time(batch)):
+            if delivery.received.group is None or self._groups.add(delivery):
                 self._offer(delivery)
 
     def _in_time(self, batch: Sequence[Received[Any]]) -> Sequence[Received[Any]]:
@@ -261,7 +260,7 @@ class Receiver:
                 if received.group is not None:
                     groups.add(received.group)
             elif received.group in groups:
-                self._give_back(self._hold(received))
+                self._give_back(*self._hold([received]))
             else:
                 good.append(received)
         self._losses.over_on_arrival(len(over), now - min(received.lease_until for received in over))
@@ -278,14 +277,16 @@ class Receiver:
         else:
             self._ready.put(delivery)
 
-    def _hold(self, received: Received[Any]) -> Delivery:
-        delivery = Delivery(self, received, self._clock.monotonic())
-        self._held[delivery] = None
-        self._empty.clear()
-        self._keeper.added(delivery)
-        if self._report is not None:
-            self._report.in_flight(1)
-        return delivery
+    def _hold(self, batch: Sequence[Received[Any]]) -> list[Delivery]:
+        now = self._clock.monotonic()
+        deliveries = [Delivery(self, received, now) for received in batch]
+        if deliveries:
+            self._held.update(dict.fromkeys(deliveries))
+            self._empty.clear()
+            self._keeper.added(deliveries)
+            if self._report is not None:
+                self._report.in_flight(len(deliveries))
+        return deliveries
 
     def begun(self, delivery: Delivery) -> None:
         """Note that a handler has it: a drain waits for the handler, even for what it does after its own ack."""
@@ -301,7 +302,8 @@ class Receiver:
             if began is not None:
                 self._pace.took(self._clock.monotonic() - began)
                 self._widened.set()
-        self._note_empty()
+        if not self._held and not self._handled:
+            self._empty.set()
 
     # Settling --------------------------------------------------------------------------------------------------------
 
@@ -374,7 +376,7 @@ class Receiver:
         del self._held[delivery]
         self._told.discard(delivery)
         self._held[again] = None
-        self._keeper.added(again)
+        self._keeper.added([again])
         self._offer(again)
 
     def _settled(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault | None) -> None:
@@ -404,7 +406,8 @@ class Receiver:
     def _release(self, delivery: Delivery, *, in_order: bool) -> None:
         """Forget a delivery; let the next of its group pass, or give the group's others back."""
         del self._held[delivery]
-        self._told.discard(delivery)
+        if self._told:
+            self._told.discard(delivery)
         if self._report is not None:
             self._report.in_flight(-1)
         if delivery.lane is not None:
@@ -416,9 +419,6 @@ class Receiver:
                 for later in self._groups.close(delivery):
                     self._give_back(later)
         self._widened.set()
-        self._note_empty()
-
-    def _note_empty(self) -> None:
         if not self._held and not self._handled:
             self._empty.set()
 

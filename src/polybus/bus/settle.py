@@ -124,14 +124,17 @@ class Settler:
     # Calls -----------------------------------------------------------------------------------------------------------
 
     def _add(self, entry: _Entry) -> None:
-        entry.delivery.settling = True
-        self._open[entry.delivery] = entry
-        self._idle.clear()
+        delivery = entry.delivery
+        delivery.settling = True
+        if not self._open:
+            self._idle.clear()
+        self._open[delivery] = entry
         if self._over is not None:
             self._finish(entry, self._over)
             return
         self._waiting.append(entry)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self._scheduled and self._waiting and len(self._calls) < CALLS:
@@ -144,7 +147,7 @@ class Settler:
             batch = self._take()
             if not batch:
                 continue
-            left = max(entry.delivery.lease_until for entry in batch) - self._clock.monotonic()
+            left = max([entry.delivery.lease_until for entry in batch]) - self._clock.monotonic()
             call = _Call(batch)
             call.timer = self._clock.call_later(max(left, SHORTEST), partial(self._overdue, call))
             self._calls.add(call)
@@ -154,12 +157,13 @@ class Settler:
 
     def _take(self) -> list[_Entry]:
         batch: list[_Entry] = []
+        waiting, still_open = self._waiting, self._open
         most = self._consumer.limits.count
-        while self._waiting and len(batch) < most:
-            if self._waiting[0].alone and batch:
+        while waiting and len(batch) < most:
+            if waiting[0].alone and batch:
                 break
-            entry = self._waiting.popleft()
-            if self._is_open(entry):
+            entry = waiting.popleft()
+            if still_open.get(entry.delivery) is entry:
                 batch.append(entry)
                 if entry.alone:
                     break
@@ -230,10 +234,12 @@ class Settler:
         self._schedule()
 
     def _each(self, batch: Sequence[_Entry], answers: Sequence[object]) -> None:
+        still_open, on_done = self._open, self._on_done
         for entry, answer in zip(batch, answers, strict=True):
             if answer is None and entry.future is None:  # most of them: nobody waits
-                if self._open.pop(entry.delivery, None) is not None:
-                    self._on_done(entry.delivery, entry.settlement, None)
+                delivery = entry.delivery
+                if still_open.pop(delivery, None) is not None:
+                    on_done(delivery, entry.settlement, None)
             elif answer is None:
                 self._finish(entry, None)
             elif isinstance(answer, Fault):

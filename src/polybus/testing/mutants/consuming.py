@@ -141,7 +141,8 @@ CONSUMING = (
         "a drain doesn't wait for settlements",
         together(
             edit(f"{_DRAIN}.run", "if not await self._in_time(loop.create_task(self._settler.flush())):", "if False:"),
-            edit(f"{_RECEIVER}._note_empty", "not self._held and ", ""),
+            edit(f"{_RECEIVER}._release", "not self._held and ", ""),
+            edit(f"{_RECEIVER}.ended", "not self._held and ", ""),
         ),
         "settlements_under_way",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -48,12 +49,12 @@ class _Entry:
 class _Call:
     """A settlement of several that is under way."""
 
-    __slots__ = ("batch", "task", "timer")
+    __slots__ = ("batch", "task", "until")
 
-    def __init__(self, batch: Sequence[_Entry]) -> None:
+    def __init__(self, batch: Sequence[_Entry], until: float) -> None:
         self.batch = batch
+        self.until = until  # by the clock's `monotonic`: longer it isn't waited for
         self.task: asyncio.Task[None] | None = None
-        self.timer: Timer | None = None
 
 
 class Settler:
@@ -83,6 +84,10 @@ class Settler:
         self._open: dict[Delivery, _Entry] = {}
         self._scheduled = False
         self._calls: set[_Call] = set()
+        # One timer looks after all calls: it is due when the first of them may be over, and nearly always finds it done.
+        self._timer: Timer | None = None
+        self._due = math.inf
+        self._loop = asyncio.get_running_loop()
         self._over: Fault | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -98,13 +103,14 @@ class Settler:
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Settle and return once the backend knows; raise LeaseLost or BackendError."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[None] = self._loop.create_future()
         self._add(_Entry(delivery, settlement, future))
         await future
 
     async def flush(self) -> None:
         """Return once everything is settled or given up."""
         await self._idle.wait()
+        self._disarm()
 
     def give_up(self, delivery: Delivery) -> None:
         """Wait no longer for the answer on a delivery whose lease is over: whoever waits is told LeaseLost."""
@@ -120,6 +126,7 @@ class Settler:
                 call.task.cancel()
         for entry in list(self._open.values()):
             self._finish(entry, fault)
+        self._disarm()
 
     # Calls -----------------------------------------------------------------------------------------------------------
 
@@ -139,7 +146,7 @@ class Settler:
     def _schedule(self) -> None:
         if not self._scheduled and self._waiting and len(self._calls) < CALLS:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._start)
+            self._loop.call_soon(self._start)
 
     def _start(self) -> None:
         self._scheduled = False
@@ -147,12 +154,13 @@ class Settler:
             batch = self._take()
             if not batch:
                 continue
-            left = max([entry.delivery.lease_until for entry in batch]) - self._clock.monotonic()
-            call = _Call(batch)
-            call.timer = self._clock.call_later(max(left, SHORTEST), partial(self._overdue, call))
+            until = max([entry.delivery.lease_until for entry in batch])
+            call = _Call(batch, max(until, self._clock.monotonic() + SHORTEST))
             self._calls.add(call)
+            if call.until < self._due:
+                self._arm(call.until)
             # Last: with a loop's eager tasks (Python 3.12) it may be answered before it is returned.
-            call.task = asyncio.get_running_loop().create_task(self._call(call))
+            call.task = self._loop.create_task(self._call(call))
             call.task.add_done_callback(partial(self._ended, call))
 
     def _take(self) -> list[_Entry]:
@@ -199,6 +207,24 @@ class Settler:
                 self._finish(entry, Fault(FaultKind.LEASE_LOST, _TOO_LATE))
         return [entry for entry in batch if self._is_open(entry)]
 
+    def _arm(self, due: float) -> None:
+        self._disarm()
+        self._due = due
+        self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._look)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._due = None, math.inf
+
+    def _look(self) -> None:
+        now = max(self._clock.monotonic(), self._due)  # the difference is one of rounding
+        self._timer, self._due = None, math.inf
+        for call in [call for call in self._calls if call.until <= now]:
+            self._overdue(call)
+        if self._calls:
+            self._arm(min([call.until for call in self._calls]))
+
     def _overdue(self, call: _Call) -> None:
         """Wait for a call no longer than its leases last; it may swallow its cancellation, and is left to itself."""
         if call.task is not None:
@@ -224,7 +250,7 @@ class Settler:
             else:
                 for entry in batch:
                     self._conclude(entry, answers)
-        elif not isinstance(answers, Sequence) or len(answers) != len(batch):
+        elif (type(answers) is not list and not isinstance(answers, Sequence)) or len(answers) != len(batch):
             found = f"{len(answers)} answers" if isinstance(answers, Sequence) else repr(answers)
             self._refuse(call, f"the driver gave {found} for {len(batch)} settlements")
         else:
@@ -252,8 +278,6 @@ class Settler:
         if call not in self._calls:
             return False
         self._calls.discard(call)
-        if call.timer is not None:
-            call.timer.cancel()
         return True
 
     def _refuse(self, call: _Call, what: str) -> None:

@@ -17,6 +17,7 @@ class Batches:
     """Sends what may leave: at once while nothing is under way, else in full batches, or after the linger."""
 
     def __init__(self, lanes: Lanes, sender: Sender, *, clock: Clock, options: PublisherOptions) -> None:
+        self._loop = asyncio.get_running_loop()
         self._lanes = lanes
         self._sender = sender
         self._clock = clock
@@ -34,7 +35,7 @@ class Batches:
             return
         if not self._sending or self._lanes.full or self._hurrying:
             # On the loop's next turn, so that what is published in this one shares the batch.
-            self._flush = asyncio.get_running_loop().call_soon(self._flush_now)
+            self._flush = self._loop.call_soon(self._flush_now)
         elif self._linger is None:
             self._linger = self._clock.call_later(self._options.linger, self._lingered)
 
@@ -80,7 +81,7 @@ class Batches:
 
     def _start(self) -> None:
         batch = self._lanes.take()
-        task = asyncio.get_running_loop().create_task(self._sender.send(batch))
+        task = self._loop.create_task(self._sender.send(batch))
         self._sending[task] = batch
         for item in batch:
             item.batch = task

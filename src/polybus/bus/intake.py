@@ -156,7 +156,7 @@ class Intake:
         if self._silence is None:
             self._look_later()
         try:
-            answer = await self._call(count, WAIT if self.received_once else FIRST_WAIT)
+            answer = await self._consumer.receive_batch(count, wait=WAIT if self.received_once else FIRST_WAIT)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -277,7 +277,7 @@ class Intake:
 
 
 def _are_messages(answer: object) -> TypeGuard[Sequence[Received[Any]]]:
-    if not isinstance(answer, Sequence):
+    if type(answer) is not list and not isinstance(answer, Sequence):
         return False
     for each in answer:  # noqa: SIM110 - each message passes here, and a generator takes three times as long
         if not isinstance(each, Received):

@@ -7,7 +7,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -58,6 +58,7 @@ class Publisher:
         options: PublisherOptions,
     ) -> None:
         self._target = target
+        self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._options = options
         self._calls = Calls(driver.fault, clock)
@@ -92,11 +93,14 @@ class Publisher:
         Cancelled while it waits for room, it is not sent; later, it is sent all the same.
         """
         item = self.put(outgoing, listener, blocks=blocks)
-        try:
-            return await self.outcome(item)
-        except asyncio.CancelledError:
-            self.withdraw(item)
-            raise
+        if item.outcome is None:
+            item.known = self._loop.create_future()
+            try:
+                await item.known
+            except asyncio.CancelledError:
+                self.withdraw(item)
+                raise
+        return cast(Sent | Fault, item.outcome)
 
     def put(
         self, outgoing: Outgoing, listener: Listener | None = None, *, blocks: bool = True, turn: Turn | None = None
@@ -142,16 +146,15 @@ class Publisher:
     async def outcome(self, item: Item) -> Sent | Fault:
         """Return what became of a message, once that is known; to be waited for by one."""
         if item.outcome is None:
-            item.known = asyncio.get_running_loop().create_future()
+            item.known = self._loop.create_future()
             await item.known
-        assert item.outcome is not None  # noqa: S101 - it is set before the future
-        return item.outcome
+        return cast(Sent | Fault, item.outcome)
 
     async def room(self, item: Item) -> None:
         """Wait until there is room for a message, or none is needed any more; cancelled, it is not sent."""
         if item.stage != WAITING:
             return
-        item.room = asyncio.get_running_loop().create_future()
+        item.room = self._loop.create_future()
         try:
             await item.room
         except asyncio.CancelledError:
@@ -194,7 +197,7 @@ class Publisher:
         if self._driver is not None:
             self._batches.hurry()
         if self._open:
-            self._idle = asyncio.get_running_loop().create_future()
+            self._idle = self._loop.create_future()
             await self._idle
         if self._overdue is not None:
             self._overdue.cancel()

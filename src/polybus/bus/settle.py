@@ -84,7 +84,7 @@ class Settler:
         self._open: dict[Delivery, _Entry] = {}
         self._scheduled = False
         self._calls: set[_Call] = set()
-        # One timer looks after all calls: it is due when the first of them may be over, and nearly always finds it done.
+        # One timer looks after all calls: due when the first of them may be over, it nearly always finds it done.
         self._timer: Timer | None = None
         self._due = math.inf
         self._loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Container
+from typing import cast
 
 from polybus.bus.lanes import DONE, Item, Lanes
 from polybus.bus.options import PublisherOptions
@@ -52,6 +53,11 @@ class Batches:
                 self._given_up.add(task)
                 task.cancel()
         self.schedule()
+
+    def ended(self, batch: list[Item]) -> None:
+        """Take note that a batch is done, before those who wait for it go on: what they publish needn't linger."""
+        if self._sending.pop(cast(asyncio.Task[None], batch[0].batch), None) is not None:
+            self.schedule()
 
     async def aclose(self) -> None:
         """Wait for the calls that have not ended; all that was taken has its outcome."""

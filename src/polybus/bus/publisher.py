@@ -239,6 +239,7 @@ class Publisher:
             conclude=self._conclude,
             following=self._following,
             progressed=self._progressed,
+            ended=self._ended,
         )
         self._batches = Batches(self._lanes, sender, clock=self._clock, options=self._options)
         if self._closing:
@@ -247,6 +248,9 @@ class Publisher:
 
     def _progressed(self) -> None:
         self._batches.schedule()
+
+    def _ended(self, batch: list[Item]) -> None:
+        self._batches.ended(batch)
 
     def _failed_to_open(self, fault: Fault) -> None:
         for item in self._gate.waiting():

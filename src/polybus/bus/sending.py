@@ -39,7 +39,7 @@ class Sender:
     """Sends batches of one publisher; `conclude` gets each message with its outcome, at least once.
 
     `following` gives the fault of a message whose key failed just before it; `progressed` is called where others of a
-    batch are done, and it goes on.
+    batch are done, and it goes on; `ended` gets each batch once all its outcomes are told, in the step that tells them.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Sender:
         conclude: Callable[[Item, Sent | Fault], None],
         following: Callable[[str], Fault],
         progressed: Callable[[], None],
+        ended: Callable[[list[Item]], None],
     ) -> None:
         self._driver = driver
         self._clock = clock
@@ -62,6 +63,7 @@ class Sender:
         self._conclude = conclude
         self._following = following
         self._progressed = progressed
+        self._ended = ended
         self._accepted = 0
         # Parts of batches share as many calls as batches may have.
         self._parts = asyncio.Semaphore(options.batches_in_flight)
@@ -75,6 +77,7 @@ class Sender:
                 if item.stage != DONE:
                     detail = "the task that sent it was ended from outside of polybus; it may have been done"
                     self._conclude(item, Fault(FaultKind.INTERNAL, detail))
+            self._ended(batch)
 
     async def _send(self, batch: list[Item], attempt: int, *, whole: bool = False) -> None:
         began, accepted, bugs = self._clock.monotonic(), self._accepted, 0

@@ -47,7 +47,7 @@ class Publishing(Work[None]):
 
     @property
     def adds(self) -> int:
-        return sum(prepared.size for prepared in self.batch) + _OVERHEAD * len(self.batch)
+        return sum([prepared.size for prepared in self.batch]) + _OVERHEAD * len(self.batch)
 
     @classmethod
     def run(cls, transaction: Transaction, works: Sequence[Publishing]) -> Sequence[None]:

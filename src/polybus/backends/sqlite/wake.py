@@ -88,6 +88,7 @@ class Ringer:
 
     def __init__(self, path: Path) -> None:
         self._folder = folder(path)
+        self._name = str(self._folder)
         self._fds: dict[str, int] = {}
         self._seen = -1  # the folder's time at the last listing that is sure to be whole
 
@@ -116,7 +117,7 @@ class Ringer:
 
     def _refresh(self) -> None:
         try:
-            changed = self._folder.stat().st_mtime_ns
+            changed = os.stat(self._name).st_mtime_ns
             if changed == self._seen:
                 return
             names = {name for name in os.listdir(self._folder) if not name.startswith(".")}

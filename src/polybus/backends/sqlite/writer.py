@@ -8,7 +8,6 @@ insert for all publishers. Where that fails, each is done by itself, so that nob
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import queue
@@ -235,12 +234,13 @@ class _Worker:
         if added := sum([asked.work.adds for asked in group]):
             self._require_room(added)
         self._set_durable(any(kind.DURABLE for kind, _ in ranked))
-        waited = time.monotonic() - min(asked.since for asked in group)
-        schema.begin(self._connection, max(self._store.busy_timeout - waited, 0.0))
+        waited = time.monotonic() - min([asked.since for asked in group])
+        connection = self._connection
+        schema.begin(connection, max(self._store.busy_timeout - waited, 0.0))
         try:
-            transaction, answers = self._run(ranked)
+            transaction, answers = self._run(connection, ranked)
             self._store.identity.check()
-            self._connection.execute("COMMIT")
+            connection.execute("COMMIT")
         except BaseException as error:
             self._roll_back(error)
             raise
@@ -272,8 +272,10 @@ class _Worker:
         self._looked = time.monotonic()
         return now
 
-    def _run(self, ranked: Sequence[tuple[type[Work[Any]], _Group]]) -> tuple[Transaction, list[_Answer]]:
-        connection, timeline = self._connection, self._store.timeline
+    def _run(
+        self, connection: sqlite3.Connection, ranked: Sequence[tuple[type[Work[Any]], _Group]]
+    ) -> tuple[Transaction, list[_Answer]]:
+        timeline = self._store.timeline
         transaction = Transaction(connection, timeline.monotonic(), self._look(), timeline.wall())
         answers: list[_Answer] = []
         for kind, group in ranked:
@@ -299,7 +301,7 @@ class _Worker:
                 self._expiries.add(self._store.names.get(source, f"source {source}"), count)
             self._expiries.tell(transaction.now)
             self._ringer.ring(transaction.woken)
-            self._upkeep.shrink(self._connection)
+            self._upkeep.shrink(transaction.connection)
         except Exception:  # noqa: BLE001 - whatever it was, it is told, and no caller has to hear of it
             _log.warning("%s: what follows a commit failed; the commit stands", self._store.path, exc_info=True)
 
@@ -322,8 +324,10 @@ def _tell(answers: Sequence[_Answer]) -> None:
     for answer in answers:
         loops.setdefault(answer[0].loop, []).append(answer)
     for loop, told in loops.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is left to be told
+        try:
             loop.call_soon_threadsafe(_resolve, told)
+        except RuntimeError:
+            continue  # the loop was closed: nobody is left to be told
 
 
 def _resolve(answers: Sequence[_Answer]) -> None:

@@ -32,7 +32,11 @@ class Batches:
 
     def schedule(self) -> None:
         """See to it that what may leave does."""
-        if self._flush is not None or not self._lanes or len(self._sending) >= self._options.batches_in_flight:
+        if self._flush is not None:
+            return
+        if self._linger is not None and self._sending and not self._hurrying and not self._lanes.full:
+            return  # it lingers already: nearly always, where many are published
+        if not self._lanes or len(self._sending) >= self._options.batches_in_flight:
             return
         if not self._sending or self._lanes.full or self._hurrying:
             # On the loop's next turn, so that what is published in this one shares the batch.

@@ -125,7 +125,8 @@ class Outbox:
                 raise ValueError(f"the id of a message to {self._target.name!r} has a lone surrogate") from error
 
     def _check_types(self, attributes: object, key: object) -> None:
-        if attributes is not None and not isinstance(attributes, Mapping):
+        # For a dict, an isinstance with an abstract class takes some 0.4 us for nothing.
+        if attributes is not None and type(attributes) is not dict and not isinstance(attributes, Mapping):
             raise TypeError(f"attributes to {self._target.name!r} must be a mapping, not {_type(attributes)}")
         if key is not None and not isinstance(key, str):
             raise TypeError(f"the ordering key of a message to {self._target.name!r} must be str, not {_type(key)}")

@@ -110,3 +110,22 @@ async def test_settled_messages_leave_nothing_behind() -> None:
     del batch
     gc.collect()
     assert Marker.alive < 5_000  # of 15,000 that were leased, though no lease has ended by the clock
+
+
+async def test_a_receive_waits_as_long_as_it_was_told_though_one_before_it_was_answered_early() -> None:
+    clock = ManualClock()
+    binding = small_bus("memory", {})
+    rig = Rig(binding, driver(binding, clock), clock)
+    consumer = await rig.consumer("jobs")
+    first = asyncio.create_task(consumer.receive_batch(1, wait=20))
+    await clock.advance(5)
+    await rig.publish("jobs", Message(b"a"))
+    received = await first
+    assert bodies(received) == [b"a"]
+    await consumer.settle_batch([Ack(received[0])])
+    second = asyncio.create_task(consumer.receive_batch(1, wait=20))
+    await clock.advance(19.5)
+    assert not second.done()
+    await clock.advance(0.5)
+    assert second.done()
+    assert await second == []

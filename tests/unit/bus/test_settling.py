@@ -62,19 +62,18 @@ async def test_a_call_that_hangs_is_cut_off_at_the_end_of_its_own_leases_not_of_
             raise
 
     began = clock.monotonic()
-    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
-        async with bus.consume("jobs") as deliveries:
-            await bus.publish("jobs", b"answered")
-            await (await anext(deliveries)).ack()
-            await clock.advance(10)
-            driver.script["settle"] = hang
-            await bus.publish("jobs", b"hangs")
-            acking = asyncio.create_task((await anext(deliveries)).ack())
-            await clock.advance(29)
-            assert (cut, acking.done()) == ([], False)
-            await clock.advance(1)
-            assert cut == [40]
-            with pytest.raises(polybus.LeaseLost):
-                await acking
-            del driver.script["settle"]
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"answered")
+        await (await anext(deliveries)).ack()
+        await clock.advance(10)
+        driver.script["settle"] = hang
+        await bus.publish("jobs", b"hangs")
+        acking = asyncio.create_task((await anext(deliveries)).ack())
+        await clock.advance(29)
+        assert (cut, acking.done()) == ([], False)
+        await clock.advance(1)
+        assert cut == [40]
+        with pytest.raises(polybus.LeaseLost):
+            await acking
+        del driver.script["settle"]
     assert clock.next_due() is None, "a timer outlives the bus"

@@ -52,7 +52,8 @@ class Outbox:
         """
         if isinstance(value, Message):
             message, token = self._of_message(value, attributes, ordering_key)
-            self._check(message)
+            if type(message.attributes) is not dict or message.ordering_key is not None or token:
+                self._check(message)  # else it has a new id, and nothing else that a caller gave
         else:
             if attributes is not None or ordering_key is not None:
                 self._check_types(attributes, ordering_key)

@@ -131,9 +131,12 @@ class Receipts:
             now = self._clock.monotonic()
             until = begun + self._seconds
             sure = now < first + self._seconds  # no lease that a call of ours has set is over
-            if sure and not any(faults) and all(now - lease.since <= PROVEN for lease in pending):
-                for lease in pending:  # nearly always
+            if sure and not any(faults) and now - min([lease.since for lease in pending]) <= PROVEN:
+                for lease in pending:
                     lease.until = until
+                if not last:  # nearly always; what was taken meanwhile isn't among them any more
+                    self._keep(batch, batch.leases)
+                    return
                 kept.update(pending)
                 break
             again: list[Lease] = []
@@ -151,9 +154,12 @@ class Receipts:
                 break
         # What was taken meanwhile isn't among them any more.
         batch.lost = [lease for lease in batch.leases if lease not in kept]
-        batch.kept = [lease for lease in batch.leases if lease in kept] if batch.lost else batch.leases
-        if batch.kept:
-            self._note(batch.kept[-1])
+        self._keep(batch, [lease for lease in batch.leases if lease in kept] if batch.lost else batch.leases)
+
+    def _keep(self, batch: _Batch, leases: Sequence[Lease]) -> None:
+        batch.kept = leases
+        if leases:
+            self._note(leases[-1])
 
     def _is_proven(self, lease: Lease, now: float) -> bool:
         """Say whether the server's own lease was good when it heard of us, `now` at the latest."""

@@ -39,6 +39,7 @@ _COUNT = GCP.attribute_count.most if GCP.attribute_count else 0
 MOST = _COUNT - FREE
 _CONTINUED = f"{RESERVED}.1"
 _RESERVED_SIZE = len(RESERVED) + 10  # its name, and what any attribute costs: see ATTRIBUTE_FRAME
+_OTHERS = (RESERVED, SOURCE)  # beginnings of names that we, and Pub/Sub for a letter, give to others
 # What a message gets that is sent again, though it may have been accepted before: Pub/Sub drops no duplicates.
 _AGAIN = ',"x":true}'
 # Beyond this many attributes the rest is folded: short ones take less room together than one by one.
@@ -135,7 +136,10 @@ def encode(
     size += longest + (_RESERVED_SIZE if parts == 1 else (_RESERVED_SIZE + 4) * parts)
     if len(native) + parts > most:
         return invalid(target, "gcp", _too_many(len(message.attributes), len(native) + parts, most))
-    native.update(split(text, VALUE))
+    if len(text) <= VALUE:
+        native[RESERVED] = text
+    else:
+        native.update(split(text, VALUE))
     if to is not None:
         native[RESERVED_TO] = to
     if size + (0 if moved else DEAD_LETTER_RESERVE_BYTES) > limit:
@@ -181,8 +185,8 @@ def _divide(attributes: Mapping[str, str]) -> tuple[dict[str, str], dict[str, st
     size = 0
     for name, value in attributes.items():
         length = len(value) if value.isascii() else len(value.encode())
-        # A foreign producer may have attributes of the names that we, and Pub/Sub for a letter, give to others.
-        if length <= VALUE and len(native) < NATIVE and not name.startswith((RESERVED, SOURCE)):
+        # A foreign producer may have attributes of those names.
+        if length <= VALUE and len(native) < NATIVE and not name.startswith(_OTHERS):
             native[name] = value
             size += len(name) + length + ATTRIBUTE_FRAME
         else:

@@ -80,9 +80,9 @@ class Worker:
 class Environment:
     """The suite's topology on one rig; entered once for a class of tests.
 
-    `bus` is shared by the tests: opening an AMQP link costs half a second. A test that breaks its driver, limits its
-    publisher or plays two processes connects buses of its own. `direct` has drivers without a bus. `limit` is
-    the time that the running test has.
+    `bus` is shared by the tests: opening an AMQP link costs 40 ms of processor time. A test that breaks its driver,
+    limits its publisher or plays two processes connects buses of its own. `direct` has drivers without a bus.
+    `limit` is the time that the running test has.
     """
 
     def __init__(self, rig: Rig) -> None:

@@ -137,7 +137,7 @@ class BaseRig:
     letters_are_copies: bool = False
     foreign_attributes: Mapping[str, str] = MappingProxyType({})
     foreign_key: str = "customer-7"
-    # A loopback server answers within milliseconds; this is for a busy machine, and for opening an AMQP link (0.5 s).
+    # A loopback server answers within milliseconds; this is for a busy machine.
     patience: float = 20.0
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 import polybus
 from polybus.backends import load
+from polybus.backends.azure.sessions import FRESH
 from polybus.binding import Binding
 from polybus.driver import Nack, Outgoing, Prepared
 from polybus.errors import BackendError, BindingError, FaultKind, PublishFailed
@@ -254,6 +255,7 @@ async def test_what_another_consumer_may_have_had_is_called_redelivered(
     await crashed.stop()
     server.cut_connections()
     await crashed.aclose()
+    await asyncio.sleep(FRESH)  # what is younger when its session is given away is taken for new
     following = await driver.open_consumer(binding.source("keyed"), prefetch=4, concurrency=2)
     again = list(await following.receive_batch(1, wait=10))
     while len(again) < 2:

@@ -38,7 +38,7 @@ HTTP_TIMEOUTS = {"connection_timeout": ANSWER, "read_timeout": ANSWER}
 
 
 class Clients:
-    """What one driver connects with. A link of the library is a connection of its own, and opening one takes 0.5 s."""
+    """What one driver connects with. A link of the library is a connection of its own: five exchanges to open one."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._connection_string = connection_string(os.environ)

@@ -1,7 +1,7 @@
 """Receiving from an entity with sessions: several at once, each in order (contract, D10).
 
 A session is a link of its own and has one lock for all of its messages. Links that wait for a session are kept ready,
-as many again as there are sessions at work, since opening one takes half a second.
+as many again as there are sessions at work, since opening one takes five exchanges.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from azure.servicebus import ServiceBusClient
+from azure.servicebus import ServiceBusClient, _servicebus_receiver, _servicebus_sender
+from azure.servicebus._pyamqp import client as amqp_client
 
 from polybus.clock import SteppedClock
 from polybus.localcloud.server import running_in_thread
@@ -19,6 +21,23 @@ from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 
 _numbers = itertools.count(1)
+
+
+class _ShortSleeps:
+    """The module `time`, with sleeps of 20 ms at most."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(min(seconds, 0.02))
+
+
+@pytest.fixture(autouse=True)
+def _library_that_sleeps_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a link waits for the library's keepalive, which sleeps a second at a time, and opening one for polls."""
+    for module in (amqp_client, _servicebus_receiver, _servicebus_sender):
+        monkeypatch.setattr(module, "time", _ShortSleeps())
 
 
 @pytest.fixture

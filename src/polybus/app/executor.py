@@ -24,6 +24,7 @@ __all__ = [
     "OnLoop",
     "OnThreads",
     "Pause",
+    "TooLate",
     "Undecodable",
     "describe",
     "not_begun",
@@ -56,6 +57,10 @@ class Undecodable(DeadLetter):
 
 class CallEnded(Exception):
     """A call ended with what it ran in, not by itself; the text says all, and there is no traceback of use."""
+
+
+class TooLate(LeaseLost):
+    """The lease was over before the handler's first line: it has not begun."""
 
 
 class Executor(Protocol):
@@ -131,6 +136,9 @@ class OnThreads:
                 over.set_result(None)
 
         def run() -> Any:
+            # A thread begins when the system lets it, and a process may have been stopped meanwhile.
+            if self._clock.monotonic() >= delivery.lease_until:
+                raise TooLate(f"{describe(delivery)}: its lease was over before a thread began with it")
             own_decimals()
             return signature.call(body, delivery)
 
@@ -144,6 +152,8 @@ class OnThreads:
             raise
         result, error = outcome[0]
         if error is not None:
+            if isinstance(error, TooLate):
+                delivery.begun = False
             try:
                 raise error
             finally:
@@ -196,7 +206,7 @@ class OnThreads:
 
     def _came_back(self, call: Call, error: BaseException | None) -> None:
         delivery = self._given_up.pop(call)
-        if error is not None:
+        if error is not None and not isinstance(error, TooLate):  # its loss was told
             _log.error(
                 "handler %s failed after its delivery was taken from it: %s",
                 self._handler.name,

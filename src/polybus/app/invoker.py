@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from polybus.app.executor import CallEnded, Executor, Undecodable, describe
+from polybus.app.executor import CallEnded, Executor, TooLate, Undecodable, describe
 from polybus.app.handler import Handler
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery
@@ -75,6 +75,8 @@ class Invoker:
             _log.warning("handler %s dead-letters: %s: %s", name, describe(delivery), signal.reason)
         elif signal is not None:
             _log.info("handler %s asks to retry: %s: %s", name, describe(delivery), signal)
+        elif isinstance(error, TooLate):
+            _log.warning("handler %s was not begun: %s", name, error)
         elif isinstance(error, CallEnded):
             _log.error("handler %s failed: %s: %s", name, describe(delivery), error)
         else:

@@ -152,6 +152,30 @@ async def test_where_the_system_gives_no_thread_the_delivery_waits_and_no_attemp
     assert hanging.seen == [("fine", 1)]
 
 
+async def test_d2_a_thread_that_begins_when_the_lease_is_over_begins_no_handler(
+    monkeypatch: pytest.MonkeyPatch, hanging: Hanging, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the process is stopped between the two, or the machine has no time for the thread."""
+    clock = SteppedClock()
+    app = App(source=make_binding(), clock=clock)
+    app.handler("jobs", concurrency=1)(hanging)
+    start, late = threading.Thread.start, []
+
+    def stands_still(thread: threading.Thread) -> None:
+        if thread.name.startswith("polybus jobs") and not late:
+            late.append(thread)
+            clock.advance(31)
+        start(thread)
+
+    async with app.running():
+        monkeypatch.setattr(threading.Thread, "start", stands_still)
+        await app.bus.publish("jobs", "fine")
+        await until(lambda: hanging.seen)
+    assert hanging.seen == [("fine", 2)]
+    assert "attempt 1, was lost" in caplog.text
+    assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
 async def test_d12_a_blocking_handler_sees_the_end_of_a_drains_grace() -> None:
     app = App(source=make_binding())
     started, finished = threading.Event(), threading.Event()

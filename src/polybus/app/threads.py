@@ -9,14 +9,14 @@ import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 __all__ = ["Call", "ThreadPool"]
 
 
-@dataclass(eq=False, slots=True)
-class Call:
+class Call(msgspec.Struct, eq=False):
     """One call in a thread. `began` is when it was handed over, by the clock of whoever made it."""
 
     label: str
@@ -24,7 +24,7 @@ class Call:
     run: Callable[[], Any]
     done: Callable[[Any, BaseException | None], None]
     thread: str = ""
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    context: contextvars.Context = msgspec.field(default_factory=contextvars.copy_context)
 
 
 class ThreadPool:

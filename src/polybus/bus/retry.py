@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
+
 from polybus.bus.bounds import ended
 from polybus.bus.calls import safe_fault
 from polybus.bus.outage import Outage
@@ -51,8 +53,7 @@ class RetryPolicy:
 LAST_WAIT = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Attempts:
+class Attempts(msgspec.Struct, frozen=True):
     """Repeats what a driver can't do now, for up to `deadline` seconds."""
 
     driver: Driver
@@ -124,8 +125,7 @@ class Attempts:
             return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
+class _Failed(msgspec.Struct, frozen=True):
     fault: Fault
     error: BaseException | None
 

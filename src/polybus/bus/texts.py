@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 __all__ = ["reason_of", "said", "shorten"]
@@ -14,7 +15,7 @@ MAX_DESCRIPTION_BYTES = 1024
 
 # What no transport may be asked to carry: control characters but tab and line feed, lone surrogates, and the
 # non-characters that XML (and so SQS) refuses.
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_UNFIT = "[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]"
 
 
 def said(error: BaseException) -> str:
@@ -49,7 +50,12 @@ def _fit(text: object, most: int) -> str:
             text = str(text)
         except Exception as failed:  # noqa: BLE001 - as above
             text = f"its __str__ raised {type(failed).__qualname__}"
-    return _UNFIT.sub(_escape, text[:most])
+    return _unfit().sub(_escape, text[:most])
+
+
+@functools.cache
+def _unfit() -> re.Pattern[str]:
+    return re.compile(_UNFIT)  # takes some 0.5 ms, that no import should
 
 
 def _escape(found: re.Match[str]) -> str:

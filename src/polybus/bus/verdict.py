@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from polybus.bus.texts import said
 from polybus.errors import DeadLetter, Retry, leaves_of, signal_in, wait_of
@@ -10,8 +10,7 @@ from polybus.errors import DeadLetter, Retry, leaves_of, signal_in, wait_of
 __all__ = ["Failed", "only_signals", "read"]
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """A failed attempt; `dead` where it is a dead letter at once, `delay` (seconds) where the handler said so."""
 
     reason: str

@@ -20,7 +20,7 @@ import polybus
 from polybus.backends import load
 from polybus.backends.azure.sessions import FRESH
 from polybus.binding import Binding
-from polybus.driver import Nack, Outgoing, Prepared
+from polybus.driver import Ack, Nack, Outgoing, Prepared
 from polybus.errors import BackendError, BindingError, FaultKind, PublishFailed
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
@@ -363,6 +363,33 @@ async def test_giving_back_what_no_handler_began_is_no_attempt_in_a_session(bind
         await consumer.aclose()
     await driver.aclose()
     assert attempts == [1, 1, 2]  # abandoning it is
+
+
+async def test_what_is_here_of_a_session_doesnt_pass_a_message_of_it_that_was_lost(binding: Binding) -> None:
+    driver = load("azure")(binding, polybus.SystemClock())
+    publisher = await driver.open_publisher(binding.target("keyed"))
+    for number in range(3):
+        outgoing = Outgoing(polybus.Message(b"%d" % number, ordering_key="k", id=str(number)))
+        prepared = publisher.prepare(outgoing)
+        assert isinstance(prepared, Prepared)
+        await publisher.publish_batch([prepared])
+    consumer = await driver.open_consumer(binding.source("keyed"), prefetch=4, concurrency=1)
+    [first] = await consumer.receive_batch(1, wait=10)
+    [second] = await consumer.receive_batch(1, wait=10)
+    assert [first.message.body, second.message.body] == [b"0", b"1"]
+    consumer.lost(first)  # type: ignore[attr-defined]
+    [ack] = await consumer.settle_batch([Ack(second)])
+    assert ack is not None
+    assert ack.kind is FaultKind.LEASE_LOST
+    bodies = []
+    while len(bodies) < 3:
+        for received in await consumer.receive_batch(3, wait=10):
+            bodies.append(received.message.body)
+            assert await consumer.settle_batch([Ack(received)]) == [None]
+    assert bodies == [b"0", b"1", b"2"]
+    await consumer.stop()
+    await consumer.aclose()
+    await driver.aclose()
 
 
 # Operating -----------------------------------------------------------------------------------------------------------

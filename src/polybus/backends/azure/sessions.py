@@ -390,6 +390,11 @@ class SessionConsumer:
 
     # Settling --------------------------------------------------------------------------------------------------------
 
+    def lost(self, received: Received[Receipt]) -> None:
+        """Let a session go of which a message was given up: what is here of it, or comes, would pass that one."""
+        received.receipt.session.give_up()
+        self.forget(received.receipt.session)
+
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
         """Settle each by a call of its own, several at once; those of one session leave in their order."""
         return await each(

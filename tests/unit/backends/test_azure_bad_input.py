@@ -20,8 +20,8 @@ import polybus
 from polybus.backends import load
 from polybus.backends.azure.sessions import FRESH
 from polybus.binding import Binding
-from polybus.driver import Ack, Nack, Outgoing, Prepared
-from polybus.errors import BackendError, BindingError, FaultKind, PublishFailed
+from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, Prepared
+from polybus.errors import BackendError, BindingError, Fault, FaultKind, PublishFailed
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 from polybus.localcloud.servicebus.realise import realise
@@ -363,6 +363,35 @@ async def test_giving_back_what_no_handler_began_is_no_attempt_in_a_session(bind
         await consumer.aclose()
     await driver.aclose()
     assert attempts == [1, 1, 2]  # abandoning it is
+
+
+async def test_what_is_settled_while_its_session_is_extended_is_not_lost(binding: Binding) -> None:
+    driver = load("azure")(binding, polybus.SystemClock())
+    publisher = await driver.open_publisher(binding.target("keyed"))
+    prepared = publisher.prepare(Outgoing(polybus.Message(b"x", ordering_key="k", id="one")))
+    assert isinstance(prepared, Prepared)
+    await publisher.publish_batch([prepared])
+    consumer = await driver.open_consumer(binding.source("keyed"), prefetch=4, concurrency=1)
+    [received] = await consumer.receive_batch(1, wait=10)
+    session, settled = received.receipt.session, []
+    renew = session._renew
+
+    async def answers_late() -> float:
+        until = await renew()
+        settled.extend(await consumer.settle_batch([Ack(received)]))
+        return float(until)
+
+    session._renew = answers_late
+    [during] = await consumer.extend_batch([received], 60)
+    session._renew = renew
+    [after] = await consumer.extend_batch([received], 60)
+    assert settled == [None]
+    assert isinstance(during, LeaseUntil)
+    assert isinstance(after, Fault)
+    assert after.kind is FaultKind.LEASE_LOST
+    await consumer.stop()
+    await consumer.aclose()
+    await driver.aclose()
 
 
 async def test_what_is_here_of_a_session_doesnt_pass_a_message_of_it_that_was_lost(binding: Binding) -> None:

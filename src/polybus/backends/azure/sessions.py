@@ -39,12 +39,13 @@ SPARE = 2
 FRESH = 0.05
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Receipt:
-    """A message and the session that it came from."""
+    """A message, the session that it came from, and whether it was settled."""
 
     session: Session
     message: ServiceBusReceivedMessage
+    settled: bool = False
 
 
 class Session:
@@ -193,8 +194,10 @@ class Session:
                 # No handler began: it goes back with the session, which the service doesn't count.
                 self._held.pop(receipt, None)
                 self._changed.set()
+                receipt.settled = True
                 return None
         found = await self._settle(settled, receipt)
+        receipt.settled = found is None
         if found is None or not found.retryable:
             self._held.pop(receipt, None)
             self._changed.set()
@@ -407,13 +410,16 @@ class SessionConsumer:
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         """Renew the lock of each session once, for all of its messages."""
         sessions = list(dict.fromkeys(one.receipt.session for one in received))
+        settled = {one.receipt for one in received if one.receipt.settled}
         found = await each(
             lambda session: session.extend(seconds), sessions, self.patience, lambda session: session.late()
         )
         answers = dict(zip(sessions, found, strict=True))
-        return [self._extended(one.receipt, answers[one.receipt.session]) for one in received]
+        return [self._extended(one.receipt, answers[one.receipt.session], one.receipt in settled) for one in received]
 
-    def _extended(self, receipt: Receipt, answer: LeaseUntil | Fault) -> LeaseUntil | Fault:
+    def _extended(self, receipt: Receipt, answer: LeaseUntil | Fault, was_settled: bool) -> LeaseUntil | Fault:
+        if receipt.settled and not was_settled:
+            return answer  # it was settled meanwhile, as whoever waits for that is told: nothing was lost
         if isinstance(answer, LeaseUntil) and not receipt.session.extended(receipt, answer.at):
             return Fault(FaultKind.LEASE_LOST, f"its session was given back to {self.source.name!r}")
         return answer

@@ -229,7 +229,9 @@ class LeaseKeeper:
         if isinstance(answer, LeaseUntil):
             return self._extended(delivery, answer.at, asked, now)
         if answer.kind is FaultKind.LEASE_LOST:
-            self._on_lost(delivery, answer.detail)
+            # What is settled has no lease to extend any more: the settlement under way says itself how it went.
+            if not delivery.settling:
+                self._on_lost(delivery, answer.detail)
         elif answer.retryable:
             self._later(delivery, now)
         elif delivery.state is HELD:

@@ -412,3 +412,35 @@ async def test_d3_what_eager_tasks_answer_at_once_is_settled_and_extended() -> N
             handled.clear()
             stats = await bus.stats(source)
             assert (stats.waiting, stats.leased) == (0, 0)
+
+
+async def test_what_is_acked_while_it_is_extended_is_not_lost() -> None:
+    """The backend has settled it when it comes to the extension, and says that there is no such lease."""
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    asked, acked, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def extend(inner: Any, received: Sequence[Received[Any]], seconds: float) -> Any:
+        asked.set()
+        await acked.wait()
+        answers = await inner.extend_batch(received, seconds)
+        asyncio.get_running_loop().call_soon(told.set)
+        return answers
+
+    async def settle(inner: Any, settlements: Sequence[Any]) -> Any:
+        answers = await inner.settle_batch(settlements)
+        acked.set()
+        await told.wait()
+        return answers
+
+    driver.script |= {"extend": extend, "settle": settle}
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish("jobs", b"x")
+        async with bus.consume("jobs") as deliveries:
+            delivery = await anext(deliveries)
+            await clock.advance(31)
+            await asked.wait()
+            await delivery.ack()
+            assert delivery.settled
+            assert not delivery.lost

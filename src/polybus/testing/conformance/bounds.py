@@ -70,6 +70,7 @@ class Bounds(Suite):
             try:
                 await self._pass(env, GRACE + BEYOND, draining)
                 assert draining.done(), "the drain waits for a handler that doesn't end"
+                assert peer.faults.calls[Operation.SETTLE] > 0, "what the handler had is not given back"
                 async with env.listen("brief") as other:
                     # Where its answer took longer than the drain, whose clock was moved, had to wait for it.
                     await env.advance(SHORT_LEASE + 1)

@@ -5,7 +5,7 @@
 #   make test [PYTHON=python3.13]     lint, types, import contracts and all tests, on one Python
 #   make test-all                     the same on every supported Python at hand
 #   make torture [SITE=sqlite] [MINUTES=10] [SEED=7]   processes killed, stopped, cut off; a verdict by the ledger
-#   make fuzz [CASES=100000]          random input to everything that reads any
+#   make fuzz [CASES=100000] [SEED=7] random input to everything that reads any
 #   make mutants                      break polybus in many places; say what the conformance kit doesn't see
 #   make soak                         long runs with processes killed at random
 #   make bench                        rates beside those of other libraries
@@ -107,7 +107,7 @@ torture: $(VENV)/.stamp-dev
 	@$(BIN)/python -m polybus.testing.torture $(SITE) --minutes $(MINUTES) --seed $(SEED)
 
 fuzz: $(VENV)/.stamp-dev
-	@POLYBUS_FUZZ_CASES=$(CASES) $(BIN)/pytest -q tests/fuzz
+	@POLYBUS_FUZZ_CASES=$(CASES) $(BIN)/pytest -q -n auto --dist loadfile --hypothesis-seed=$(SEED) --durations=0 tests/fuzz
 
 mutants: $(VENV)/.stamp-dev
 	@$(BIN)/python -m polybus.testing.mutants

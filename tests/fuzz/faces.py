@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import os
 import time
 from collections.abc import Iterator
 
-__all__ = ["sound"]
+__all__ = ["Kept", "sound"]
 
 # Real seconds for a server to see that a client has hung up.
 BOUND = 20.0
+
+
+class Kept:
+    """A connection that is used again until the server says that it closes it; one that just breaks is a failure."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+
+    def ask(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Return the status and the body that a request is answered with."""
+        self._connection.request(method, path, body, headers)
+        with self._connection.getresponse() as response:
+            return response.status, response.read()
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 class _Errors(logging.Handler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import json
 import socket
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
 
-from .faces import sound
+from .faces import Kept, sound
 from .scale import cases
 
 SQS = [
@@ -133,6 +134,12 @@ def server() -> Iterator[AwsServer]:
         ask(server, {}, b"Action=CreateTopic&Name=t", service="sns")
         with sound():
             yield server
+            kept(server).close()
+
+
+@functools.cache
+def kept(server: AwsServer) -> Kept:
+    return Kept(http.client.HTTPConnection(server.host, server.port, timeout=30))
 
 
 def ask(
@@ -144,14 +151,8 @@ def ask(
     path: str = "/",
     method: str = "POST",
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
     signed = f"AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/{service}/aws4_request, Signature=0"
-    try:
-        connection.request(method, path, body, {"Authorization": signed, **headers})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
+    return kept(server).ask(method, path, body, {"Authorization": signed, **headers})
 
 
 def still_serves(server: AwsServer) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 
-from .faces import sound
+from .faces import Kept, sound
 from .scale import OVER_A_SOCKET, cases
 
 SB = "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
@@ -141,6 +141,7 @@ def server() -> Iterator[ServiceBusServer]:
         asked(running, "GET", "/q", b"")
         with sound():
             yield running
+            kept(running).close()
 
 
 @functools.cache
@@ -148,17 +149,14 @@ def trusting(certificate: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificate)
 
 
-def connection(server: ServiceBusServer) -> http.client.HTTPSConnection:
+@functools.cache
+def kept(server: ServiceBusServer) -> Kept:
     tls = trusting(str(server.certificate))
-    return http.client.HTTPSConnection("localhost", server.management_port, timeout=30, context=tls)
+    return Kept(http.client.HTTPSConnection("localhost", server.management_port, timeout=30, context=tls))
 
 
 def asked(server: ServiceBusServer, method: str, path: str, body: bytes, **headers: str) -> int:
-    with contextlib.closing(connection(server)) as client:
-        client.request(method, path, body, headers)
-        answer = client.getresponse()
-        answer.read()
-        return answer.status
+    return kept(server).ask(method, path, body, headers)[0]
 
 
 def still_serves(server: ServiceBusServer) -> None:

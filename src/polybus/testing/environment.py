@@ -40,6 +40,10 @@ LAST_STEP = 5.0
 # the lease's end from its cloud then, which the jump can't make too early.
 RETURN = 0.5
 
+# Turns of the event loop from a jump to the call that it makes due: its timer, the task, and the call itself take one
+# each; the rest is for what wraps them.
+TURNS = 10
+
 # `hasten`: so many seconds pass in so many real ones.
 HASTE = 0.5
 HASTE_EVERY = 0.02
@@ -275,15 +279,26 @@ class Environment:
     async def keep(self, seconds: float, faults: Faults, lease: float) -> None:
         """Let `seconds` pass in steps, each time until the leases of `lease` seconds in hand have been extended.
 
-        A step is a quarter of the lease at most, and leaves another: the bus extends at half of it.
+        A step is a quarter of the lease at most, and leaves another: the bus extends at half of it. No step is made
+        while an extension is under way: the bus would give up a call that takes a slow machine a moment.
         """
         least = lease / 4
+
+        def extended() -> bool:
+            under_way = faults.calls[Operation.EXTEND] > faults.ended[Operation.EXTEND]
+            return not under_way and (faults.remaining() or lease) > least
+
         end = self.clock.monotonic() + seconds
         while (left := end - self.clock.monotonic()) > 0:
             remaining = faults.remaining()
             step = min(left, least, max(remaining - least, 0.0) if remaining is not None else least)
             await self.advance(step)
-            await self.until(lambda: (faults.remaining() or lease) > least, "leases extended")
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            try:
+                await self.until(extended, "leases extended")
+            except AssertionError as late:
+                raise AssertionError(f"{late}; {faults.in_words()}") from None
 
     async def extended_again(self, faults: Faults, lease: float) -> None:
         """Wait until the extension that is under way has failed, and another has given the leases most of `lease`.

@@ -197,6 +197,13 @@ class Faults:
         ends = [end for receipt in self.in_hand if (end := self.leases[receipt]) > now]
         return min(ends) - now if ends else None
 
+    def in_words(self) -> str:
+        """Say what is in hand, for how long, and how many extensions were begun and ended."""
+        now = self.clock.monotonic()
+        hands = [f"{each.message.id} {self.leases[key] - now:.3f} s" for key, each in self.in_hand.items()]
+        calls = f"{self.calls[Operation.EXTEND]} extensions begun, {self.ended[Operation.EXTEND]} ended"
+        return f"{calls}; leases: {', '.join(hands) or 'none'}"
+
     # What the driver calls ----------------------------------------------------------------------------------------
 
     async def run(

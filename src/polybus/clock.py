@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -18,7 +19,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
-__all__ = ["Clock", "ManualClock", "SteppedClock", "SystemClock", "Timer", "wait_for"]
+__all__ = ["Alarm", "Clock", "ManualClock", "SteppedClock", "SystemClock", "Timer", "wait_for"]
 
 
 class Timer(Protocol):
@@ -216,6 +217,49 @@ class SteppedClock:
     def _forget(self, entry: _Entry) -> None:
         with self._lock:
             self._pending.discard(entry)
+
+
+class Alarm:
+    """One timer for many waits, most of which are over long before they are due; for one event loop.
+
+    `ring` is called once the first time that was `set` has come, with the time that it is by then. It is the caller's
+    to set the alarm again for the waits that go on.
+    """
+
+    __slots__ = ("_clock", "_ring", "_timer", "due")
+
+    def __init__(self, clock: Clock, ring: Callable[[float], object]) -> None:
+        self._clock = clock
+        self._ring = ring
+        self._timer: Timer | None = None
+        self.due = math.inf
+        """When it rings, by the clock's `monotonic`; to be compared before `set` where a call is much."""
+
+    def set(self, due: float) -> None:
+        """Have it ring at `due`; does nothing where it rings before that, or was closed."""
+        if due >= self.due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self.due = due
+        clock = self._clock
+        self._timer = clock.call_later(max(due - clock.monotonic(), 0.0), self._wake)
+
+    def _wake(self) -> None:
+        now = max(self._clock.monotonic(), self.due)  # the difference is one of rounding
+        self._timer, self.due = None, math.inf
+        self._ring(now)
+
+    def clear(self) -> None:
+        """Have it not ring for what was set so far."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self.due = None, math.inf
+
+    def close(self) -> None:
+        """Have it never ring again, whatever is set."""
+        self.clear()
+        self.due = -math.inf
 
 
 async def wait_for(clock: Clock, awaitable: Awaitable[T], timeout: float) -> T:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from polybus.clock import ManualClock, SteppedClock, SystemClock, wait_for
+from polybus.clock import Alarm, ManualClock, SteppedClock, SystemClock, wait_for
 
 
 async def test_a_manual_clock_wakes_sleepers_at_their_own_times() -> None:
@@ -110,3 +110,43 @@ async def test_wait_for_lets_a_cancellation_of_the_caller_through() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert inner.cancelled()
+
+
+async def test_an_alarm_rings_once_at_the_first_time_that_was_set() -> None:
+    clock, rung = ManualClock(start=100.0), []
+    alarm = Alarm(clock, rung.append)
+    alarm.set(103.0)
+    alarm.set(105.0)
+    alarm.set(102.0)
+    await clock.advance(2)
+    assert rung == [102.0]
+    await clock.advance(10)
+    assert rung == [102.0]  # the rest is the caller's to set again
+    alarm.set(105.0)  # over by then
+    await clock.settle()
+    assert rung == [102.0, 112.0]
+
+
+async def test_an_alarm_that_rings_a_moment_early_says_the_time_that_was_set() -> None:
+    """Rounding: a loop's timer may come a few nanoseconds before its time."""
+    rung: list[float] = []
+    clock = ManualClock(start=100.0)
+    alarm = Alarm(clock, rung.append)
+    alarm.set(103.0)
+    clock._now, entry = 102.999999999, clock._timers[0]
+    entry.run()
+    assert rung == [103.0]
+
+
+async def test_an_alarm_that_is_cleared_may_be_set_again_and_one_that_is_closed_may_not() -> None:
+    clock, rung = ManualClock(start=100.0), []
+    alarm = Alarm(clock, rung.append)
+    alarm.set(101.0)
+    alarm.clear()
+    alarm.set(102.0)
+    await clock.advance(5)
+    assert rung == [102.0]
+    alarm.close()
+    alarm.set(106.0)
+    await clock.advance(5)
+    assert rung == [102.0]

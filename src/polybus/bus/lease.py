@@ -11,7 +11,7 @@ from typing import Any
 from polybus.bus.calls import Calls
 from polybus.bus.delivery import HELD, Delivery
 from polybus.bus.odd import odd_answers
-from polybus.clock import Clock, Timer
+from polybus.clock import Alarm, Clock, Timer
 from polybus.driver import ConsumerDriver, LeaseUntil
 from polybus.errors import Fault, FaultKind
 
@@ -76,35 +76,22 @@ class LeaseKeeper:
         self._on_lost = on_lost
         self._on_extended = on_extended
         self._on_spent = on_spent
-        self._timer: Timer | None = None
-        self._due = math.inf
+        self._alarm = Alarm(clock, self._wake)
         self._calls: set[_Call] = set()
         self._asked = 0
-        self._closed = False
 
     def added(self, deliveries: Sequence[Delivery]) -> None:
         """Note that these deliveries, at least one, are now in `held`."""
         due = min([delivery.renew_at for delivery in deliveries])
-        self._arm(min(due, *[delivery.lease_until for delivery in deliveries]))
+        self._alarm.set(min(due, *[delivery.lease_until for delivery in deliveries]))
 
-    def _arm(self, due: float) -> None:
-        if due >= self._due or self._closed:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._due = math.inf
-        now = self._clock.monotonic()
+    def _wake(self, now: float) -> None:
         for delivery in [delivery for delivery in self._held if delivery.lease_until <= now]:
             self._on_lost(delivery, self._why(delivery, now))
         if any(self._is_due(delivery, now) for delivery in self._held):
             soon = now + self._lease * TOGETHER_PART
             self._extend_all([delivery for delivery in self._held if self._is_due(delivery, soon)], now)
-        self._arm(self._next_due(self._held))
+        self._alarm.set(self._next_due(self._held))
 
     def _why(self, delivery: Delivery, now: float) -> str:
         late = now - delivery.lease_until
@@ -207,7 +194,7 @@ class LeaseKeeper:
         )
         if extended:
             self._on_extended(extended)
-        self._arm(self._next_due(self._held))
+        self._alarm.set(self._next_due(self._held))
 
     async def _ask(self, deliveries: Sequence[Delivery], seconds: float) -> Sequence[LeaseUntil | Fault]:
         return await self._consumer.extend_batch([delivery.received for delivery in deliveries], seconds)
@@ -252,10 +239,7 @@ class LeaseKeeper:
 
     def close(self) -> None:
         """Stop extending."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.close()
         calls, self._calls = self._calls, set()
         for call in calls:
             if call.timer is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +14,7 @@ import msgspec
 from polybus.bus.calls import Calls
 from polybus.bus.delivery import Delivery
 from polybus.bus.retry import RetryPolicy
-from polybus.clock import Clock, Timer
+from polybus.clock import Alarm, Clock
 from polybus.driver import ConsumerDriver, DeadLetter, Settlement
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 
@@ -84,9 +83,8 @@ class Settler:
         self._open: dict[Delivery, _Entry] = {}
         self._scheduled = False
         self._calls: set[_Call] = set()
-        # One timer looks after all calls: due when the first of them may be over, it nearly always finds it done.
-        self._timer: Timer | None = None
-        self._due = math.inf
+        # Due when the first of the calls may be over; it nearly always finds it done.
+        self._alarm = Alarm(clock, self._look)
         self._loop = asyncio.get_running_loop()
         self._over: Fault | None = None
         self._idle = asyncio.Event()
@@ -110,7 +108,7 @@ class Settler:
     async def flush(self) -> None:
         """Return once everything is settled or given up."""
         await self._idle.wait()
-        self._disarm()
+        self._alarm.clear()
 
     def give_up(self, delivery: Delivery) -> None:
         """Wait no longer for the answer on a delivery whose lease is over: whoever waits is told LeaseLost."""
@@ -126,7 +124,7 @@ class Settler:
                 call.task.cancel()
         for entry in list(self._open.values()):
             self._finish(entry, fault)
-        self._disarm()
+        self._alarm.clear()
 
     # Calls -----------------------------------------------------------------------------------------------------------
 
@@ -157,8 +155,8 @@ class Settler:
             until = max([entry.delivery.lease_until for entry in batch])
             call = _Call(batch, max(until, self._clock.monotonic() + SHORTEST))
             self._calls.add(call)
-            if call.until < self._due:
-                self._arm(call.until)
+            if call.until < self._alarm.due:
+                self._alarm.set(call.until)
             # Last: with a loop's eager tasks (Python 3.12) it may be answered before it is returned.
             call.task = self._loop.create_task(self._call(call))
             call.task.add_done_callback(partial(self._ended, call))
@@ -207,23 +205,11 @@ class Settler:
                 self._finish(entry, Fault(FaultKind.LEASE_LOST, _TOO_LATE))
         return [entry for entry in batch if self._is_open(entry)]
 
-    def _arm(self, due: float) -> None:
-        self._disarm()
-        self._due = due
-        self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._look)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._due = None, math.inf
-
-    def _look(self) -> None:
-        now = max(self._clock.monotonic(), self._due)  # the difference is one of rounding
-        self._timer, self._due = None, math.inf
+    def _look(self, now: float) -> None:
         for call in [call for call in self._calls if call.until <= now]:
             self._overdue(call)
         if self._calls:
-            self._arm(min([call.until for call in self._calls]))
+            self._alarm.set(min([call.until for call in self._calls]))
 
     def _overdue(self, call: _Call) -> None:
         """Wait for a call no longer than its leases last; it may swallow its cancellation, and is left to itself."""

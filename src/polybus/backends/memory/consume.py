@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,7 +10,7 @@ from polybus.backends.embedded import BATCH
 from polybus.backends.memory.lines import Entry
 from polybus.backends.memory.source import Source, Waiter
 from polybus.backends.memory.store import Store
-from polybus.clock import Clock, Timer
+from polybus.clock import Alarm, Clock
 from polybus.driver import Ack, BatchLimits, LeaseUntil, Nack, Received, Settlement
 from polybus.errors import Fault, FaultKind
 
@@ -29,9 +28,7 @@ class Consumer:
         self._clock = clock
         self._source = source
         self._waiting: set[Waiter] = set()
-        # One timer for all waits, one after another: most are over long before they are due.
-        self._timer: Timer | None = None
-        self._due = math.inf
+        self._alarm = Alarm(clock, self._end_waits)
         self._stopped = False
         self._lost = Fault(
             FaultKind.LEASE_LOST,
@@ -63,8 +60,8 @@ class Consumer:
 
     async def _wait(self, waiter: Waiter) -> None:
         self._waiting.add(waiter)
-        if waiter.due < self._due:
-            self._arm(waiter.due)
+        if waiter.due < self._alarm.due:
+            self._alarm.set(waiter.due)
         try:
             await waiter.future
         finally:
@@ -72,26 +69,15 @@ class Consumer:
             with self._store.lock:
                 self._source.leave(waiter)
 
-    def _arm(self, due: float) -> None:
-        self._disarm()
-        self._due = due
-        self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._end_waits)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._due = None, math.inf
-
-    def _end_waits(self) -> None:
-        due, self._timer, self._due = self._due, None, math.inf
+    def _end_waits(self, now: float) -> None:
         later = []
         for waiter in tuple(self._waiting):
-            if waiter.due <= due:
+            if waiter.due <= now:
                 waiter.fire()
             else:
                 later.append(waiter.due)
         if later:
-            self._arm(min(later))
+            self._alarm.set(min(later))
 
     def _received(self, taken: Sequence[Entry]) -> list[Received[Receipt]]:
         ordered = self._source.ordered
@@ -150,11 +136,11 @@ class Consumer:
 
     async def stop(self) -> Sequence[Received[Receipt]]:
         self._stopped = True
-        self._disarm()
+        self._alarm.clear()
         for waiter in tuple(self._waiting):
             waiter.fire()
         return []
 
     async def aclose(self) -> None:
         """Stop its timer; what is still leased comes back when its lease ends."""
-        self._disarm()
+        self._alarm.clear()

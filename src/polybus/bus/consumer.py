@@ -133,11 +133,12 @@ class Consumer:
             receiver.source.name,
             receiver.handler,
             clock=receiver.clock,
-            concurrency=self._options.concurrency,
+            options=self._options,
             replace=lambda: self._hire(receiver),
             pause=self._pause_stuck,
         )
         receiver.on_lost = lingering.lost
+        receiver.on_settling = lingering.settled
         self._take_or_not()
         receiver.start()
         for _ in range(self._options.concurrency):

@@ -1,14 +1,15 @@
-"""Handlers that go on though their leases were lost: told to the log, and no longer counted as running."""
+"""Handlers that go on though their deliveries aren't theirs any more: told to the log, and bounded."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from polybus.bus.delivery import Delivery
+from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import AGAIN, lasted
-from polybus.clock import Clock, Timer
+from polybus.clock import Alarm, Clock
 
 __all__ = ["Lingering"]
 
@@ -22,11 +23,26 @@ AFTER = 2.0
 MOST = 4
 
 
+class _Stay:
+    """One that goes on: since when, whether after its own settlement, and until when nobody takes its place."""
+
+    __slots__ = ("settled", "since", "tell_at", "told", "until")
+
+    def __init__(self, since: float, until: float, *, settled: bool) -> None:
+        self.since = since
+        self.until = until
+        self.settled = settled
+        self.tell_at = since + AGAIN if settled else until
+        self.told = False
+
+
 class Lingering:
     """Watches the handlers of one consumer; for one event loop.
 
     A task that swallows its cancellation can't be ended. It is left to itself: `replace` is called, so that another
-    worker takes its place. When too many go on, `pause` is told why nothing more is taken, and None once it may be.
+    worker takes its place. One that has settled its delivery by itself is at work for as long as any may be, its
+    max_lease; it is told of meanwhile, and then left to itself as well: cancelled it would not be done again. While too
+    many go on, or all places are taken by such, `pause` is told why nothing more is taken, and None once it may be.
     """
 
     def __init__(
@@ -35,80 +51,135 @@ class Lingering:
         handler: str,
         *,
         clock: Clock,
-        concurrency: int,
+        options: ConsumerOptions,
         replace: Callable[[], None],
         pause: Callable[[str | None], None],
     ) -> None:
         self._source = source
         self._handler = handler
         self._clock = clock
-        self._most = MOST * concurrency
+        self._max_lease = options.max_lease
+        self._places = options.concurrency
+        self._most = MOST * options.concurrency
         self._replace = replace
         self._pause = pause
-        self._paused = False
-        self._lost_at: dict[Delivery, float] = {}
-        self._given_up: dict[Delivery, None] = {}
-        self._timer: Timer | None = None
-        self._due = math.inf
-        self._told = -math.inf
-        self._closed = False
+        self._paused: str | None = None
+        self._stays: dict[Delivery, _Stay] = {}
+        self._given_up: dict[Delivery, _Stay] = {}
+        self._alarm = Alarm(clock, self._look)
 
     def lost(self, delivery: Delivery) -> None:
         """Note that a handler was told that its lease is lost."""
-        self._lost_at.setdefault(delivery, self._clock.monotonic())
-        self._arm(self._lost_at[delivery] + AFTER)
+        stay = self._stays.get(delivery)
+        if stay is None or (stay.settled and delivery not in self._given_up):
+            now = self._clock.monotonic()
+            self._watch(delivery, _Stay(now, now + AFTER, settled=False))
+
+    def settled(self, delivery: Delivery) -> None:
+        """Note that a handler settles its delivery by itself."""
+        if delivery not in self._stays:
+            now = self._clock.monotonic()
+            until = max(delivery.received_at + self._max_lease, now + AFTER)
+            self._watch(delivery, _Stay(now, until, settled=True))
+
+    def _watch(self, delivery: Delivery, stay: _Stay) -> None:
+        self._stays[delivery] = stay
+        self._alarm.set(min(stay.until, stay.tell_at))
 
     def ended(self, delivery: Delivery) -> bool:
         """Note that a handler ended; say whether another has taken its place."""
-        if not self._lost_at or self._lost_at.pop(delivery, None) is None:
+        if not self._stays:
             return False
-        replaced = delivery in self._given_up
-        self._given_up.pop(delivery, None)
-        if self._paused and len(self._given_up) < self._most:
-            self._paused = False
-            _log.info("%s of %r has room again", self._handler, self._source)
-            self._pause(None)
+        stay = self._stays.pop(delivery, None)
+        if stay is None:
+            return False
+        replaced = self._given_up.pop(delivery, None) is not None
+        if stay.told:
+            what = "it settled that" if stay.settled else "the lease was lost"
+            after = lasted(self._clock.monotonic() - stay.since)
+            _log.info("a call of %s for %s ended, %s after %s", self._handler, self._name(delivery), after, what)
+        if self._paused is not None:
+            self._pause_or_not()
         return replaced
 
     def close(self) -> None:
         """Look no more."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.close()
 
-    def _arm(self, due: float) -> None:
-        if due >= self._due or self._closed:
+    def _look(self, now: float) -> None:
+        for delivery, stay in [each for each in self._stays.items() if each[1].until <= now]:
+            if delivery not in self._given_up:
+                self._given_up[delivery] = stay
+                self._replace()
+        for settled in (False, True):
+            self._tell(
+                [each for each, stay in self._stays.items() if stay.settled is settled and self._is_long(stay, now)],
+                now,
+            )
+        self._pause_or_not()
+        next_ends = [stay.until for each, stay in self._stays.items() if each not in self._given_up]
+        self._alarm.set(min([*next_ends, *(stay.tell_at for stay in self._stays.values())], default=math.inf))
+
+    @staticmethod
+    def _is_long(stay: _Stay, now: float) -> bool:
+        return stay.told or stay.tell_at <= now
+
+    def _tell(self, those: Sequence[Delivery], now: float) -> None:
+        stays = [self._stays[each] for each in those]
+        if all(now < stay.tell_at for stay in stays):
             return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = due
-        self._timer = self._clock.call_later(max(due - self._clock.monotonic(), 0.0), self._look)
+        say = self._say_settled if stays[0].settled else self._say_lost
+        say(len(those), lasted(now - min(stay.since for stay in stays)), ", ".join(map(self._name, those[:10])))
+        for stay in stays:
+            stay.told = True
+            # What is done after a settlement may be rightly long: then it is told the less often.
+            stay.tell_at = now + max(AGAIN, now - stay.since if stay.settled else 0.0)
 
-    def _look(self) -> None:
-        self._timer, self._due = None, math.inf
-        now = self._clock.monotonic()
-        more = [each for each, at in self._lost_at.items() if each not in self._given_up and now - at >= AFTER]
-        for delivery in more:
-            self._given_up[delivery] = None
-            self._replace()
-        if self._given_up and (more or now - self._told >= AGAIN):
-            self._tell(now)
-        if len(self._given_up) >= self._most and not self._paused:
-            self._paused = True
-            self._pause(f"{len(self._given_up)} calls go on though their leases were lost")
-        waiting = [at + AFTER for each, at in self._lost_at.items() if each not in self._given_up]
-        self._arm(min([*waiting, self._told + AGAIN if self._given_up else math.inf]))
-
-    def _tell(self, now: float) -> None:
-        self._told = now
+    def _say_lost(self, count: int, longest: str, names: str) -> None:
         _log.warning(
             "%d calls of %s go on though they were told that their leases were lost, the longest since %s; others take "
             "their places, up to %d: have it let its cancellation through: %s",
-            len(self._given_up),
+            count,
             self._handler,
-            lasted(now - min(self._lost_at[each] for each in self._given_up)),
+            longest,
             self._most,
-            ", ".join(
-                f"message {each.id} of {self._source!r}, attempt {each.attempt}" for each in [*self._given_up][:10]
-            ),
+            names,
         )
+
+    def _say_settled(self, count: int, longest: str, names: str) -> None:
+        _log.warning(
+            "%d calls of %s go on after they settled their messages, the longest since %s; each keeps one of %d places "
+            "until %s after its message came (max_lease), when another takes its place, up to %d: have it return once "
+            "its message is settled, or give what it waits for a timeout: %s",
+            count,
+            self._handler,
+            longest,
+            self._places,
+            lasted(self._max_lease),
+            self._most,
+            names,
+        )
+
+    def _name(self, delivery: Delivery) -> str:
+        return f"message {delivery.id} of {self._source!r}, attempt {delivery.attempt}"
+
+    def _pause_or_not(self) -> None:
+        reason = self._reason()
+        if reason == self._paused:
+            return
+        self._paused = reason
+        if reason is None:
+            _log.info("%s of %r has room again", self._handler, self._source)
+        self._pause(reason)
+
+    def _reason(self) -> str | None:
+        """Say why nothing more may be taken: too many go on, or whatever is taken waits in vain for a place."""
+        given_up = len(self._given_up)
+        if given_up >= self._most:
+            lost = "their leases were lost"
+            why = f"their messages were settled, or {lost}" if any(s.settled for s in self._given_up.values()) else lost
+            return f"{given_up} calls go on though {why}"
+        stuck = sum(stay.settled and stay.told for each, stay in self._stays.items() if each not in self._given_up)
+        if stuck >= self._places:
+            return f"all {stuck} calls at once go on after they settled their messages"
+        return None

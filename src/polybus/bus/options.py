@@ -45,7 +45,8 @@ class ConsumerOptions:
     Where it is None that is twice the concurrency, and no more than the concurrency while handlers take a second or
     longer on a backend that counts what is given back as an attempt (SQS, Google). What can't be handled yet, since it
     waits for its retry or behind others of its ordering key, is held besides, up to 1,000. `max_lease` (seconds) is how
-    long a delivery's lease is extended at most. `grace` (seconds) is how long handlers may go on after a drain began.
+    long a delivery's lease is extended at most, and from its receipt on how long a handler that has settled it by
+    itself keeps its place. `grace` (seconds) is how long handlers may go on after a drain began.
     """
 
     concurrency: int = 16

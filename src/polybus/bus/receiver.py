@@ -90,7 +90,9 @@ class Receiver:
         self.on_taken: Callable[[], None] = lambda: None
         """Called when a drain has taken deliveries from handlers that don't end."""
         self.on_lost: Callable[[Delivery], None] = lambda delivery: None
-        """Called when the lease of a delivery was lost that a handler has."""
+        """Called when a delivery was lost that a handler has."""
+        self.on_settling: Callable[[Delivery], None] = lambda delivery: None
+        """Called when a handler settles its delivery by itself."""
         self._paused: str | None = None
         self._draining: asyncio.Task[None] | None = None
         calls = Calls(driver.fault, clock)
@@ -324,6 +326,8 @@ class Receiver:
 
     async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
         """Tell the backend; returns once it knows."""
+        if delivery.running:
+            self.on_settling(delivery)
         await self._settler.settle(delivery, settlement)
 
     def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
@@ -338,6 +342,8 @@ class Receiver:
 
     async def retry(self, delivery: Delivery, delay: float) -> None:
         """See to it that a failed delivery comes again after `delay` seconds (contract, D4 and D10)."""
+        if delivery.running:
+            self.on_settling(delivery)
         nack = self._retry(delivery, delay)
         if nack is not None:
             await self._settler.settle(delivery, nack)
@@ -401,6 +407,8 @@ class Receiver:
             )
         if self._report is not None:
             self._report.failed(delivery, settlement, fault)
+        if delivery.running:  # its handler is told by what it called
+            self.on_lost(delivery)
         self._release(delivery, in_order=False)
 
     def _release(self, delivery: Delivery, *, in_order: bool) -> None:

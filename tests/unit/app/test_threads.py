@@ -176,6 +176,40 @@ async def test_d2_a_thread_that_begins_when_the_lease_is_over_begins_no_handler(
     assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
 
 
+async def test_a_thread_that_hangs_after_its_own_ack_is_replaced_once_max_lease_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = SteppedClock()
+    app = App(source=make_binding(), clock=clock)
+    loop = asyncio.get_running_loop()
+    seen: list[str] = []
+    let_go = threading.Event()
+
+    @app.handler("jobs", concurrency=1, max_lease=600)
+    def work(body: str, delivery: polybus.Delivery) -> None:
+        if body == "hang":
+            asyncio.run_coroutine_threadsafe(delivery.ack(), loop).result()
+            seen.append(body)
+            let_go.wait(60)
+        seen.append(body)
+
+    try:
+        async with app.running():
+            await app.bus.publish("jobs", "hang")
+            await until(lambda: seen)
+            clock.advance(61)
+            stuck = "jobs: all 1 calls at once go on after they settled their messages"
+            await until(lambda: app.problem == stuck)
+            assert "work go on after they settled their messages, the longest since 1m" in caplog.text
+            await app.bus.publish("jobs", "fine")
+            clock.advance(600)
+            await until(lambda: seen == ["hang", "fine"])
+            assert app.problem is None
+            await app.drain(grace=0)
+    finally:
+        let_go.set()
+
+
 async def test_d12_a_blocking_handler_sees_the_end_of_a_drains_grace() -> None:
     app = App(source=make_binding())
     started, finished = threading.Event(), threading.Event()

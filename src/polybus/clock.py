@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 T = TypeVar("T")
 
-__all__ = ["Alarm", "Clock", "ManualClock", "SteppedClock", "SystemClock", "Timer", "wait_for"]
+__all__ = ["Alarm", "Clock", "ManualClock", "SteppedClock", "SystemClock", "Timer", "machine_time", "wait_for"]
 
 
 class Timer(Protocol):
@@ -217,6 +217,18 @@ class SteppedClock:
     def _forget(self, entry: _Entry) -> None:
         with self._lock:
             self._pending.discard(entry)
+
+
+# Linux leaves the time in which a machine is suspended out of the one, and not of the other; macOS counts it in both.
+_MACHINE = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def machine_time() -> float:
+    """Return seconds since an arbitrary start that all processes of this machine share; nothing stops or sets it.
+
+    For what one process tells another; what is waited for goes by a `Clock`.
+    """
+    return time.clock_gettime(_MACHINE)
 
 
 class Alarm:

@@ -27,6 +27,7 @@ from polybus.app.signature import Signature, read_signature
 from polybus.bus.delivery import Delivery, State
 from polybus.bus.texts import reason_of, shorten
 from polybus.bus.verdict import read
+from polybus.clock import machine_time
 from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature, exit_in, signal_in, wait_of
 from polybus.message import Message
 
@@ -212,6 +213,9 @@ class _Child:
                 body = signature.decode(message_of(job))
             except DecodeError as error:
                 return frames.Failed("undecodable", "DecodeError", _said(error))
+            # Only now: this process may have been stopped since the job was sent, and its parent with it.
+            if machine_time() >= job.until:
+                return frames.TooLate()
             result = signature.call(body, ChildDelivery(job, self._flag))
             if inspect.isawaitable(result):
                 runner.run(_awaited(result), context=contextvars.copy_context())

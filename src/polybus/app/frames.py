@@ -17,6 +17,7 @@ __all__ = [
     "Ready",
     "Setup",
     "ToChild",
+    "TooLate",
     "decoder",
     "encode",
 ]
@@ -35,7 +36,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
 
 
 class Job(msgspec.Struct, frozen=True, tag=True):
-    """A delivery to handle."""
+    """A delivery to handle. `until` is when its lease ends, by `machine_time`."""
 
     body: bytes
     attributes: dict[str, str]
@@ -46,6 +47,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     source: str
     attempt: int
     redelivered: bool
+    until: float
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -60,6 +62,10 @@ class Begun(msgspec.Struct, frozen=True, tag=True):
 
 class Done(msgspec.Struct, frozen=True, tag=True):
     """The handler returned."""
+
+
+class TooLate(msgspec.Struct, frozen=True, tag=True):
+    """The lease was over before the handler's first line: it has not begun."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -93,7 +99,7 @@ class Log(msgspec.Struct, frozen=True, tag=True):
 
 
 ToChild = Setup | Job
-FromChild = Ready | Begun | Done | Failed | Log
+FromChild = Ready | Begun | Done | TooLate | Failed | Log
 
 _encoder = msgspec.msgpack.Encoder()
 

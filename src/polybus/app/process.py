@@ -104,7 +104,7 @@ class Process:
         if isinstance(answer, frames.Ready) and answer.refused is not None:
             raise ConfigError(f"handler {self._name}: its process can't import it: {answer.refused.strip()}")
 
-    async def handle(self, job: frames.Job) -> frames.Done | frames.Failed:
+    async def handle(self, job: frames.Job) -> frames.Done | frames.TooLate | frames.Failed:
         """Have a job done; raise ProcessEnded where the process ends under it, NotBegun where it had ended before."""
         try:
             answer = await self._ask(job)
@@ -112,7 +112,7 @@ class Process:
             raise NotBegun(*ended.args) from None
         if isinstance(answer, frames.Begun):
             answer = await self._answer()
-        if isinstance(answer, frames.Done | frames.Failed):
+        if isinstance(answer, frames.Done | frames.TooLate | frames.Failed):
             return answer
         raise ProcessEnded(f"process {self._child.pid} answered out of turn; a bug")
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 
 from polybus.app import frames
-from polybus.app.executor import Pause, Undecodable, describe, not_begun
+from polybus.app.executor import Pause, TooLate, Undecodable, describe, not_begun
 from polybus.app.handler import Handler
 from polybus.app.process import NotBegun, Process, ProcessEnded
 from polybus.app.target import setup_of
 from polybus.bus.delivery import Delivery
-from polybus.clock import Clock
+from polybus.clock import Clock, machine_time
 from polybus.errors import ConfigError, DeadLetter, Retry
 
 __all__ = ["OnProcesses"]
@@ -61,8 +61,9 @@ class OnProcesses:
 
     async def _call(self, delivery: Delivery, process: Process) -> bool:
         """Have a process handle a delivery; say whether it began."""
+        until = delivery.lease_until
         try:
-            outcome = await process.handle(_job(delivery))
+            outcome = await process.handle(self._job(delivery))
         except NotBegun as ended:
             self._tell_idle(process, str(ended))
             return False
@@ -76,8 +77,30 @@ class OnProcesses:
             await self._finish(process)
             raise
         self._idle.append(process)
+        if isinstance(outcome, frames.TooLate):
+            if delivery.lease_until > until:
+                return False  # it was extended meanwhile, which the process doesn't know
+            delivery.begun = False
+            # By a clock that also counts what this machine slept: ours may not have seen it.
+            delivery.lease_until = min(until, self._clock.monotonic())
+            raise TooLate(f"{describe(delivery)}: its lease was over before its process began with it")
         _conclude(outcome)
         return True
+
+    def _job(self, delivery: Delivery) -> frames.Job:
+        message = delivery.message
+        return frames.Job(
+            message.body,
+            dict(message.attributes),
+            message.ordering_key,
+            message.id,
+            message.published_at,
+            message.content_type,
+            delivery.source,
+            delivery.attempt,
+            delivery.redelivered,
+            machine_time() + delivery.lease_until - self._clock.monotonic(),
+        )
 
     async def _finish(self, process: Process) -> None:
         """End a process before anyone else gets its delivery, also where that is cancelled, too."""
@@ -159,21 +182,6 @@ class OnProcesses:
         await asyncio.gather(*(process.kill() for process in busy), *(process.close() for process in self._idle))
         self._all.clear()
         self._idle.clear()
-
-
-def _job(delivery: Delivery) -> frames.Job:
-    message = delivery.message
-    return frames.Job(
-        message.body,
-        dict(message.attributes),
-        message.ordering_key,
-        message.id,
-        message.published_at,
-        message.content_type,
-        delivery.source,
-        delivery.attempt,
-        delivery.redelivered,
-    )
 
 
 class _RemoteError(Exception):

@@ -7,9 +7,11 @@ import importlib
 import itertools
 import logging
 import os
+import select
 import signal
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +23,12 @@ import pytest
 import polybus
 import polybus.testing
 from polybus import App, Binding, ConfigError, Entity, Peeked, SteppedClock
+from polybus.app import frames
+from polybus.app.invoker import Invoker
+from polybus.app.process import Process
 from polybus.backends.memory import Store
 from polybus.binding import Kind
+from polybus.clock import machine_time
 
 # Where the system tells of processes by files.
 IN_PROC = Path("/proc/self/stat").exists()
@@ -299,6 +305,121 @@ async def test_d2_a_lost_lease_ends_the_process_and_another_takes_its_place(
         await app.drain(grace=0)
         assert not alive(again)
     assert "its lease was lost" in caplog.text
+
+
+async def test_d2_a_process_that_takes_a_job_up_when_its_lease_is_over_begins_no_handler(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the service and its process are both stopped for a while, and the process goes on first."""
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            mark(f"{job}-{delivery.attempt}")
+        """
+    )
+    app = service.app
+    handle, answer = Process.handle, Process._answer
+    stopped: list[int] = []
+    late: list[Any] = []
+
+    async def stop_before(process: Process, job: Any) -> Any:
+        if not stopped:
+            stopped.append(process.pid)
+            os.kill(process.pid, signal.SIGSTOP)
+        return await handle(process, job)
+
+    async def stand_still(process: Process) -> Any:
+        if process.pid in stopped and not late:
+            late.append(await delivered.get())
+            while app.bus.clock.monotonic() < late[0].lease_until:
+                time.sleep(0.01)  # noqa: ASYNC251 - this process is stopped, too
+            os.kill(process.pid, signal.SIGCONT)
+            line = process._writer.get_extra_info("socket")  # type: ignore[union-attr]
+            select.select([line], [], [], 30)  # until the process has said something, whatever that is
+        return await answer(process)
+
+    delivered: asyncio.Queue[Any] = asyncio.Queue()
+    call = Invoker.__call__
+
+    async def note(invoker: Invoker, delivery: polybus.Delivery) -> None:
+        delivered.put_nowait(delivery)
+        await call(invoker, delivery)
+
+    monkeypatch.setattr(Invoker, "__call__", note)
+    async with app.running(make_binding(lease=1.0)):
+        monkeypatch.setattr(Process, "handle", stop_before)
+        monkeypatch.setattr(Process, "_answer", stand_still)
+        await app.bus.publish("jobs", "one")
+        await until(lambda: [name for name in os.listdir(tmp_path) if name.startswith("one-") and "new" not in name])
+        await until(lambda: app.consumers[0].in_flight == 0)
+        assert (await app.bus.stats("jobs")).dead == 0  # at its only attempt nothing failed
+    assert not (tmp_path / f"one-{late[0].attempt}").exists()
+    assert f"attempt {late[0].attempt}, was lost" in caplog.text
+    assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+async def test_d2_what_a_process_finds_too_late_is_a_lost_lease_though_our_clock_says_it_is_not(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the machine was suspended meanwhile, of which the clock of asyncio knows nothing."""
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            mark(f"{job}-{delivery.attempt}")
+        """
+    )
+    app, clock = service.app, SteppedClock()
+    app.clock = clock
+    async with app.running(make_binding()):
+        with monkeypatch.context() as patch:
+            patch.setattr("polybus.app.processes.machine_time", lambda: machine_time() - 60)
+            await app.bus.publish("jobs", "one")
+            await until(lambda: "attempt 1, was lost" in caplog.text)
+        clock.advance(31)
+        await until(lambda: marked(tmp_path / "one-2"))
+        await until(lambda: app.consumers[0].in_flight == 0)
+        stats = await app.bus.stats("jobs")
+        assert (stats.waiting, stats.dead) == (0, 0)
+    assert not (tmp_path / "one-1").exists()
+    assert "was not begun: source=jobs" in caplog.text
+    assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
+
+
+async def test_a_lease_that_was_extended_before_a_process_took_the_job_up_is_not_lost(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = load(
+        """
+        @app.handler("jobs", concurrency=1, executor="process")
+        def work(job: str, delivery: polybus.Delivery) -> None:
+            mark(f"{job}-{delivery.attempt}")
+        """
+    )
+    app, clock = service.app, SteppedClock()
+    app.clock = clock
+    handle = Process.handle
+    outcomes: list[Any] = []
+
+    async def take_long(process: Process, job: Any) -> Any:
+        if not outcomes:
+            job = msgspec.structs.replace(job, until=machine_time())
+        outcomes.append(await handle(process, job))
+        if len(outcomes) == 1:
+            (delivery,) = app.consumers[0]._receiver._held
+            ends = delivery.lease_until
+            clock.advance(16)
+            await until(lambda: delivery.lease_until > ends)
+        return outcomes[-1]
+
+    monkeypatch.setattr(Process, "handle", take_long)
+    async with app.running(make_binding()):
+        await app.bus.publish("jobs", "one")
+        await until(lambda: marked(tmp_path / "one-1"))
+        await until(lambda: app.consumers[0].in_flight == 0)
+    assert outcomes == [frames.TooLate(), frames.Done()]
+    assert "lost" not in caplog.text
 
 
 async def test_what_a_handler_has_started_ends_with_it(load: Load, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ __all__ = ["CRASHED", "Copy", "Faults", "Gate", "InjectedFault", "Operation", "T
 
 I = TypeVar("I")  # noqa: E741 - an item of a batch
 A = TypeVar("A")
+T = TypeVar("T")
 
 CRASHED = Fault(FaultKind.LEASE_LOST, "the test cut this driver off")
 
@@ -89,6 +90,10 @@ class _Rule:
     times: int
     when: Callable[[Message], bool] | None
     done: bool = False
+
+    def is_for(self, message: Message | None) -> bool:
+        """Say whether it breaks this message, or, where that is None, whole calls."""
+        return self.when is None if message is None else self.when is not None and self.when(message)
 
 
 @dataclass(slots=True)
@@ -227,38 +232,38 @@ class Faults:
         message_of: Callable[[I], Message],
         forward: Callable[[Sequence[I]], Awaitable[Sequence[A]]],
     ) -> list[A | Fault]:
-        await self._pass(operation, after=False)
-        self._throw(operation)
-        if self._severed:
-            raise InjectedFault(CRASHED)
-        cut = self._take_cut(operation)
-        if cut is not None and not cut.done:
-            raise InjectedFault(cut.fault)
-        faults = self._fault_each(operation, [message_of(item) for item in items])
-        passing = [item for item, fault in zip(items, faults, strict=True) if fault is None]
-        answers = iter(await forward(passing) if passing or not items else ())
-        if cut is not None:
-            raise InjectedFault(cut.fault)
-        await self._pass(operation, after=True)
+        faults: list[Fault | None] = []
+
+        async def pass_on() -> Sequence[A]:
+            if self._severed:
+                raise InjectedFault(CRASHED)
+            faults.extend(self._fault_each(operation, [message_of(item) for item in items]))
+            passing = [item for item, fault in zip(items, faults, strict=True) if fault is None]
+            return await forward(passing) if passing or not items else ()
+
+        answers = iter(await self._broken(operation, pass_on))
         whole = [fault if fault is not None else next(answers) for fault in faults]
         if self._short[operation] > 0:
             self._short[operation] -= 1
             return whole[:-1]
         return whole
 
-    async def held(self, operation: Operation, answer: Sequence[A]) -> Sequence[A]:
-        """Return the answer of a call that has no items, once no gate holds it."""
-        await self._pass(operation, after=True)
-        return answer
-
-    async def begin(self, operation: Operation) -> None:
-        """Begin a call that has no items; raise where it is to be cut."""
+    async def call(self, operation: Operation, forward: Callable[[], Awaitable[T]]) -> T:
+        """Forward a call that has no items, broken as asked."""
         self.calls[operation] += 1
+        return await self._broken(operation, forward)
+
+    async def _broken(self, operation: Operation, forward: Callable[[], Awaitable[T]]) -> T:
         await self._pass(operation, after=False)
         self._throw(operation)
-        cut = self._take_cut(operation)
+        cut = self._take(operation)
+        if cut is not None and not cut.done:
+            raise InjectedFault(cut.fault)
+        answer = await forward()
         if cut is not None:
             raise InjectedFault(cut.fault)
+        await self._pass(operation, after=True)
+        return answer
 
     def note_copies(self, received: Sequence[Received[Any]], source: str) -> None:
         """Note what the backend gave: at once, whatever holds it up afterwards."""
@@ -300,28 +305,23 @@ class Faults:
                 throw.times -= 1
                 raise throw.error()
 
-    def _take_cut(self, operation: Operation) -> _Rule | None:
-        for rule in self._rules:
-            if rule.operation is operation and rule.when is None and rule.times > 0:
-                rule.times -= 1
-                return rule
-        return None
-
     def _fault_each(self, operation: Operation, messages: Sequence[Message]) -> list[Fault | None]:
         """Choose each message's fault; with it fail the later ones of its key, as where a batch is sent in order."""
         faults: list[Fault | None] = []
         keys: dict[str, Fault] = {}
         for message in messages:
             key = message.ordering_key if operation is Operation.PUBLISH else None
-            fault = self._take(operation, message) or (keys.get(key) if key is not None else None)
+            rule = self._take(operation, message)
+            fault = rule.fault if rule is not None else keys.get(key) if key is not None else None
             if fault is not None and key is not None:
                 keys[key] = fault
             faults.append(fault)
         return faults
 
-    def _take(self, operation: Operation, message: Message) -> Fault | None:
+    def _take(self, operation: Operation, message: Message | None = None) -> _Rule | None:
+        """Use up the next rule for one message, or, where that is None, for a whole call."""
         for rule in self._rules:
-            if rule.operation is operation and rule.when is not None and rule.times > 0 and rule.when(message):
+            if rule.operation is operation and rule.times > 0 and rule.is_for(message):
                 rule.times -= 1
-                return rule.fault
+                return rule
         return None

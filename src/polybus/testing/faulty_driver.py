@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from polybus.binding import Entity
@@ -34,16 +35,11 @@ class FaultyDriver(DriverProxy):
         self.faults = Faults(clock)
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
-        await self.faults.begin(Operation.OPEN)
-        opened = await super().open_publisher(target)
-        await self.faults.held(Operation.OPEN, ())
-        return opened
+        return await self.faults.call(Operation.OPEN, partial(super().open_publisher, target))
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
-        await self.faults.begin(Operation.OPEN)
-        opened = await super().open_consumer(source, prefetch=prefetch, concurrency=concurrency)
-        await self.faults.held(Operation.OPEN, ())
-        return opened
+        opening = partial(super().open_consumer, source, prefetch=prefetch, concurrency=concurrency)
+        return await self.faults.call(Operation.OPEN, opening)
 
     def publisher(self, inner: PublisherDriver[Any], target: Entity) -> PublisherDriver[Any]:
         return _Publisher(inner, self.faults)
@@ -89,8 +85,7 @@ class _Publisher(PublisherProxy):
         )
 
     async def aclose(self) -> None:
-        await self._faults.begin(Operation.CLOSE)
-        await self.inner.aclose()
+        await self._faults.call(Operation.CLOSE, self.inner.aclose)
 
 
 class _Consumer(ConsumerProxy):
@@ -111,10 +106,13 @@ class _Consumer(ConsumerProxy):
         if self._faults.is_severed():
             await self._faults.clock.sleep(wait)
             return ()
-        await self._faults.begin(Operation.RECEIVE)
-        received = await self.inner.receive_batch(count, wait=wait)
-        self._faults.note_copies(received, self._source)
-        await self._faults.held(Operation.RECEIVE, received)
+
+        async def receive() -> Sequence[Received[Any]]:
+            received = await self.inner.receive_batch(count, wait=wait)
+            self._faults.note_copies(received, self._source)
+            return received
+
+        received = await self._faults.call(Operation.RECEIVE, receive)
         if self._faults.is_severed():
             return ()
         self._faults.note_received(received)
@@ -145,8 +143,7 @@ class _Consumer(ConsumerProxy):
 
     async def stop(self) -> Sequence[Received[Any]]:
         self._faults.stopped += 1
-        await self._faults.begin(Operation.STOP)
-        buffered = await self.inner.stop()
+        buffered = await self._faults.call(Operation.STOP, self.inner.stop)
         if self._faults.is_severed():
             return ()
         self._faults.note_copies(buffered, self._source)
@@ -154,5 +151,4 @@ class _Consumer(ConsumerProxy):
         return buffered
 
     async def aclose(self) -> None:
-        await self._faults.begin(Operation.CLOSE)
-        await self.inner.aclose()
+        await self._faults.call(Operation.CLOSE, self.inner.aclose)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import gc
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import botocore.session
@@ -62,6 +63,19 @@ Say = Callable[[str], None]
 def say(record_property: Callable[[str, object], None]) -> Say:
     """Say a line in the summary of the run: also from a worker, whose output nobody sees."""
     return lambda line: record_property(_SAID, line)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have SIGINT interrupt this process, and those that it starts, where the suite was started with it ignored.
+
+    So what runs in the background of a script is; and a process inherits that, and leaves it so.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,7 +20,7 @@ def pytest_configure() -> None:
         if cloud is not None:
             live.prefix()
             live.account(cloud).close()
-            signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
     except live.LiveError as error:
         pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
 

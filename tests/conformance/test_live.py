@@ -96,7 +96,9 @@ def cloud(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def variables(cloud: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def variables(
+    cloud: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interruptible: None
+) -> Iterator[dict[str, str]]:
     with serving(cloud, tmp_path) as given:
         for name, value in given.items():
             monkeypatch.setenv(name, value)

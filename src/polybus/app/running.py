@@ -19,6 +19,7 @@ from polybus.app.session import Session
 from polybus.app.watchdog import Watchdog
 from polybus.binding import Binding
 from polybus.errors import AppFailed, ConfigError
+from polybus.signals import heeded
 
 if TYPE_CHECKING:
     from polybus.topology.model import Topology
@@ -41,6 +42,8 @@ async def run_apps(
     on_drain: Draining | None = None,
 ) -> None:
     """Run apps in this process until SIGTERM or SIGINT, or until one of them fails or each was drained.
+
+    SIGINT is left alone where the process was started with it ignored, as in the background of a script.
 
     The first signal drains: intake stops, handlers may go on for `grace` seconds (None: each handler's own), and what
     is left is given back. A second one cancels the handlers at once; a third does what it does to any process. Outside
@@ -223,8 +226,8 @@ def _signals(act: Callable[[str], None], at_once: Callable[[], None] | None) -> 
             at_once()
 
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
+    before = {number: signal.getsignal(number) for number in heeded(*_SIGNALS)}
+    for number in before:
         loop.add_signal_handler(number, act, number.name)
         if at_once is not None:
             signal.signal(number, notice)  # in the place of the loop's, which does nothing: it hears by another way

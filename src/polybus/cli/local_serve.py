@@ -14,6 +14,7 @@ from polybus.bus.resolve import VARIABLE
 from polybus.cli.local_clouds import LOCAL_CLOUDS, load
 from polybus.cli.local_slot import FOLDER, Running, Slot, write
 from polybus.errors import ConfigError
+from polybus.signals import heeded
 
 __all__ = ["Request", "environment_of", "past_proxies", "serve"]
 
@@ -126,6 +127,6 @@ def _until_signal() -> asyncio.Event:
     """Return an event that the first signal sets; later ones change nothing, for ending takes no time."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
     return stopped

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from polybus.cli.output import note
+from polybus.signals import heeded
 
 __all__ = ["snapshot", "supervise"]
 
@@ -39,7 +40,7 @@ def supervise(arguments: Sequence[str] | None = None, *, folder: Path | None = N
             child.signal()  # once more: it cancels its handlers, as it would without us
         stopped.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in heeded(signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
     seen = snapshot(folder or Path.cwd())
     child.start()

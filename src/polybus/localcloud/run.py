@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polybus.localcloud.server import LOOPBACK, LocalServer, running
+from polybus.signals import heeded
 
 __all__ = ["SERVERS", "load", "main"]
 
@@ -33,7 +34,7 @@ def load(cloud: str, *, host: str, port: int, data: Path | None) -> LocalServer:
 async def _serve(server: LocalServer) -> None:
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in heeded(signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with running(server):
         print(f"ready {server.host} {server.port}", flush=True)

@@ -91,6 +91,7 @@ class Held:
         self.ends.append("done")
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_d12_the_first_signal_drains(number: signal.Signals) -> None:
     binding, port = make_binding(), free_port()

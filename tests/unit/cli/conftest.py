@@ -144,7 +144,7 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.fixture
-def spawn() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def spawn(interruptible: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start the command line as a process; what still runs at the end is told to stop."""
     started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
 

@@ -54,6 +54,24 @@ def test_up_serves_until_a_signal_and_leaves_nothing(cli: Callable, shop, spawn:
     assert contents(shop.folder) == {"polybus.toml"}
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_was_ignored_at_the_start_stays_so(shop, spawn: Callable, number: int) -> None:
+    """As in the background of a script, or under nohup."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        process = spawn(*UP, cwd=shop.folder)
+    finally:
+        signal.signal(number, before)
+    until_ready(process)
+    status = Path(f"/proc/{process.pid}/status")
+    if status.exists():  # where the system tells, the signal need not be sent and waited for in vain
+        ignored = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigIgn"))
+        assert int(ignored, 16) >> (number - 1) & 1
+    process.send_signal(number)
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+
+
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_a_proxy_is_not_asked_for_what_is_here(
     cloud: str, cli: Callable, shop, down: None, monkeypatch: pytest.MonkeyPatch

@@ -78,6 +78,23 @@ def test_ctrl_c_drains_too(shop, spawn: Callable) -> None:
     assert (process.returncode, err) == (0, "")
 
 
+@pytest.mark.parametrize("options", [(), ("--reload",)])
+def test_a_sigint_that_was_ignored_at_the_start_stays_so(shop, spawn: Callable, options: tuple[str, ...]) -> None:
+    """As in the background of a script, whose Ctrl-C is for others."""
+    (shop.folder / "service.py").write_text(SERVICE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the end of the test: `spawn` sees to it
+    process = spawn("run", "service:app", *options, cwd=shop.folder)
+    shop.publish("jobs", "a")
+    assert process.stdout.readline() == "worked on a\n"
+    process.send_signal(signal.SIGINT)
+    shop.publish("jobs", "b")
+    assert process.stdout.readline() == "worked on b\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "SIGINT" not in err
+
+
 def test_health_answers_live_and_ready(shop, spawn: Callable, unused_tcp_port: int) -> None:
     (shop.folder / "service.py").write_text(SERVICE)
     process = spawn("run", "service:app", "--health", str(unused_tcp_port), cwd=shop.folder)

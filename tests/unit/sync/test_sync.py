@@ -195,6 +195,7 @@ def test_d2_a_lost_lease_is_told_and_the_ack_raises() -> None:
                 delivery.ack()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_wait_that_is_interrupted_loses_nothing(bus: sync.SyncBus) -> None:
     def interrupt() -> None:
         os.kill(os.getpid(), signal.SIGINT)

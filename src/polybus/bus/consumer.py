@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from polybus.bus.delivery import SETTLED, Delivery
+from polybus.bus.holding import Holding
 from polybus.bus.lingering import Lingering
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
@@ -124,21 +125,22 @@ class Consumer:
         if self.draining():
             await receiver.drain(0)
             return
-        receiver.handler = _name(self._handler)
+        holding = receiver.holding
+        holding.handler = _name(self._handler)
         receiver.returns_spent = True
-        receiver.on_taken = self._finish
+        holding.on_taken = self._finish
         receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
         lingering = self._lingering = Lingering(
             receiver.source.name,
-            receiver.handler,
+            holding.handler,
             clock=receiver.clock,
             options=self._options,
             replace=lambda: self._hire(receiver),
             pause=self._pause_stuck,
         )
-        receiver.on_lost = lingering.lost
-        receiver.on_settling = lingering.settled
+        holding.on_lost = lingering.lost
+        holding.on_settling = lingering.settled
         self._take_or_not()
         receiver.start()
         for _ in range(self._options.concurrency):
@@ -196,10 +198,11 @@ class Consumer:
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - a coroutine of a task
+        holding = receiver.holding
         while (delivery := receiver.take() or await receiver.next()) is not None:
-            receiver.begun(delivery)
+            holding.begun(delivery)
             context = copy_context()
-            coroutine = self._handle(receiver, delivery, task, loop)
+            coroutine = self._handle(holding, delivery, task, loop)
             try:
                 waits_for = context.run(coroutine.send, None)
             except StopIteration:  # it waited for nothing
@@ -211,7 +214,7 @@ class Consumer:
         return True
 
     async def _handle(
-        self, receiver: Receiver, delivery: Delivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
+        self, holding: Holding, delivery: Delivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         error: BaseException | None = None
         delivery.begin(task)
@@ -224,14 +227,14 @@ class Consumer:
         # From here on nothing is waited for: a cancellation that comes late has nothing to cut off.
         try:
             if error is None:
-                acknowledge(receiver, delivery)
+                acknowledge(holding, delivery)
             else:
                 conclude(delivery, error, given_back=delivery.cancelled or self._is_cancelled())
         finally:
             delivery.end(error)
             if self._lingering is not None:
                 self._replaced += self._lingering.ended(delivery)
-            receiver.ended(delivery)
+            holding.ended(delivery)
         fatal = None if error is None else exit_in(error)
         if fatal is not None:
             raise fatal

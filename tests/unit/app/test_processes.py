@@ -407,7 +407,7 @@ async def test_a_lease_that_was_extended_before_a_process_took_the_job_up_is_not
             job = msgspec.structs.replace(job, until=machine_time())
         outcomes.append(await handle(process, job))
         if len(outcomes) == 1:
-            (delivery,) = app.consumers[0]._receiver._held
+            (delivery,) = app.consumers[0]._receiver.holding.held
             ends = delivery.lease_until
             clock.advance(16)
             await until(lambda: delivery.lease_until > ends)

@@ -8,6 +8,7 @@ from polybus.testing.mutants.mutant import Mutant
 __all__ = ["CONSUMING"]
 
 _RECEIVER = "polybus.bus.receiver:Receiver"
+_HOLDING = "polybus.bus.holding:Holding"
 _DELIVERY = "polybus.bus.delivery:Delivery"
 _KEEPER = "polybus.bus.lease:LeaseKeeper"
 _DRAIN = "polybus.bus.drain:Drain"
@@ -24,7 +25,7 @@ CONSUMING = (
     _m(
         "D2",
         "an ack isn't checked against the clock",
-        edit(f"{_RECEIVER}._check_lease", "self._clock.monotonic() >= delivery.lease_until", "False"),
+        edit(f"{_HOLDING}._check_lease", "self._clock.monotonic() >= delivery.lease_until", "False"),
         "is_not_sent_though",
     ),
     _m("D2", "what was prefetched is handed out whatever its lease is", _HANDS_OUT_ALL, "stood_still"),
@@ -33,14 +34,14 @@ CONSUMING = (
         "what comes late is believed",
         together(
             _HANDS_OUT_ALL,
-            edit(f"{_RECEIVER}._in_time", "if received.lease_until <= now:", "if False:"),
+            edit(f"{_HOLDING}._in_time", "if received.lease_until <= now:", "if False:"),
         ),
         "comes_late",
     ),
     _m(
         "D2",
         "of a lost lease nobody is told",
-        edit(f"{_RECEIVER}._lose", "self._report.lost(delivery)", "pass"),
+        edit(f"{_HOLDING}.lose", "self._report.lost(delivery)", "pass"),
         "is_told not_handled_any_more",
     ),
     _m("D2", "a lost lease cancels nothing", edit(f"{_DELIVERY}.cancel", "self._task.cancel()", "pass"), "cancels"),
@@ -85,13 +86,13 @@ CONSUMING = (
     _m(
         "D4",
         "the wait before another attempt doesn't grow",
-        edit(f"{_RECEIVER}.retry_delay", "600.0), attempt)", "600.0), 1)"),
+        edit(f"{_HOLDING}.retry_delay", "600.0), attempt)", "600.0), 1)"),
         "grows",
     ),
     _m(
         "D5",
         "retries in place aren't counted",
-        edit(f"{_RECEIVER}._due", "delivery.retries + 1", "delivery.retries"),
+        edit(f"{_HOLDING}._due", "delivery.retries + 1", "delivery.retries"),
         "count_from_one",
     ),
     _m(
@@ -127,13 +128,13 @@ CONSUMING = (
     _m(
         "D10",
         "giving a message back lets the next of its key pass",
-        edit(f"{_RECEIVER}._settled", "in_order=not isinstance(settlement, Nack)", "in_order=True"),
+        edit(f"{_HOLDING}._settled", "in_order=not isinstance(settlement, Nack)", "in_order=True"),
         "given_back",
     ),
     _m(
         "D10",
         "a lost lease lets the next of its key pass",
-        edit(f"{_RECEIVER}._lose", "self._release(delivery, in_order=False)", "self._release(delivery, in_order=True)"),
+        edit(f"{_HOLDING}.lose", "self._release(delivery, in_order=False)", "self._release(delivery, in_order=True)"),
         "lets_nothing",
     ),
     _m(
@@ -141,8 +142,8 @@ CONSUMING = (
         "a drain doesn't wait for settlements",
         together(
             edit(f"{_DRAIN}.run", "if not await self._in_time(loop.create_task(self._settler.flush())):", "if False:"),
-            edit(f"{_RECEIVER}._release", "not self._held and ", ""),
-            edit(f"{_RECEIVER}.ended", "not self._held and ", ""),
+            edit(f"{_HOLDING}._release", "not self.held and ", ""),
+            edit(f"{_HOLDING}.ended", "not self.held and ", ""),
         ),
         "settlements_under_way",
     ),
@@ -167,7 +168,7 @@ CONSUMING = (
     _m(
         "D12",
         "what was prefetched is kept until its lease ends",
-        edit(f"{_RECEIVER}._give_back_idle", "self._give_back(delivery)", "pass"),
+        edit(f"{_HOLDING}.give_back_idle", "self.give_back(delivery)", "pass"),
         "what_was_prefetched",
     ),
     _m(

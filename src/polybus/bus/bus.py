@@ -12,9 +12,10 @@ from typing import Any, Literal, TypeVar, overload
 
 from polybus import backends
 from polybus.binding import Binding, Entity
+from polybus.bus.administration import Administration
 from polybus.bus.blocked import Blocked
 from polybus.bus.bounds import closed, ended, look_at
-from polybus.bus.calls import DriverBug, safe_fault
+from polybus.bus.calls import DriverBug
 from polybus.bus.consumer import Consumer, Consumption, Handler
 from polybus.bus.home import Home
 from polybus.bus.hooks import combine
@@ -30,7 +31,7 @@ from polybus.bus.rights import Checker, check_features
 from polybus.bus.work import Work
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, PublisherDriver, Stats
-from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PolybusError, PublishFailed
+from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.telemetry import Hooks
@@ -74,8 +75,7 @@ class Bus:
         self._outboxes: dict[str, Outbox] = {}
         self._receivers: set[Receiver] = set()
         self._works: set[Work] = set()
-        self._admin: AdminDriver | None = None
-        self._one_opens_admin = asyncio.Lock()
+        self._administration = Administration(clock, publisher.deadline)
         self._closed = False
         self._home: Home | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -159,7 +159,7 @@ class Bus:
     async def _end(self, driver: Driver) -> None:
         async with AsyncExitStack() as last:
             last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
-            last.push_async_callback(self._close_admin)
+            last.push_async_callback(self._close_in_time, "its administration", self._administration.aclose)
             last.push_async_callback(self._close_publishers)
             works = list(self._works)
             for work in works:
@@ -184,10 +184,6 @@ class Bus:
         self._driver = None
         publishers, self._publishers = self._publishers, {}
         await _all(publisher.aclose() for publisher in publishers.values())
-
-    async def _close_admin(self) -> None:
-        if self._admin is not None:
-            await self._close_in_time("its administration", self._admin.aclose)
 
     # Publishing ------------------------------------------------------------------------------------------------------
 
@@ -406,36 +402,7 @@ class Bus:
         Raises BackendError where the backend fails it or gives no answer; what polybus itself refuses is raised as it
         is. Cancelled, it waits for what the driver has to give back, for some seconds.
         """
-        driver = self.driver
-        seconds = self._options.deadline if seconds is None else seconds
-
-        async def call() -> T:
-            return await function(self._admin or await self._open_admin(driver))
-
-        calling = asyncio.create_task(call())
-        try:
-            answered = await ended(self.clock, calling, seconds)
-        except asyncio.CancelledError:
-            calling.cancel()
-            calling.add_done_callback(look_at)
-            await ended(self.clock, calling, CLOSE)
-            raise
-        if not answered:
-            calling.cancel()
-            calling.add_done_callback(look_at)
-            raise BackendError(Fault(FaultKind.TIMEOUT, f"no answer within {seconds:g} s; it may have been done"))
-        error = asyncio.CancelledError() if calling.cancelled() else calling.exception()
-        if error is None:
-            return calling.result()
-        if isinstance(error, PolybusError | KeyboardInterrupt | SystemExit):
-            raise error
-        raise BackendError(safe_fault(driver.fault, error)) from error
-
-    async def _open_admin(self, driver: Driver) -> AdminDriver:
-        async with self._one_opens_admin:
-            if self._admin is None:
-                self._admin = await driver.open_admin()
-            return self._admin
+        return await self._administration.call(self.driver, function, seconds)
 
     async def open_return(self, source: Entity) -> Publisher:
         """Return a publisher that reaches one subscription or queue alone, for redrive."""

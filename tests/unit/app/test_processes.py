@@ -122,12 +122,16 @@ async def test_a_handler_that_holds_the_lock_keeps_its_lease_and_is_handled_once
         @app.handler("jobs", concurrency=2, executor="process")
         def work(job: str, delivery: polybus.Delivery) -> None:
             if job == "hold":
+                line = os.open(marks / "line", os.O_RDWR)
                 mark("holding")
-                ctypes.PyDLL(None).usleep(1_800_000)  # one C call that never releases the interpreter's lock
+                # One C call that never releases the interpreter's lock, until the test ends it.
+                ctypes.PyDLL(None).read(line, ctypes.create_string_buffer(1), ctypes.c_size_t(1))
             mark(f"{job}-{delivery.attempt}-{delivery.lost}")
         """
     )
-    app = service.app
+    app, clock = service.app, SteppedClock()
+    app.clock = clock
+    os.mkfifo(tmp_path / "line")
     lost: list[Any] = []
 
     class Listener(polybus.telemetry.NoHooks):  # type: ignore[name-defined, misc]
@@ -135,12 +139,19 @@ async def test_a_handler_that_holds_the_lock_keeps_its_lease_and_is_handled_once
             lost.append(event)
 
     app._hooks = (Listener(),)
-    async with app.running(make_binding(lease=0.5)):
+    async with app.running(make_binding()):
         await app.bus.publish("jobs", "hold")
         await until(lambda: marked(tmp_path / "holding"))
         await app.bus.publish("jobs", "beside")
         await until(lambda: marked(tmp_path / "beside-1-False"))  # its neighbour goes on
+        await until(lambda: app.consumers[0].in_flight == 1)
+        (delivery,) = app.consumers[0]._receiver.holding.held
+        for _ in range(4):  # more than two leases
+            ends = delivery.lease_until
+            clock.advance(16)
+            await until(lambda ends=ends: delivery.lease_until > ends)
         assert not (tmp_path / "hold-1-False").exists()
+        (tmp_path / "line").write_bytes(b"x")
         await until(lambda: marked(tmp_path / "hold-1-False"))
         await until(lambda: app.consumers[0].in_flight == 0)
     assert lost == []

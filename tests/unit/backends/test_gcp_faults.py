@@ -48,6 +48,72 @@ def test_every_code_has_its_kind_and_names_project_and_resource(code: grpc.Statu
     assert found.detail.startswith("projects/shop/topics/orders: as Google says it")
 
 
+KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+
+
+def _precondition(type: str, subject: str) -> error_details_pb2.PreconditionFailure:
+    violation = error_details_pb2.PreconditionFailure.Violation(type=type, subject=subject)
+    return error_details_pb2.PreconditionFailure(violations=[violation])
+
+
+def _info(domain: str, reason: str, **metadata: str) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(domain=domain, reason=reason, metadata=metadata)
+
+
+def _bad_request(field: str) -> error_details_pb2.BadRequest:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field)
+    return error_details_pb2.BadRequest(field_violations=[violation])
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, [_precondition("KEY_DISABLED", KEY)]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_precondition("KEY_DESTROYED", KEY)]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_info("cloudkms.googleapis.com", "KEY_DISABLED")]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_info("pubsub.googleapis.com", "KMS_KEY_INVALID", key=KEY)]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_info("googleapis.com", "BILLING_DISABLED")]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_precondition("STORAGE_POLICY", "projects/shop/topics/orders")]),
+        (grpc.StatusCode.INVALID_ARGUMENT, [_info("googleapis.com", "API_KEY_INVALID")]),
+    ],
+)
+def test_a_refusal_of_the_whole_topic_is_none_of_what_was_sent(code: grpc.StatusCode, details: list[object]) -> None:
+    found = fault(raised(code, *details))
+    assert (found.kind, found.code) == (FaultKind.DENIED, code.name)
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, [_bad_request("messages[3].data")]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_bad_request("messages[3].data"), _info("googleapis.com", "ODD")]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_precondition("ORDERING", "messages[3]")]),
+        (grpc.StatusCode.FAILED_PRECONDITION, [_info("pubsub.googleapis.com", "ODD_MESSAGE")]),
+        (grpc.StatusCode.FAILED_PRECONDITION, []),
+        (grpc.StatusCode.INVALID_ARGUMENT, [_info("pubsub.googleapis.com", "INVALID_SCHEMA_MESSAGE")]),
+    ],
+)
+def test_a_refusal_that_may_be_of_one_message_stays_one(code: grpc.StatusCode, details: list[object]) -> None:
+    assert fault(raised(code, *details)).kind is FaultKind.INVALID
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, f"{KEY} is not enabled, current state is: DESTROYED.", FaultKind.DENIED),
+        (grpc.StatusCode.FAILED_PRECONDITION, "Cloud KMS key is not accessible", FaultKind.DENIED),
+        (grpc.StatusCode.FAILED_PRECONDITION, "Billing is disabled for this project", FaultKind.DENIED),
+        (grpc.StatusCode.INVALID_ARGUMENT, "attribute kms is too long", FaultKind.INVALID),
+    ],
+)
+def test_where_there_is_only_a_text_that_of_a_precondition_tells(
+    code: grpc.StatusCode, said: str, kind: FaultKind
+) -> None:
+    found = fault(exceptions.from_grpc_status(code, said))
+    assert found.kind is kind
+    assert ("check that its version is there and enabled" in found.detail) == ("key" in said.lower())
+
+
 def test_the_local_server_is_named_where_there_is_one() -> None:
     error = raised(grpc.StatusCode.UNAVAILABLE)
     assert "is the local server running at 127.0.0.1:8085?" in fault(error, "127.0.0.1:8085").detail

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import grpc
 import msgspec
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth import exceptions as auth
-from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo  # type: ignore[import-untyped]
+from google.rpc.error_details_pb2 import (  # type: ignore[import-untyped]
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    RetryInfo,
+)
 
 from polybus.errors import BackendError, Fault, FaultKind, PolybusError
 
@@ -47,6 +53,22 @@ _ADVICE = {
     ),
     FaultKind.TIMEOUT: "no answer within the call's deadline; it may have been done",
 }
+
+# Whose domain an ErrorInfo has that may be about a message: Pub/Sub's own. Others stand before or behind it: Google's
+# front ends (billing, a service that is off, an organisation's policy: google/api/error_reason.proto), Cloud KMS.
+_PUBSUB = "pubsub.googleapis.com"
+# What the subject of a PreconditionFailure is called that is a part of a publish request; any other is a thing that
+# stands in a state: a key, a project, a topic.
+_MESSAGES = ("message", "messages", "request")
+# How Google names keys, wherever it does: by their resource, or by the name of what keeps them.
+_KEY = re.compile(r"cryptoKey|(\b|cloud|_)kms(\b|_)|\bcmek\b", re.IGNORECASE)
+# The other thing that Pub/Sub's documentation says of FAILED_PRECONDITION beside keys ("Error codes").
+_BILLING = re.compile(r"\bbilling\b", re.IGNORECASE)
+_KEY_ADVICE = (
+    "it is about the KMS key that encrypts the topic: check that its version is there and enabled, and that Pub/Sub's "
+    "service agent may use it"
+)
+_STATE_ADVICE = "nobody can use it until someone mends what this says, whatever is sent"
 
 # A prefix of the reason that an exactly-once subscription gives for an ack id that may be tried again ("Exactly-once
 # delivery" in the Pub/Sub documentation); any other means that it is no longer good.
@@ -150,10 +172,55 @@ def _status(error: Exception, code: grpc.StatusCode, endpoint: str | None) -> Fa
     if kind is FaultKind.UNAVAILABLE and _PLUGIN in said and any(code in said for code in _REFUSED):
         kind = FaultKind.UNAUTHENTICATED
     advice = _ADVICE.get(kind)
+    if kind is FaultKind.INVALID and _is_of_the_target(error, code, said):
+        kind, advice = FaultKind.DENIED, _KEY_ADVICE if _names_a_key(error, said) else _STATE_ADVICE
     if kind is FaultKind.UNAVAILABLE:
         advice = f"is the local server running at {endpoint}?" if endpoint else "check the network"
     text = f"{_where(error)}{said}"
     return Fault(kind, f"{text}; {advice}" if advice else text, code.name, _retry_after(error))
+
+
+def _is_of_the_target(error: Exception, code: grpc.StatusCode, said: str) -> bool:
+    """Say whether a refusal is of the topic or project as they are, and not of what was sent.
+
+    By what the answer carries beside its text; the text of a failed precondition counts where that says nothing. What
+    can't be told is taken for a refusal of what was sent: to ask again for each message is a few calls in vain, not to
+    ask would fail good ones with a bad one.
+    """
+    told = [_tells_of_the_target(detail) for detail in _details(error)]
+    if any(each is False for each in told):
+        return False
+    if any(told):
+        return True
+    return code is grpc.StatusCode.FAILED_PRECONDITION and bool(_names_a_key(error, said) or _BILLING.search(said))
+
+
+def _tells_of_the_target(detail: object) -> bool | None:
+    """Say what one detail of an answer is about: the target (True), the request (False), or nothing that it tells."""
+    if isinstance(detail, BadRequest):
+        return False
+    if isinstance(detail, PreconditionFailure):
+        return not any(_of_the_request(violation.subject) for violation in detail.violations)
+    if isinstance(detail, ErrorInfo) and detail.domain:
+        return detail.domain != _PUBSUB or bool(_KEY.search(_text(detail))) or None
+    return None
+
+
+def _of_the_request(subject: str) -> bool:
+    return re.split(r"[^a-z]", subject, maxsplit=1)[0] in _MESSAGES
+
+
+def _names_a_key(error: Exception, said: str) -> bool:
+    return any(_KEY.search(text) for text in (said, *(_text(detail) for detail in _details(error))))
+
+
+def _text(detail: object) -> str:
+    """Return what a detail says, as one line."""
+    if isinstance(detail, ErrorInfo):
+        return " ".join((detail.domain, detail.reason, *detail.metadata.values()))
+    if isinstance(detail, PreconditionFailure):
+        return " ".join(part for each in detail.violations for part in (each.type, each.subject, each.description))
+    return ""
 
 
 def _where(error: Exception) -> str:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from polybus.backends.gcp.clients import Clients
+from polybus.backends.gcp.faults import fault
 from polybus.backends.gcp.settle import modify_each
 from polybus.backends.gcp.stream import GRANT, Lease
 from polybus.backends.gcp.wire import Pb
@@ -119,10 +120,20 @@ class Receipts:
         self._go_on()
 
     async def _confirm(self, batch: _Batch) -> None:
+        """Confirm a batch, however that ends: what comes after it waits for its end."""
+        try:
+            await self._try(batch)
+        except Exception as error:  # noqa: BLE001 - a batch without an end would hold up all that comes
+            batch.fault = fault(error)
+            batch.kept, batch.lost = (), list(batch.leases)
+
+    async def _try(self, batch: _Batch) -> None:
         kept: set[Lease] = set()
         pending = list(batch.leases)
         first = self._clock.monotonic()
         for last in (False, True):
+            if not pending:  # all of it was taken meanwhile
+                break
             begun = self._clock.monotonic()
             ack_ids = [lease.ack_id for lease in pending]
             # On the connection that brought them, which is alive, and then on another.
@@ -140,18 +151,17 @@ class Receipts:
                 kept.update(pending)
                 break
             again: list[Lease] = []
-            for lease, fault in zip(pending, faults, strict=True):
+            for lease, failed in zip(pending, faults, strict=True):
                 may_be = sure or lease.stream.exactly_once
-                if fault is None and may_be and now < until and self._is_proven(lease, now):
+                if failed is None and may_be and now < until and self._is_proven(lease, now):
                     lease.until = until
                     kept.add(lease)
-                elif may_be and not last and (fault.retryable if fault is not None else now >= until):
+                elif may_be and not last and (failed.retryable if failed is not None else now >= until):
                     again.append(lease)
-                elif fault is not None and fault.kind is not FaultKind.LEASE_LOST:
-                    batch.fault = fault
-            pending = again
-            if not pending:
-                break
+                elif failed is not None and failed.kind is not FaultKind.LEASE_LOST:
+                    batch.fault = failed
+            here = set(batch.leases)
+            pending = [lease for lease in again if lease in here]
         # What was taken meanwhile isn't among them any more.
         batch.lost = [lease for lease in batch.leases if lease not in kept]
         self._keep(batch, [lease for lease in batch.leases if lease in kept] if batch.lost else batch.leases)

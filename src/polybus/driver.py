@@ -302,7 +302,9 @@ class Driver(Protocol):
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         """Return a consumer of a subscription, a queue, or (`source.dead_letters`) their dead letters.
 
-        `prefetch` is how many messages the bus will hold at most, `concurrency` how many it handles at once.
+        `prefetch` is how many messages the bus asks for as long as it doesn't know how fast they are handled: what a
+        driver takes ahead of being asked keeps to that, and grows only by what it is asked for. `concurrency` is how
+        many are handled at once.
         """
 
     async def open_admin(self) -> AdminDriver: ...

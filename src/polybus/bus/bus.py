@@ -23,6 +23,7 @@ from polybus.bus.lanes import WAITING, Item
 from polybus.bus.odd import CONSUMER, odd_part
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Outbox, check_several
+from polybus.bus.pace import Pace
 from polybus.bus.publisher import Publisher
 from polybus.bus.receiver import Receiver
 from polybus.bus.redrive import LONG, DeadLetters, peek
@@ -327,9 +328,10 @@ class Bus:
         if self._closing():
             raise self._not_open()
         what = f"consuming from {entity.name!r}"
+        pace = Pace(options, counts=Feature.ATTEMPTS not in driver.features(entity))
 
         async def open() -> ConsumerDriver[Any]:
-            given = await driver.open_consumer(entity, prefetch=options.window, concurrency=options.concurrency)
+            given = await driver.open_consumer(entity, prefetch=pace.at_first, concurrency=options.concurrency)
             if (odd := odd_part(given, CONSUMER)) is not None:
                 detail = f"{what}: the driver gave {odd}; a bug of this backend"
                 raise BackendError(DriverBug(FaultKind.INVALID, detail))
@@ -343,6 +345,7 @@ class Bus:
             backend=self.backend,
             clock=self.clock,
             options=options,
+            pace=pace,
             hooks=self._hooks,
             on_closed=self._receivers.discard,
         )

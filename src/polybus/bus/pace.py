@@ -24,13 +24,18 @@ class Pace:
 
     def __init__(self, options: ConsumerOptions, *, counts: bool) -> None:
         self._options = options
-        self._counts = counts
+        self._may_adapt = counts and options.prefetch is None
         self.adapts = False
         self._took: float | None = None
 
+    @property
+    def at_first(self) -> int:
+        """How many messages a driver may take before a handler has ended; who iterates by hand asks for more."""
+        return self._options.concurrency if self._may_adapt else self._options.window
+
     def follow(self) -> None:
         """Go by how long handlers take, from now on."""
-        self.adapts = self._counts and self._options.prefetch is None
+        self.adapts = self._may_adapt
 
     @property
     def window(self) -> int:

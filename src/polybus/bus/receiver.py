@@ -20,7 +20,6 @@ from polybus.bus.report import Reporter
 from polybus.clock import Clock
 from polybus.driver import ConsumerDriver, Driver, Received
 from polybus.errors import BackendError, Fault
-from polybus.feature import Feature
 from polybus.telemetry import Hooks
 
 __all__ = ["Receiver"]
@@ -48,6 +47,7 @@ class Receiver:
         backend: str,
         clock: Clock,
         options: ConsumerOptions,
+        pace: Pace,
         hooks: Hooks | None,
         on_closed: Callable[[Receiver], None] = lambda receiver: None,
     ) -> None:
@@ -57,7 +57,7 @@ class Receiver:
         self._options = options
         self._on_closed = on_closed
         features = driver.features(source)
-        self._pace = Pace(options, counts=Feature.ATTEMPTS not in features)
+        self._pace = pace
         self._ready = Ready()
         self._widened = asyncio.Event()
         self._error: BackendError | None = None

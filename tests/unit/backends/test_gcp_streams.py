@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
+import math
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -604,20 +607,122 @@ async def test_a_stream_that_never_said_a_word_is_no_empty_answer(ending: tuple[
     assert rig.driver.fault(caught.value).kind is FaultKind.TIMEOUT
 
 
-async def test_no_more_is_taken_than_was_asked_for_though_more_may_be(rig: Rig) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_no_more_is_taken_than_was_asked_for_though_more_may_be(rig: Rig, ordered: bool) -> None:
     """What is given back counts as an attempt: nothing is to wait here behind a slow handler."""
-    await rig.create()
-    await rig.publish(4)
-    slow = await rig.consumer(4)
+    source = await create_counting(rig, ordered)
+    await publish_keys(rig, 4)
+    slow = await rig.consumer(1 if ordered else 4, source)
     [first] = await slow.receive_batch(1, wait=20.0)
-    other = await rig.consumer()
+    other = await rig.consumer(source=source)
     rest = await receive(other, 3)
     assert [each.attempt for each in rest] == [1, 1, 1]
     assert await slow.settle_batch([Ack(first)]) == [None]
     assert await other.settle_batch([Ack(each) for each in rest]) == [None] * 3
     await other.stop()
-    await rig.publish(4)
+    await publish_keys(rig, 4)
     assert len(await receive(slow, 4)) == 4  # it has the room once that is asked for
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_stream_that_ended_is_followed_by_no_more_room_than_is_asked_for(
+    clock: SteppedClock, ordered: bool
+) -> None:
+    with running_in_thread(PubsubServer(clock=clock, stream_seconds=100.0)) as server:
+        async with AsyncExitStack() as stack:
+            rig = Rig(f"{server.host}:{server.port}", clock, stack)
+            source = await create_counting(rig, ordered)
+            await publish_keys(rig, 8)
+            slow = await rig.consumer(3 if ordered else 8, source)
+            held = await receive(slow, 3)  # of the three handlers that it has
+            for _ in range(3):
+                await hold(rig, slow, held, 101)
+            for _ in range(2):
+                assert await slow.settle_batch([Ack(held.pop(0))]) == [None]
+                held += await receive(slow, 1, most=1)
+            rest = await receive(await rig.consumer(source=source), 3)
+            assert [each.attempt for each in rest] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_neighbours_of_what_slow_handlers_have_are_not_given_back_again_and_again(
+    rig: Rig, ordered: bool
+) -> None:
+    """Handlers were fast, and as much was taken as may be; now they take minutes."""
+    source = await create_counting(rig, ordered)
+    consumer = await rig.consumer(4 if source.ordered else 8, source)
+    await publish_keys(rig, 8)
+    fast = await receive(consumer, 8)
+    assert await consumer.settle_batch([Ack(each) for each in fast]) == [None] * 8
+    await publish_keys(rig, 12)
+    held = await receive(consumer, 4, most=4)
+    attempts = [each.attempt for each in held]
+    for _ in range(6):
+        await hold(rig, consumer, held, 50)
+        assert await consumer.settle_batch([Ack(held.pop(0))]) == [None]
+        new = await receive(consumer, 1, most=1)
+        attempts += [each.attempt for each in new]
+        held += new
+    attempts += [each.attempt for each in await receive(await rig.consumer(source=source), 2)]
+    assert max(attempts) <= 2  # what was here as they became slow was given back, once
+
+
+async def test_what_is_more_than_slow_handlers_need_is_let_go(rig: Rig) -> None:
+    """They take less than what waits here may wait, and another consumer is free."""
+    source = await create_counting(rig, ordered=True)
+    consumer = await rig.consumer(4 if source.ordered else 8, source)
+    await publish_keys(rig, 8)
+    fast = await receive(consumer, 8)
+    assert await consumer.settle_batch([Ack(each) for each in fast]) == [None] * 8
+    held: list[Received[Any]] = []
+    for _ in range(16):
+        await publish_keys(rig, 1)
+        held += await receive(consumer, 1, most=1)
+        if len(held) == 4:
+            await hold(rig, consumer, held, 20)
+            assert await consumer.settle_batch([Ack(held.pop(0))]) == [None]
+    await publish_keys(rig, 4)
+    other = await rig.consumer(source=source)
+    assert [each.attempt for each in await receive(other, 3)] == [1, 1, 1]
+
+
+async def test_a_key_stays_in_order_while_streams_are_opened_anew(rig: Rig) -> None:
+    """As they are whenever more or less is asked for."""
+    source = await create_counting(rig, ordered=True)
+    consumer = await rig.consumer(2, source)
+    await rig.publish(60, "k")
+    found: list[bytes] = []
+    sizes = itertools.cycle([1, 2, 8, 3, 16, 1, 5])
+    async with asyncio.timeout(BOUND):
+        while len(found) < 60:
+            received = await consumer.receive_batch(next(sizes), wait=20.0)
+            found += bodies(list(received))
+            assert await consumer.settle_batch([Ack(each) for each in received]) == [None] * len(received)
+    assert found == [b"%d" % number for number in range(60)]
+
+
+async def create_counting(rig: Rig, ordered: bool) -> Entity:
+    """Create a subscription that counts attempts, and return it as a source."""
+    policy = {"dead_letter_topic": TOPIC, "max_delivery_attempts": 50}
+    await rig.create(enable_message_ordering=ordered, dead_letter_policy=policy)
+    return _ordered() if ordered else SOURCE
+
+
+async def publish_keys(rig: Rig, count: int) -> None:
+    """Publish messages that have an ordering key each, which nothing had before."""
+    for number in range(count):
+        message = {"data": b"%d" % number, "ordering_key": uuid.uuid4().hex}
+        await rig.publisher.publish(request={"topic": TOPIC, "messages": [message]})
+
+
+async def hold(rig: Rig, consumer: ConsumerDriver[Any], held: list[Received[Any]], seconds: float) -> None:
+    """Let time pass for handlers that go on, second by second for what looks at it each second."""
+    for passed in range(math.ceil(seconds)):
+        if passed % 20 == 0:
+            granted = await consumer.extend_batch(held, 60)
+            assert not any(isinstance(each, Fault) for each in granted)
+        rig.clock.advance(1)
+        await asyncio.sleep(0.001)
 
 
 # What passes nothing --------------------------------------------------------------------------------------------------

@@ -34,10 +34,18 @@ LIVED = 5.0
 # What is nacked with a delay, or held back in its order, is still out for the server. Streams with room for that many
 # more are opened beside the first; the bus holds back at most as many (contract, D4).
 HELD_BACK = 1_000
-# Seconds after which a stream that was opened for them, and isn't needed any more, is closed.
+# Seconds after which a stream, or half of the only one, that isn't needed any more is closed.
 SPARE = 60.0
-# More streams than that are too small each: with room for half as much as the others together, 1,000 need fewer.
+# More streams than that are too small each: the smallest is closed, and what it had room for is part of the next one.
 STREAMS = 12
+# Another stream is worth it for this part of the prefetch; what is less than that waits for this many seconds, so that
+# a stream isn't opened for each message whose handler has ended.
+WORTH = 1 / 4
+GATHERED = 5.0
+# More than twice the prefetch is asked for only beside what is put off or held back. Where streams for that follow
+# one another within a second, each is twice as large as the last: 1,000 may be put off in that time, or come of one
+# key, and what is too much for a moment is asked for in the next.
+BRISK = 1.0
 # Seconds longer than it was asked to that a receive waits for what is here and not confirmed yet, or for the first word
 # of a stream: that nothing came would be no answer. A call is answered or given up by then, and a heartbeat is due.
 LATE = HEARTBEAT + 10.0
@@ -81,7 +89,8 @@ class Intake:
     """The streams of one consumer, and the buffer between them and the bus.
 
     The server keeps to each stream's limit, so that what waits here is what the bus asked for. What all the same waits
-    for most of its lease is given back: it isn't needed here, and may be elsewhere.
+    for most of its lease is given back: it isn't needed here, and may be elsewhere. `prefetch` is what the bus asks for
+    as long as it knows no better.
     """
 
     def __init__(
@@ -117,6 +126,7 @@ class Intake:
         self._waiter: asyncio.Future[None] | None = None
         self._dropped: dict[str, GivenBack] = {}
         self._asked = 0
+        self._missing_since: float | None = None
         self._error: Exception | None = None
         self._timer: Timer | None = None
         self._looked = self._beaten = self._needed = clock.monotonic()
@@ -209,42 +219,81 @@ class Intake:
     # Streams ---------------------------------------------------------------------------------------------------------
 
     def _provide(self) -> None:
-        """See to it that the server may send what was asked for."""
+        """See to it that the server may send what was asked for, and no more.
+
+        What waits here is given back sooner or later, which counts as an attempt. So each stream has the room that is
+        missing when it is opened, and what it grows by comes from another one.
+        """
         missing = self._asked - self._room()
-        if missing <= 0 or self._error is not None:
-            self._note_need(missing)
+        if missing > 0 and self._error is None:
+            self._sweep()
+            missing = self._asked - self._room()
+        self._note_need(missing)
+        if missing <= 0:
+            if self._asked:
+                self._missing_since = None
             return
+        if self._error is not None:
+            return
+        if not self._streams:
+            # One stream has all of an ordered subscription at first, since its keys stay with theirs.
+            self._open(max(self._prefetch - self._handed(), missing) if self._ordered else missing)
+        elif self._ordered and not any(stream.handed() for stream in self._streams):
+            self._start_over()
+        elif self._is_worth_it(missing):
+            self._open_beside(missing)
+
+    def _sweep(self) -> None:
         now = self._clock.monotonic()
         for stream in (*self._streams, *self._gone, *self._ending):
             stream.sweep(now)
         self._gone = [stream for stream in self._gone if stream.out]
-        missing = self._asked - self._room()
-        self._note_need(missing)
-        if missing <= 0:
-            return
+
+    def _start_over(self) -> None:
+        """Open one stream instead of those that are too small, of which nothing is in anybody's hands.
+
+        An ordering key stays with the stream that has some of it out, and gets no more than that has room for.
+        """
+        for stream in list(self._streams):
+            self._retire(stream)
+        self._open(max(self._asked - self._room(), 1))
+
+    def _handed(self) -> int:
+        return sum(stream.handed() for stream in (*self._streams, *self._gone, *self._ending))
+
+    def _is_worth_it(self, missing: int) -> bool:
+        """Say whether to open another stream: for a part of what is wanted at once, for less after a while."""
+        now = self._clock.monotonic()
+        if self._missing_since is None:
+            self._missing_since = now
+        return missing >= self._prefetch * WORTH or now - self._missing_since >= GATHERED
+
+    def _open_beside(self, missing: int) -> None:
         limit = sum(stream.limit for stream in self._streams)
-        # What is left of the window: a stream that ended leaves in our hands what it brought.
-        free = self._prefetch - limit - sum(stream.held() for stream in (*self._gone, *self._ending))
-        if not self._streams:
-            # No more than is wanted: what waits here is given back, and that counts as an attempt. One stream has all
-            # of an ordered subscription, though, since its keys stay with theirs.
-            self._open(max(free, missing) if self._ordered else missing)
-        elif free >= missing:
-            if free >= limit // 2:  # a smaller one isn't worth it: it is more when the bus asks again
-                self._open(free)
-        elif (most := self._prefetch + HELD_BACK - limit) > 0:
-            # Twice the whole each time, so that streams stay few however much is held back.
-            self._open(min(max(missing, limit), most))
+        last = self._streams[-1]
+        if limit + missing > 2 * self._prefetch and self._clock.monotonic() - last.opened < BRISK:
+            missing = max(missing, 2 * last.limit)
+        if (most := self._prefetch + HELD_BACK - limit) > 0:
+            self._open(min(missing, most))
 
     def _note_need(self, missing: int) -> None:
-        if len(self._streams) > 1 and missing + self._streams[-1].limit > 0:
+        """Note that all there is for now is needed: without what could be spared, something would be missing."""
+        if self._streams and (not (spare := self._spare()) or missing + spare > 0):
             self._needed = self._clock.monotonic()
+
+    def _spare(self) -> int:
+        """Return the room of the stream that would be closed first: of the only one, as far as it may be too large."""
+        last = self._streams[-1].limit
+        if len(self._streams) > 1:
+            return last
+        return max(last - self._prefetch, 0) if self._ordered else last // 2
 
     def _room(self) -> int:
         return len(self._buffer) + len(self._receipts) + sum(stream.room() for stream in self._streams)
 
     def _open(self, limit: int) -> None:
         self._needed = self._clock.monotonic()
+        self._missing_since = None
         stream = Stream(
             self._clients,
             self._subscription,
@@ -262,7 +311,7 @@ class Intake:
         leases = [Lease(raw.ack_id, until, stream, raw, now, since) for raw in messages]
         stream.out.update(leases)
         if stream.unwanted:
-            self._give_back(leases)
+            self._give_back(leases, [stream])
             return
         self._receipts.add([lease for lease in leases if not self._is_behind(lease)] if self._dropped else leases)
 
@@ -338,20 +387,23 @@ class Intake:
             leases = set(overdue)
             self._buffer = deque(lease for lease in self._buffer if lease not in leases)
             self._refuse(overdue)
-            if len(self._streams) > 1:  # more came than the bus had room for
-                self._retire(self._streams[-1])
 
     def _refuse(self, leases: Sequence[Lease], *, anew: bool = False) -> None:
         """Give back, and leave its stream where what else that brings is no better.
 
         So it is where nobody knows when it was sent (`anew`), and where there is an order: what came after it and isn't
-        handed on comes again behind it, and what is under way to us on that stream would overtake it.
+        handed on comes again behind it, and what is under way to us on that stream would overtake it. Otherwise more
+        came than the bus had room for: the latest stream is closed.
         """
-        self._give_back(leases)
+        streams = list({lease.stream: None for lease in leases})
         if anew or self._ordered:
-            for stream in {lease.stream: None for lease in leases}:
+            for stream in streams:
                 self._leave(stream)
-            self._provide()
+        elif self._streams:
+            streams = self._streams[-1:]
+            self._retire(streams[0])
+        self._give_back(leases, streams)
+        self._provide()
 
     def lose(self, lease: Lease) -> None:
         """Take note that a delivery was lost, unsettled: where there is an order, its stream is left.
@@ -369,18 +421,22 @@ class Intake:
     def _leave(self, stream: Stream) -> None:
         """Give back what a stream brought that waits here, and what it still brings, and end it."""
         stream.unwanted = True
-        self._give_back(self._remove(lambda lease: lease.stream is stream))
         if stream in self._streams:
             self._retire(stream)
+        self._give_back(self._remove(lambda lease: lease.stream is stream), [stream])
 
-    def _give_back(self, leases: Sequence[Lease]) -> None:
-        if not leases:
-            return
-        for lease in leases:
-            lease.over()
+    def _give_back(self, leases: Sequence[Lease], streams: Sequence[Stream] = ()) -> None:
+        """Give back once `streams` have ended, or it would come again on those; each time is an attempt."""
+        if leases:
+            for lease in leases:
+                lease.over()
+            self._background(self._given_back([lease.ack_id for lease in leases], streams))
+
+    async def _given_back(self, ack_ids: Sequence[str], streams: Sequence[Stream]) -> None:
+        for stream in streams:
+            await stream.ended()
         # Whether that is heard or not: then they end by themselves.
-        ack_ids = [lease.ack_id for lease in leases]
-        self._background(modify_each(self._clients, self._subscription, ack_ids, 0))
+        await modify_each(self._clients, self._subscription, ack_ids, 0)
 
     # Time ------------------------------------------------------------------------------------------------------------
 
@@ -396,7 +452,8 @@ class Intake:
         silent = [] if stood_still else [stream for stream in self._streams if now - stream.heard > SILENCE]
         for stream in silent:
             self._replace(stream)
-        if len(self._streams) > 1 and now - self._needed > SPARE:
+        self._note_need(self._asked - self._room())
+        if self._streams and now - self._needed > SPARE:
             self._needed = now
             self._retire(self._streams[-1])
         elif len(self._streams) > STREAMS:

@@ -110,9 +110,9 @@ class Stream:
         """Forget what was never settled and whose lease is over."""
         self.out = {lease for lease in self.out if lease.until > now}
 
-    def held(self) -> int:
-        """Return how many of its messages are in this process."""
-        return sum(lease.held for lease in self.out)
+    def handed(self) -> int:
+        """Return how many of its messages were handed on and are neither settled nor put off."""
+        return sum(lease.held and lease.raw is None for lease in self.out)
 
     # Ending ----------------------------------------------------------------------------------------------------------
 
@@ -127,6 +127,10 @@ class Stream:
             await wait_for(self._clock, asyncio.shield(self._task), CLOSING)
         except TimeoutError:
             await self.cut()
+
+    async def ended(self) -> None:
+        """Return once nothing comes any more; somebody else ends it."""
+        await asyncio.wait([self._task])
 
     async def cut(self) -> None:
         """End the stream at once; what is under way stays leased until its lease ends."""

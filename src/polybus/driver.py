@@ -112,7 +112,7 @@ class Received(msgspec.Struct, Generic[R], frozen=True):
     order (a repeat, a redriven message). `moves` counts its moves to and from dead letters. From dead letters,
     `reason` and `description` say why it is there. `token` names this copy in the backend: the same at each of its
     deliveries, and no other copy's, even of one id; at most 120 printable ASCII characters; empty where the message's
-    id is as good.
+    id is as good. `at`, of a dead letter, is when it came there, in seconds since the epoch, where the cloud tells.
     """
 
     message: Message
@@ -125,6 +125,7 @@ class Received(msgspec.Struct, Generic[R], frozen=True):
     reason: str | None = None
     description: str | None = None
     token: str = ""
+    at: float | None = None
 
 
 class Ack(msgspec.Struct, Generic[R], frozen=True):
@@ -275,7 +276,8 @@ class AdminDriver(Protocol):
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
         """Return up to `count` messages after a position, oldest first, without changing anything that others see.
 
-        Without Feature.PEEK, a driver may lease them for the time of the call and give them back.
+        Without Feature.PEEK, a driver may lease them for the time of the call and give them back: the bus asks for no
+        more dead letters than may be held at once, and goes through more of them by receiving.
         """
 
     async def purge(self, entity: Entity) -> int | None:

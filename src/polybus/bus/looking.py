@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ HOLD = 10 * WINDOW
 # that a publisher may hold by default as well.
 HOLD_ALL = 8_000
 HOLD_BYTES = 64 * 1024 * 1024
-# Put off for as long as the look has taken so far, so that it always gets further than what comes back meanwhile; at
-# least this long (some round trips), at most what a nack may ask for (contract, D4).
+# Put off for as long as the look has taken so far, so that it gets further than what comes back meanwhile, and for as
+# much again each time that there was nothing else: a cloud that hands over the oldest first shows all of those before
+# anything new. At least this long (some round trips), at most what a nack may ask for (contract, D4).
 PUT_OFF = 1.0
 PUT_OFF_MOST = 600.0
 # What was seen is remembered by its token, to be known when it comes again: some 100 bytes each.
@@ -47,7 +49,8 @@ LATER = 5.0
 EMPTY = 2
 # A count lags behind what was deleted just now (SQS: about a minute); it isn't waited for longer than this many looks.
 EMPTY_COUNTED = 4
-# So many times everything that is held may be let go without anything new among it.
+# So many times everything that is held may be let go without anything new among it; where that is put off, as many
+# times more as it takes to put off all that was seen, twice.
 PASSES = 2
 
 
@@ -65,7 +68,7 @@ class Look:
         self._bytes = 0
         self._seen: dict[str, None] = {}
         self._new = 0
-        self._passes = 0
+        self._in_vain = 0
         self._empties = 0
         self._came = False
         self._stopped = False
@@ -130,30 +133,39 @@ class Look:
         most = HOLD if Feature.NACK_DELAY in self._features else HOLD_ALL
         return len(self._held) >= most or self._bytes >= HOLD_BYTES
 
+    async def release(self) -> None:
+        """Give back all that is held: nothing is hidden while nobody looks."""
+        await self._give_back(0.0)
+
     async def _let_go(self) -> bool:
         """Put off or give back all that is held; say whether there may be more that it has not seen."""
-        if self._new == 0:
-            self._passes += 1
-            if self._passes == PASSES:
-                _log.warning(
-                    "looking at %r ended among %d letters that were seen before; there may be others behind them",
-                    self._entity.name,
-                    len(self._held),
-                )
-                return False
+        puts_off = Feature.NACK_DELAY in self._features
+        self._in_vain = 0 if self._new else self._in_vain + 1
         self._new = 0
-        letters, self._held, self._bytes = self._held, [], 0
+        most = PASSES + (2 * len(self._seen) // HOLD if puts_off else 0)
+        if self._in_vain >= most:
+            _log.warning(
+                "looking at %r ended among %d letters that were seen before; there may be others behind them",
+                self._entity.name,
+                len(self._held),
+            )
+            return False
         delay = 0.0
-        if Feature.NACK_DELAY in self._features:
-            now = self._bus.clock.monotonic()
-            delay = min(max(PUT_OFF, now - self._began), PUT_OFF_MOST)
-            self._back_at = now + delay
+        if puts_off:
+            taken = self._bus.clock.monotonic() - self._began
+            delay = float(math.ceil(min(max(PUT_OFF, taken * (1 + self._in_vain)), PUT_OFF_MOST)))
+        await self._give_back(delay)
+        if puts_off:  # the last of them only now: to put them all off takes its time
+            self._back_at = max(self._back_at, self._bus.clock.monotonic() + delay)
+        return True
+
+    async def _give_back(self, delay: float) -> None:
+        letters, self._held, self._bytes = self._held, [], 0
         for result in await asyncio.gather(*(letter.put_off(delay) for letter in letters), return_exceptions=True):
             if isinstance(result, LeaseLost | BackendError):
                 _log.info("a letter of %r was not put off, and comes again by itself: %s", self._entity.name, result)
             elif result is not None:
                 raise result
-        return True
 
     # The end ----------------------------------------------------------------------------------------------------------
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from polybus.binding import Entity
+from polybus.binding import Entity, Kind
 from polybus.bus.delivery import Delivery
-from polybus.bus.looking import WINDOW, Look
+from polybus.bus.looking import HOLD, WINDOW, Look
 from polybus.bus.publisher import Publisher
+from polybus.bus.showing import show
 from polybus.bus.work import Work
 from polybus.driver import AdminDriver, Outgoing, Peeked
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
@@ -28,6 +30,8 @@ __all__ = ["LONG", "DeadLetters", "peek"]
 _log = logging.getLogger("polybus")
 
 PAGE = 100
+# Letters that one call may hold for its time: twice as many as a look (`looking.HOLD`), some seconds of SQS's time.
+AT_ONCE = 2 * HOLD
 # Seconds for a call that takes the longer the more letters there are: an hour, at 300 a second a million of them.
 LONG = 3600.0
 # So many letters in a row that can't be put back say that it isn't the letters: two windows.
@@ -53,18 +57,21 @@ class DeadLetters:
     def peek(self, count: int = PAGE) -> AsyncIterator[Peeked]:
         """Look at up to `count` letters, oldest first where the cloud keeps an order, without changing anything.
 
-        Where the cloud can only show what it hands over, they are leased for the time of the look.
+        Where the cloud can only show what it hands over, they are leased for the time of the look; of more than a
+        thousand, in any order then, some hundreds are held at a time. Leaving the iteration early ends the look once
+        it is closed (`contextlib.aclosing`).
         """
         return peek(self._bus, self.entity, count)
 
     async def find(self, match: Match, *, enough: int | None = None) -> list[Peeked]:
         """Return the letters that `match` chooses among all there are, up to `enough` of them."""
         found: list[Peeked] = []
-        async for letter in self.peek(sys.maxsize):
-            if match(letter.message):
-                found.append(letter)
-                if len(found) == enough:
-                    break
+        async with aclosing(peek(self._bus, self.entity, sys.maxsize)) as letters:
+            async for letter in letters:
+                if match(letter.message):
+                    found.append(letter)
+                    if len(found) == enough:
+                        break
         return found
 
     async def redrive(
@@ -92,15 +99,23 @@ class DeadLetters:
         return await self._bus.call(lambda admin: admin.purge(self.entity), seconds=LONG)
 
 
-async def peek(bus: Bus, entity: Entity, count: int) -> AsyncIterator[Peeked]:
+async def peek(bus: Bus, entity: Entity, count: int) -> AsyncGenerator[Peeked, None]:
     """Yield up to `count` waiting messages of an entity, each once.
 
-    Page by page where that changes nothing for others; by one call for all where the backend has to hold what it shows,
-    since another call may show the same ones in another order.
+    Page by page where that changes nothing for others. Where the backend has to hold what it shows, another call may
+    show the same ones in another order: there it is one call for all, and for dead letters that are more than such a
+    call may hold, a look that lets go of them as it goes on.
     """
     if Feature.PEEK not in bus.driver.features(entity):
-        for peeked in await bus.call(_peek_page(entity, count, None), seconds=LONG):
-            yield peeked
+        most = AT_ONCE if entity.kind is Kind.DEAD_LETTERS else count
+        found = await bus.call(_peek_page(entity, min(count, most), None), seconds=LONG)
+        if len(found) < most or count <= most:
+            for peeked in found:
+                yield peeked
+            return
+        async with aclosing(show(bus, entity, count)) as shown:
+            async for peeked in shown:
+                yield peeked
         return
     after: str | None = None
     while count > 0:
@@ -130,7 +145,8 @@ class _Redrive(Work):
         edit: Edit | None,
         progress: Callable[[int], None] | None,
     ) -> None:
-        super().__init__(bus, source)
+        super().__init__(bus, source.dead_letters)
+        self._source = source
         self._limit = limit
         self._match = match
         self._edit = edit

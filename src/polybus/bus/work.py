@@ -31,9 +31,9 @@ class Work:
     back is removed.
     """
 
-    def __init__(self, bus: Bus, source: Entity) -> None:
+    def __init__(self, bus: Bus, letters: Entity) -> None:
         self._bus = bus
-        self._source = source
+        self._letters = letters
         self.stopping = False
         self.receiver: Receiver | None = None
         self._look: Look | None = None
@@ -53,7 +53,7 @@ class Work:
             await self.ended(PATIENCE)
             raise
         if self.stopping:
-            raise BusClosed(f"the bus was closed while the dead letters of {self._source.name!r} were gone through")
+            raise BusClosed(f"the bus was closed while the dead letters of {self._letters.name!r} were gone through")
 
     def stop(self) -> None:
         """Take nothing more."""
@@ -70,11 +70,11 @@ class Work:
         try:
             await wait_for(self._bus.clock, asyncio.wait([task]), seconds)
         except TimeoutError:
-            _log.warning("a look at the dead letters of %r goes on until its call ends", self._source.name)
+            _log.warning("a look at the dead letters of %r goes on until its call ends", self._letters.name)
 
     async def _run(self) -> None:
-        receiver = self.receiver = await self._bus.open_receiver(self._source.dead_letters, window=WINDOW)
-        look = self._look = Look(self._bus, receiver, self._source.dead_letters)
+        receiver = self.receiver = await self._bus.open_receiver(self._letters, window=WINDOW)
+        look = self._look = Look(self._bus, receiver, self._letters)
         try:
             if not self.stopping:
                 await self._go_through(look)

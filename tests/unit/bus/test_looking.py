@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -32,8 +32,12 @@ HOLDING = Feature.COUNTS | Feature.PEEK  # as Service Bus
 class Cloud(DriverProxy):
     """A store as a cloud shows it: what `features` of letters it has, in any order, `late` by so many empty answers."""
 
-    def __init__(self, inner: Driver, features: Feature, *, late: int = 0, shuffles: bool = True) -> None:
+    def __init__(
+        self, inner: Driver, features: Feature, *, late: int = 0, shuffles: bool = True, takes: float = 0.0
+    ) -> None:
         super().__init__(inner)
+        self.takes = takes
+        self.clock: polybus.ManualClock
         self._features = features
         self.late = late
         self.shuffles = shuffles
@@ -63,6 +67,7 @@ class _Consumer(ConsumerProxy):
         if cloud.late:
             cloud.late -= 1
             return []
+        await cloud.clock.sleep(cloud.takes)
         most = min(count, 10) if cloud.shuffles else count
         found = list(await self.inner.receive_batch(most, wait=0))
         cloud.held |= {id(each) for each in found}
@@ -93,6 +98,7 @@ def connect(features: Feature | None = None, **cloud: Any) -> tuple[polybus.Bus,
     driver: Any = FaultyDriver(load("memory")(binding, clock), clock)
     if features is not None:
         driver = Cloud(driver, features, **cloud)
+        driver.clock = clock
     return polybus.connect(binding, clock=clock, driver=driver), driver, clock
 
 
@@ -145,6 +151,27 @@ async def test_one_that_holds_all_ends_where_others_are_in_the_way(caplog: pytes
         assert await redriving == 0
         assert "there may be others behind them" in caplog.text
         assert await letters(bus) == (8_100, 0)
+
+
+@pytest.mark.parametrize("features", [COUNTED, UNCOUNTED])
+async def test_where_the_oldest_come_first_again_and_again_it_gets_to_the_latest(
+    features: Feature, caplog: pytest.LogCaptureFixture
+) -> None:
+    bus, _, clock = connect(features, shuffles=False, takes=0.05)
+    async with bus:
+        ids = await bury(bus, [b"%d" % number for number in range(4_000)])
+        asked: list[str] = []
+
+        def choose(message: polybus.Message) -> bool:
+            asked.append(message.id)
+            return False
+
+        redriving = asyncio.create_task(bus.dead_letters("jobs").redrive(match=choose))
+        await _until(clock, redriving, 0.05)
+        assert await redriving == 0
+        assert sorted(asked) == sorted(ids)
+        assert await letters(bus) == (4_000, 0)
+    assert "there may be others behind them" not in caplog.text
 
 
 @pytest.mark.parametrize("features", [None, UNCOUNTED])
@@ -319,3 +346,88 @@ async def test_letters_are_found_among_many(features: Feature) -> None:
         found = await bus.dead_letters("jobs").find(lambda message: message.id == ids[5], enough=1)
         assert [letter.message.body for letter in found] == [b"5"]
         assert await letters(bus) == (700, 0)
+
+
+@pytest.mark.parametrize("features", [COUNTED, UNCOUNTED])
+async def test_however_many_are_looked_at_few_are_held_and_each_is_shown_once(features: Feature) -> None:
+    bus, driver, clock = connect(features)
+    async with bus:
+        ids = await bury(bus, [b"%d" % number for number in range(2_500)])
+        looking = asyncio.create_task(_all(bus.dead_letters("jobs").peek(10**9)))
+        await _until(clock, looking)
+        found = await looking
+        assert sorted(letter.message.id for letter in found) == sorted(ids)
+        assert {letter.reason for letter in found} == {"Test"}
+        assert driver.most <= 600
+        assert max(count for count, _ in driver.peeks) <= 1_000
+        assert await letters(bus) == (2_500, 0)
+
+
+async def test_so_it_is_where_one_is_looked_for() -> None:
+    bus, driver, clock = connect(UNCOUNTED)
+    async with bus:
+        ids = await bury(bus, [b"%d" % number for number in range(1_700)])
+        looking = asyncio.create_task(bus.dead_letters("jobs").find(lambda message: message.id == ids[1_300]))
+        await _until(clock, looking)
+        assert [letter.message.body for letter in await looking] == [b"1300"]
+        assert driver.most <= 600
+        assert await letters(bus) == (1_700, 0)
+        # Found early, it ends early, and once all can be seen again.
+        looking = asyncio.create_task(bus.dead_letters("jobs").find(lambda message: True, enough=3))
+        await _until(clock, looking)
+        assert len(await looking) == 3
+        assert await letters(bus) == (1_700, 0)
+
+
+async def test_nothing_is_held_while_whoever_looks_reads_no_further() -> None:
+    bus, driver, clock = connect(COUNTED)
+    async with bus:
+        ids = await bury(bus, [b"x"] * 1_500)
+        shown = bus.dead_letters("jobs").peek(10**9)
+        first = asyncio.ensure_future(anext(aiter(shown)))
+        await _until(clock, first)
+        while driver.most < 500 or await letters(bus) != (1_500, 0):  # it looks ahead that far, and lets go
+            await clock.advance(0.01)
+        receives = len(driver.waits)
+        await clock.advance(120)
+        assert await letters(bus) == (1_500, 0)
+        assert len(driver.waits) == receives
+        rest = asyncio.create_task(_all(shown))
+        await _until(clock, rest)
+        found = [await first, *await rest]
+        assert sorted(letter.message.id for letter in found) == sorted(ids)
+        assert await letters(bus) == (1_500, 0)
+
+
+async def test_a_look_that_is_cancelled_or_whose_bus_is_closed_holds_none() -> None:
+    bus, driver, clock = connect(COUNTED)
+    async with bus:
+        await bury(bus, [b"x"] * 1_500)
+        receiving = driver.inner.faults.hold(Operation.RECEIVE)
+        looking = asyncio.create_task(_all(bus.dead_letters("jobs").peek(10**9)))
+        await receiving.reached.wait()
+        looking.cancel()
+        await clock.advance(2)
+        assert looking.cancelled()
+        receiving.open()
+        await clock.advance(700)
+        assert await letters(bus) == (1_500, 0)
+        receiving = driver.inner.faults.hold(Operation.RECEIVE)
+        looking = asyncio.create_task(_all(bus.dead_letters("jobs").peek(10**9)))
+        await receiving.reached.wait()
+        closing = asyncio.create_task(bus.aclose())
+        await clock.advance(1)
+        receiving.open()
+        await _until(clock, closing)
+        with pytest.raises(polybus.BusClosed, match="while the dead letters of 'jobs'"):
+            await looking
+
+
+async def _all(shown: AsyncIterator[Peeked]) -> list[Peeked]:
+    return [letter async for letter in shown]
+
+
+async def _until(clock: polybus.ManualClock, task: asyncio.Future[Any], step: float = 0.01) -> None:
+    """Let time pass until a task is done."""
+    while not task.done():
+        await clock.advance(step)

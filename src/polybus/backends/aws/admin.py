@@ -9,7 +9,7 @@ from polybus.backends.aws.clients import Clients
 from polybus.backends.aws.faults import fault
 from polybus.backends.aws.look import Look
 from polybus.backends.aws.publish import SqsPublisher
-from polybus.backends.aws.wire import decode, topics_of, why
+from polybus.backends.aws.wire import decode, sent_at, topics_of, why
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Peeked, PublisherDriver, Stats
@@ -100,12 +100,4 @@ class AwsAdmin:
 
 def _peeked(raw: Mapping[str, Any], entity: Entity, topics: frozenset[str]) -> Peeked:
     message, envelope = decode(raw, entity, topics)
-    sent = raw["Attributes"].get("SentTimestamp")
-    return Peeked(
-        raw["MessageId"],
-        message,
-        0,
-        why(envelope, entity),
-        envelope.description or None,
-        None if sent is None else int(sent) / 1000,
-    )
+    return Peeked(raw["MessageId"], message, 0, why(envelope, entity), envelope.description or None, sent_at(raw))

@@ -15,7 +15,7 @@ import msgspec
 from polybus.backends.aws import faults
 from polybus.backends.aws.clients import Clients
 from polybus.backends.aws.faults import entry_fault, fault, left_out, receipt_fault
-from polybus.backends.aws.wire import Wire, decode, encode, why
+from polybus.backends.aws.wire import Wire, decode, encode, sent_at, why
 from polybus.backends.portable import safe_id
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
@@ -226,6 +226,7 @@ class SqsConsumer:
             why(envelope, self._source),
             envelope.description or None,
             raw["MessageId"],
+            sent_at(raw) if self._source.kind is Kind.DEAD_LETTERS else None,
         )
 
     # Settling --------------------------------------------------------------------------------------------------------

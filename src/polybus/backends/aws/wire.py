@@ -22,7 +22,7 @@ from polybus.errors import Fault
 from polybus.message import Message
 from polybus.topology.limits import AWS, DEAD_LETTER_RESERVE_BYTES
 
-__all__ = ["Wire", "decode", "encode", "group_id", "message_limit", "topics_of", "why"]
+__all__ = ["Wire", "decode", "encode", "group_id", "message_limit", "sent_at", "topics_of", "why"]
 
 # What SQS refuses in bodies and attribute values (SendMessage in the SQS API reference): all but #x9, #xA, #xD,
 # #x20-#xD7FF, #xE000-#xFFFD, #x10000-#x10FFFF. Surrogates never reach this: they have no UTF-8.
@@ -209,6 +209,12 @@ def decode(raw: Mapping[str, Any], source: Entity, topics: frozenset[str] = froz
     key = envelope.key or group
     published = envelope.published_at or sent
     return Message(body, attributes, key, envelope.id or identity, published, envelope.content_type), envelope
+
+
+def sent_at(raw: Mapping[str, Any]) -> float | None:
+    """Return when a message was sent to its queue, in seconds since the epoch."""
+    sent = raw["Attributes"].get("SentTimestamp")
+    return None if sent is None else int(sent) / 1000
 
 
 def why(envelope: Envelope, source: Entity) -> str | None:

@@ -19,7 +19,7 @@ from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.line import Line
 from polybus.backends.gcp.look import FIRST, look
 from polybus.backends.gcp.publish import TopicPublisher, topic_of
-from polybus.backends.gcp.wire import Pb, decode, why
+from polybus.backends.gcp.wire import Pb, decode, published, why
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Peeked, PublisherDriver, Stats
@@ -136,5 +136,4 @@ def _plain(message: Any) -> dict[str, Any]:
 
 def _peeked(raw: Pb, entity: Entity, place: int) -> Peeked:
     message, envelope = decode(raw, entity)
-    at = raw.publish_time.seconds + raw.publish_time.nanos * 1e-9
-    return Peeked(str(place + 1), message, 0, why(envelope, entity), envelope.description or None, at)
+    return Peeked(str(place + 1), message, 0, why(envelope, entity), envelope.description or None, published(raw))

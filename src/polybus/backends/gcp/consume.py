@@ -12,7 +12,7 @@ from polybus.backends.gcp.intake import Intake
 from polybus.backends.gcp.publish import request_bytes, send
 from polybus.backends.gcp.settle import acknowledge, modify_each
 from polybus.backends.gcp.stream import Lease
-from polybus.backends.gcp.wire import Wire, decode, encode, why
+from polybus.backends.gcp.wire import Wire, decode, encode, published, why
 from polybus.binding import Entity, Kind
 from polybus.clock import Clock
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
@@ -75,6 +75,7 @@ class StreamConsumer:
             why(envelope, self._source),
             envelope.description or None,
             number,
+            published(raw.message) if self._source.kind is Kind.DEAD_LETTERS else None,
         )
 
     def _was_handed(self, number: str) -> bool:

@@ -18,7 +18,7 @@ from polybus.backends.gcp.clients import Clients
 from polybus.backends.gcp.faults import fault
 from polybus.backends.gcp.settle import modify_each
 from polybus.backends.gcp.stream import GRANT, Lease
-from polybus.backends.gcp.wire import Pb
+from polybus.backends.gcp.wire import published
 from polybus.clock import Clock
 from polybus.errors import Fault, FaultKind
 from polybus.topology.limits import GCP
@@ -178,14 +178,9 @@ class Receipts:
         # It wasn't sent before it was published. The service's clock is another than ours: how far it is behind shows
         # in the message that took the least time, and before there is one ours is taken for it.
         least = lease.came - self._clock.time() if self._least is None else self._least
-        return now - _published(lease.raw) - least <= PROVEN
+        return now - published(lease.raw.message) - least <= PROVEN
 
     def _note(self, lease: Lease) -> None:
         """Note how long a message that came in time was under way, by the service's clock and ours."""
-        took = lease.came - _published(lease.raw)
+        took = lease.came - published(lease.raw.message)
         self._least = took if self._least is None else min(self._least, took)
-
-
-def _published(raw: Pb) -> float:
-    stamp = raw.message.publish_time
-    return float(stamp.seconds + stamp.nanos * 1e-9)

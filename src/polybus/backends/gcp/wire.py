@@ -19,7 +19,7 @@ from polybus.errors import Fault
 from polybus.message import Message
 from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, GCP
 
-__all__ = ["Pb", "Wire", "decode", "encode", "fill", "mark_again", "why"]
+__all__ = ["Pb", "Wire", "decode", "encode", "fill", "mark_again", "published", "why"]
 
 Pb = Any
 """A raw protobuf message: its class is made at run time."""
@@ -221,15 +221,15 @@ def decode(raw: Pb, source: Entity) -> tuple[Message, Envelope]:
         envelope = Envelope.from_text(text) if _CONTINUED not in attributes else _joined(attributes)
     if envelope is None:
         attributes.pop(RESERVED_TO, None)
-        return Message(raw.data, attributes, key, raw.message_id, _time(raw)), Envelope()
+        return Message(raw.data, attributes, key, raw.message_id, published(raw)), Envelope()
     del attributes[RESERVED]
     attributes.pop(RESERVED_TO, None)
     if envelope.folded:
         attributes.update(envelope.folded)
     key = envelope.key or key
-    published = envelope.published_at or _time(raw)
     identity = envelope.id or raw.message_id
-    return Message(raw.data, attributes, key, identity, published, envelope.content_type), envelope
+    at = envelope.published_at or published(raw)
+    return Message(raw.data, attributes, key, identity, at, envelope.content_type), envelope
 
 
 def _joined(attributes: dict[str, str]) -> Envelope | None:
@@ -242,7 +242,8 @@ def _joined(attributes: dict[str, str]) -> Envelope | None:
     return envelope
 
 
-def _time(raw: Pb) -> float:
+def published(raw: Pb) -> float:
+    """Return when a PubsubMessage was published, in seconds since the epoch."""
     stamp = raw.publish_time
     return float(stamp.seconds + stamp.nanos * 1e-9)
 

@@ -1,0 +1,106 @@
+"""Showing dead letters where a backend has to hand them over for it: few held at a time, none longer than the look."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from polybus.binding import Entity
+from polybus.bus.delivery import Delivery
+from polybus.bus.looking import HOLD, WINDOW, Look
+from polybus.bus.work import Work
+from polybus.driver import Peeked
+from polybus.errors import PolybusError
+
+if TYPE_CHECKING:
+    from polybus.bus.bus import Bus
+
+__all__ = ["show"]
+
+
+async def show(bus: Bus, letters: Entity, count: int) -> AsyncGenerator[Peeked, None]:
+    """Yield up to `count` dead letters, each once; they are looked at while whoever asked reads on.
+
+    Left early, it returns once all can be seen again by others; cancelled, it gives back what it holds and ends soon.
+    """
+    showing = _Showing(bus, letters, count)
+    running = asyncio.get_running_loop().create_task(bus.run(showing))
+    running.add_done_callback(lambda done: showing.changed.set())
+    try:
+        while (page := await showing.page(running)) is not None:
+            for peeked in page:
+                yield peeked
+        await running
+    except GeneratorExit:
+        showing.finish()
+        with contextlib.suppress(PolybusError):  # who reads no further has what was asked for
+            await running
+        raise
+    finally:
+        if not running.done():
+            running.cancel()
+            await asyncio.wait([running])
+
+
+class _Showing(Work):
+    """Looks ahead of who reads by as many letters as a look may hold, and holds none while it waits for that."""
+
+    def __init__(self, bus: Bus, letters: Entity, count: int) -> None:
+        super().__init__(bus, letters)
+        self._left = count
+        self._pages: deque[list[Peeked]] = deque()
+        self._ahead = 0
+        self._taken = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set when there is another page, or the look has ended."""
+
+    async def page(self, running: asyncio.Task[None]) -> list[Peeked] | None:
+        """Return the next page, or None once there is none any more."""
+        while not self._pages:
+            if running.done():
+                return None
+            self.changed.clear()
+            await self.changed.wait()
+        page = self._pages.popleft()
+        self._ahead -= len(page)
+        self._taken.set()
+        return page
+
+    def finish(self) -> None:
+        """Look no further; unlike `stop` this is no interruption."""
+        self._left = 0
+        self._taken.set()
+        if self._look is not None:
+            self._look.stop()
+
+    def stop(self) -> None:
+        super().stop()
+        self._taken.set()
+
+    async def _go_through(self, look: Look) -> None:
+        while not self.stopping and self._left > 0:
+            letters = await look.next(min(WINDOW, self._left))
+            if not letters:
+                return
+            look.keep(letters)
+            self._left -= len(letters)
+            self._ahead += len(letters)
+            self._pages.append([_peeked(letter) for letter in letters])
+            self.changed.set()
+            if self._ahead >= HOLD:
+                await self._wait_for_reader(look)
+
+    async def _wait_for_reader(self, look: Look) -> None:
+        await look.release()
+        while self._ahead >= WINDOW and not self.stopping and self._left > 0:
+            self._taken.clear()
+            await self._taken.wait()
+
+
+def _peeked(letter: Delivery) -> Peeked:
+    received = letter.received
+    position = received.token or letter.id
+    return Peeked(position, letter.message, 0, received.reason, received.description, received.at)

@@ -23,8 +23,8 @@ from azure.servicebus.exceptions import MessageSizeExceededError
 from azure.servicebus.management import ServiceBusAdministrationClient
 
 import polybus
-from polybus.backends import load
 from polybus.binding import Binding, Entity, Kind
+from polybus.clouds import load
 from polybus.driver import ConsumerDriver, Driver
 from polybus.testing.proxy import DriverProxy
 

@@ -328,7 +328,7 @@ class Driver(Protocol):
 
 
 class DriverFactory(Protocol):
-    """What a backend registers (entry point group `polybus.backends`)."""
+    """What a backend registers (entry point group `polybus.clouds`)."""
 
     def __call__(self, binding: Binding, clock: Clock) -> Driver:
         """Return a driver without connecting yet; raise BindingError or MissingExtra for what can be known now."""

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from polybus.localcloud.aws.realise import Realiser, camel
+from polybus.clouds.aws.local import Realiser, camel
 
 from .live import Item, LiveError
 

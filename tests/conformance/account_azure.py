@@ -11,9 +11,9 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import DefaultAzureCredential
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from polybus.backends.azure.network import CA_FILE, connection_string
+from polybus.clouds.azure.driver.network import CA_FILE, connection_string
+from polybus.clouds.azure.local import Realiser, camel, camelled
 from polybus.errors import BindingError
-from polybus.localcloud.servicebus.realise import Realiser, camel, camelled
 
 from .live import Item, LiveError
 

@@ -16,7 +16,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 from requests import RequestException
 
-from polybus.localcloud.pubsub.realise import Realiser, camel
+from polybus.clouds.gcp.local import Realiser, camel
 
 from .live import Item, LiveError
 

@@ -13,11 +13,11 @@ import botocore.exceptions as botocore
 import msgspec
 
 from polybus.binding import Binding, Entity, Kind
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.errors import FaultKind
-from polybus.localcloud.aws.realise import realise
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import ThreadedServer
-from polybus.plan.aws import AwsSettings, plan
 from polybus.plan.check import check
 from polybus.testing.rig import BaseRig, Late, Refusal
 from polybus.topology.limits import AWS

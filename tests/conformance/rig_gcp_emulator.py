@@ -10,8 +10,8 @@ import shutil
 import grpc
 
 from polybus.clock import SystemClock
+from polybus.clouds.gcp.plan.resources import GcpPlan
 from polybus.localcloud.server import free_port
-from polybus.plan.gcp import GcpPlan
 from polybus.topology.model import Topology
 
 from .rig_gcp import GcpRig

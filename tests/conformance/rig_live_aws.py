@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
-from polybus.plan.aws import AwsSettings, binding, plan
+from polybus.clouds.aws.plan.resources import AwsSettings, binding, plan
 from polybus.topology.model import Topology
 
 from .account_aws import open_account

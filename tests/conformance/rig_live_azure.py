@@ -8,9 +8,9 @@ import msgspec
 from azure.identity.aio import DefaultAzureCredential
 from azure.servicebus.aio import ServiceBusClient
 
-from polybus.backends.azure.clients import connection_string
 from polybus.binding import Binding
-from polybus.plan.azure import AzureSettings, binding, plan
+from polybus.clouds.azure.driver.clients import connection_string
+from polybus.clouds.azure.plan.resources import AzureSettings, binding, plan
 from polybus.topology.model import Topology
 
 from .account_azure import open_account

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.pubsub_v1 import PublisherClient, SubscriberClient
 
 from polybus.binding import Binding
-from polybus.plan.gcp import GcpSettings, binding, plan
+from polybus.clouds.gcp.plan.resources import GcpSettings, binding, plan
 from polybus.topology.model import Topology
 
 from .account_gcp import open_account

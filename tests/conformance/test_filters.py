@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from polybus.binding import Binding, Entity
+from polybus.clouds.aws.plan import filters as filters_aws
+from polybus.clouds.azure.plan import filters as filters_azure
+from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.driver import Ack, AdminDriver, ConsumerDriver, Driver, Outgoing, Received
 from polybus.errors import Fault
 from polybus.message import Message
-from polybus.plan import filters_aws, filters_azure, filters_gcp
 from polybus.plan.names import subscription_tag
 from polybus.testing.rig import Rig
 from polybus.topology.filters import And, Compare, Exists, Filter, In, Node, Not, Or, Prefix

@@ -23,7 +23,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = folder / "acme-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[polybus.backends]\nacme = acme:driver\n")
+    (metadata / "entry_points.txt").write_text("[polybus.clouds]\nacme = acme:driver\n")
     return folder
 
 

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from polybus.binding import Binding, Entity, Kind
 from polybus.bus.connect import connect
+from polybus.clouds.aws.plan import filters as filters_aws
+from polybus.clouds.azure.plan import filters as filters_azure
+from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.errors import PolybusError
-from polybus.plan import filters_aws, filters_azure, filters_gcp
 from polybus.plan.check import check
 from polybus.plan.table import describe, plan_for
 from polybus.topology.file import loads

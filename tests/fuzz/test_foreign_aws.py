@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.backends.aws.consume import SqsConsumer
-from polybus.backends.aws.publish import SqsPublisher
 from polybus.binding import Entity, Kind
 from polybus.clock import ManualClock
+from polybus.clouds.aws.driver.consume import SqsConsumer
+from polybus.clouds.aws.driver.publish import SqsPublisher
 from polybus.driver import Ack, DeadLetter, Nack, Outgoing, Received
 
 from .foreign import ENVELOPES, JSON_TEXTS, KEYS, TEXTS, VALUES, a_message, a_wire_form

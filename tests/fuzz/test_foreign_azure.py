@@ -12,9 +12,9 @@ from azure.servicebus._pyamqp._decode import decode_payload
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.backends.azure.consume import received
-from polybus.backends.azure.wire import encode, sayable
 from polybus.binding import Entity, Kind
+from polybus.clouds.azure.driver.consume import received
+from polybus.clouds.azure.driver.wire import encode, sayable
 from polybus.driver import Outgoing
 from polybus.localcloud.servicebus.amqp import encode as e
 

@@ -8,8 +8,8 @@ from google.pubsub_v1 import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.backends.gcp.wire import Wire, decode, encode, fill, why
 from polybus.binding import Entity, Kind
+from polybus.clouds.gcp.driver.wire import Wire, decode, encode, fill, why
 from polybus.driver import Outgoing, Received
 from polybus.envelope import Envelope
 from polybus.message import Message

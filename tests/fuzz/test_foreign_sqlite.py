@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from polybus.backends.sqlite.wire import Stored, encode_head, encode_letter, unpack
+from polybus.embedded.sqlite.wire import Stored, encode_head, encode_letter, unpack
 from polybus.errors import BackendError
 from polybus.message import Message
 

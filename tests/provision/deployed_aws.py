@@ -14,7 +14,7 @@ import boto3
 
 import polybus
 from polybus.bus.bus import Bus
-from polybus.localcloud.aws.realise import Realiser
+from polybus.clouds.aws.local import Realiser
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
 

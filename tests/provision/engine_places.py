@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.aws.plan.resources import AwsSettings
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
+from polybus.clouds.gcp.plan import resources as gcp
+from polybus.clouds.gcp.plan.resources import GcpSettings
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.plan import aws, azure, gcp
-from polybus.plan.aws import AwsSettings
-from polybus.plan.azure_namespace import AzureSettings, Principal
-from polybus.plan.gcp import GcpSettings
 from polybus.plan.values import Resource
 from polybus.topology.file import loads
 

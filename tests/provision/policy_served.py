@@ -14,7 +14,7 @@ import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
-from polybus.localcloud.aws.realise import camel
+from polybus.clouds.aws.local import camel
 from polybus.plan.values import Resource, refs
 
 from .test_policy_pack import planned, text

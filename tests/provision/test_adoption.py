@@ -24,13 +24,13 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 import polybus
-from polybus.localcloud.aws.realise import Realiser as AwsRealiser
+from polybus.clouds.aws.local import Realiser as AwsRealiser
+from polybus.clouds.azure.local import Realiser as AzureRealiser
+from polybus.clouds.gcp.local import Realiser as GcpRealiser
 from polybus.localcloud.aws.server import AwsServer
-from polybus.localcloud.pubsub.realise import Realiser as GcpRealiser
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus.realise import Realiser as AzureRealiser
 
 from . import flow, runner, simulated
 

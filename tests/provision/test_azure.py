@@ -9,9 +9,9 @@ import pytest
 
 import polybus
 from polybus.bus.bus import Bus
+from polybus.clouds.azure.local import Realiser
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus.realise import Realiser
 
 from . import flow, runner
 

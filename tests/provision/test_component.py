@@ -12,8 +12,10 @@ import pytest
 from pulumi.output import Unknown
 
 from polybus.binding import Binding
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, MissingExtra, UnsupportedFeature
-from polybus.plan import aws, azure, gcp
 from polybus.plan.values import Resource
 from polybus.provision import MessageBus, binding_of
 from polybus.provision.cloud import cloud_named

@@ -11,16 +11,17 @@ import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 import polybus
-from polybus.backends.azure.live import live
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
+from polybus.clouds.aws import local as aws_realise
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure import local as azure_realise
+from polybus.clouds.azure.live import live
+from polybus.clouds.azure.plan import resources as azure
 from polybus.errors import BindingError, UnsupportedFeature
-from polybus.localcloud.aws import realise as aws_realise
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus import realise as azure_realise
-from polybus.plan import aws, azure
 from polybus.plan.drift import compare
 from polybus.topology.file import loads
 

@@ -10,7 +10,7 @@ import pytest
 
 import polybus
 from polybus.bus.bus import Bus
-from polybus.localcloud.pubsub.realise import Realiser
+from polybus.clouds.gcp.local import Realiser
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import running_in_thread
 

@@ -19,8 +19,10 @@ from typing import Any
 
 import pytest
 
-from polybus.localcloud.aws.realise import camel
-from polybus.plan import aws, azure, gcp
+from polybus.clouds.aws.local import camel
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.values import Join, Json, Ref, Resource, refs
 from polybus.topology.file import load
 

@@ -12,8 +12,8 @@ import pulumi
 import pytest
 from botocore.exceptions import ClientError
 
+from polybus.clouds.aws.local import Realiser
 from polybus.localcloud.aws.policy.document import Policy, Request
-from polybus.localcloud.aws.realise import Realiser
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
 

@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from pulumi.output import Unknown
 from tests.unit.plan.everything import Stack, stacks
 
-from polybus.plan import aws, azure, gcp
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.values import Json, Resource, refs, resolve
 from polybus.provision import MessageBus
 from polybus.provision.cloud import cloud_named

@@ -23,10 +23,10 @@ from azure.servicebus.exceptions import (
 )
 from azure.servicebus.management import ServiceBusAdministrationClient
 
+from polybus.clouds.azure.local import Realiser
+from polybus.clouds.azure.plan.rights import RECEIVER, SENDER
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus.realise import Realiser
-from polybus.plan.azure_rights import RECEIVER, SENDER
 
 from . import runner
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import polybus
-from polybus import backends
+from polybus import clouds as backends
 from polybus.binding import Binding, Entity
 from polybus.bus.resolve import resolve
 from polybus.driver import ConsumerDriver, Driver

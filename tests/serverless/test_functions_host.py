@@ -15,11 +15,11 @@ from served import BOUND
 from shop import Shop
 
 import polybus
+from polybus.clouds.azure.local import realise
+from polybus.clouds.azure.plan.namespace import Principal
+from polybus.clouds.azure.plan.resources import AzureSettings, plan
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus.realise import realise
-from polybus.plan.azure import AzureSettings, plan
-from polybus.plan.azure_namespace import Principal
 from polybus.serverless import HandlersFailed, azure_functions
 from polybus.topology.file import loads
 

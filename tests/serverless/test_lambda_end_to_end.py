@@ -12,10 +12,10 @@ import pytest
 from shop import Order, Shop
 
 from polybus import App, Binding, SteppedClock, sync
-from polybus.localcloud.aws.realise import realise
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
-from polybus.plan.aws import AwsSettings, plan
 from polybus.serverless import AwsLambda, aws_lambda
 from polybus.topology.file import loads
 

@@ -26,8 +26,8 @@ from served import BOUND, HOST, Statuses, Tls, listening, serving, until
 from shop import Shop
 
 import polybus
-from polybus.localcloud.pubsub.realise import realise
-from polybus.plan.gcp import GcpSettings, plan
+from polybus.clouds.gcp.local import realise
+from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 from polybus.serverless import GoogleTokens, cloud_run
 from polybus.serverless.fetch import CertificateCache
 from polybus.topology.file import loads

@@ -23,10 +23,10 @@ from served import BOUND, HOST, Statuses, Tls, listening, serving
 from shop import Shop
 
 import polybus
-from polybus.localcloud.aws.realise import realise
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
-from polybus.plan.aws import AwsSettings, plan
 from polybus.serverless import cloud_run
 from polybus.serverless.fetch import Fetched
 from polybus.topology.file import loads

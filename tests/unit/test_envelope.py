@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.backends.portable import safe_id
 from polybus.envelope import Envelope, decode_text, encode_text, join, split
+from polybus.portable import safe_id
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 # What SQS takes (SendMessage in the SQS API reference).

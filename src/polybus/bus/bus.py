@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
-from polybus import backends
+from polybus import clouds as backends
 from polybus.binding import Binding, Entity
 from polybus.bus.administration import Administration
 from polybus.bus.blocked import Blocked

@@ -105,13 +105,13 @@ def _from_files(environ: Mapping[str, str], start: Path) -> tuple[Binding, str]:
 
 
 def _in_memory(topology: Topology) -> Binding:
-    from polybus.plan.local import local_binding
+    from polybus.embedded.plan import local_binding
 
     return local_binding(topology, backend="memory")
 
 
 def _embedded(topology: Path) -> Binding:
-    from polybus.plan.local import local_binding
+    from polybus.embedded.plan import local_binding
     from polybus.topology.file import load
 
     store = topology.resolve().parent / STORE

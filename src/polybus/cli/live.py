@@ -128,7 +128,9 @@ def _names(binding: Binding) -> dict[str, str]:
 
 def _plan(topology: Topology, binding: Binding, stack: str) -> Any:
     """Plan with what the binding says of the stack's configuration; what it doesn't say isn't compared."""
-    from polybus.plan import aws, azure, gcp
+    from polybus.clouds.aws.plan import resources as aws
+    from polybus.clouds.azure.plan import resources as azure
+    from polybus.clouds.gcp.plan import resources as gcp
     from polybus.plan.same import ANY
 
     settings = binding.settings
@@ -153,7 +155,7 @@ def _plan(topology: Topology, binding: Binding, stack: str) -> Any:
 
 
 def _reader(backend: str) -> Any:
-    from polybus import backends
+    from polybus import clouds as backends
 
     backends.load(backend)  # raises MissingExtra with what to install
-    return importlib.import_module(f"polybus.backends.{backend}.live").live
+    return importlib.import_module(f"polybus.clouds.{backend}.live").live

@@ -46,7 +46,7 @@ def load(cloud: str, *, port: int, data: Path | None) -> LocalServer:
 
 
 def _plan_aws(topology: Topology) -> Any:
-    from polybus.plan.aws import AwsSettings, plan
+    from polybus.clouds.aws.plan.resources import AwsSettings, plan
 
     return plan(topology, AwsSettings(region="us-east-1"))
 
@@ -54,7 +54,7 @@ def _plan_aws(topology: Topology) -> Any:
 def _realise_aws(plan: Any, server: Any) -> Binding:
     import msgspec
 
-    from polybus.localcloud.aws.realise import realise
+    from polybus.clouds.aws.local import realise
 
     made = realise(plan, endpoint=server.url, region=server.region)
     # With the endpoint in it, the binding can't reach a real account, whatever the environment says. A service that is
@@ -63,7 +63,7 @@ def _realise_aws(plan: Any, server: Any) -> Binding:
 
 
 def _plan_gcp(topology: Topology) -> Any:
-    from polybus.plan.gcp import GcpSettings, plan
+    from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 
     return plan(topology, GcpSettings(project="local"))
 
@@ -71,7 +71,7 @@ def _plan_gcp(topology: Topology) -> Any:
 def _realise_gcp(plan: Any, server: Any) -> Binding:
     import msgspec
 
-    from polybus.localcloud.pubsub.realise import realise
+    from polybus.clouds.gcp.local import realise
 
     endpoint = f"{server.host}:{server.port}"
     made = realise(plan, endpoint=endpoint, project=server.project)
@@ -80,13 +80,13 @@ def _realise_gcp(plan: Any, server: Any) -> Binding:
 
 
 def _plan_azure(topology: Topology) -> Any:
-    from polybus.plan.azure import AzureSettings, plan
+    from polybus.clouds.azure.plan.resources import AzureSettings, plan
 
     return plan(topology, AzureSettings())
 
 
 def _realise_azure(plan: Any, server: Any) -> Binding:
-    from polybus.localcloud.servicebus.realise import realise
+    from polybus.clouds.azure.local import realise
 
     return realise(plan, connection_string=server.connection_string(), ca_file=server.certificate)
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from polybus.clouds.aws.plan import check as check_aws
+from polybus.clouds.azure.plan import check as check_azure
+from polybus.clouds.gcp.plan import check as check_gcp
 from polybus.errors import UnsupportedFeature
-from polybus.plan import check_aws, check_azure, check_gcp, options
+from polybus.plan import options
 from polybus.plan.findings import Finding, Report, Severity
 from polybus.topology.model import CLOUDS, Topology
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from polybus.clouds.aws.plan.place import REFUSE_ELSEWHERE
 from polybus.plan import same
-from polybus.plan.aws_place import REFUSE_ELSEWHERE
 from polybus.plan.same import Same
 
 __all__ = ["RULES", "Rules"]

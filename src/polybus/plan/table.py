@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from polybus.plan import aws, azure, gcp, local
-from polybus.plan.aws import AwsPlan, AwsSettings
-from polybus.plan.azure import AzurePlan, AzureSettings
-from polybus.plan.gcp import GcpPlan, GcpSettings
-from polybus.plan.local import LocalPlan
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.resources import AzurePlan, AzureSettings
+from polybus.clouds.gcp.plan import resources as gcp
+from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
+from polybus.embedded import plan as local
+from polybus.embedded.plan import LocalPlan
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Topology
 

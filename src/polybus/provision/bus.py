@@ -16,9 +16,9 @@ from polybus.topology.file import load
 from polybus.topology.model import Topology
 
 if TYPE_CHECKING:
-    from polybus.plan.aws import AwsSettings
-    from polybus.plan.azure import AzureSettings
-    from polybus.plan.gcp import GcpSettings
+    from polybus.clouds.aws.plan.resources import AwsSettings
+    from polybus.clouds.azure.plan.resources import AzureSettings
+    from polybus.clouds.gcp.plan.resources import GcpSettings
 
 __all__ = ["TYPE", "MessageBus"]
 

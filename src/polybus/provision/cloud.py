@@ -61,7 +61,7 @@ def cloud_named(name: str) -> Cloud:
         near = nearest(name, CLOUDS)
         hint = f"; did you mean {near}?" if near else ""
         raise ConfigError(f"found the cloud {name!r}; allowed: {', '.join(CLOUDS)}{hint}")
-    cloud: Cloud = importlib.import_module(f"polybus.provision.{name}").CLOUD
+    cloud: Cloud = importlib.import_module(f"polybus.clouds.{name}.stack").CLOUD
     return cloud
 
 

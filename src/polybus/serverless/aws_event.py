@@ -25,7 +25,7 @@ def sqs_message(
     record: Json, source: Entity, lease_until: float, topics: Mapping[str, Entity] | None = None
 ) -> Received[str]:
     """Return the delivery that a record of an SQS event is; `topics` are those of its bus."""
-    from polybus.backends.aws.wire import topics_of
+    from polybus.clouds.aws.driver.wire import topics_of
 
     attributes = {name: _sqs_attribute(value) for name, value in (record.get("messageAttributes") or {}).items()}
     raw = {
@@ -48,7 +48,7 @@ def sns_message(notification: Json, source: Entity, lease_until: float) -> Recei
 
     It has no receipt, and SNS doesn't count attempts: each is the first.
     """
-    from polybus.backends.aws.notification import time_of
+    from polybus.clouds.aws.driver.notification import time_of
 
     attributes = {name: _sns_attribute(value) for name, value in (notification.get("MessageAttributes") or {}).items()}
     sent = time_of(notification["Timestamp"])
@@ -70,7 +70,7 @@ def _received(
     receipt: str,
     topics: frozenset[str] = frozenset(),
 ) -> Received[str]:
-    from polybus.backends.aws.wire import decode
+    from polybus.clouds.aws.driver.wire import decode
 
     message, envelope = decode(raw, source, topics)
     redelivered = attempt > 1 or envelope.moves > 0

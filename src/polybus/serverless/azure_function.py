@@ -107,7 +107,7 @@ class AzureFunction:
 def _received(raw: ServiceBusMessage, source: Entity, lease_until: float) -> Received[None]:
     from azure.servicebus.amqp import AmqpMessageBodyType
 
-    from polybus.backends.azure.wire import decode
+    from polybus.clouds.azure.driver.wire import decode
 
     view = _View(raw, AmqpMessageBodyType.DATA)
     message, envelope = decode(cast(Any, view), source)

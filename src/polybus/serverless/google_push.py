@@ -95,7 +95,7 @@ class Push(msgspec.Struct, frozen=True):
 
     def received(self, source: Entity, lease_until: float) -> Received[None]:
         """Return the delivery that it is."""
-        from polybus.backends.gcp.wire import decode
+        from polybus.clouds.gcp.driver.wire import decode
 
         message, envelope = decode(self.wire, source)
         group = message.ordering_key if source.ordered else None

@@ -8,9 +8,9 @@ from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from polybus.backends import load
 from polybus.binding import Binding, Entity
 from polybus.clock import Clock, SteppedClock
+from polybus.clouds import load
 from polybus.driver import Driver
 from polybus.errors import FaultKind
 from polybus.topology.model import Topology

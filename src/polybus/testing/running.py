@@ -12,7 +12,6 @@ from typing import TypeVar
 import msgspec
 
 from polybus.app import App
-from polybus.backends.memory import Store
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
 from polybus.bus.connect import connect
@@ -20,6 +19,7 @@ from polybus.bus.options import PublisherOptions
 from polybus.bus.resolve import resolve
 from polybus.clock import ManualClock
 from polybus.driver import Peeked
+from polybus.embedded.memory import Store
 from polybus.errors import Fault
 from polybus.message import Message, Sent
 from polybus.telemetry import NoHooks, Processing, Publishing

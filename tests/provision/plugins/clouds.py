@@ -33,7 +33,7 @@ class _Aws:
     def __init__(self, config: Inputs) -> None:
         import boto3
 
-        from polybus.localcloud.aws.realise import Realiser
+        from polybus.clouds.aws.local import Realiser
 
         endpoint, region = os.environ["AWS_ENDPOINT_URL"], str(config["region"])
         self.make = Realiser(endpoint=endpoint, region=region).create
@@ -81,7 +81,7 @@ class _Azure:
         from azure.core.pipeline.transport import RequestsTransport
         from azure.servicebus.management import ServiceBusAdministrationClient
 
-        from polybus.localcloud.servicebus.realise import Realiser
+        from polybus.clouds.azure.local import Realiser
 
         text, ca_file = os.environ["AZURE_SERVICEBUS_CONNECTION_STRING"], os.environ["AZURE_SERVICEBUS_CA_FILE"]
         self.make = Realiser(connection_string=text, ca_file=ca_file).create
@@ -115,7 +115,7 @@ class _Gcp:
         from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
         from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-        from polybus.localcloud.pubsub.realise import Realiser
+        from polybus.clouds.gcp.local import Realiser
 
         endpoint, self._project = os.environ["PUBSUB_EMULATOR_HOST"], str(config["project"])
         self.make = Realiser(endpoint=endpoint, project=self._project).create

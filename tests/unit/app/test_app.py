@@ -16,8 +16,8 @@ import pytest
 
 import polybus
 from polybus import App, Binding, Entity, ManualClock, Message, SteppedClock
-from polybus.backends.memory import Store
 from polybus.binding import Kind, Rights
+from polybus.embedded.memory import Store
 
 T = TypeVar("T")
 SECRET = "4111111111111111"

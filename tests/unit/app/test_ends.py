@@ -18,10 +18,10 @@ from polybus.app import run_apps
 from polybus.app.ending import DRAIN
 from polybus.app.executor import OnLoop
 from polybus.app.session import Session
-from polybus.backends import load
-from polybus.backends.memory import Store
 from polybus.binding import Kind
+from polybus.clouds import load
 from polybus.driver import ConsumerDriver
+from polybus.embedded.memory import Store
 from polybus.testing.proxy import DriverProxy
 from polybus.topology.file import loads
 

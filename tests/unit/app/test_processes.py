@@ -26,9 +26,9 @@ from polybus import App, Binding, ConfigError, Entity, Peeked, SteppedClock
 from polybus.app import frames
 from polybus.app.invoker import Invoker
 from polybus.app.process import Process
-from polybus.backends.memory import Store
 from polybus.binding import Kind
 from polybus.clock import machine_time
+from polybus.embedded.memory import Store
 
 # Where the system tells of processes by files.
 IN_PROC = Path("/proc/self/stat").exists()

@@ -13,8 +13,8 @@ import pytest
 import polybus
 from polybus import App, BackendError, Binding, Entity, Fault, FaultKind
 from polybus.app import run_apps
-from polybus.backends.memory import MemoryDriver, Store
 from polybus.binding import Kind
+from polybus.embedded.memory import MemoryDriver, Store
 
 
 def make_binding() -> Binding:

@@ -19,8 +19,8 @@ import polybus
 from polybus import App, Binding, Entity, Fault, FaultKind
 from polybus.app import run_apps
 from polybus.app.watchdog import STALL
-from polybus.backends.memory import MemoryDriver, Store
 from polybus.binding import Kind
+from polybus.embedded.memory import MemoryDriver, Store
 
 
 def make_binding(store: Store | None = None) -> Binding:

@@ -17,8 +17,8 @@ import pytest
 import polybus
 from polybus import App, Binding, Entity, SteppedClock
 from polybus.app.executor import MOST_GIVEN_UP
-from polybus.backends.memory import Store
 from polybus.binding import Kind
+from polybus.embedded.memory import Store
 
 tenant: contextvars.ContextVar[str | None] = contextvars.ContextVar("tenant", default=None)
 

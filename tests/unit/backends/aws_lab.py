@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.backends.aws.driver import AwsDriver
 from polybus.binding import Binding, Entity
 from polybus.clock import SteppedClock
+from polybus.clouds.aws.driver.driver import AwsDriver
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.driver import Outgoing, Received
-from polybus.localcloud.aws.realise import realise
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.aws.sqs.message import IN_FLIGHT, READY
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.server import running_in_thread
 from polybus.message import Message, Sent
-from polybus.plan.aws import AwsSettings, plan
 from polybus.topology.file import loads
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from polybus.backends import load
-from polybus.backends.memory import Store
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import ManualClock
+from polybus.clouds import load
 from polybus.driver import (
     AdminDriver,
     ConsumerDriver,
@@ -21,6 +20,7 @@ from polybus.driver import (
     PublisherDriver,
     Received,
 )
+from polybus.embedded.memory import Store
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message, Sent
 

@@ -13,9 +13,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from conftest import small_bus
-from polybus.backends.sqlite import driver
 from polybus.clock import SystemClock
 from polybus.driver import Ack, Outgoing
+from polybus.embedded.sqlite import driver
 from polybus.message import Message
 
 

@@ -15,11 +15,11 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.errors import BackendError, FaultKind, PublishFailed
-from polybus.localcloud.aws.realise import realise
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
-from polybus.plan.aws import AwsSettings, plan
 from polybus.topology.file import loads
 
 TOPOLOGY = """\

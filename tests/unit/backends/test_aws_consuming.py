@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from polybus.backends.aws.consume import SqsConsumer
+from polybus.clouds.aws.driver.consume import SqsConsumer
 from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack, Outgoing
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
@@ -312,7 +312,7 @@ async def test_consumers_beyond_any_pool_all_receive_at_once(monkeypatch: pytest
 async def test_a_connection_that_died_without_a_word_costs_one_timeout(
     shop: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polybus.backends.aws.clients.CALL_TIMEOUT", 1)
+    monkeypatch.setattr("polybus.clouds.aws.driver.clients.CALL_TIMEOUT", 1)
     async with Way(shop.server) as way, shop.driver(endpoint=way.url) as driver:
         address = shop.entity("jobs").address
         await asyncio.gather(*(shop.publish(driver, "jobs", str(number)) for number in range(8)))
@@ -343,7 +343,7 @@ async def test_a_connection_that_a_caller_gave_up_is_not_used_again(shop: Lab) -
 FORKS = """
 import asyncio, os, sys
 from pathlib import Path
-from polybus.backends.aws.driver import AwsDriver
+from polybus.clouds.aws.driver.driver import AwsDriver
 from polybus.binding import Binding
 from polybus.clock import SystemClock
 from polybus.errors import BusClosed

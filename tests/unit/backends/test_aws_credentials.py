@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from polybus.backends.aws.driver import AwsDriver
+from polybus.clouds.aws.driver.driver import AwsDriver
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.driver import Outgoing
 from polybus.errors import Fault, FaultKind
-from polybus.localcloud.aws.realise import realise
 from polybus.message import Message, Sent
-from polybus.plan.aws import AwsSettings, plan
 from polybus.topology.file import loads
 
 from .aws_lab import Lab, lab

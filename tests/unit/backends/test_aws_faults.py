@@ -11,7 +11,7 @@ import botocore.retries.standard as standard
 import pytest
 from botocore import exceptions as boto
 
-from polybus.backends.aws.faults import Expired, entry_fault, fault, receipt_fault
+from polybus.clouds.aws.driver.faults import Expired, entry_fault, fault, receipt_fault
 from polybus.errors import Fault, FaultKind
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from polybus.backends.aws import look
-from polybus.backends.aws.driver import AwsDriver
 from polybus.binding import Entity
+from polybus.clouds.aws.driver import look
+from polybus.clouds.aws.driver.driver import AwsDriver
 
 from .aws_lab import Lab, lab
 

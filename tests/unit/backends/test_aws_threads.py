@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Future, wait
 
 import pytest
 
-from polybus.backends.aws.threads import Threads
+from polybus.clouds.aws.driver.threads import Threads
 from polybus.errors import BusClosed
 
 PATIENCE = 30

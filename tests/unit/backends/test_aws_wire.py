@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polybus.backends.aws.wire import decode, encode, group_id
 from polybus.binding import Entity, Kind
+from polybus.clouds.aws.driver.wire import decode, encode, group_id
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
 from polybus.localcloud.aws.server import AwsServer

@@ -17,15 +17,15 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 import polybus
-from polybus.backends import load
-from polybus.backends.azure.sessions import FRESH
 from polybus.binding import Binding
+from polybus.clouds import load
+from polybus.clouds.azure.driver.sessions import FRESH
+from polybus.clouds.azure.local import realise
+from polybus.clouds.azure.plan.resources import AzureSettings, plan
 from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, Prepared
 from polybus.errors import BackendError, BindingError, Fault, FaultKind, PublishFailed
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
-from polybus.localcloud.servicebus.realise import realise
-from polybus.plan.azure import AzureSettings, plan
 from polybus.topology.file import loads
 
 TOPOLOGY = """\

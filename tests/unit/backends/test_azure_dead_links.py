@@ -18,14 +18,14 @@ from azure.servicebus._pyamqp.aio._cbs_async import CBSAuthenticator
 from azure.servicebus._pyamqp.constants import CbsAuthState
 
 import polybus
-from polybus.backends.azure import bounds, consume, links, senders, sessions
 from polybus.binding import Binding
 from polybus.clock import SteppedClock
+from polybus.clouds.azure.driver import bounds, consume, links, senders, sessions
+from polybus.clouds.azure.local import realise
+from polybus.clouds.azure.plan.resources import AzureSettings, plan
 from polybus.errors import FaultKind
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus.realise import realise
-from polybus.plan.azure import AzureSettings, plan
 from polybus.topology.file import loads
 
 from .wires import Wire

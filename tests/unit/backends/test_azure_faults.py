@@ -18,8 +18,8 @@ from azure.servicebus._pyamqp.error import (
     TokenExpired,
 )
 
-from polybus.backends.azure import faults
-from polybus.backends.azure.faults import fault
+from polybus.clouds.azure.driver import faults
+from polybus.clouds.azure.driver.faults import fault
 from polybus.errors import FaultKind
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from azure.servicebus._pyamqp.aio import ReceiveClientAsync, SendClientAsync
 
-from polybus.backends.azure import links
-from polybus.backends.azure.links import LOOKS, Links
+from polybus.clouds.azure.driver import links
+from polybus.clouds.azure.driver.links import LOOKS, Links
 
 
 class Handler:

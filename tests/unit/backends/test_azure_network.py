@@ -13,12 +13,12 @@ from azure.identity.aio import ChainedTokenCredential
 from azure.servicebus import TransportType
 
 import polybus
-from polybus.backends import load
-from polybus.backends.azure.clients import Clients
-from polybus.backends.azure.credentials import Identity
-from polybus.backends.azure.faults import fault
-from polybus.backends.azure.network import Network
 from polybus.binding import Binding
+from polybus.clouds import load
+from polybus.clouds.azure.driver.clients import Clients
+from polybus.clouds.azure.driver.credentials import Identity
+from polybus.clouds.azure.driver.faults import fault
+from polybus.clouds.azure.driver.network import Network
 from polybus.errors import BindingError, FaultKind
 from polybus.localcloud.servicebus.management.certificate import make_certificate
 

@@ -11,8 +11,8 @@ from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
 from azure.servicebus._pyamqp._decode import decode_payload
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 
-from polybus.backends.azure.wire import decode, encode, message_limit, sayable
 from polybus.binding import Entity, Kind
+from polybus.clouds.azure.driver.wire import decode, encode, message_limit, sayable
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
 from polybus.localcloud.servicebus.amqp import encode as e

@@ -16,11 +16,11 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
+from polybus.clouds.gcp.local import realise
+from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 from polybus.errors import BackendError, BindingError, FaultKind, PublishFailed, UnsupportedFeature
-from polybus.localcloud.pubsub.realise import realise
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import free_port, running_in_thread
-from polybus.plan.gcp import GcpSettings, plan
 from polybus.topology.file import loads
 
 PROJECT = "shop-prod"

@@ -21,11 +21,11 @@ from google.auth import exceptions as auth
 
 import polybus
 from polybus.binding import Binding
+from polybus.clouds.gcp.local import realise
+from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 from polybus.errors import BackendError, FaultKind, PublishFailed
-from polybus.localcloud.pubsub.realise import realise
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import running_in_thread
-from polybus.plan.gcp import GcpSettings, plan
 from polybus.topology.file import loads
 
 from .gcp_way import Way, tls

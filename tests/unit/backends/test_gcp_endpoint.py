@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 import polybus
-from polybus.backends.gcp import driver as make
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import SystemClock
+from polybus.clouds.gcp.driver import driver as make
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import BindingError
 from polybus.localcloud.pubsub.server import PubsubServer

@@ -12,7 +12,7 @@ from google.pubsub_v1.services.publisher.transports import grpc_asyncio as base
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcAsyncIOTransport
 from google.rpc import error_details_pb2
 
-from polybus.backends.gcp.faults import fault, receipt_faults
+from polybus.clouds.gcp.driver.faults import fault, receipt_faults
 from polybus.errors import BackendError, BindingError, Fault, FaultKind
 
 KINDS = {

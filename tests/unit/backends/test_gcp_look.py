@@ -13,9 +13,9 @@ import pytest
 from google.iam.v1 import iam_policy_pb2
 from google.pubsub_v1 import types
 
-from polybus.backends.gcp import driver as make
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import SteppedClock
+from polybus.clouds.gcp.driver import driver as make
 from polybus.driver import AdminDriver, Peeked
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import running_in_thread

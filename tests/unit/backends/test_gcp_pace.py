@@ -9,10 +9,10 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
-from polybus.localcloud.pubsub.realise import realise
+from polybus.clouds.gcp.local import realise
+from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import running_in_thread
-from polybus.plan.gcp import GcpSettings, plan
 from polybus.topology.file import loads
 
 TOPOLOGY = '[bus]\nname = "shop"\n[queues.jobs]\n[queues.keyed]\nordered = true\n'

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from polybus.backends.gcp import receipts
-from polybus.backends.gcp.receipts import Receipts
-from polybus.backends.gcp.stream import Lease
 from polybus.clock import SteppedClock
+from polybus.clouds.gcp.driver import receipts
+from polybus.clouds.gcp.driver.receipts import Receipts
+from polybus.clouds.gcp.driver.stream import Lease
 from polybus.errors import Fault, FaultKind
 
 BOUND = 30.0

@@ -20,10 +20,10 @@ import pytest
 from google.api_core.exceptions import GoogleAPICallError
 from google.pubsub_v1 import types
 
-from polybus.backends.gcp import driver as make
-from polybus.backends.gcp.stream import GRANT
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import SteppedClock
+from polybus.clouds.gcp.driver import driver as make
+from polybus.clouds.gcp.driver.stream import GRANT
 from polybus.driver import Ack, ConsumerDriver, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received
 from polybus.errors import Fault, FaultKind
 from polybus.localcloud.pubsub.server import PubsubServer
@@ -564,7 +564,7 @@ async def test_an_answer_that_came_after_its_lease_isn_t_handed_on(
 async def test_a_call_without_an_answer_is_made_on_a_fresh_connection_next_time(
     rig: Rig, server: PubsubServer, clock: SteppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("polybus.backends.gcp.publish.upload_seconds", lambda size: 1.0)
+    monkeypatch.setattr("polybus.clouds.gcp.driver.publish.upload_seconds", lambda size: 1.0)
     await rig.create()
     async with relayed(server, clock) as (relay, far):
         publisher = await far.driver.open_publisher(Entity(kind=Kind.TOPIC, name="orders", address=TOPIC))

@@ -11,8 +11,8 @@ from google.pubsub_v1 import types
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polybus.backends.gcp.wire import Wire, decode, encode, fill, why
 from polybus.binding import Entity, Kind
+from polybus.clouds.gcp.driver.wire import Wire, decode, encode, fill, why
 from polybus.driver import Outgoing, Prepared
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message

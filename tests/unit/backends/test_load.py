@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from polybus.backends import load, names
 from polybus.binding import Binding
 from polybus.clock import ManualClock
+from polybus.clouds import load, names
 from polybus.errors import BindingError, MissingExtra
 
 
@@ -29,14 +29,14 @@ def test_a_missing_sdk_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setitem(sys.modules, "boto3", None)
     monkeypatch.setitem(sys.modules, "botocore", None)
-    for module in [name for name in sys.modules if name.startswith("polybus.backends.aws")]:
+    for module in [name for name in sys.modules if name.startswith("polybus.clouds.aws.driver")]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(MissingExtra, match=r"pip install 'polybus\[aws\]'"):
         load("aws")(Binding(backend="aws", bus="b", settings={"region": "eu-west-1"}), ManualClock())
 
 
 def test_what_is_missing_is_named_as_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith(("google.pubsub_v1", "polybus.backends.gcp"))]:
+    for module in [name for name in sys.modules if name.startswith(("google.pubsub_v1", "polybus.clouds.gcp.driver"))]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "google.pubsub_v1", None)
     with pytest.raises(MissingExtra, match="the gcp backend needs google-cloud-pubsub, which is not installed"):
@@ -50,7 +50,7 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nats-for-polybus\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[polybus.backends]\nnats = nats_for_polybus:driver\nbroken = nats_for_polybus:nothing\n"
+        "[polybus.clouds]\nnats = nats_for_polybus:driver\nbroken = nats_for_polybus:nothing\n"
     )
     (tmp_path / "nats_for_polybus.py").write_text("def driver(binding, clock):\n    return 'a driver'\n")
     monkeypatch.syspath_prepend(str(tmp_path))

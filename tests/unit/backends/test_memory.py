@@ -8,9 +8,9 @@ import gc
 import msgspec
 import pytest
 
-from polybus.backends.memory import Store, driver, reset
 from polybus.clock import ManualClock
 from polybus.driver import Ack, Outgoing
+from polybus.embedded.memory import Store, driver, reset
 from polybus.errors import BackendError, BindingError, Fault, FaultKind
 from polybus.message import Message
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.backends.embedded import DEFAULT_MAX_SIZE
 from polybus.driver import Ack, DeadLetter, Outgoing
+from polybus.embedded.rules import DEFAULT_MAX_SIZE
 from polybus.errors import BackendError, Fault, FaultKind
 from polybus.message import Message
 

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.backends.sqlite import driver
 from polybus.clock import ManualClock, SystemClock
 from polybus.driver import Ack, Outgoing
+from polybus.embedded.sqlite import driver
 from polybus.errors import BackendError, BindingError, BusClosed, Fault, FaultKind
 from polybus.message import Message
 

@@ -19,11 +19,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.backends.sqlite import claim, driver, room, schema, wake
-from polybus.backends.sqlite.wake import Ringer
 from polybus.binding import Entity, Kind
 from polybus.clock import ManualClock, SystemClock
 from polybus.driver import Ack, Outgoing, Prepared
+from polybus.embedded.sqlite import claim, driver, room, schema, wake
+from polybus.embedded.sqlite.wake import Ringer
 from polybus.errors import BackendError, BindingError, BusClosed, Fault, FaultKind
 from polybus.message import Sent
 

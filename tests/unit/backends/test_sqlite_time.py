@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from polybus.backends.sqlite import driver
 from polybus.clock import ManualClock, SystemClock
 from polybus.driver import DeadLetter, Outgoing
+from polybus.embedded.sqlite import driver
 from polybus.errors import BackendError
 
 from .conftest import DAY, Rig, bodies, message, small_bus, take

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 import polybus
-from polybus.backends import load
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.driver import BatchLimits, Driver, Prepared, PublisherDriver
 from polybus.message import Sent
 from polybus.testing.proxy import DriverProxy, PublisherProxy
@@ -72,7 +72,7 @@ class _Publisher(PublisherProxy):
 
 def bend(clock: polybus.Clock, **options: Any) -> tuple[polybus.Bus, Bent]:
     """Return a bus that isn't open yet, on a store of its own, and its driver."""
-    from polybus.backends.memory import Store
+    from polybus.embedded.memory import Store
 
     found, _ = resolve(loads(TOPOLOGY, source="polybus.toml"))
     binding = msgspec.structs.replace(found, settings={"store": Store()})

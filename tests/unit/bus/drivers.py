@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 import polybus
-from polybus.backends import load
-from polybus.backends.memory import Store
 from polybus.binding import Entity
+from polybus.clouds import load
 from polybus.driver import ConsumerDriver, LeaseUntil, Received, Settlement
+from polybus.embedded.memory import Store
+from polybus.embedded.plan import local_binding
 from polybus.errors import Fault
-from polybus.plan.local import local_binding
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads
 

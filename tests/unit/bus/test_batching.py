@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import polybus
-from polybus.backends import load
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.topology.file import loads

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 import polybus
-from polybus.backends import load
 from polybus.binding import Entity
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.driver import ConsumerDriver, Received
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads

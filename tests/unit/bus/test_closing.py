@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import polybus
-from polybus.backends import load
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.driver import AdminDriver, ConsumerDriver, Driver
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver

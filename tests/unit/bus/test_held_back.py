@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import polybus
-from polybus.backends import load
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.feature import Feature
 from polybus.testing.environment import Recorder
 from polybus.testing.proxy import DriverProxy

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 import polybus
-from polybus.backends import load
-from polybus.backends.memory import Store
 from polybus.binding import Entity, Kind
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, Received
+from polybus.embedded.memory import Store
 from polybus.errors import Fault, FaultKind
 from polybus.feature import Feature
 from polybus.testing.faults import Operation

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 import polybus
-from polybus.backends import load
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.errors import Fault, FaultKind
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver

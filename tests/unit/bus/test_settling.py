@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import polybus
-from polybus.backends import load
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
+from polybus.clouds import load
 from polybus.driver import ConsumerDriver, Settlement
 from polybus.errors import Fault
 from polybus.testing.proxy import ConsumerProxy, DriverProxy

@@ -13,11 +13,11 @@ import pytest
 
 from polybus.binding import Binding
 from polybus.clock import SystemClock
-from polybus.localcloud.aws.realise import realise
+from polybus.clouds.aws.local import realise
+from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.server import ThreadedServer
-from polybus.plan.aws import AwsSettings, plan
 from polybus.topology.file import load
 
 TOPOLOGY = """

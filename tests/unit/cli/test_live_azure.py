@@ -12,10 +12,10 @@ import pytest
 from azure.servicebus.management import ServiceBusAdministrationClient, SqlRuleAction, SqlRuleFilter
 
 from polybus.clock import SystemClock
+from polybus.clouds.azure.local import realise
+from polybus.clouds.azure.plan.resources import AzureSettings, plan
 from polybus.localcloud.server import ThreadedServer
 from polybus.localcloud.servicebus import ServiceBusServer
-from polybus.localcloud.servicebus.realise import realise
-from polybus.plan.azure import AzureSettings, plan
 from polybus.topology.file import load
 
 TOPOLOGY = """

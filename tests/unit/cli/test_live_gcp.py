@@ -14,10 +14,10 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from polybus.clock import SystemClock
-from polybus.localcloud.pubsub.realise import realise
+from polybus.clouds.gcp.local import realise
+from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import ThreadedServer
-from polybus.plan.gcp import GcpSettings, plan
 from polybus.topology.file import load
 
 PROJECT = "drifting"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from polybus.backends.sqlite.driver import SqliteDriver
+from polybus.embedded.sqlite.driver import SqliteDriver
 from polybus.feature import Feature
 
 

@@ -15,8 +15,8 @@ from opentelemetry.trace import StatusCode
 
 import polybus
 from polybus import App, Binding, Entity
-from polybus.backends.memory import Store
 from polybus.binding import Kind
+from polybus.embedded.memory import Store
 from polybus.otel import OpenTelemetryHooks
 
 

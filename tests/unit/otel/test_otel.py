@@ -18,8 +18,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 import polybus
 from polybus import Binding, Entity, Fault, FaultKind, ManualClock, Message, otel, sync
-from polybus.backends.memory import MemoryDriver, Store
 from polybus.binding import Kind
+from polybus.embedded.memory import MemoryDriver, Store
 from polybus.otel import OpenTelemetryHooks
 from polybus.telemetry import Publishing
 

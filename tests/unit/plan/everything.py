@@ -12,8 +12,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from polybus.plan import aws, azure, filters_aws, filters_azure, filters_gcp, gcp
-from polybus.plan.azure_namespace import CustomerKey
+from polybus.clouds.aws.plan import filters as filters_aws
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import filters as filters_azure
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.namespace import CustomerKey
+from polybus.clouds.gcp.plan import filters as filters_gcp
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.topology.filters import Filter, parse
 from polybus.topology.model import Alarms, Backoff, Notify, Push, Queue, Service, Subscription, Topic, Topology
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from polybus.plan import aws, azure, gcp
-from polybus.plan.azure_namespace import CustomerKey
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.namespace import CustomerKey
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.values import Resource
 from polybus.topology.file import loads
 

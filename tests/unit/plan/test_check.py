@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.aws.plan.rights import Arns, policies
 from polybus.errors import UnsupportedFeature
-from polybus.plan import aws
-from polybus.plan.aws_rights import Arns, policies
 from polybus.plan.check import Finding, Severity, check, refuse
 from polybus.plan.values import resolve
 from polybus.topology.file import loads

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan import aws, azure, gcp
 from polybus.plan.values import Join, Json, Ref
 
 from .shop import ALARMS, allowed, by_name, topology

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.resources import AzureSettings
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan import azure
-from polybus.plan.azure import AzureSettings
 from polybus.plan.check import Finding, check
 from polybus.topology.filters import parse
 from polybus.topology.model import Queue, Subscription, Topic, Topology

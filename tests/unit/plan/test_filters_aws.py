@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from polybus.clouds.aws.plan.filters import compile_filter, filter_problem
 from polybus.errors import UnsupportedFeature
-from polybus.plan.filters_aws import compile_filter, filter_problem
 from polybus.topology.filters import Filter, parse
 
 from .strategies import FILTERS, MESSAGES

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import pytest
 from hypothesis import given, settings
 
-from polybus.plan import filters_azure, filters_gcp
+from polybus.clouds.azure.plan import filters as filters_azure
+from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.topology.filters import Filter, parse
 
 from . import pubsub, sql

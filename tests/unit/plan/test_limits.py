@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import UnsupportedFeature
-from polybus.plan import aws, azure, gcp
 from polybus.plan.policy import item_of, violations
 from polybus.plan.values import Resource, refs
 from polybus.topology.model import CLOUDS, Alarms, Subscription, Topic, Topology

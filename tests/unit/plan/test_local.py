@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from polybus.binding import Backoff, Binding, Kind
-from polybus.plan.local import local_binding, plan
+from polybus.embedded.plan import local_binding, plan
 from polybus.topology.file import loads
 from polybus.topology.model import digest
 

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.plan import aws, azure, gcp
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.topology.file import loads
 

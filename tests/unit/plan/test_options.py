@@ -17,7 +17,10 @@ from typing import Any
 
 import pytest
 
-from polybus.plan import arguments, aws, azure, gcp
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
+from polybus.plan import arguments
 from polybus.plan.check import Finding, Severity, check
 from polybus.plan.options import type_of
 from polybus.plan.rules import consumed

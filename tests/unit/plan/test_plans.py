@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polybus.binding import Binding
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan import aws, azure, gcp
 from polybus.plan.table import PLACES, describe, plan_for
 from polybus.plan.values import Join, Json, Ref, Resource, refs
 from polybus.topology.file import loads

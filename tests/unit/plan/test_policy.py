@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from polybus.plan import aws, azure, gcp
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.policy import RULES, STACK_RULES, Item, item_of, public_access, violations
 from polybus.plan.values import Ref, Resource
 from polybus.topology.file import loads

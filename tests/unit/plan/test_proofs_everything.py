@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polybus.plan import aws
+from polybus.clouds.aws.plan import resources as aws
 from polybus.plan.table import physical_of
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Queue, Subscription, Topic, Topology

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError
-from polybus.plan import aws, azure, gcp
 from polybus.plan.check import check
 from polybus.plan.values import Ref
 from polybus.topology.file import loads

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from polybus.plan import aws, azure, gcp
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.drift import compare
 from polybus.plan.values import Ref
 

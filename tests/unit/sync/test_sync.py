@@ -19,8 +19,8 @@ import pytest
 
 import polybus
 from polybus import Binding, Entity, SteppedClock, sync
-from polybus.backends.memory import Store
 from polybus.binding import Kind
+from polybus.embedded.memory import Store
 from polybus.telemetry import NoHooks, Processing, Publishing
 
 trace: contextvars.ContextVar[str] = contextvars.ContextVar("trace", default="")

@@ -7,8 +7,8 @@ from polybus.testing.mutants.mutant import Mutant
 
 __all__ = ["AWS"]
 
-_CONSUMER = "polybus.backends.aws.consume:SqsConsumer"
-_PUBLISHER = "polybus.backends.aws.publish:_Publisher"
+_CONSUMER = "polybus.clouds.aws.driver.consume:SqsConsumer"
+_PUBLISHER = "polybus.clouds.aws.driver.publish:_Publisher"
 
 
 def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:

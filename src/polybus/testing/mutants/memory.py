@@ -7,9 +7,9 @@ from polybus.testing.mutants.mutant import Mutant
 
 __all__ = ["MEMORY"]
 
-_SOURCE = "polybus.backends.memory.source:Source"
-_GROUPS = "polybus.backends.memory.lines:Groups"
-_CONSUMER = "polybus.backends.memory.consume:Consumer"
+_SOURCE = "polybus.embedded.memory.source:Source"
+_GROUPS = "polybus.embedded.memory.lines:Groups"
+_CONSUMER = "polybus.embedded.memory.consume:Consumer"
 
 
 def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
@@ -66,13 +66,13 @@ MEMORY = (
     _m(
         "P5",
         "a repeated publish is accepted twice",
-        edit("polybus.backends.memory.publish:_is_new", "return False", "return True"),
+        edit("polybus.embedded.memory.publish:_is_new", "return False", "return True"),
         "lost_answer",
     ),
     _m(
         "P5",
         "messages are told apart by their ids",
-        edit("polybus.backends.memory.publish:_is_new", "outgoing.dedup_id", "outgoing.message.id"),
+        edit("polybus.embedded.memory.publish:_is_new", "outgoing.dedup_id", "outgoing.message.id"),
         "published_twice",
     ),
     _m(
@@ -102,7 +102,7 @@ MEMORY = (
     _m(
         "D1",
         "a publish wakes nobody",
-        edit("polybus.backends.memory.publish:Publisher.publish_batch", "source.wake()", "pass"),
+        edit("polybus.embedded.memory.publish:Publisher.publish_batch", "source.wake()", "pass"),
         "wakes",
     ),
     _m(
@@ -154,7 +154,7 @@ MEMORY = (
         "O1",
         "what is missing is taken for something else",
         edit(
-            "polybus.backends.memory.store:_found",
+            "polybus.embedded.memory.store:_found",
             "return there[entity.address]",
             "return there.get(entity.address) or next(iter(there.values()))",
         ),
@@ -163,7 +163,7 @@ MEMORY = (
     _m(
         "O2",
         "every error is final",
-        edit("polybus.backends.memory.driver:MemoryDriver.fault", "FaultKind.INTERNAL", "FaultKind.INVALID"),
+        edit("polybus.embedded.memory.driver:MemoryDriver.fault", "FaultKind.INTERNAL", "FaultKind.INVALID"),
         "not_known",
     ),
 )

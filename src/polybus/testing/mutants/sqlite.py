@@ -7,9 +7,9 @@ from polybus.testing.mutants.mutant import Mutant
 
 __all__ = ["SQLITE"]
 
-_SETTLE = "polybus.backends.sqlite.settle"
-_CLAIM = "polybus.backends.sqlite.claim"
-_ADMIN = "polybus.backends.sqlite.admin"
+_SETTLE = "polybus.embedded.sqlite.settle"
+_CLAIM = "polybus.embedded.sqlite.claim"
+_ADMIN = "polybus.embedded.sqlite.admin"
 
 
 def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
@@ -23,7 +23,7 @@ SQLITE = (
     _m(
         "P1",
         "commits don't wait for the disk",
-        edit("polybus.backends.sqlite.writer:_Worker._set_durable", "'FULL' if durable else 'NORMAL'", "'NORMAL'"),
+        edit("polybus.embedded.sqlite.writer:_Worker._set_durable", "'FULL' if durable else 'NORMAL'", "'NORMAL'"),
     ),
     _m(
         "D2",
@@ -78,20 +78,20 @@ SQLITE = (
         "D1",
         "what expires is deleted under who has it",
         edit(
-            "polybus.backends.sqlite.upkeep:Upkeep.expire", "(state <> ? OR due <= ?)", "(state <> ? OR due <= ? OR 1)"
+            "polybus.embedded.sqlite.upkeep:Upkeep.expire", "(state <> ? OR due <= ?)", "(state <> ? OR due <= ? OR 1)"
         ),
         "while_it_is_leased",
     ),
     _m(
         "P5",
         "a repeated publish is accepted twice",
-        edit("polybus.backends.sqlite.publish:_Rows.add", "if dedup_id in known or dedup_id in fresh:", "if False:"),
+        edit("polybus.embedded.sqlite.publish:_Rows.add", "if dedup_id in known or dedup_id in fresh:", "if False:"),
         "lost_answer",
     ),
     _m(
         "D13",
         "what is put back has a new time",
-        edit("polybus.backends.sqlite.publish:_Rows._add", "published = message.published_at", "published = wall"),
+        edit("polybus.embedded.sqlite.publish:_Rows._add", "published = message.published_at", "published = wall"),
         "as_it_was",
     ),
     _m("D6", "moves to dead letters aren't counted", edit(f"{_SETTLE}:_COPY", "moves + 1", "moves"), "keeps_all"),
@@ -119,13 +119,13 @@ SQLITE = (
     _m(
         "O2",
         "a lock that is held for too long is final",
-        edit("polybus.backends.sqlite.faults:fault", "Fault(FaultKind.UNAVAILABLE", "Fault(FaultKind.STORAGE"),
+        edit("polybus.embedded.sqlite.faults:fault", "Fault(FaultKind.UNAVAILABLE", "Fault(FaultKind.STORAGE"),
         "told_apart",
     ),
     _m(
         "D12",
         "stop doesn't end a receive that waits",
-        edit("polybus.backends.sqlite.consume:Consumer.stop", "self._stopped = True", "pass"),
+        edit("polybus.embedded.sqlite.consume:Consumer.stop", "self._stopped = True", "pass"),
         "stop_ends",
     ),
 )

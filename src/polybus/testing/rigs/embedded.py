@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from polybus.backends.embedded import DEFAULT_MAX_SIZE
-from polybus.backends.memory import Store
 from polybus.binding import Binding, Entity
 from polybus.driver import Ack, Driver, Outgoing, Prepared
+from polybus.embedded.memory import Store
+from polybus.embedded.plan import local_binding
+from polybus.embedded.rules import DEFAULT_MAX_SIZE
 from polybus.errors import FaultKind
 from polybus.message import Message
-from polybus.plan.local import local_binding
 from polybus.testing.rig import BaseRig
 from polybus.topology.model import Topology
 

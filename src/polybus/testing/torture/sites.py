@@ -18,8 +18,8 @@ from typing import Protocol
 import msgspec
 
 from polybus.binding import Binding
+from polybus.embedded.plan import local_binding
 from polybus.localcloud.server import LOOPBACK, free_port
-from polybus.plan.local import local_binding
 from polybus.testing.torture.relay import Relay
 from polybus.testing.torture.scene import LEASE
 from polybus.topology.model import Topology
@@ -233,8 +233,8 @@ class CloudSite(BaseSite):
 
 
 def _realise_aws(topology: Topology, port: int, folder: Path) -> Binding:
-    from polybus.localcloud.aws.realise import realise
-    from polybus.plan.aws import AwsSettings, plan
+    from polybus.clouds.aws.local import realise
+    from polybus.clouds.aws.plan.resources import AwsSettings, plan
 
     endpoint = f"http://{LOOPBACK}:{port}"
     with environment(_env_aws(port, folder)):
@@ -243,8 +243,8 @@ def _realise_aws(topology: Topology, port: int, folder: Path) -> Binding:
 
 
 def _realise_gcp(topology: Topology, port: int, folder: Path) -> Binding:
-    from polybus.localcloud.pubsub.realise import realise
-    from polybus.plan.gcp import GcpSettings, plan
+    from polybus.clouds.gcp.local import realise
+    from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 
     endpoint = f"{LOOPBACK}:{port}"
     made = realise(plan(topology, GcpSettings(project=_PROJECT)), endpoint=endpoint, project=_PROJECT)
@@ -252,8 +252,8 @@ def _realise_gcp(topology: Topology, port: int, folder: Path) -> Binding:
 
 
 def _realise_azure(topology: Topology, port: int, folder: Path) -> Binding:
-    from polybus.localcloud.servicebus.realise import realise
-    from polybus.plan.azure import AzureSettings, plan
+    from polybus.clouds.azure.local import realise
+    from polybus.clouds.azure.plan.resources import AzureSettings, plan
 
     connection = _env_azure(port, folder)["AZURE_SERVICEBUS_CONNECTION_STRING"]
     return realise(plan(topology, AzureSettings()), connection_string=connection, ca_file=_certificate(folder))

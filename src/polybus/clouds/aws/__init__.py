@@ -1,0 +1,1 @@
+"""All that is AWS SNS and SQS's own."""

@@ -1,0 +1,198 @@
+"""Making a plan's resources on a local AWS server, from exactly what Pulumi's provider would get.
+
+Inputs are Pulumi's: by type token, with camelCase keys. SNS and SQS resources are made by boto3, so that the server
+checks them as AWS does; one that is there already, from a run before, is changed to what the plan says, and keeps its
+messages. What the server has no service for (IAM, CloudWatch, Lambda permissions) is kept in `recorded`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from polybus.plan.values import Json, Ref, resolve
+
+if TYPE_CHECKING:
+    from polybus.binding import Binding
+    from polybus.clouds.aws.plan.resources import AwsPlan
+
+__all__ = ["Realiser", "camel", "realise"]
+
+Inputs = Mapping[str, Any]
+Outputs = dict[str, str]
+
+_TOPIC = {
+    "fifoTopic": "FifoTopic",
+    "contentBasedDeduplication": "ContentBasedDeduplication",
+    "fifoThroughputScope": "FifoThroughputScope",
+    "kmsMasterKeyId": "KmsMasterKeyId",
+    "maximumMessageSize": "MaximumMessageSize",
+    "signatureVersion": "SignatureVersion",
+}
+_QUEUE = {
+    "fifoQueue": "FifoQueue",
+    "contentBasedDeduplication": "ContentBasedDeduplication",
+    "deduplicationScope": "DeduplicationScope",
+    "fifoThroughputLimit": "FifoThroughputLimit",
+    "visibilityTimeoutSeconds": "VisibilityTimeout",
+    "messageRetentionSeconds": "MessageRetentionPeriod",
+    "receiveWaitTimeSeconds": "ReceiveMessageWaitTimeSeconds",
+    "maxMessageSize": "MaximumMessageSize",
+    "delaySeconds": "DelaySeconds",
+    "sqsManagedSseEnabled": "SqsManagedSseEnabled",
+    "kmsMasterKeyId": "KmsMasterKeyId",
+    "kmsDataKeyReusePeriodSeconds": "KmsDataKeyReusePeriodSeconds",
+}
+_SUBSCRIPTION = {
+    "rawMessageDelivery": "RawMessageDelivery",
+    "filterPolicy": "FilterPolicy",
+    "filterPolicyScope": "FilterPolicyScope",
+    "redrivePolicy": "RedrivePolicy",
+    "deliveryPolicy": "DeliveryPolicy",
+}
+_OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
+
+
+class Realiser:
+    """Creates resources one by one, in an order in which what they refer to is there.
+
+    A boto3 `session` brings credentials and region of its own; `endpoint` None leaves the address to it.
+    """
+
+    def __init__(self, *, endpoint: str | None, region: str = "us-east-1", session: Any = None) -> None:
+        import boto3
+        from botocore.config import Config
+
+        if session is None:
+            # Any key is the account's owner on a local server, unless it has a policy there.
+            session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
+        # A local server isn't reached through a proxy, whatever HTTP_PROXY says.
+        config = Config(proxies={}) if endpoint is not None else None
+        self._sns: Any = session.client("sns", endpoint_url=endpoint, config=config)
+        self._sqs: Any = session.client("sqs", endpoint_url=endpoint, config=config)
+        self.recorded: list[tuple[str, str, dict[str, Any]]] = []
+        self._makers: dict[str, Callable[[Inputs], Outputs]] = {
+            "aws:sns/topic:Topic": self._topic,
+            "aws:sns/topicPolicy:TopicPolicy": self._topic_policy,
+            "aws:sns/topicSubscription:TopicSubscription": self._subscription,
+            "aws:sqs/queue:Queue": self._queue,
+            "aws:sqs/queuePolicy:QueuePolicy": lambda given: self._set(given, "Policy", "policy"),
+            "aws:sqs/redrivePolicy:RedrivePolicy": lambda given: self._set(given, "RedrivePolicy", "redrivePolicy"),
+            "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": lambda given: self._set(
+                given, "RedriveAllowPolicy", "redriveAllowPolicy"
+            ),
+        }
+
+    def create(self, type_: str, name: str, inputs: Inputs) -> Outputs:
+        """Make one resource and return its outputs, `id` among them.
+
+        Raises KeyError for a type of SNS or SQS that isn't known here, boto3's ClientError for what the server refuses.
+        """
+        if type_.startswith(_OTHER_SERVICES):
+            self.recorded.append((type_, name, dict(inputs)))
+            return {
+                "id": name,
+                "arn": f"arn:aws:{type_.split(':')[1].split('/', maxsplit=1)[0]}::local:{name}",
+                "name": name,
+            }
+        return self._makers[type_](inputs)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sns.close()
+        self._sqs.close()
+
+    def _topic(self, given: Inputs) -> Outputs:
+        name, attributes = given["name"], _attributes(given, _TOPIC)
+        tags = [{"Key": key, "Value": value} for key, value in given.get("tags", {}).items()]
+        try:
+            arn = self._sns.create_topic(Name=name, Attributes=attributes, Tags=tags)["TopicArn"]
+        except self._sns.exceptions.InvalidParameterException:
+            pages = self._sns.get_paginator("list_topics").paginate()
+            topics = (topic["TopicArn"] for page in pages for topic in page["Topics"])
+            arn = next((topic for topic in topics if topic.endswith(f":{name}")), None)
+            if arn is None:
+                raise
+            self._sns.tag_resource(ResourceArn=arn, Tags=tags)
+            for key in attributes.keys() - {"FifoTopic"}:
+                self._sns.set_topic_attributes(TopicArn=arn, AttributeName=key, AttributeValue=attributes[key])
+        return {"id": arn, "arn": arn, "name": name, "owner": arn.split(":")[4]}
+
+    def _topic_policy(self, given: Inputs) -> Outputs:
+        self._sns.set_topic_attributes(
+            TopicArn=given["arn"], AttributeName="Policy", AttributeValue=_text(given["policy"])
+        )
+        return {"id": given["arn"]}
+
+    def _subscription(self, given: Inputs) -> Outputs:
+        topic, endpoint, attributes = given["topic"], given["endpoint"], _attributes(given, _SUBSCRIPTION)
+        call = {"TopicArn": topic, "Protocol": given["protocol"], "Endpoint": endpoint, "ReturnSubscriptionArn": True}
+        try:
+            arn = self._sns.subscribe(**call, Attributes=attributes)["SubscriptionArn"]
+        except self._sns.exceptions.InvalidParameterException:
+            pages = self._sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+            found = (one for page in pages for one in page["Subscriptions"] if one["Endpoint"] == endpoint)
+            arn = next((one["SubscriptionArn"] for one in found), None)
+            if arn is None:
+                raise
+            # A filter that isn't declared any more is taken away by an empty policy.
+            for key, value in {"FilterPolicy": "{}", **attributes}.items():
+                self._sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName=key, AttributeValue=value)
+        return {"id": arn, "arn": arn}
+
+    def _queue(self, given: Inputs) -> Outputs:
+        name, attributes, tags = given["name"], _attributes(given, _QUEUE), dict(given.get("tags", {}))
+        try:
+            url = self._sqs.create_queue(QueueName=name, Attributes=attributes, tags=tags)["QueueUrl"]
+        except self._sqs.exceptions.QueueNameExists:
+            url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            self._sqs.tag_queue(QueueUrl=url, Tags=tags)
+            attributes.pop("FifoQueue", None)  # a FIFO queue's name says it, and it never changes
+            self._sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        arn = found["Attributes"]["QueueArn"]
+        return {"id": url, "url": url, "arn": arn, "name": name, "region": arn.split(":")[3]}
+
+    def _set(self, given: Inputs, attribute: str, key: str) -> Outputs:
+        self._sqs.set_queue_attributes(QueueUrl=given["queueUrl"], Attributes={attribute: _text(given[key])})
+        return {"id": given["queueUrl"]}
+
+
+def realise(plan: AwsPlan, *, endpoint: str, region: str = "us-east-1") -> Binding:
+    """Make everything in a plan on the server at `endpoint`, and return the binding that reaches it there."""
+    from polybus.clouds.aws.plan.resources import binding
+
+    realiser = Realiser(endpoint=endpoint, region=region)
+    outputs: dict[str, Outputs] = {}
+
+    def find(ref: Ref) -> str:
+        return outputs[ref.resource][ref.output]
+
+    try:
+        for resource in plan.resources:
+            inputs = {camel(key): value for key, value in resolve(resource.properties, find).items()}
+            outputs[resource.name] = realiser.create(resource.type, resource.name, inputs)
+    finally:
+        realiser.close()
+    return binding(plan, outputs)
+
+
+def camel(name: str) -> str:
+    """Return a property's name as Pulumi's engine has it: `fifo_queue` is fifoQueue."""
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
+
+
+def _attributes(given: Inputs, names: Mapping[str, str]) -> dict[str, str]:
+    return {names[key]: _text(value) for key, value in given.items() if key in names}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Json):
+        return json.dumps(value.value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # numbers reach providers as floats
+    return str(value)

@@ -1,0 +1,173 @@
+"""Watching on AWS: CloudWatch alarms with the topology's thresholds, who hears of them, and a dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polybus.clouds.aws.plan.rights import insecure
+from polybus.plan.names import Names
+from polybus.plan.rules import consumed
+from polybus.plan.values import Json, Ref, Resource
+from polybus.topology.model import Alarms, Queue, Subscription, Topology
+
+__all__ = ["Scene", "resources"]
+
+_PERIOD = 300  # seconds: SQS publishes its metrics every minute, and one late point must raise no alarm
+_ENTRY = "$.alarms"
+_WIDGETS = 498  # of one dashboard: CloudWatch allows 500 ("CloudWatch service quotas"), and a row has three
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the alarms of one stack are about: `region` of None means the one where the stack's queues are."""
+
+    names: Names
+    tags: Mapping[str, str]
+    kms_key: str | None
+    region: str | None
+    queue_name: Callable[..., str]
+
+
+def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
+    """Plan what `[alarms]` asks for; nothing without it."""
+    names, tags, queue_name = scene.names, scene.tags, scene.queue_name
+    alarms = topology.alarms
+    if alarms is None:
+        return
+    actions: list[str | Ref] = []
+    if alarms.notify.topic is not None:
+        actions.append(alarms.notify.topic)
+    if alarms.notify.email is not None:
+        yield from _mail(names, tags, alarms.notify.email, scene.kms_key)
+        actions.append(Ref("bus.alarms-topic", "arn"))
+    common = {"alarm_actions": actions, "ok_actions": actions, "tags": dict(tags)}
+    for item in consumed(topology):
+        push = isinstance(item, Subscription) and item.push is not None
+        yield _alarm(names, item.name, "letters", _letters(alarms, queue_name(item, letters=True)), common)
+        if not push:
+            yield _alarm(names, item.name, "age", _age(alarms, queue_name(item)), common)
+            yield _alarm(names, item.name, "backlog", _backlog(alarms, queue_name(item)), common)
+    for name in {item.topic: None for item in topology.subscriptions.values() if item.push is not None}:
+        yield _alarm(names, name, "pushes", _pushes(alarms, topology, name), common)
+    if consumed(topology):
+        yield from _dashboards(topology, scene)
+
+
+def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: str | None) -> Iterator[Resource]:
+    """Plan a topic for alarms. CloudWatch may not use SNS's managed key, so it has your key or none.
+
+    No entry's name begins with a hyphen or has a dot, so neither name can be an entry's.
+    """
+    properties = {"name": names.of("", suffix="--alarms"), "kms_master_key_id": kms_key, "tags": dict(tags)}
+    yield Resource("aws:sns/topic:Topic", "bus.alarms-topic", properties, "alarm", _ENTRY)
+    arn = Ref("bus.alarms-topic", "arn")
+    allow = {
+        "Sid": "AllowAlarms",
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudwatch.amazonaws.com"},
+        "Action": "sns:Publish",
+        "Resource": arn,
+        # The account's own alarms; their ARNs can't be named, since each names this topic.
+        "Condition": {"StringEquals": {"aws:SourceAccount": Ref("bus.alarms-topic", "owner")}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [allow, insecure("sns:Publish", arn)]}
+    access = {"arn": arn, "policy": Json(policy)}
+    yield Resource("aws:sns/topicPolicy:TopicPolicy", "bus.alarms-access", access, "alarm", _ENTRY)
+    subscription = {"topic": Ref("bus.alarms-topic", "arn"), "protocol": "email", "endpoint": email}
+    type_ = "aws:sns/topicSubscription:TopicSubscription"
+    yield Resource(type_, "bus.alarms-subscription", subscription, "alarm", _ENTRY)
+
+
+def _alarm(names: Names, entry: str, what: str, metric: dict[str, Any], common: dict[str, Any]) -> Resource:
+    properties = {
+        "name": names.of(f"{entry}-{what}"),
+        "comparison_operator": "GreaterThanOrEqualToThreshold",
+        "evaluation_periods": 1,
+        "period": _PERIOD,
+        "treat_missing_data": "notBreaching",
+        **metric,
+        **common,
+    }
+    return Resource("aws:cloudwatch/metricAlarm:MetricAlarm", f"{entry}-{what}-alarm", properties, "alarm", _ENTRY)
+
+
+def _of_queue(metric: str, queue: str, threshold: float, description: str) -> dict[str, Any]:
+    return {
+        "namespace": "AWS/SQS",
+        "metric_name": metric,
+        "dimensions": {"QueueName": queue},
+        "statistic": "Maximum",
+        "threshold": threshold,
+        "alarm_description": description,
+    }
+
+
+def _letters(alarms: Alarms, queue: str) -> dict[str, Any]:
+    words = f"{queue} has dead letters: look with `polybus dead-letter list`"
+    return _of_queue("ApproximateNumberOfMessagesVisible", queue, alarms.dead_letters, words)
+
+
+def _age(alarms: Alarms, queue: str) -> dict[str, Any]:
+    words = f"the oldest message of {queue} waits too long: its consumers are down or too slow"
+    return _of_queue("ApproximateAgeOfOldestMessage", queue, alarms.oldest_age, words)
+
+
+def _backlog(alarms: Alarms, queue: str) -> dict[str, Any]:
+    words = f"{queue} has a backlog: its consumers are too slow"
+    return _of_queue("ApproximateNumberOfMessagesVisible", queue, alarms.backlog, words)
+
+
+def _topic_name(topology: Topology, topic: str) -> str | Ref:
+    existing = topology.topics[topic].existing
+    return existing.rsplit(":", 1)[-1] if existing else Ref(f"{topic}-topic", "name")
+
+
+def _pushes(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
+    return {
+        "namespace": "AWS/SNS",
+        "metric_name": "NumberOfNotificationsFailed",
+        "dimensions": {"TopicName": _topic_name(topology, topic)},
+        "statistic": "Sum",
+        "threshold": alarms.failed_pushes,
+        "alarm_description": f"SNS can't deliver what is published to {topic}: see the dead letters of its pushes",
+    }
+
+
+def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
+    """Plan one widget an entry: waiting messages, the age of the oldest, dead letters, what SNS delivered and didn't.
+
+    CloudWatch refuses a widget that names no region.
+    """
+    region = scene.region or Ref(f"{consumed(topology)[0].name}-dead-letters", "region")
+    widgets: list[dict[str, Any]] = []
+    for at, item in enumerate(consumed(topology)):
+        shown = {"title": item.name, "metrics": _lines(topology, item, scene.queue_name), "region": region}
+        look = {"stat": "Maximum", "period": _PERIOD, "view": "timeSeries"}
+        place = {"x": at % 3 * 8, "y": at % _WIDGETS // 3 * 6, "width": 8, "height": 6}
+        widgets.append({"type": "metric", **place, "properties": {**shown, **look}})
+    for at in range(0, len(widgets), _WIDGETS):
+        more = f"-{at // _WIDGETS + 1}" if at else ""
+        body = Json({"widgets": widgets[at : at + _WIDGETS]})
+        properties = {"dashboard_name": scene.names.of(f"bus{more}"), "dashboard_body": body}
+        yield Resource("aws:cloudwatch/dashboard:Dashboard", f"dashboard{more}", properties, "dashboard", _ENTRY)
+
+
+def _lines(topology: Topology, item: Subscription | Queue, queue_name: Callable[..., str]) -> list[list[Any]]:
+    letters, waiting = queue_name(item, letters=True), "ApproximateNumberOfMessagesVisible"
+    dead: list[Any] = ["AWS/SQS", waiting, "QueueName", letters, {"label": "dead letters"}]
+    if isinstance(item, Subscription) and item.push is not None:
+        topic = _topic_name(topology, item.topic)
+        counts = (("NumberOfNotificationsDelivered", "delivered"), ("NumberOfNotificationsFailed", "failed"))
+        of_topic = [
+            ["AWS/SNS", metric, "TopicName", topic, {"label": f"{label}, whole topic", "stat": "Sum"}]
+            for metric, label in counts
+        ]
+        return [*of_topic, dead]
+    queue, right = queue_name(item), {"label": "oldest, s", "yAxis": "right"}
+    return [
+        ["AWS/SQS", waiting, "QueueName", queue, {"label": "waiting"}],
+        ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue, right],
+        dead,
+    ]

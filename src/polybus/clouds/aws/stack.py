@@ -1,0 +1,43 @@
+"""SNS and SQS through pulumi-aws."""
+
+from __future__ import annotations
+
+from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.aws.plan.resources import AwsSettings
+from polybus.provision.cloud import Cloud
+from polybus.provision.config import StackConfig
+from polybus.provision.sdk import Sdk
+
+__all__ = ["CLOUD"]
+
+_KEYS = {
+    "kmsKey": "the ARN of a customer-managed key",
+    "vpcEndpoints": "the ids of the VPC endpoints that messages have to come and go through",
+    "roles": "the IAM role (ARN or name) of each service",
+    "functions": "the ARN of each Lambda function that a push names",
+}
+
+
+def _settings(config: StackConfig) -> AwsSettings:
+    return AwsSettings(
+        stack=config.stack,
+        region=config.of("aws", "region"),
+        kms_key=config.text("kmsKey"),
+        vpc_endpoints=config.texts("vpcEndpoints"),
+        tags=config.texts_by_name("tags"),
+        roles=config.texts_by_name("roles"),
+        functions=config.texts_by_name("functions"),
+    )
+
+
+CLOUD = Cloud(
+    name="aws",
+    # A module can't be called lambda in Python.
+    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_"}),
+    settings_type=AwsSettings,
+    plan=aws.plan,
+    binding_values=aws.binding_values,
+    exports=aws.exports,
+    settings=_settings,
+    keys=_KEYS,
+)

@@ -1,0 +1,1 @@
+"""All that is Azure Service Bus's own."""

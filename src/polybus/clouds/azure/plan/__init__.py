@@ -1,0 +1,1 @@
+"""How Azure Service Bus realises a topology: pure values, and what is refused."""

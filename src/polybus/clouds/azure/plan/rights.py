@@ -1,0 +1,73 @@
+"""What each service may do on Azure: built-in roles, assigned on single entities alone.
+
+A redriven message reaches a subscription through its topic (DESIGN, section 9), so who operates one may send there.
+Reading counts through the management API needs Manage, which nobody gets. Source of the role ids: "Azure built-in
+roles" in Microsoft's documentation.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+from polybus.clouds.azure.plan.namespace import Home, Principal
+from polybus.errors import ConfigError
+from polybus.plan.values import Ref, Resource
+from polybus.topology.model import Service
+
+__all__ = ["RECEIVER", "SENDER", "resources"]
+
+SENDER = "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39"
+RECEIVER = "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0"
+_ROLES = {SENDER: "sender", RECEIVER: "receiver"}
+
+# Names of assignments are UUIDs that we choose, so that the same topology gives the same ones. This is their namespace.
+_ASSIGNMENTS = uuid.UUID("6f1c7a5e-58d5-4c0e-9f0c-3d6c1f1b2a77")
+
+
+def resources(home: Home) -> Iterator[Resource]:
+    """Plan the role assignments of every service whose principal the stack config names, and of pushed-to functions."""
+    for name, principal in home.settings.principals.items():
+        for role, entity in dict.fromkeys(_rights(home, home.topology.services[name])):
+            logical = f"{name}.{entity[1]}-{_ROLES[role]}"  # the dot is in no name, so this is unique
+            yield _assignment(home, logical, principal, role, entity)
+    for item in home.topology.subscriptions.values():
+        if item.push is None or item.push.function is None:
+            continue
+        function = item.push.function
+        if function not in home.settings.functions:
+            configured = ", ".join(sorted(home.settings.functions)) or "none"
+            raise ConfigError(
+                f"at $.subscriptions.{item.name}.push.function: the stack config gives no managed identity of "
+                f"{function!r}, which has to receive there; configured functions: {configured}"
+            )
+        identity = home.settings.functions[function]
+        yield _assignment(home, f"{item.name}-push-receiver", identity, RECEIVER, ("source", item.name))
+
+
+def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]]]:
+    for name in service.publishes:
+        yield SENDER, ("target", name)
+    for name in service.consumes:
+        yield RECEIVER, ("source", name)
+    for name in service.operates:
+        yield RECEIVER, ("source", name)
+        subscription = home.topology.subscriptions.get(name)
+        yield SENDER, ("target", subscription.topic if subscription else name)
+
+
+def _assignment(home: Home, logical: str, principal: Principal, role: str, entity: tuple[str, str]) -> Resource:
+    side, name = entity
+    scope: str | Ref = home.published_id(name) if side == "target" else home.consumed_id(name)
+    key = "/".join((home.namespace_name, logical, principal.id, role))
+    subscription = f"/subscriptions/{home.settings.subscription_id}" if home.settings.subscription_id else ""
+    properties = {
+        "role_assignment_name": str(uuid.uuid5(_ASSIGNMENTS, key)),
+        "principal_id": principal.id,
+        "principal_type": principal.type,
+        "role_definition_id": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}",
+        "scope": scope,
+    }
+    who, dotted, _ = logical.partition(".")
+    entry = f"$.services.{who}" if dotted else f"$.subscriptions.{name}"
+    return Resource("azure-native:authorization:RoleAssignment", logical, properties, "rights", entry)

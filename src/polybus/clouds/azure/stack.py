@@ -1,0 +1,82 @@
+"""Service Bus through pulumi-azure-native."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Principal
+from polybus.provision.cloud import Cloud
+from polybus.provision.config import StackConfig
+from polybus.provision.sdk import Sdk
+
+__all__ = ["CLOUD"]
+
+_KEYS = {
+    "resourceGroup": "a resource group that is there; without it one is created",
+    "namespace": "the name of the namespace, unique in the world",
+    "sku": "Standard or Premium",
+    "capacity": "messaging units of a Premium namespace",
+    "zoneRedundant": "whether the namespace spans zones",
+    "publicAccess": "whether the namespace is reached from the internet",
+    "subnet": "the resource id of a subnet for a private endpoint",
+    "privateDnsZone": "the resource id of the private DNS zone in which the endpoint gets its name",
+    "customerKey": "vaultUri, keyName and identity of a customer-managed key",
+    "principals": "the object id, or id and type, of each service in Entra ID",
+    "functions": "the object id, or id and type, of the managed identity of each function that a push names",
+}
+_PRINCIPAL = 'an object id, or {"id": ..., "type": "ServicePrincipal", "User" or "Group"}'
+
+
+def _settings(config: StackConfig) -> AzureSettings:
+    return AzureSettings(
+        stack=config.stack,
+        location=config.of("azure-native", "location"),
+        resource_group=config.text("resourceGroup"),
+        namespace=config.text("namespace"),
+        subscription_id=config.of("azure-native", "subscriptionId"),
+        sku="Premium" if config.one_of("sku", ("Standard", "Premium")) == "Premium" else "Standard",
+        capacity=config.integer("capacity"),
+        zone_redundant=config.boolean("zoneRedundant"),
+        public_access=config.boolean("publicAccess"),
+        subnet=config.text("subnet"),
+        private_dns_zone=config.text("privateDnsZone"),
+        customer_key=_customer_key(config),
+        tags=config.texts_by_name("tags"),
+        principals=_principals(config, "principals"),
+        functions=_principals(config, "functions"),
+    )
+
+
+def _customer_key(config: StackConfig) -> CustomerKey | None:
+    given = config.texts_by_name("customerKey")
+    if not given:
+        return None
+    if set(given) != {"vaultUri", "keyName", "identity"}:
+        raise config.refused("customerKey", dict(given), "vaultUri, keyName and identity, all three")
+    return CustomerKey(given["vaultUri"], given["keyName"], given["identity"])
+
+
+def _principals(config: StackConfig, key: str) -> Mapping[str, Principal]:
+    return {name: _principal(config, f"{key}.{name}", value) for name, value in config.table(key).items()}
+
+
+def _principal(config: StackConfig, path: str, value: Any) -> Principal:
+    fields = {"id": value} if isinstance(value, str) else value
+    texts = isinstance(fields, dict) and all(isinstance(item, str) for item in fields.values())
+    if not texts or "id" not in fields or not set(fields) <= {"id", "type"}:
+        raise config.refused(path, value, _PRINCIPAL)
+    return Principal(**fields)
+
+
+CLOUD = Cloud(
+    name="azure",
+    sdk=Sdk("pulumi_azure_native", "azure-stack"),
+    settings_type=AzureSettings,
+    plan=azure.plan,
+    binding_values=azure.binding_values,
+    exports=azure.exports,
+    settings=_settings,
+    keys=_KEYS,
+)

@@ -1,0 +1,1 @@
+"""All that is Google Pub/Sub's own."""

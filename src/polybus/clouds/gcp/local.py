@@ -1,0 +1,196 @@
+"""Making a plan's resources on a local Pub/Sub, from exactly what Pulumi's provider would get.
+
+Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
+google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
+changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS) is kept in
+`recorded`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from polybus.plan.values import Json, Ref, resolve
+
+if TYPE_CHECKING:
+    from polybus.binding import Binding
+    from polybus.clouds.gcp.plan.resources import GcpPlan
+
+__all__ = ["Realiser", "camel", "realise"]
+
+Inputs = Mapping[str, Any]
+Outputs = dict[str, str]
+
+_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/")
+# Google's agents of other services, whose grants are on topics that are not the stack's.
+_OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
+# Mappings whose keys are the user's own, not the provider's.
+_VERBATIM = frozenset({"labels"})
+# What a subscription keeps for its life (UpdateSubscriptionRequest): the provider makes it anew, and so do we.
+_FIXED = ("topic", "filter", "enable_message_ordering")
+# The number that Google would have given to the project; only IAM members name it.
+_PROJECT_NUMBER = "1"
+
+
+class Realiser:
+    """Creates resources one by one, in an order in which what they refer to is there.
+
+    `clients` are a PublisherClient and a SubscriberClient that are connected already, wherever they lead.
+    """
+
+    def __init__(self, *, endpoint: str = "", project: str = "local", clients: tuple[Any, Any] | None = None) -> None:
+        self._publisher, self._subscriber = clients or _clients(endpoint)
+        self._project = project
+        self.recorded: list[tuple[str, str, dict[str, Any]]] = []
+        self._makers: dict[str, Callable[[Inputs], Outputs]] = {
+            "gcp:organizations/getProject:getProject": self._look_up_project,
+            "gcp:pubsub/topic:Topic": self._topic,
+            "gcp:pubsub/subscription:Subscription": self._subscription,
+            "gcp:pubsub/topicIAMMember:TopicIAMMember": lambda given: self._member(given, "topic"),
+            "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": lambda given: self._member(given, "subscription"),
+        }
+
+    def create(self, type_: str, name: str, inputs: Inputs) -> Outputs:
+        """Make one resource and return its outputs, `id` among them.
+
+        Raises KeyError for a type of Pub/Sub that isn't known here, protobuf's ParseError for an argument that isn't
+        one of the API, and the library's own errors for what the server refuses.
+        """
+        elsewhere = any(agent in inputs.get("member", "") for agent in _OTHER_AGENTS)
+        if elsewhere or type_.startswith(_OTHER_SERVICES):
+            self.recorded.append((type_, name, dict(inputs)))
+            return {"id": name, "name": name}
+        return self._makers[type_](inputs)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._publisher.transport.close()
+        self._subscriber.transport.close()
+
+    def _look_up_project(self, given: Inputs) -> Outputs:
+        project = self._project_of(given)
+        return {"id": f"projects/{project}", "projectId": project, "number": _PROJECT_NUMBER}
+
+    def _topic(self, given: Inputs) -> Outputs:
+        from google.api_core.exceptions import AlreadyExists
+        from google.pubsub_v1 import types
+
+        path = self._path(given, "topics", given["name"])
+        topic = _parsed(types.Topic.pb(), {**_without(given, "project"), "name": path})
+        try:
+            self._publisher.create_topic(request=types.Topic.wrap(topic))
+        except AlreadyExists:
+            mask = _present(topic, "name")
+            self._publisher.update_topic(request={"topic": types.Topic.wrap(topic), "update_mask": mask})
+        return {"id": path, "name": given["name"]}
+
+    def _subscription(self, given: Inputs) -> Outputs:
+        from google.api_core.exceptions import AlreadyExists
+        from google.pubsub_v1 import types
+
+        path = self._path(given, "subscriptions", given["name"])
+        fields = {**_without(given, "project"), "name": path, "topic": self._path(given, "topics", given["topic"])}
+        if fields.get("expirationPolicy") == {"ttl": ""}:
+            fields["expirationPolicy"] = {}  # how the provider says never
+        subscription = _parsed(types.Subscription.pb(), fields)
+        wrapped = types.Subscription.wrap(subscription)
+        try:
+            self._subscriber.create_subscription(request=wrapped)
+        except AlreadyExists:
+            found = self._subscriber.get_subscription(subscription=path)
+            if all(getattr(found, field) == getattr(wrapped, field) for field in _FIXED):
+                mask = _present(subscription, "name", *_FIXED)
+                self._subscriber.update_subscription(request={"subscription": wrapped, "update_mask": mask})
+            else:
+                self._subscriber.delete_subscription(subscription=path)
+                self._subscriber.create_subscription(request=wrapped)
+        return {"id": path, "name": given["name"]}
+
+    def _member(self, given: Inputs, kind: str) -> Outputs:
+        client = self._publisher if kind == "topic" else self._subscriber
+        resource = self._path(given, f"{kind}s", given[kind])
+        policy = client.get_iam_policy(request={"resource": resource})
+        if not any(one.role == given["role"] and given["member"] in one.members for one in policy.bindings):
+            policy.bindings.add(role=given["role"], members=[given["member"]])
+            client.set_iam_policy(request={"resource": resource, "policy": policy})
+        return {"id": f"{resource}/{given['role']}/{given['member']}"}
+
+    def _project_of(self, given: Inputs) -> str:
+        return str(given.get("project") or given.get("projectId") or self._project)
+
+    def _path(self, given: Inputs, kind: str, name: str) -> str:
+        return name if "/" in name else f"projects/{self._project_of(given)}/{kind}/{name}"
+
+
+def realise(plan: GcpPlan, *, endpoint: str, project: str = "local") -> Binding:
+    """Make everything in a plan on the server at `endpoint` (HOST:PORT), and return the binding that reaches it."""
+    from polybus.clouds.gcp.plan.resources import binding
+
+    realiser = Realiser(endpoint=endpoint, project=project)
+    outputs: dict[str, Outputs] = {}
+
+    def find(ref: Ref) -> str:
+        return outputs[ref.resource][ref.output]
+
+    try:
+        for resource in plan.resources:
+            inputs = camel(resolve(resource.properties, find))
+            outputs[resource.name] = realiser.create(resource.type, resource.name, inputs)
+    finally:
+        realiser.close()
+    return binding(plan, outputs)
+
+
+def _clients(endpoint: str) -> tuple[Any, Any]:
+    """Connect to a server that takes anyone."""
+    import grpc
+    from google.pubsub_v1 import PublisherClient, SubscriberClient
+    from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
+    from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+    # Whatever proxy the environment names: it has another loopback than this machine.
+    channel = grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)])
+    return (
+        PublisherClient(transport=PublisherGrpcTransport(channel=channel)),
+        SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)),
+    )
+
+
+def camel(value: Any) -> Any:
+    """Return properties as Pulumi's engine has them, at every depth: `dead_letter_policy` is deadLetterPolicy."""
+    if isinstance(value, Mapping):
+        return {_camel(key): item if key in _VERBATIM else camel(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [camel(item) for item in value]
+    return value
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
+
+
+def _without(given: Inputs, *names: str) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in given.items() if key not in names}
+
+
+def _plain(value: Any) -> Any:
+    """Make whole numbers of floats: numbers reach providers as floats."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value.value if isinstance(value, Json) else value
+
+
+def _present(message: Any, *without: str) -> dict[str, list[str]]:
+    """Return an update mask of what is set in a message."""
+    return {"paths": [field.name for field, _ in message.ListFields() if field.name not in without]}
+
+
+def _parsed(kind: Any, fields: dict[str, Any]) -> Any:
+    """Return the API's message: its JSON form has the provider's names."""
+    from google.protobuf.json_format import ParseDict
+
+    return ParseDict(fields, kind())

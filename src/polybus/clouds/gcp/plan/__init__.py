@@ -1,0 +1,1 @@
+"""How Google Pub/Sub realises a topology: pure values, and what is refused."""

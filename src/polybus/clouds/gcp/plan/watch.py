@@ -1,0 +1,157 @@
+"""Watching on Google Cloud: alert policies of Cloud Monitoring, who hears of them, and a dashboard.
+
+Source of the metrics: "Google Cloud metrics: pubsub" in the Cloud Monitoring documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from polybus.clouds.gcp.plan.rights import PUBLISHER
+from polybus.plan.names import Names
+from polybus.plan.rules import consumed
+from polybus.plan.values import Join, Json, Ref, Resource
+from polybus.topology.model import Queue, Subscription, Topology
+
+__all__ = ["Scene", "resources"]
+
+_ENTRY = "$.alarms"
+_WIDGETS = 100  # of one dashboard at most ("Quotas and limits", Cloud Monitoring)
+_WAITING = "subscription/num_undelivered_messages"
+_AGE = "subscription/oldest_unacked_message_age"
+_PUSHES = "subscription/push_request_count"
+_FAILED = ' AND metric.labels.response_class != "ack"'
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What the alarms of one stack are about; `agent` is Cloud Monitoring's own service account in the project."""
+
+    names: Names
+    inside: Mapping[str, Any]
+    labels: Mapping[str, str]
+    agent: Join
+
+
+def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
+    """Plan what `[alarms]` asks for; nothing without it."""
+    names = scene.names
+    alarms = topology.alarms
+    if alarms is None:
+        return
+    channels: list[str | Ref] = []
+    if alarms.notify.topic is not None:
+        yield _channel("topic", "pubsub", {"topic": alarms.notify.topic}, scene)
+        yield _consent(alarms.notify.topic, scene)
+        channels.append(Ref("bus.alarms-topic", "id"))
+    if alarms.notify.email is not None:
+        yield _channel("email", "email", {"email_address": alarms.notify.email}, scene)
+        channels.append(Ref("bus.alarms-email", "id"))
+    common = {
+        **scene.inside,
+        "combiner": "OR",
+        "notification_channels": channels,
+        "user_labels": dict(scene.labels),
+    }
+    for item in consumed(topology):
+        name, source, letters = item.name, _source(item, names), names.dead_letters(item.name)
+        words = f"{name} has dead letters: look with `polybus dead-letter list`"
+        yield _policy(names, f"{name}-letters", words, _over(_WAITING, letters, alarms.dead_letters), common)
+        words = f"the oldest message of {name} waits too long: its consumers are down or too slow"
+        yield _policy(names, f"{name}-age", words, _over(_AGE, source, alarms.oldest_age), common)
+        words = f"{name} has a backlog: its consumers are too slow"
+        yield _policy(names, f"{name}-backlog", words, _over(_WAITING, source, alarms.backlog), common)
+        if isinstance(item, Subscription) and item.push is not None:
+            words = f"Pub/Sub can't deliver {name} to its endpoint"
+            over = _over(_PUSHES, source, alarms.failed_pushes, more=_FAILED)
+            yield _policy(names, f"{name}-pushes", words, over, common)
+    yield from _dashboards(topology, scene)
+
+
+def _channel(what: str, type_: str, labels: dict[str, str], scene: Scene) -> Resource:
+    properties = {
+        **scene.inside,
+        "type": type_,
+        "display_name": f"{scene.names.of('alarms')} by {what}",
+        "labels": labels,
+        "user_labels": dict(scene.labels),
+    }
+    token = "gcp:monitoring/notificationChannel:NotificationChannel"  # noqa: S105 - a resource type, no secret
+    return Resource(token, f"bus.alarms-{what}", properties, "alarm", _ENTRY)
+
+
+def _consent(topic: str, scene: Scene) -> Resource:
+    """Let Cloud Monitoring publish to the topic for alarms; its account is there once a channel of the kind is."""
+    properties = {**scene.inside, "topic": topic, "role": PUBLISHER, "member": scene.agent}
+    type_, name = "gcp:pubsub/topicIAMMember:TopicIAMMember", "bus.alarms-topic-agent"
+    return Resource(type_, name, properties, "alarm", _ENTRY, after=("bus.alarms-topic",))
+
+
+def _series(metric: str, subscription: str, more: str = "") -> str:
+    return (
+        f'resource.type = "pubsub_subscription" AND resource.labels.subscription_id = "{subscription}" '
+        f'AND metric.type = "pubsub.googleapis.com/{metric}"{more}'
+    )
+
+
+def _over(metric: str, subscription: str, threshold: float, *, more: str = "") -> dict[str, Any]:
+    """Give a condition that holds at the threshold: Cloud Monitoring compares with greater than alone."""
+    summed = metric == _PUSHES
+    aligner, reducer = ("ALIGN_DELTA", "REDUCE_SUM") if summed else ("ALIGN_MAX", "REDUCE_MAX")
+    return {
+        "filter": _series(metric, subscription, more),
+        "comparison": "COMPARISON_GT",
+        "threshold_value": threshold - 1,
+        "duration": "0s",
+        "aggregations": [{"alignment_period": "300s", "per_series_aligner": aligner, "cross_series_reducer": reducer}],
+    }
+
+
+def _policy(names: Names, name: str, words: str, condition: dict[str, Any], common: Mapping[str, Any]) -> Resource:
+    properties = {
+        **common,
+        "display_name": names.of(name),
+        "conditions": [{"display_name": words, "condition_threshold": condition}],
+        "documentation": {"content": words, "mime_type": "text/markdown"},
+    }
+    token = "gcp:monitoring/alertPolicy:AlertPolicy"  # noqa: S105 - a resource type, no secret
+    return Resource(token, f"{name}-alarm", properties, "alarm", _ENTRY)
+
+
+def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
+    """Plan one chart an entry, on as many dashboards as that takes."""
+    names, type_ = scene.names, "gcp:monitoring/dashboard:Dashboard"
+    widgets = [{"title": item.name, "xyChart": _chart(item, names)} for item in consumed(topology)]
+    for at in range(0, max(1, len(widgets)), _WIDGETS):
+        more = f"-{at // _WIDGETS + 1}" if at else ""
+        shown = {"columns": "3", "widgets": widgets[at : at + _WIDGETS]}
+        body = {"displayName": names.of(f"bus{more}"), "gridLayout": shown}
+        properties = {**scene.inside, "dashboard_json": Json(body)}
+        yield Resource(type_, f"dashboard{more}", properties, "dashboard", _ENTRY)
+
+
+def _source(item: Subscription | Queue, names: Names) -> str:
+    """Give the subscription's name on the cloud, which may be passed on."""
+    own: str | None = item.options.get("gcp", {}).get("name")
+    return own or names.of(item.name)
+
+
+def _chart(item: Subscription | Queue, names: Names) -> dict[str, Any]:
+    """Show waiting messages, the age of the oldest, dead letters, failed pushes."""
+    source, letters = _source(item, names), names.dead_letters(item.name)
+    lines = [
+        _data_set(_series(_WAITING, source), "waiting"),
+        _data_set(_series(_WAITING, letters), "dead letters"),
+        {**_data_set(_series(_AGE, source), "oldest, s"), "targetAxis": "Y2"},
+    ]
+    if isinstance(item, Subscription) and item.push is not None:
+        lines.append(_data_set(_series(_PUSHES, source, _FAILED), "failed pushes", aligner="ALIGN_DELTA"))
+    return {"dataSets": lines, "y2Axis": {"label": "oldest, s", "scale": "LINEAR"}}
+
+
+def _data_set(series: str, legend: str, *, aligner: str = "ALIGN_MAX") -> dict[str, Any]:
+    aggregation = {"alignmentPeriod": "60s", "perSeriesAligner": aligner}
+    query = {"timeSeriesFilter": {"filter": series, "aggregation": aggregation}}
+    return {"timeSeriesQuery": query, "plotType": "LINE", "legendTemplate": legend}

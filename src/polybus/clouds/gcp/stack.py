@@ -1,0 +1,46 @@
+"""Pub/Sub through pulumi-gcp."""
+
+from __future__ import annotations
+
+from polybus.clouds.gcp.plan import resources as gcp
+from polybus.clouds.gcp.plan.resources import GcpSettings
+from polybus.provision.cloud import Cloud
+from polybus.provision.config import StackConfig
+from polybus.provision.sdk import Sdk
+
+__all__ = ["CLOUD"]
+
+_KEYS = {
+    "projectNumber": "the project's number, which saves a look-up",
+    "regions": "the regions where messages may be stored",
+    "kmsKey": "the resource name of a customer-managed key",
+    "pushAccount": "the e-mail of the service account that push requests are signed for",
+    "members": "the member of each service, such as serviceAccount:<email>",
+    "functions": "the URL of each Cloud Run service that a push names",
+}
+
+
+def _settings(config: StackConfig) -> GcpSettings:
+    return GcpSettings(
+        stack=config.stack,
+        project=config.of("gcp", "project"),
+        project_number=config.text("projectNumber"),
+        regions=config.texts("regions"),
+        kms_key=config.text("kmsKey"),
+        push_account=config.text("pushAccount"),
+        labels=config.texts_by_name("tags"),
+        members=config.texts_by_name("members"),
+        functions=config.texts_by_name("functions"),
+    )
+
+
+CLOUD = Cloud(
+    name="gcp",
+    sdk=Sdk("pulumi_gcp", "gcp-stack"),
+    settings_type=GcpSettings,
+    plan=gcp.plan,
+    binding_values=gcp.binding_values,
+    exports=gcp.exports,
+    settings=_settings,
+    keys=_KEYS,
+)

@@ -24,8 +24,8 @@ from azure.servicebus.management import ServiceBusAdministrationClient
 
 import polybus
 from polybus.binding import Binding, Entity, Kind
-from polybus.clouds import load
 from polybus.driver import ConsumerDriver, Driver
+from polybus.registry import load
 from polybus.testing.proxy import DriverProxy
 
 from .harness import Aim, Contender, Report, Sample, measured

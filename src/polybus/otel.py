@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from polybus.binding import Entity, Kind
 from polybus.errors import Fault, MissingExtra, signal_in
 from polybus.message import Message, Sent
+from polybus.registry import find
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
 
 if TYPE_CHECKING:
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenTelemetryHooks", "from_environment"]
 
-_SYSTEMS = {"aws": "aws_sqs", "azure": "servicebus", "gcp": "gcp_pubsub"}
 # Seconds; the boundaries that the conventions advise for both durations (messaging-metrics).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _ATTEMPTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -277,9 +277,9 @@ def _seconds(meter: Meter, name: str, description: str) -> Histogram:
 
 
 def _destination(backend: str, entity: Entity) -> dict[str, str]:
-    if backend == "aws" and entity.kind is Kind.TOPIC:
-        return {"messaging.system": "aws.sns", **_names(entity)}
-    return {"messaging.system": _SYSTEMS.get(backend, f"polybus_{backend}"), **_names(entity)}
+    cloud = find(backend)
+    own = (cloud.topic_system if entity.kind is Kind.TOPIC else "") or cloud.system
+    return {"messaging.system": own or f"polybus_{backend}", **_names(entity)}
 
 
 def _names(entity: Entity) -> dict[str, str]:

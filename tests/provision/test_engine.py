@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.clouds import CLOUDS
 
 from polybus.binding import Binding
-from polybus.provision.cloud import cloud_named
-from polybus.topology.model import CLOUDS
+from polybus.provision.cloud import provider_of
 
 from . import runner
 from .engine import EngineDouble
@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def double(place: Place, project: Path) -> Iterator[EngineDouble]:
-    sdk = cloud_named(place.cloud).sdk.package
+    sdk = provider_of(place.cloud).sdk.package
     with Host([sdk, "polybus.provision"]) as host, Plugins(os.environ["PATH"], place.config) as plugins:
         yield EngineDouble(PROGRAM, project, STACK, host, plugins)
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from polybus.testing.torture import Options, torture
-from polybus.testing.torture.sites import SITES
+from polybus.testing.torture.sites import sites
 from polybus.testing.torture.timeline import timeline
 
 SCALE = float(os.environ.get("POLYBUS_SOAK_SCALE", "0.02"))
@@ -26,7 +26,7 @@ def tortured(name: str, folder: Path, seed: int) -> None:
         rate=40.0 if whole else 20.0,
         keep=folder,
     )
-    verdict = asyncio.run(torture(SITES[name](), options))
+    verdict = asyncio.run(torture(sites()[name](), options))
     (folder / "timeline.svg").write_text(timeline(verdict))
     counts = {row.name: row.count for row in verdict.rows}
     zero = [row for row in verdict.rows if row.zero]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import polybus
-from polybus import clouds as backends
+from polybus import registry
 from polybus.binding import Binding, Entity
 from polybus.bus.resolve import resolve
 from polybus.driver import ConsumerDriver, Driver
@@ -57,7 +57,7 @@ def function_bus(driver: Watched, clock: polybus.Clock, monkeypatch: pytest.Monk
 
         return make
 
-    monkeypatch.setattr(backends, "load", load)
+    monkeypatch.setattr(registry, "load", load)
     binding, origin = resolve(TOPOLOGY)
     options = polybus.PublisherOptions()
     return FunctionBus(binding, origin=origin, service=None, clock=clock, hooks=(), publisher=options)
@@ -68,7 +68,7 @@ async def test_a_settler_is_opened_once_and_one_that_breaks_as_it_closes_keeps_n
 ) -> None:
     binding, _ = resolve(TOPOLOGY)
     clock = polybus.ManualClock()
-    driver = Watched(backends.load("memory")(binding, clock))
+    driver = Watched(registry.load("memory")(binding, clock))
     bus = function_bus(driver, clock, monkeypatch)
     await bus.__aenter__()
     source = binding.queues["jobs"]
@@ -88,7 +88,7 @@ async def test_a_settler_that_never_closes_is_left_to_itself(
 ) -> None:
     binding, _ = resolve(TOPOLOGY)
     clock = polybus.ManualClock()
-    driver = Watched(backends.load("memory")(binding, clock))
+    driver = Watched(registry.load("memory")(binding, clock))
     driver.go_on.set()
     driver.consumer_type = NeverEnds
     bus = function_bus(driver, clock, monkeypatch)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
-from polybus import clouds as backends
+from polybus import registry
 from polybus.binding import Binding, Entity
 from polybus.bus.administration import Administration
 from polybus.bus.blocked import Blocked
@@ -114,7 +114,7 @@ class Bus:
     async def __aenter__(self) -> Bus:
         if self._closed or self._driver is not None:
             raise BusClosed(f"bus {self.binding.bus!r} was opened before; connect again")
-        driver = self._given or backends.load(self.backend)(self.binding, self.clock)
+        driver = self._given or registry.load(self.backend)(self.binding, self.clock)
         try:
             check_features(self.binding, driver)
         except BaseException:

@@ -22,12 +22,11 @@ ADVICE = (
 
 def changes_between(old: Topology, new: Topology, cloud: str, stack: str) -> list[Change]:
     """Compare the plans of two topologies for a cloud; raises UnsupportedFeature where it refuses one of them."""
-    from polybus.embedded.plan import LocalPlan
     from polybus.plan.diff import diff
     from polybus.plan.table import plan_for
 
     plans = [plan_for(topology, cloud, stack=stack) for topology in (old, new)]
-    return diff(*(plan.resources for plan in plans if not isinstance(plan, LocalPlan)))
+    return diff(*(plan.resources for plan in plans))
 
 
 def print_changes(cloud: str, changes: Sequence[Change]) -> None:

@@ -25,7 +25,7 @@ __all__ = ["command"]
 def command(
     topology: options.TopologyFile = None,
     *,
-    cloud: options.Cloud = options.CloudName.ALL,
+    cloud: options.Cloud = options.ALL,
     stack: options.Stack = "",
     notes: Annotated[bool, typer.Option("--notes/--no-notes", help="Show what is only done differently.")] = True,
     against: Annotated[
@@ -62,7 +62,7 @@ def command(
     if binding is not None:
         raise options.refuse("only --live asks the cloud", "--binding")
     old = None if against is None else load(against)
-    _check(declared, cloud.clouds, stack, old, accept=allow_replace, notes=notes, json=json)
+    _check(declared, options.clouds_of(cloud, "planning"), stack, old, accept=allow_replace, notes=notes, json=json)
 
 
 def _live(declared: Topology, binding: str | None, stack: str, *, json: bool) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polybus.cli.output import console, note, print_json, table
 
@@ -48,17 +47,22 @@ async def compare(topology: Topology, source: str | None, stack: str) -> Compari
     from polybus.errors import UnsupportedFeature
     from polybus.plan import drift
     from polybus.plan.adopted import expected
-    from polybus.topology.model import CLOUDS
+    from polybus.registry import find, offering
 
     binding, origin = resolve(source, origin="--binding")
-    if binding.backend not in CLOUDS:
-        clouds = ", ".join(CLOUDS)
+    cloud = find(binding.backend)
+    if not cloud.offers("live"):
+        clouds = ", ".join(offering("live"))
         raise UnsupportedFeature(
             f"{origin}: the {binding.backend} backend has no cloud to compare with; --live reads: {clouds}"
         )
     chosen = stack or drift.stack_of(binding.bus, _names(binding))
-    plan = _plan(topology, binding, chosen)
-    observed = await _reader(binding.backend)(binding, plan)
+    cloud.load("driver")  # raises MissingExtra with what to install
+    compared = cloud.load("planning").compared
+    if compared is None:
+        raise UnsupportedFeature(f"the {cloud.name} backend has no plan that could be compared with what is there")
+    plan = compared(topology, binding, chosen)
+    observed = await cloud.load("live")(binding, plan)
     result = drift.compare(plan.resources, observed, expected(topology, binding.backend))
     return Comparison(topology, binding, origin, chosen, result)
 
@@ -124,38 +128,3 @@ def _names(binding: Binding) -> dict[str, str]:
     entities = {**binding.topics, **binding.queues}
     last = {name: entity.address.replace(":", "/").rpartition("/")[2] for name, entity in entities.items()}
     return {name: address.removesuffix(".fifo") for name, address in last.items()}
-
-
-def _plan(topology: Topology, binding: Binding, stack: str) -> Any:
-    """Plan with what the binding says of the stack's configuration; what it doesn't say isn't compared."""
-    from polybus.clouds.aws.plan import resources as aws
-    from polybus.clouds.azure.plan import resources as azure
-    from polybus.clouds.gcp.plan import resources as gcp
-    from polybus.plan.same import ANY
-
-    settings = binding.settings
-    pushes = (item.push for item in topology.subscriptions.values() if item.push is not None)
-    functions = dict.fromkeys((push.function for push in pushes if push.function is not None), ANY)
-    match binding.backend:
-        case "aws":
-            return aws.plan(topology, aws.AwsSettings(stack=stack, region=settings.get("region"), functions=functions))
-        case "gcp":
-            return gcp.plan(
-                topology, gcp.GcpSettings(stack=stack, project=settings.get("project"), functions=functions)
-            )
-    return azure.plan(
-        topology,
-        azure.AzureSettings(
-            stack=stack,
-            namespace=str(settings["namespace"]).partition(".")[0],
-            sku="Premium",  # it takes what the other does and more; which one it is, is the stack's to say
-            functions={name: azure.Principal(ANY) for name in functions},
-        ),
-    )
-
-
-def _reader(backend: str) -> Any:
-    from polybus import clouds as backends
-
-    backends.load(backend)  # raises MissingExtra with what to install
-    return importlib.import_module(f"polybus.clouds.{backend}.live").live

@@ -30,12 +30,12 @@ Topology = Annotated[
     Path | None,
     typer.Option("--topology", help="A topology file; by default polybus.toml, here or above.", show_default=False),
 ]
-Chosen = Annotated[options.CloudName, typer.Option("--cloud", help="One cloud, or all three.")]
+Chosen = Annotated[str, options.cloud_option("local", help="One cloud, or all.")]
 
 
 @app.command()
 def up(
-    cloud: Annotated[options.CloudName, typer.Option("--cloud", help="One cloud, or all three.", show_default=False)],
+    cloud: Annotated[str, options.cloud_option("local", help="One cloud, or all.", show_default=False)],
     *,
     topology: Topology = None,
     binding: Annotated[
@@ -57,10 +57,11 @@ def up(
     Runs until Ctrl-C, SIGTERM or `polybus local down`, and leaves nothing behind but --data. The server speaks the
     cloud's own protocol, so its own SDKs and tools reach it too.
     """
-    if cloud is options.CloudName.ALL and (binding is not None or port):
-        raise options.refuse("one file or port can't be three clouds'; name one cloud", "--binding / --port")
+    if cloud == options.ALL and (binding is not None or port):
+        raise options.refuse("one file or port can't be several clouds'; name one cloud", "--binding / --port")
     found = options.find_topology(topology).resolve()
-    request = Request(cloud.clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), port)
+    clouds = options.clouds_of(cloud, "local")
+    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), port)
     if background:
         _print(_start(request), exports=env, ends="")
         return
@@ -68,10 +69,11 @@ def up(
 
 
 @app.command()
-def down(cloud: Chosen = options.CloudName.ALL, topology: Topology = None) -> None:
+def down(cloud: Chosen = options.ALL, topology: Topology = None) -> None:
     """End what `polybus local up` started for a topology."""
     folder = find_folder(topology)
-    found = running(folder, cloud.clouds)  # first: several may be of one process, which ends them all
+    # First: one process may serve several, and ends them all.
+    found = running(folder, options.clouds_of(cloud, "local"))
     for state in found:
         Slot(folder, state.cloud).end(_PATIENCE)
         note(f"local {state.cloud} ended")
@@ -80,12 +82,12 @@ def down(cloud: Chosen = options.CloudName.ALL, topology: Topology = None) -> No
 
 
 @app.command()
-def env(cloud: Chosen = options.CloudName.ALL, topology: Topology = None, json: options.Json = False) -> None:
+def env(cloud: Chosen = options.ALL, topology: Topology = None, json: options.Json = False) -> None:
     """Print what points polybus and other tools at it, as export lines for `eval`."""
     folder = find_folder(topology)
-    found = [state for state in running(folder, cloud.clouds) if state.ready]
+    found = [state for state in running(folder, options.clouds_of(cloud, "local")) if state.ready]
     if not found:
-        wanted, named = ("cloud", "aws") if cloud is options.CloudName.ALL else (cloud.value, cloud.value)
+        wanted, named = ("cloud", "aws") if cloud == options.ALL else (cloud, cloud)
         raise ConfigError(f"no local {wanted} runs in {folder}: start one with `polybus local up --cloud {named}`")
     if json:
         print_json(environment_of(found))

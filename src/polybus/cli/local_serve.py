@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polybus.bus.resolve import VARIABLE
-from polybus.cli.local_clouds import LOCAL_CLOUDS, load
+from polybus.cli.local_clouds import load
 from polybus.cli.local_slot import FOLDER, Running, Slot, write
 from polybus.errors import ConfigError
+from polybus.plan.planning import local_of
 from polybus.signals import heeded
 
 __all__ = ["Request", "environment_of", "past_proxies", "serve"]
@@ -59,7 +60,7 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
 
     os.environ.update(past_proxies(os.environ))
     topology = read(request.topology)
-    plans = {cloud: LOCAL_CLOUDS[cloud].plan(topology) for cloud in request.clouds}
+    plans = {cloud: local_of(cloud).plan(topology) for cloud in request.clouds}
     stopped = _until_signal()
     async with AsyncExitStack() as stack:
         slots = {cloud: Slot(request.folder, cloud) for cloud in request.clouds}
@@ -70,7 +71,7 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
         for cloud, plan in plans.items():
             server = await stack.enter_async_context(running(load(cloud, port=request.port, data=request.data)))
             # In a thread: this loop serves what it asks for.
-            binding = await asyncio.to_thread(LOCAL_CLOUDS[cloud].realise, plan, server)
+            binding = await asyncio.to_thread(local_of(cloud).realise, plan, server)
             states[cloud] = Running(
                 cloud=cloud,
                 pid=os.getpid(),

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polybus.topology.model import CLOUDS
+from polybus.registry import built_in, offering
 from polybus.topology.quantities import parse_duration
+from polybus.topology.table import nearest
 
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
 
 __all__ = [
+    "ALL",
     "Binding",
     "Cloud",
-    "CloudName",
     "Json",
     "Stack",
     "TopologyFile",
     "attributes",
+    "cloud_option",
+    "clouds_of",
     "connect",
     "duration",
     "find_topology",
@@ -30,18 +32,35 @@ __all__ = [
 ]
 
 
-class CloudName(StrEnum):
-    """What --cloud takes."""
+ALL = "all"
 
-    AWS = "aws"
-    AZURE = "azure"
-    GCP = "gcp"
-    ALL = "all"
 
-    @property
-    def clouds(self) -> tuple[str, ...]:
-        """The clouds that it stands for."""
-        return CLOUDS if self is CloudName.ALL else (self.value,)
+def cloud_option(part: str, *more: str, help: str, **given: Any) -> Any:
+    """Return --cloud: one of the clouds that have a part, by the name of its field in `Cloud`; or `more`, or all.
+
+    Other packages' clouds can be chosen too; who only asks for help doesn't wait for them to be found.
+    """
+
+    def choices() -> tuple[str, ...]:
+        return (*more, *offering(part), ALL)
+
+    def parse(value: str) -> str:
+        known = choices()
+        if value not in known:
+            near = nearest(value, known)
+            hint = f". Did you mean {near!r}?" if near else ""
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, known))}{hint}")
+        return value
+
+    shown = "|".join((*more, *(cloud.name for cloud in built_in(part)), ALL))
+    return typer.Option(
+        "--cloud", parser=parse, metavar=f"[{shown}]", autocompletion=lambda: list(choices()), help=help, **given
+    )
+
+
+def clouds_of(chosen: str, part: str) -> tuple[str, ...]:
+    """Return the clouds that a choice stands for."""
+    return offering(part) if chosen == ALL else (chosen,)
 
 
 Binding = Annotated[
@@ -52,7 +71,7 @@ Binding = Annotated[
         show_default=False,
     ),
 ]
-Cloud = Annotated[CloudName, typer.Option("--cloud", help="One cloud, or all three.")]
+Cloud = Annotated[str, cloud_option("planning", help="One cloud, or all.")]
 Stack = Annotated[str, typer.Option("--stack", help="The Pulumi stack's name, which is part of physical names.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, and nothing else there.")]
 TopologyFile = Annotated[

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,19 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class _Place(StrEnum):
-    """What --cloud takes here: the embedded store has a plan too."""
-
-    LOCAL = "local"
-    AWS = "aws"
-    AZURE = "azure"
-    GCP = "gcp"
-    ALL = "all"
+LOCAL = "local"  # the embedded store has a plan too
 
 
 def command(
     topology: options.TopologyFile = None,
-    cloud: Annotated[_Place, typer.Option("--cloud", help="One cloud, the embedded store, or all.")] = _Place.ALL,
+    cloud: Annotated[
+        str,
+        options.cloud_option("planning", LOCAL, help="One cloud, the embedded store, or all."),
+    ] = options.ALL,
     stack: options.Stack = "",
     diff: Annotated[
         Path | None,
@@ -48,8 +43,9 @@ def command(
     would be created, changed, replaced and deleted, and which messages that would lose. Exits with 1 where a cloud
     refuses the topology, after showing the others.
     """
+    from polybus.embedded.plan import rows as local_rows
     from polybus.errors import UnsupportedFeature
-    from polybus.plan.table import PLACES, describe, plan_for
+    from polybus.plan.table import describe, plan_for
     from polybus.topology.file import load
 
     declared = load(options.find_topology(topology))
@@ -58,9 +54,9 @@ def command(
         return
     plans: dict[str, Sequence[Row]] = {}
     refusals: dict[str, str] = {}
-    for place in PLACES if cloud is _Place.ALL else (cloud.value,):
+    for place in (LOCAL, *options.clouds_of(cloud, "planning")) if cloud == options.ALL else (cloud,):
         try:
-            plans[place] = describe(plan_for(declared, place, stack=stack))
+            plans[place] = local_rows(declared) if place == LOCAL else describe(plan_for(declared, place, stack=stack))
         except UnsupportedFeature as error:
             refusals[place] = str(error)
     if json:
@@ -72,15 +68,14 @@ def command(
     _end(refusals, json=json)
 
 
-def _diff(old: Topology, new: Topology, place: _Place, stack: str, *, json: bool) -> None:
+def _diff(old: Topology, new: Topology, place: str, stack: str, *, json: bool) -> None:
     from polybus.errors import UnsupportedFeature
-    from polybus.topology.model import CLOUDS
 
-    if place is _Place.LOCAL:
+    if place == LOCAL:
         raise options.refuse("the embedded store is changed as it is opened: --diff compares clouds", "--cloud")
     changes: dict[str, Sequence[Change]] = {}
     refusals: dict[str, str] = {}
-    for cloud in CLOUDS if place is _Place.ALL else (place.value,):
+    for cloud in options.clouds_of(place, "planning"):
         try:
             changes[cloud] = changes_between(old, new, cloud, stack)
         except UnsupportedFeature as error:

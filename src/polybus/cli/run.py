@@ -12,17 +12,13 @@ import typer
 
 from polybus.cli import options
 from polybus.errors import AppFailed
+from polybus.registry import libraries
 
 if TYPE_CHECKING:
     from polybus.app.last_resort import LastResort
     from polybus.cli.early import Early
 
 __all__ = ["command"]
-
-
-_LIBRARIES = ("aiohttp", "azure", "boto3", "botocore", "google", "grpc", "urllib3")
-"""Loggers of the clouds' libraries, of which a service's log has the warnings: at INFO azure-servicebus alone writes
-some thirty lines for each link that it opens."""
 
 
 def command(
@@ -65,7 +61,7 @@ def command(
             format="%(levelname)s %(name)s: %(message)s",
             stream=sys.stderr,
         )
-        for library in _LIBRARIES:
+        for library in libraries():
             logging.getLogger(library).setLevel(logging.WARNING)
     if otel:
         os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect

@@ -12,9 +12,10 @@ from pathlib import Path
 from polybus.binding import Binding
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.names import DEAD_LETTER_SUFFIX
+from polybus.plan.table import Row
 from polybus.topology.model import Topology
 
-__all__ = ["LocalPlan", "LocalResource", "binding", "local_binding", "plan"]
+__all__ = ["LocalPlan", "LocalResource", "binding", "local_binding", "plan", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ def plan(topology: Topology, *, path: Path | None = None) -> LocalPlan:
         resources.append(LocalResource("queue", name, name))
         resources.append(LocalResource("dead letters", name, name + DEAD_LETTER_SUFFIX, of=name))
     return LocalPlan(topology, path, tuple(resources))
+
+
+def rows(topology: Topology) -> list[Row]:
+    """Give one row for each thing that the store holds, for people."""
+    found = plan(topology).resources
+    return [Row(item.kind, item.logical, item.address, {"of": item.of} if item.of else {}) for item in found]
 
 
 def binding(plan: LocalPlan) -> Binding:

@@ -15,7 +15,7 @@ from pathlib import Path
 from polybus.localcloud.server import LOOPBACK, LocalServer, running
 from polybus.signals import heeded
 
-__all__ = ["SERVERS", "load", "main"]
+__all__ = ["SERVERS", "load", "main", "serve"]
 
 SERVERS = {
     "aws": ("polybus.localcloud.aws.server", "AwsServer"),
@@ -31,7 +31,8 @@ def load(cloud: str, *, host: str, port: int, data: Path | None) -> LocalServer:
     return server
 
 
-async def _serve(server: LocalServer) -> None:
+async def serve(server: LocalServer) -> None:
+    """Serve until SIGTERM or SIGINT; print `ready HOST PORT` once it accepts connections."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in heeded(signal.SIGTERM, signal.SIGINT):
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
     parser.add_argument("--data", type=Path, default=None, help="folder that outlives a restart (default: memory only)")
     options = parser.parse_args(arguments)
-    asyncio.run(_serve(load(options.cloud, host=options.host, port=options.port, data=options.data)))
+    asyncio.run(serve(load(options.cloud, host=options.host, port=options.port, data=options.data)))
 
 
 if __name__ == "__main__":

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from polybus.clouds.aws.plan import check as check_aws
-from polybus.clouds.azure.plan import check as check_azure
-from polybus.clouds.gcp.plan import check as check_gcp
 from polybus.errors import UnsupportedFeature
 from polybus.plan import options
 from polybus.plan.findings import Finding, Report, Severity
-from polybus.topology.model import CLOUDS, Topology
+from polybus.plan.planning import planning_of
+from polybus.registry import offering
+from polybus.topology.model import Topology
 
 __all__ = ["Finding", "Severity", "check", "refuse"]
 
-_RULES: Mapping[str, Callable[[Report, Topology, str], None]] = {
-    "aws": check_aws.rules,
-    "azure": check_azure.rules,
-    "gcp": check_gcp.rules,
-}
-
 
 def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> list[Finding]:
-    """List what `cloud`, or each of the three, refuses or does differently; errors first, each in declaration order.
+    """List what `cloud`, or each that has a plan, refuses or does differently; errors first, as declared.
 
     `stack` is part of physical names. The embedded backends refuse nothing.
     """
     findings: list[Finding] = []
-    for name in CLOUDS if cloud is None else (cloud,):
+    for name in offering("planning") if cloud is None else (cloud,):
         findings.extend(_findings(topology, name, stack))
         report = Report(name)
         options.rule(report, topology, name)
@@ -47,5 +38,5 @@ def refuse(topology: Topology, cloud: str, *, stack: str = "") -> None:
 
 def _findings(topology: Topology, cloud: str, stack: str) -> list[Finding]:
     report = Report(cloud)
-    _RULES[cloud](report, topology, stack)
+    planning_of(cloud).rules(report, topology, stack)
     return report.findings

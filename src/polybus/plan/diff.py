@@ -7,13 +7,14 @@ provider deletes first ("Explicit names" in Pulumi's notes on bridged providers)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from polybus.plan.immutable import immutable
 from polybus.plan.parts import differing
+from polybus.plan.planning import planning_of_type
 from polybus.plan.table import physical_of, text_of
 from polybus.plan.values import Resource, refs
 
@@ -95,7 +96,8 @@ def _real(resources: Iterable[Resource]) -> dict[tuple[str, str], Resource]:
 def _change(action: Action, resource: Resource, edits: tuple[Edit, ...] = ()) -> Change:
     gone = action in (Action.REPLACE, Action.DELETE) and resource.keeps_messages
     loses = _LOSSES.get(resource.kind, "what waits in it") if gone else ""
-    if gone and resource.type.startswith("azure-native:") and resource.kind in ("subscription", "queue"):
+    planning = planning_of_type(resource.type)
+    if gone and planning is not None and resource.type in planning.holds_letters:
         loses = "what waits in it, and its dead letters"
     entry = resource.entry.removeprefix("$.")
     return Change(action, resource.kind, entry, physical_of(resource), edits, loses)
@@ -117,13 +119,10 @@ def _edits(old: Resource, new: Resource, replaced: set[str]) -> Iterator[Edit]:
 
 
 def _forces(type_: str, name: str, was: Any, will: Any, fixed: frozenset[str]) -> bool:
-    if type_ == "azure-native:servicebus:Namespace" and name == "sku":
-        return _is_premium(was) != _is_premium(will)  # a namespace can't move between Premium and the others
-    return name in fixed
-
-
-def _is_premium(sku: Mapping[str, Any]) -> bool:
-    return bool(sku["name"] == "Premium")
+    planning = planning_of_type(type_)
+    knows = None if planning is None else planning.replaces.get(type_)
+    forces = None if knows is None else knows(name, was, will)
+    return name in fixed if forces is None else forces
 
 
 def _text(value: Any) -> str:

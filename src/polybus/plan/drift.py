@@ -1,6 +1,6 @@
 """Whether a cloud has what was planned: what is missing, what is set differently, what nobody planned.
 
-Reading is the backends' (`backends/<cloud>/live.py`), comparing is here, on plain values: what was read is given in the
+Reading is the backends' (`Cloud.live`), comparing is here, on plain values: what was read is given in the
 plan's words, by the same types and property names. What the stack's configuration alone decides (whose key encrypts,
 further tags, which principal a service is) is not in a topology, so it isn't compared; `unread` tells what else.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from polybus.plan.drift_rules import RULES, Rules
+from polybus.plan.drift_rules import Rules, rules_of
 from polybus.plan.names import physical_name
 from polybus.plan.parts import differing
 from polybus.plan.same import delivery_policies, loosened
@@ -109,8 +109,15 @@ def compare(resources: Sequence[Resource], observed: Iterable[Observed], adopted
 
 def _looked_at(resource: Resource) -> bool:
     """Tell whether the cloud is asked for a resource: rights on a topic for alarms aren't, since it isn't the bus's."""
-    rules = RULES.get(resource.type)
+    rules = rules_of(resource.type)
     return rules is not None and (resource.kind, rules.kind) != ("alarm", "rights")
+
+
+def _rules(type_: str) -> Rules:
+    rules = rules_of(type_)
+    if rules is None:
+        raise KeyError(type_)
+    return rules
 
 
 def stack_of(bus: str, physical: Mapping[str, str]) -> str:
@@ -135,7 +142,7 @@ class _Comparison:
             self._outputs.setdefault(str(name), {}).update(item.outputs)
 
     def of(self, resource: Resource, *, whole: bool = True) -> Iterator[Drift]:
-        rules = RULES[resource.type]
+        rules = _rules(resource.type)
         planned = resolve(resource.properties, self._find)
         found = self._take(resource, rules, planned)
         entry = resource.entry.removeprefix("$.")
@@ -155,7 +162,7 @@ class _Comparison:
         """List what was found and not taken by any planned resource."""
         for item in (*self._named.values(), *self._unnamed):
             if item.properties is not None and not item.shared:
-                yield Drift(DriftKind.EXTRA, RULES[item.type].kind, "", item.address)
+                yield Drift(DriftKind.EXTRA, _rules(item.type).kind, "", item.address)
 
     def _find(self, ref: Ref) -> str:
         """Give an output; of what isn't there it stays the reference, which is like nothing that the cloud has."""

@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from polybus.clouds.aws.plan import resources as aws
-from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
-from polybus.clouds.azure.plan import resources as azure
-from polybus.clouds.azure.plan.resources import AzurePlan, AzureSettings
-from polybus.clouds.gcp.plan import resources as gcp
-from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
-from polybus.embedded import plan as local
-from polybus.embedded.plan import LocalPlan
+from polybus.plan.planning import CloudPlan, planning_of
+from polybus.plan.same import ANY
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Topology
 
-__all__ = ["PLACES", "Plan", "Row", "describe", "physical_of", "plan_for", "text_of"]
-
-PLACES = ("local", "aws", "azure", "gcp")
-
-Plan: TypeAlias = AwsPlan | AzurePlan | GcpPlan | LocalPlan
+__all__ = ["Row", "anyone", "describe", "physical_of", "plan_for", "stand_ins", "text_of"]
 
 _NAMES = (
     "name",
@@ -50,35 +40,27 @@ class Row:
     settings: Mapping[str, str]
 
 
-def plan_for(topology: Topology, place: str, *, stack: str = "") -> Plan:
-    """Plan a topology for one of PLACES with the settings that need no stack config.
+def plan_for(topology: Topology, cloud: str, *, stack: str = "") -> CloudPlan:
+    """Plan a topology for a cloud with the settings that need no stack config.
 
     What only a stack config says, which function a push's name stands for, is shown as `<function NAME>`.
     """
-    match place:
-        case "aws":
-            return aws.plan(topology, AwsSettings(stack=stack, functions=_functions(topology)))
-        case "azure":
-            identities = {name: azure.Principal(shown) for name, shown in _functions(topology).items()}
-            return azure.plan(topology, AzureSettings(stack=stack, functions=identities))
-        case "gcp":
-            return gcp.plan(topology, GcpSettings(stack=stack, functions=_functions(topology)))
-        case "local":
-            return local.plan(topology)
-    raise ValueError(f"no plan for {place!r}; there are: {', '.join(PLACES)}")
+    return planning_of(cloud).sample(topology, stack)
 
 
-def _functions(topology: Topology) -> dict[str, str]:
+def stand_ins(topology: Topology) -> dict[str, str]:
+    """Give what is shown for each function that a push names, which only a stack's configuration knows."""
     pushes = (item.push for item in topology.subscriptions.values() if item.push is not None)
     return {push.function: f"<function {push.function}>" for push in pushes if push.function is not None}
 
 
-def describe(plan: Plan) -> list[Row]:
+def anyone(topology: Topology) -> dict[str, str]:
+    """Give for each function that a push names what is like anything, since only the stack's configuration knows it."""
+    return dict.fromkeys(stand_ins(topology), ANY)
+
+
+def describe(plan: CloudPlan) -> list[Row]:
     """Give one row a resource, in the plan's order."""
-    if isinstance(plan, LocalPlan):
-        return [
-            Row(item.kind, item.logical, item.address, {"of": item.of} if item.of else {}) for item in plan.resources
-        ]
     return [_row(resource) for resource in plan.resources]
 
 

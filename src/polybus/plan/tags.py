@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from polybus.errors import ConfigError
 from polybus.topology.model import Topology
 
-__all__ = ["tags_of"]
+__all__ = ["TagRules", "tags_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Rules:
-    """How many tags a resource has at most, what a key and a value are made of, and the same in words."""
+class TagRules:
+    """How many tags a resource of a cloud has at most, what a key and a value are made of, and the same in words."""
 
+    cloud: str
     most: int
     key: re.Pattern[str]
     keys: str
@@ -23,59 +24,34 @@ class _Rules:
     values: str
 
 
-_RULES: Mapping[str, _Rules] = {
-    # "Tag naming limits and requirements", Tagging AWS Resources User Guide; the set that every service takes.
-    "aws": _Rules(
-        50,
-        re.compile(r"(?!aws:)[\w .:/=+@-]{1,128}", re.IGNORECASE),
-        "1 to 128 letters, digits, spaces and _ . : / = + - @, not beginning with aws:",
-        re.compile(r"[\w .:/=+@-]{0,256}"),
-        "up to 256 letters, digits, spaces and _ . : / = + - @",
-    ),
-    # "Use tags to organize your Azure resources": limitations.
-    "azure": _Rules(
-        50,
-        re.compile(r"[^<>%&\\?/]{1,512}"),
-        "1 to 512 characters without < > % & \\ ? /",
-        re.compile(r".{0,256}", re.DOTALL),
-        "up to 256 characters",
-    ),
-    # "Requirements for labels", Resource Manager; as a label stands after it was made fit.
-    "gcp": _Rules(
-        64,
-        re.compile(r"[a-z][a-z0-9_-]{0,62}"),
-        "a name that begins with a letter from a to z",
-        re.compile(r"[a-z0-9_-]{0,63}"),
-        "up to 63 characters",
-    ),
-}
-
-
 def tags_of(
-    topology: Topology, stack: str, tags: Mapping[str, str], cloud: str, form: Callable[[str], str] = str
+    topology: Topology, stack: str, tags: Mapping[str, str], rules: TagRules, form: Callable[[str], str] = str
 ) -> dict[str, str]:
     """Give the tags of every resource: whose it is, then the stack's own, each in the cloud's `form`.
 
     Raises ConfigError for what the cloud refuses, for two that are one in its form, and for those that say whose a
     resource is, by which `check --live` finds what is left over.
     """
-    rules = _RULES[cloud]
     own = {"polybus-bus": topology.name, **({"polybus-stack": stack} if stack else {})}
     made = {key: form(value) for key, value in own.items()}
     given: dict[str, str] = {}
     for key, value in tags.items():
         name, text = form(key), form(value)
         if name in ("polybus-bus", "polybus-stack"):
-            raise _refused(f"{cloud} tags", key, "any other name: this one says whose a resource is")
+            raise _refused(f"{rules.cloud} tags", key, "any other name: this one says whose a resource is")
         if name in given:
-            raise ConfigError(f"{cloud} tags: found {given[name]!r} and {key!r}, which are both {name} there; keep one")
+            raise ConfigError(
+                f"{rules.cloud} tags: found {given[name]!r} and {key!r}, which are both {name} there; keep one"
+            )
         if not rules.key.fullmatch(name):
-            raise _refused(f"{cloud} tags", key, rules.keys)
+            raise _refused(f"{rules.cloud} tags", key, rules.keys)
         if not rules.value.fullmatch(text):
-            raise _refused(f"{cloud} tags.{key}", value, rules.values)
+            raise _refused(f"{rules.cloud} tags.{key}", value, rules.values)
         given[name], made[name] = key, text
     if len(made) > rules.most:
-        raise ConfigError(f"{cloud} tags: found {len(made)}, with polybus's own {len(own)}; allowed: {rules.most}")
+        raise ConfigError(
+            f"{rules.cloud} tags: found {len(made)}, with polybus's own {len(own)}; allowed: {rules.most}"
+        )
     return made
 
 

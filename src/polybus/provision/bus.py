@@ -10,7 +10,7 @@ import pulumi
 
 from polybus.plan.immutable import unannounced
 from polybus.plan.values import Ref, Resource
-from polybus.provision.cloud import Cloud, cloud_named
+from polybus.provision.cloud import Provider, provider_of
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology
@@ -50,15 +50,15 @@ class MessageBus(pulumi.ComponentResource):
         ConfigError or UnsupportedFeature, before the first resource, for what is wrong with the topology, the settings
         or a provider's argument, and MissingExtra where the provider's SDK isn't installed.
         """
-        chosen = cloud_named(cloud)
+        chosen = provider_of(cloud)
         declared = topology if isinstance(topology, Topology) else load(Path(topology))
         plan = chosen.planned(declared, settings)
         super().__init__(TYPE, name, {}, opts)
         fold = _Fold(self, chosen, name, protect)
         for resource in plan.resources:
             fold.make(resource)
-        self.binding: Mapping[str, Any] = folded(chosen.binding_values(plan), fold.find)
-        self.exports: Mapping[str, Any] = folded(chosen.exports(plan), fold.find)
+        self.binding: Mapping[str, Any] = folded(chosen.planning.binding_values(plan), fold.find)
+        self.exports: Mapping[str, Any] = folded(chosen.planning.exports(plan), fold.find)
         self.children: Mapping[str, pulumi.Resource] = fold.children
         self.register_outputs({"binding": self.binding, **self.exports})
 
@@ -66,7 +66,7 @@ class MessageBus(pulumi.ComponentResource):
 class _Fold:
     """Makes the children of one component."""
 
-    def __init__(self, parent: pulumi.Resource, cloud: Cloud, name: str, protect: bool) -> None:
+    def __init__(self, parent: pulumi.Resource, cloud: Provider, name: str, protect: bool) -> None:
         self._parent = parent
         self._sdk = cloud.sdk
         self._name = name

@@ -1,71 +1,59 @@
-"""What provisioning has to know of one cloud; everything else is in its plan."""
+"""What provisioning has to know of one cloud beside its plan: its Pulumi provider, and what a stack's config says."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 from polybus.errors import ConfigError
-from polybus.plan.values import Resource
+from polybus.plan.planning import CloudPlan, Planning
 from polybus.provision.sdk import Sdk
-from polybus.topology.model import CLOUDS, Topology
+from polybus.registry import each, find, offering
+from polybus.topology.model import Topology
 from polybus.topology.table import nearest
 
 if TYPE_CHECKING:
     from polybus.provision.config import StackConfig
 
-__all__ = ["Cloud", "CloudPlan", "cloud_named", "elsewhere"]
-
-
-class CloudPlan(Protocol):
-    """What the clouds' plans share."""
-
-    @property
-    def topology(self) -> Topology: ...
-
-    @property
-    def resources(self) -> tuple[Resource, ...]: ...
+__all__ = ["Provider", "elsewhere", "provider_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cloud:
-    """One cloud: its plan's functions, its provider's SDK, and how a stack config becomes its settings.
+class Provider:
+    """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
-    `keys` are the keys of the stack config that only this cloud reads.
+    `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is.
     """
 
     name: str
+    planning: Planning
     sdk: Sdk
-    settings_type: type
-    plan: Callable[[Topology, Any], CloudPlan]
-    binding_values: Callable[[Any], dict[str, Any]]
-    exports: Callable[[Any], dict[str, Any]]
     settings: Callable[[StackConfig], Any]
     keys: Mapping[str, str]
+    who: str
 
     def planned(self, topology: Topology, settings: object) -> CloudPlan:
         """Plan a topology; raises ConfigError or UnsupportedFeature with everything that is wrong for this cloud."""
-        if settings is not None and not isinstance(settings, self.settings_type):
-            expected, found = self.settings_type.__name__, type(settings).__name__
+        if settings is not None and not isinstance(settings, self.planning.settings):
+            expected, found = self.planning.settings.__name__, type(settings).__name__
             raise ConfigError(f"settings: found {found}; {self.name} takes {expected}")
-        plan = self.plan(topology, settings)
+        plan = self.planning.plan(topology, settings)
         self.sdk.check(plan.resources, topology.source, self.name)
         return plan
 
 
-def cloud_named(name: str) -> Cloud:
-    """Return one of the clouds; its provider's SDK isn't imported yet. Raises ConfigError for any other name."""
-    if name not in CLOUDS:
-        near = nearest(name, CLOUDS)
+def provider_of(name: str) -> Provider:
+    """Return a cloud's provider; its SDK isn't imported yet. Raises ConfigError for any other name."""
+    known = offering("provider")
+    if name not in known:
+        near = nearest(name, known)
         hint = f"; did you mean {near}?" if near else ""
-        raise ConfigError(f"found the cloud {name!r}; allowed: {', '.join(CLOUDS)}{hint}")
-    cloud: Cloud = importlib.import_module(f"polybus.clouds.{name}.stack").CLOUD
-    return cloud
+        raise ConfigError(f"found the cloud {name!r}; allowed: {', '.join(known)}{hint}")
+    return cast(Provider, find(name).load("provider"))
 
 
-def elsewhere(cloud: Cloud) -> dict[str, str]:
+def elsewhere(provider: Provider) -> dict[str, str]:
     """Return the keys that only other clouds read, each with the cloud that does."""
-    others = [cloud_named(name) for name in CLOUDS if name != cloud.name]
-    return {key: other.name for other in others for key in other.keys if key not in cloud.keys}
+    others = [cast(Provider, cloud.load("provider")) for cloud in each("provider") if cloud.name != provider.name]
+    return {key: other.name for other in others for key in other.keys if key not in provider.keys}

@@ -17,9 +17,6 @@ __all__ = ["NAMESPACE", "StackConfig"]
 
 NAMESPACE = "polybus"
 
-# Where a stack's configuration says who each service is on its cloud.
-_WHO = {"aws": "roles", "azure": "principals", "gcp": "members"}
-
 
 class StackConfig:
     """Reads one stack's configuration; every error names where it stands and the key.
@@ -56,9 +53,8 @@ class StackConfig:
             hint = f"; did you mean {near}?" if near else ""
             raise ConfigError(f"{self._place(key)}: nothing reads it{hint}; allowed: {', '.join(allowed)}")
 
-    def hold_services(self, cloud: str, topology: Topology) -> None:
-        """Refuse who a service is on `cloud` where the topology declares no such service."""
-        key = _WHO[cloud]
+    def hold_services(self, cloud: str, key: str, topology: Topology) -> None:
+        """Refuse who a service is on `cloud`, as `key` says, where the topology declares no such service."""
         for name in self.table(key):
             if name not in topology.services:
                 declared = ", ".join(sorted(topology.services)) or "none is declared"

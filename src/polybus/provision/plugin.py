@@ -12,7 +12,7 @@ import pulumi
 
 from polybus.errors import ConfigError, PolybusError
 from polybus.provision import bus
-from polybus.provision.cloud import Cloud, cloud_named, elsewhere
+from polybus.provision.cloud import Provider, elsewhere, provider_of
 from polybus.provision.config import StackConfig
 from polybus.provision.values import whole
 from polybus.topology.file import loads
@@ -45,10 +45,10 @@ class MessageBus(bus.MessageBus):
 
     def __init__(self, name: str, args: MessageBusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         try:
-            cloud = cloud_named(args["cloud"])
+            cloud = provider_of(args["cloud"])
             topology = loads(args["topology"], source=f"{name}: topology")
             config = _config(name, cloud, args.get("settings", {}))
-            config.hold_services(cloud.name, topology)
+            config.hold_services(cloud.name, cloud.who, topology)
             settings = cloud.settings(config)
             protect = args.get("protect", False)
             super().__init__(name, topology=topology, cloud=cloud.name, settings=settings, protect=protect, opts=opts)
@@ -58,7 +58,7 @@ class MessageBus(bus.MessageBus):
         self.resources = dict(self.exports)
 
 
-def _config(name: str, cloud: Cloud, settings: Mapping[str, Any]) -> StackConfig:
+def _config(name: str, cloud: Provider, settings: Mapping[str, Any]) -> StackConfig:
     place = f"{name}: settings."
     values = {key: _text(f"{place}{key}", value) for key, value in settings.items()}
     config = StackConfig(pulumi.get_stack(), values, lambda namespace, key: values.get(key), place)

@@ -8,10 +8,11 @@ import pulumi
 
 from polybus.errors import PolybusError
 from polybus.provision.bus import MessageBus
-from polybus.provision.cloud import Cloud, cloud_named, elsewhere
+from polybus.provision.cloud import Provider, elsewhere, provider_of
 from polybus.provision.config import StackConfig
+from polybus.registry import offering
 from polybus.topology.file import load
-from polybus.topology.model import CLOUDS, Topology
+from polybus.topology.model import Topology
 
 __all__ = ["from_config"]
 
@@ -34,7 +35,7 @@ def from_config(*, opts: pulumi.ResourceOptions | None = None) -> MessageBus:
 def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> MessageBus:
     cloud = _cloud(config)
     topology = _topology(config)
-    config.hold_services(cloud.name, topology)
+    config.hold_services(cloud.name, cloud.who, topology)
     return MessageBus(
         topology.name,
         topology=topology,
@@ -53,9 +54,10 @@ def _topology(config: StackConfig) -> Topology:
     return load(path)
 
 
-def _cloud(config: StackConfig) -> Cloud:
+def _cloud(config: StackConfig) -> Provider:
+    known = offering("provider")
     if config.text("cloud") is None:
-        raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(CLOUDS)}`")
-    cloud = cloud_named(config.one_of("cloud", CLOUDS) or "")
+        raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(known)}`")
+    cloud = provider_of(config.one_of("cloud", known) or "")
     config.hold_keys((*_EVERYWHERE, *cloud.keys), elsewhere(cloud))
     return cloud

@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 from polybus.binding import Binding, Entity
 from polybus.clock import Clock, SteppedClock
-from polybus.clouds import load
 from polybus.driver import Driver
 from polybus.errors import FaultKind
+from polybus.registry import load
 from polybus.topology.model import Topology
 
 __all__ = ["MAY_REFUSE", "BaseRig", "Late", "Refusal", "Rig", "may_refuse"]

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from polybus.errors import FilterError, TopologyError
+from polybus.registry import each
 from polybus.topology import model
 from polybus.topology.filters import Filter, parse
 from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB
@@ -210,10 +211,10 @@ def _push(table: Table) -> model.Push | None:
 
 def _options(table: Table) -> model.Options:
     clouds: dict[str, Mapping[str, Any]] = {}
-    for cloud in model.CLOUDS:
-        options = table.table(cloud)
-        if cloud in table:
-            clouds[cloud] = MappingProxyType(options.plain())
+    for cloud in each("planning"):
+        options = table.table(cloud.name)
+        if cloud.name in table:
+            clouds[cloud.name] = MappingProxyType(options.plain())
     return MappingProxyType(clouds)
 
 

@@ -17,7 +17,6 @@ from typing import Any
 from polybus.topology.filters import Filter
 
 __all__ = [
-    "CLOUDS",
     "DEFAULT_DEAD_LETTER_RETENTION",
     "DEFAULT_LEASE",
     "DEFAULT_MAX_ATTEMPTS",
@@ -36,7 +35,6 @@ __all__ = [
     "digest",
 ]
 
-CLOUDS = ("aws", "azure", "gcp")
 PUSH_KINDS = ("email", "sms", "https", "function", "forward")
 
 DAY = 86_400.0

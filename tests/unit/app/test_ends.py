@@ -19,9 +19,9 @@ from polybus.app.ending import DRAIN
 from polybus.app.executor import OnLoop
 from polybus.app.session import Session
 from polybus.binding import Kind
-from polybus.clouds import load
 from polybus.driver import ConsumerDriver
 from polybus.embedded.memory import Store
+from polybus.registry import load
 from polybus.testing.proxy import DriverProxy
 from polybus.topology.file import loads
 

@@ -11,7 +11,6 @@ import pytest
 
 from polybus.binding import Binding, Entity, Kind
 from polybus.clock import ManualClock
-from polybus.clouds import load
 from polybus.driver import (
     AdminDriver,
     ConsumerDriver,
@@ -23,6 +22,7 @@ from polybus.driver import (
 from polybus.embedded.memory import Store
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message, Sent
+from polybus.registry import load
 
 DAY = 86_400.0
 

@@ -18,7 +18,6 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 import polybus
 from polybus.binding import Binding
-from polybus.clouds import load
 from polybus.clouds.azure.driver.sessions import FRESH
 from polybus.clouds.azure.local import realise
 from polybus.clouds.azure.plan.resources import AzureSettings, plan
@@ -26,6 +25,7 @@ from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, Prepared
 from polybus.errors import BackendError, BindingError, Fault, FaultKind, PublishFailed
 from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
+from polybus.registry import load
 from polybus.topology.file import loads
 
 TOPOLOGY = """\

@@ -14,13 +14,13 @@ from azure.servicebus import TransportType
 
 import polybus
 from polybus.binding import Binding
-from polybus.clouds import load
 from polybus.clouds.azure.driver.clients import Clients
 from polybus.clouds.azure.driver.credentials import Identity
 from polybus.clouds.azure.driver.faults import fault
 from polybus.clouds.azure.driver.network import Network
 from polybus.errors import BindingError, FaultKind
 from polybus.localcloud.servicebus.management.certificate import make_certificate
+from polybus.registry import load
 
 from .test_azure_faults import answered
 

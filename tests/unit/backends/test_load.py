@@ -9,8 +9,8 @@ import pytest
 
 from polybus.binding import Binding
 from polybus.clock import ManualClock
-from polybus.clouds import load, names
 from polybus.errors import BindingError, MissingExtra
+from polybus.registry import load, names
 
 
 @pytest.mark.parametrize("name", ["memory", "sqlite"])

@@ -11,9 +11,9 @@ import msgspec
 import polybus
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.driver import BatchLimits, Driver, Prepared, PublisherDriver
 from polybus.message import Sent
+from polybus.registry import load
 from polybus.testing.proxy import DriverProxy, PublisherProxy
 from polybus.topology.file import loads
 

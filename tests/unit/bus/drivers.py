@@ -11,11 +11,11 @@ import msgspec
 
 import polybus
 from polybus.binding import Entity
-from polybus.clouds import load
 from polybus.driver import ConsumerDriver, LeaseUntil, Received, Settlement
 from polybus.embedded.memory import Store
 from polybus.embedded.plan import local_binding
 from polybus.errors import Fault
+from polybus.registry import load
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads
 

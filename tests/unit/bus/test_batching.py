@@ -6,7 +6,7 @@ import asyncio
 
 import polybus
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
+from polybus.registry import load
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.topology.file import loads

@@ -13,8 +13,8 @@ import polybus
 from polybus.binding import Entity
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.driver import ConsumerDriver, Received
+from polybus.registry import load
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads
 

@@ -10,8 +10,8 @@ import pytest
 import polybus
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.driver import AdminDriver, ConsumerDriver, Driver
+from polybus.registry import load
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.proxy import ConsumerProxy, DriverProxy

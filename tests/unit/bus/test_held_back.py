@@ -7,8 +7,8 @@ import asyncio
 import polybus
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.feature import Feature
+from polybus.registry import load
 from polybus.testing.environment import Recorder
 from polybus.testing.proxy import DriverProxy
 from polybus.topology.file import loads

@@ -13,11 +13,11 @@ import pytest
 import polybus
 from polybus.binding import Entity, Kind
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, Received
 from polybus.embedded.memory import Store
 from polybus.errors import Fault, FaultKind
 from polybus.feature import Feature
+from polybus.registry import load
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.testing.proxy import AdminProxy, ConsumerProxy, DriverProxy

@@ -8,8 +8,8 @@ import pytest
 
 import polybus
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.errors import Fault, FaultKind
+from polybus.registry import load
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.topology.file import loads

@@ -11,9 +11,9 @@ import pytest
 import polybus
 from polybus.binding import Entity
 from polybus.bus.resolve import resolve
-from polybus.clouds import load
 from polybus.driver import ConsumerDriver, Settlement
 from polybus.errors import Fault
+from polybus.registry import load
 from polybus.testing.proxy import ConsumerProxy, DriverProxy
 from polybus.topology.file import loads
 

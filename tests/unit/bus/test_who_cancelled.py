@@ -11,9 +11,9 @@ import msgspec
 import pytest
 
 import polybus
-from polybus.clouds import load
 from polybus.embedded.memory import Store
 from polybus.embedded.plan import local_binding
+from polybus.registry import load
 from polybus.testing.environment import Recorder
 from polybus.testing.faults import Operation
 from polybus.testing.faulty_driver import FaultyDriver

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from polybus.topology.model import CLOUDS, Queue, Subscription, Topic, Topology
+from tests.clouds import CLOUDS
+
+from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 from .everything import LONGEST, Stack
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.clouds import CLOUDS
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.aws.plan.rights import Arns, policies
@@ -12,7 +13,7 @@ from polybus.errors import UnsupportedFeature
 from polybus.plan.check import Finding, Severity, check, refuse
 from polybus.plan.values import resolve
 from polybus.topology.file import loads
-from polybus.topology.model import CLOUDS, Topology
+from polybus.topology.model import Topology
 
 PLAIN = """
 [bus]

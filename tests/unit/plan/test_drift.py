@@ -9,19 +9,22 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.clouds import CLOUDS
 
 from polybus.plan import drift, same
 from polybus.plan.drift import DriftKind, Observed, compare, stack_of
-from polybus.plan.drift_rules import RULES
 from polybus.plan.names import physical_name
+from polybus.plan.planning import planning_of
 from polybus.plan.table import plan_for
 from polybus.plan.values import Json, Ref, Resource, resolve
-from polybus.topology.model import CLOUDS, Topology
+from polybus.topology.model import Topology
 
 from .strategies import ENTRY_NAMES, topologies
 
 each_cloud = pytest.mark.parametrize("cloud", CLOUDS)
 many = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+
+RULES = {type_: rules for cloud in CLOUDS for type_, rules in planning_of(cloud).drift.items()}
 
 
 def realised(resources: tuple[Resource, ...]) -> list[Observed]:

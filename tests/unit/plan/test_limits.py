@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from tests.clouds import CLOUDS
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
@@ -18,7 +19,7 @@ from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import UnsupportedFeature
 from polybus.plan.policy import item_of, violations
 from polybus.plan.values import Resource, refs
-from polybus.topology.model import CLOUDS, Alarms, Subscription, Topic, Topology
+from polybus.topology.model import Alarms, Subscription, Topic, Topology
 
 from .cloud_limits import COUNTS, LIMITS, broken
 from .everything import Stack, stacks

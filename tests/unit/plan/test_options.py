@@ -5,6 +5,7 @@ POLYBUS_UPDATE_ARGUMENTS=1 pytest tests/unit/plan/test_options.py writes the tab
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import inspect
 import os
@@ -16,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clouds import CLOUDS
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
-from polybus.plan import arguments
 from polybus.plan.check import Finding, Severity, check
-from polybus.plan.options import type_of
+from polybus.plan.planning import planning_of
 from polybus.plan.rules import consumed
 from polybus.plan.values import Ref
 from polybus.topology.file import loads
@@ -72,14 +73,13 @@ def _dotted(type_: str, made: Any, within: str) -> Iterator[str]:
                 yield from _dotted(type_, getattr(beside, forms[0]).__init__, f"{within}{name}.")
 
 
-def table() -> str:
-    """Write the module that holds the table."""
-    packages = sorted({f"pulumi_{type_.partition(':')[0].replace('-', '_')}" for type_ in TYPES})
-    versions = [f'    "{name}": "{importlib.metadata.version(name.replace("_", "-"))}",' for name in packages]
+def written(cloud: str) -> str:
+    """Write the module that holds a cloud's table."""
+    package, _ = planning_of(cloud).sdk
     lines = [
-        '"""The argument names of the resources that pass-through tables reach, by type, from the providers\' SDKs.',
+        '"""The argument names of the resources that pass-through tables reach, by type, from the provider\'s SDK.',
         "",
-        "tests/unit/plan/test_options.py compares it with the SDKs that are installed, and writes it.",
+        "tests/unit/plan/test_options.py compares it with the SDK that is installed, and writes it.",
         '"""',
         "",
         "from __future__ import annotations",
@@ -87,15 +87,13 @@ def table() -> str:
         "from collections.abc import Mapping",
         "from typing import Final",
         "",
-        '__all__ = ["ARGUMENTS", "VERSIONS"]',
+        '__all__ = ["ARGUMENTS", "SDK"]',
         "",
-        "VERSIONS: Final[Mapping[str, str]] = {",
-        *versions,
-        "}",
+        f'SDK: Final = ("{package}", "{importlib.metadata.version(package.replace("_", "-"))}")',
         "",
         "_NAMES: Final[Mapping[str, str]] = {",
     ]
-    for type_ in TYPES:
+    for type_ in types_of(cloud):
         names = textwrap.wrap(" ".join(names_of(type_)), width=108, break_long_words=False, break_on_hyphens=False)
         lines += [f'    "{type_}": """', *(f"        {line}" for line in names), '    """,']
     annotated = "ARGUMENTS: Final[Mapping[str, frozenset[str]]]"
@@ -103,15 +101,21 @@ def table() -> str:
     return "\n".join([*lines, "}", "", last]) + "\n"
 
 
+def types_of(cloud: str) -> list[str]:
+    return [type_ for type_ in TYPES if type_.startswith(f"{planning_of(cloud).provider}:")]
+
+
 # The SDKs themselves warn, at import, of modules of theirs that moved.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_table_has_the_names_of_the_sdks() -> None:
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_the_table_has_the_names_of_the_sdk(cloud: str) -> None:
+    module = importlib.import_module(f"polybus.clouds.{cloud}.plan.arguments")
     if os.environ.get("POLYBUS_UPDATE_ARGUMENTS") == "1":
-        Path(arguments.__file__).write_text(table())
-        importlib.reload(arguments)
-    assert {type_: sorted(names) for type_, names in arguments.ARGUMENTS.items()} == {
-        type_: names_of(type_) for type_ in TYPES
-    }, "the SDKs have other arguments by now: POLYBUS_UPDATE_ARGUMENTS=1 writes the table anew, for review"
+        Path(str(module.__file__)).write_text(written(cloud))
+        importlib.reload(module)
+    assert {type_: sorted(names) for type_, names in module.ARGUMENTS.items()} == {
+        type_: names_of(type_) for type_ in types_of(cloud)
+    }, "the SDK has other arguments by now: POLYBUS_UPDATE_ARGUMENTS=1 writes the table anew, for review"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +172,7 @@ def test_the_table_has_the_names_of_the_sdks() -> None:
 def test_an_argument_that_goes_nowhere_is_refused_with_its_place(cloud: str, table: str, path: str, words: str) -> None:
     (found,) = refused(f"{SHOP}{table}\n", cloud)
     assert found.path == path
-    assert words.format(version=arguments.VERSIONS["pulumi_aws"]) in str(found)
+    assert words.format(version=planning_of("aws").sdk[1]) in str(found)
 
 
 def test_what_the_plan_attaches_itself_is_refused_in_the_order_of_the_file() -> None:
@@ -192,10 +196,10 @@ def test_arguments_are_held_to_the_resource_that_they_reach(cloud: str) -> None:
     entries: tuple[Topic | Subscription | Queue, ...] = (*declared.topics.values(), *consumed(declared))
     for entry in entries:
         section = {"Topic": "topics", "Subscription": "subscriptions", "Queue": "queues"}[type(entry).__name__]
-        name = sorted(arguments.ARGUMENTS[str(type_of(entry, cloud))])[-1]
+        name = sorted(planning_of(cloud).arguments[str(planning_of(cloud).pass_through(entry))])[-1]
         marked = f'{SHOP}{PUSH}[{section}.{entry.name}.{cloud}]\n{name} = "as given"\n'
         reached = {made.type for made in PLANNERS[cloud](marked).resources if made.properties.get(name) == "as given"}
-        assert reached == {type_of(entry, cloud)}
+        assert reached == {planning_of(cloud).pass_through(entry)}
 
 
 def test_options_pass_through_to_the_one_resource() -> None:

@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.clouds import CLOUDS
 
 from polybus.binding import Binding
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
+from polybus.embedded import plan as local
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan.table import PLACES, describe, plan_for
+from polybus.plan.table import describe, plan_for
 from polybus.plan.values import Join, Json, Ref, Resource, refs
 from polybus.topology.file import loads
 from polybus.topology.limits import LIMITS, NameRule
-from polybus.topology.model import CLOUDS, Queue, Subscription, Topic, Topology, digest
+from polybus.topology.model import Queue, Subscription, Topic, Topology, digest
 
 from .strategies import topologies
 
@@ -243,12 +245,12 @@ def test_a_role_for_a_service_that_is_not_declared_is_refused(cloud: str) -> Non
         PLANNERS[cloud].plan(topology, SETTINGS[cloud])
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", ["local", *CLOUDS])
 @many
 @given(topology=topologies())
 def test_every_resource_is_a_row(place: str, topology: Topology) -> None:
-    plan = plan_for(topology, place, stack="dev")
-    rows = describe(plan)
+    plan: Any = local.plan(topology) if place == "local" else plan_for(topology, place, stack="dev")
+    rows = local.rows(topology) if place == "local" else describe(plan)
     assert len(rows) == len(plan.resources)
     assert all(row.kind and row.logical for row in rows)
     kinds = {row.kind for row in rows}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from tests.clouds import CLOUDS
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
@@ -15,7 +16,7 @@ from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.policy import RULES, STACK_RULES, Item, item_of, public_access, violations
 from polybus.plan.values import Ref, Resource
 from polybus.topology.file import loads
-from polybus.topology.model import CLOUDS, Topology
+from polybus.topology.model import Topology
 
 from .strategies import topologies
 

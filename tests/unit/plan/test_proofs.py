@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.clouds import CLOUDS
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.table import physical_of
 from polybus.plan.values import Ref, Resource
-from polybus.topology.model import CLOUDS, Alarms, Topology
+from polybus.topology.model import Alarms, Topology
 
 from .strategies import topologies
 

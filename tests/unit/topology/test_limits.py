@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from tests.clouds import CLOUDS
 
 from polybus.topology.limits import (
     AWS,
@@ -17,7 +18,6 @@ from polybus.topology.limits import (
     attribute_name_problem,
     ordering_key_problem,
 )
-from polybus.topology.model import CLOUDS
 
 
 def test_every_cloud_has_limits_and_every_limit_its_source() -> None:

@@ -1,1 +1,22 @@
 """All that is AWS SNS and SQS's own."""
+
+from __future__ import annotations
+
+from polybus.cloud import Cloud
+
+__all__ = ["CLOUD"]
+
+CLOUD = Cloud(
+    name="aws",
+    title="AWS SNS and SQS",
+    driver="polybus.clouds.aws.driver:driver",
+    planning="polybus.clouds.aws.plan.planning:PLANNING",
+    provider="polybus.clouds.aws.stack:PROVIDER",
+    live="polybus.clouds.aws.live:live",
+    local="polybus.clouds.aws.local:LOCAL",
+    packages={"boto3": "boto3", "botocore": "boto3"},
+    extra="aws",
+    loggers=("boto3", "botocore", "urllib3"),
+    system="aws_sqs",
+    topic_system="aws.sns",
+)

@@ -12,13 +12,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from polybus.plan.planning import Local
 from polybus.plan.values import Json, Ref, resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from polybus.binding import Binding
     from polybus.clouds.aws.plan.resources import AwsPlan
+    from polybus.localcloud.aws.server import AwsServer
+    from polybus.topology.model import Topology
 
-__all__ = ["Realiser", "camel", "realise"]
+__all__ = ["LOCAL", "Realiser", "camel", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -196,3 +203,26 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))  # numbers reach providers as floats
     return str(value)
+
+
+def _server(host: str, port: int, data: Path | None) -> AwsServer:
+    from polybus.localcloud.aws.server import AwsServer
+
+    return AwsServer(host=host, port=port, data=data)
+
+
+def _plan(topology: Topology) -> AwsPlan:
+    from polybus.clouds.aws.plan.resources import AwsSettings, plan
+
+    return plan(topology, AwsSettings(region="us-east-1"))
+
+
+def _realise(plan: AwsPlan, server: AwsServer) -> Binding:
+    made = realise(plan, endpoint=server.url, region=server.region)
+    # With the endpoint in it, the binding can't reach a real account, whatever the environment says. A service that is
+    # told to stop awaits its long poll: here polls cost nothing, so short ones let it stop at once.
+    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": server.url, "long_poll": 1})
+
+
+# A long poll of 20 s and what an answer takes.
+LOCAL = Local(("boto3",), _server, _plan, _realise, patience=20.0)

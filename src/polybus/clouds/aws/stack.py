@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.resources import AwsSettings
-from polybus.provision.cloud import Cloud
+from polybus.provision.cloud import Provider
 from polybus.provision.config import StackConfig
 from polybus.provision.sdk import Sdk
 
-__all__ = ["CLOUD"]
+__all__ = ["PROVIDER"]
 
 _KEYS = {
     "kmsKey": "the ARN of a customer-managed key",
@@ -30,14 +30,12 @@ def _settings(config: StackConfig) -> AwsSettings:
     )
 
 
-CLOUD = Cloud(
+PROVIDER = Provider(
     name="aws",
+    planning=PLANNING,
     # A module can't be called lambda in Python.
     sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_"}),
-    settings_type=AwsSettings,
-    plan=aws.plan,
-    binding_values=aws.binding_values,
-    exports=aws.exports,
     settings=_settings,
     keys=_KEYS,
+    who="roles",
 )

@@ -12,13 +12,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polybus.plan.planning import Local
 from polybus.plan.values import Json, Ref, resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from polybus.binding import Binding
     from polybus.clouds.azure.plan.resources import AzurePlan
+    from polybus.localcloud.servicebus.server import ServiceBusServer
+    from polybus.topology.model import Topology
 
-__all__ = ["Realiser", "camel", "realise"]
+__all__ = ["LOCAL", "Realiser", "camel", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -213,3 +218,22 @@ def _name_key(type_: str) -> str:
 
 def _id(kind: str, name: str) -> str:
     return f"/subscriptions/local/resourceGroups/local/providers/Microsoft.ServiceBus/namespaces/local/{kind}/{name}"
+
+
+def _server(host: str, port: int, data: Path | None) -> ServiceBusServer:
+    from polybus.localcloud.servicebus.server import ServiceBusServer
+
+    return ServiceBusServer(host=host, port=port, data=data)
+
+
+def _plan(topology: Topology) -> AzurePlan:
+    from polybus.clouds.azure.plan.resources import AzureSettings, plan
+
+    return plan(topology, AzureSettings())
+
+
+def _realise(plan: AzurePlan, server: ServiceBusServer) -> Binding:
+    return realise(plan, connection_string=server.connection_string(), ca_file=server.certificate)
+
+
+LOCAL = Local(("azure.servicebus", "aiohttp"), _server, _plan, _realise, patience=20.0)

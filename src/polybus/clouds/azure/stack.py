@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Principal
-from polybus.provision.cloud import Cloud
+from polybus.clouds.azure.plan.planning import PLANNING
+from polybus.provision.cloud import Provider
 from polybus.provision.config import StackConfig
 from polybus.provision.sdk import Sdk
 
-__all__ = ["CLOUD"]
+__all__ = ["PROVIDER"]
 
 _KEYS = {
     "resourceGroup": "a resource group that is there; without it one is created",
@@ -70,13 +70,11 @@ def _principal(config: StackConfig, path: str, value: Any) -> Principal:
     return Principal(**fields)
 
 
-CLOUD = Cloud(
+PROVIDER = Provider(
     name="azure",
+    planning=PLANNING,
     sdk=Sdk("pulumi_azure_native", "azure-stack"),
-    settings_type=AzureSettings,
-    plan=azure.plan,
-    binding_values=azure.binding_values,
-    exports=azure.exports,
     settings=_settings,
     keys=_KEYS,
+    who="principals",
 )

@@ -12,13 +12,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from polybus.plan.planning import Local
 from polybus.plan.values import Json, Ref, resolve
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from polybus.binding import Binding
     from polybus.clouds.gcp.plan.resources import GcpPlan
+    from polybus.localcloud.pubsub.server import PubsubServer
+    from polybus.topology.model import Topology
 
-__all__ = ["Realiser", "camel", "realise"]
+__all__ = ["LOCAL", "Realiser", "camel", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -194,3 +201,25 @@ def _parsed(kind: Any, fields: dict[str, Any]) -> Any:
     from google.protobuf.json_format import ParseDict
 
     return ParseDict(fields, kind())
+
+
+def _server(host: str, port: int, data: Path | None) -> PubsubServer:
+    from polybus.localcloud.pubsub.server import PubsubServer
+
+    return PubsubServer(host=host, port=port, data=data)
+
+
+def _plan(topology: Topology) -> GcpPlan:
+    from polybus.clouds.gcp.plan.resources import GcpSettings, plan
+
+    return plan(topology, GcpSettings(project="local"))
+
+
+def _realise(plan: GcpPlan, server: PubsubServer) -> Binding:
+    endpoint = f"{server.host}:{server.port}"
+    made = realise(plan, endpoint=endpoint, project=server.project)
+    # What there is comes at once from this server, so that a look that finds no dead letters needn't wait for them.
+    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": 2.0})
+
+
+LOCAL = Local(("google.pubsub_v1",), _server, _plan, _realise, patience=10.0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from polybus.clouds.gcp.plan import resources as gcp
+from polybus.clouds.gcp.plan.planning import PLANNING
 from polybus.clouds.gcp.plan.resources import GcpSettings
-from polybus.provision.cloud import Cloud
+from polybus.provision.cloud import Provider
 from polybus.provision.config import StackConfig
 from polybus.provision.sdk import Sdk
 
-__all__ = ["CLOUD"]
+__all__ = ["PROVIDER"]
 
 _KEYS = {
     "projectNumber": "the project's number, which saves a look-up",
@@ -34,13 +34,11 @@ def _settings(config: StackConfig) -> GcpSettings:
     )
 
 
-CLOUD = Cloud(
+PROVIDER = Provider(
     name="gcp",
+    planning=PLANNING,
     sdk=Sdk("pulumi_gcp", "gcp-stack"),
-    settings_type=GcpSettings,
-    plan=gcp.plan,
-    binding_values=gcp.binding_values,
-    exports=gcp.exports,
     settings=_settings,
     keys=_KEYS,
+    who="members",
 )

@@ -9,7 +9,14 @@ Escape hatch: `raw` gives the topic's or source's own object in the `Store`.
 
 from __future__ import annotations
 
+from polybus.cloud import Cloud
 from polybus.embedded.memory.driver import MemoryDriver, driver
 from polybus.embedded.memory.store import Store, reset
 
-__all__ = ["MemoryDriver", "Store", "driver", "reset"]
+__all__ = ["CLOUD", "MemoryDriver", "Store", "driver", "reset"]
+
+CLOUD = Cloud(
+    name="memory",
+    title="memory",
+    driver="polybus.embedded.memory.driver:driver",
+)

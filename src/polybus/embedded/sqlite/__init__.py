@@ -15,6 +15,13 @@ Escape hatch: `raw` gives the file's path.
 
 from __future__ import annotations
 
+from polybus.cloud import Cloud
 from polybus.embedded.sqlite.driver import SqliteDriver, driver
 
-__all__ = ["SqliteDriver", "driver"]
+__all__ = ["CLOUD", "SqliteDriver", "driver"]
+
+CLOUD = Cloud(
+    name="sqlite",
+    title="SQLite",
+    driver="polybus.embedded.sqlite.driver:driver",
+)

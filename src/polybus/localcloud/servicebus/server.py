@@ -17,7 +17,7 @@ from polybus.localcloud.servicebus.config import read_config
 from polybus.localcloud.servicebus.entities.journal import Journal
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
-from polybus.localcloud.servicebus.management.certificate import make_certificate, server_context
+from polybus.localcloud.servicebus.management.certificate import certificate_in, make_certificate, server_context
 from polybus.localcloud.servicebus.refusal import Refusal
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME, Rights
 from polybus.localcloud.servicebus.wire.connection import Connection
@@ -94,8 +94,13 @@ class ServiceBusServer:
 
     @property
     def certificate(self) -> Path:
-        """The file by which clients of the management API trust this server; only once it is started."""
+        """The file by which clients of the management API trust this server.
+
+        Where it keeps no data, only once it is started: the file is in a folder of its own then.
+        """
         if self._certificate is None:
+            if self._data is not None:
+                return certificate_in(self._data)
             raise RuntimeError("the Service Bus server is not started")
         return self._certificate
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polybus.testing.torture as package
 from polybus.testing.torture.run import WORKER_FAULTS, Options, torture
-from polybus.testing.torture.sites import SITES, Site
+from polybus.testing.torture.sites import Site, sites
 from polybus.testing.torture.timeline import timeline
 
 __all__ = ["main"]
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.site is None) == (options.factory is None):
-        parser.error(f"name one of {', '.join(SITES)}, or --site package.module:factory")
-    site = SITES[options.site]() if options.site is not None else _load(options.factory)
+        parser.error(f"name one of {', '.join(sites())}, or --site package.module:factory")
+    site = sites()[options.site]() if options.site is not None else _load(options.factory)
     known = {act.name for act in site.acts()} | set(WORKER_FAULTS)
     faults = None if options.faults is None else frozenset(filter(None, options.faults.split(",")))
     if faults is not None and not faults <= known:
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         description=package.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("site", nargs="?", choices=sorted(SITES), help="a backend of polybus")
+    parser.add_argument("site", nargs="?", choices=sorted(sites()), help="a backend of polybus")
     parser.add_argument("--site", dest="factory", metavar="MODULE:FACTORY", help="a site of your own")
     parser.add_argument("--minutes", type=float, default=1.0, help="of faults (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=7, help="the plan of faults and conduct (default: %(default)d)")

@@ -12,27 +12,30 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from polybus.binding import Binding
 from polybus.embedded.plan import local_binding
 from polybus.localcloud.server import LOOPBACK, free_port
+from polybus.plan.planning import Local, local_of
+from polybus.registry import offering
 from polybus.testing.torture.relay import Relay
 from polybus.testing.torture.scene import LEASE
 from polybus.topology.model import Topology
 
-__all__ = ["SITES", "Act", "BaseSite", "Site", "environment"]
+__all__ = ["Act", "BaseSite", "Site", "environment", "sites"]
 
 # A server that comes up says so within this many seconds, on a busy machine too.
 _START = 60.0
-# Pauses and stalls end before a client's own timeout of a call (about 20 s, on Google 10 s): what a client has given up
+# Pauses and stalls end before a client's own timeout of a call (`Local.patience`): what a client has given up
 # and the server does all the same afterwards is a repeat that no client can prevent. Leases end during Google's shorter
 # ones as well: as one begins, between half of their length and all of it is left.
 _LONGEST_PAUSE = 1.3 * LEASE
-_LONGEST_PAUSES = {"gcp": 8.5}
+_MARGIN = 1.5
 # Seconds after which the local Pub/Sub is believed that there are no dead letters; Google may take 20.
 _LOOK = 3.0
 
@@ -120,7 +123,8 @@ class CloudSite(BaseSite):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._longest_pause = _LONGEST_PAUSES.get(name, _LONGEST_PAUSE)
+        self._local = local_of(name)
+        self._longest_pause = min(_LONGEST_PAUSE, self._local.patience - _MARGIN)
         self._folder = Path()
         self._port = 0
         self._relay = Relay(0)
@@ -134,12 +138,17 @@ class CloudSite(BaseSite):
         self._relay = Relay(self._port)
         await self._relay.start()
         await self._up()
-        binding = await asyncio.to_thread(_REALISE[self.name], topology, self._port, self._folder)
+        binding = await asyncio.to_thread(_realised, self._local, topology, self._like(self._port))
         # Workers see the relay's port wherever the server's stands.
         return Binding.from_json(binding.to_json().replace(f":{self._port}", f":{self._relay.port}"))
 
     def env(self) -> Mapping[str, str]:
-        return _ENV[self.name](self._relay.port, self._folder)
+        # The endpoint is in the binding: of the environment workers need credentials alone.
+        variables: Mapping[str, str] = self._like(self._relay.port).env()
+        return variables
+
+    def _like(self, port: int) -> Any:
+        return self._local.server(LOOPBACK, port, self._folder)
 
     def acts(self) -> tuple[Act, ...]:
         return (
@@ -216,7 +225,7 @@ class CloudSite(BaseSite):
     async def _up(self) -> None:
         with (self._folder.parent / "server.log").open("ab") as log:
             self._server = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "polybus.localcloud.run", self.name),
+                *(sys.executable, "-m", "polybus.testing.torture.serve", self.name),
                 *("--port", str(self._port), "--data", str(self._folder)),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -232,60 +241,13 @@ class CloudSite(BaseSite):
             await self._server.wait()
 
 
-def _realise_aws(topology: Topology, port: int, folder: Path) -> Binding:
-    from polybus.clouds.aws.local import realise
-    from polybus.clouds.aws.plan.resources import AwsSettings, plan
-
-    endpoint = f"http://{LOOPBACK}:{port}"
-    with environment(_env_aws(port, folder)):
-        made = realise(plan(topology, AwsSettings(region=_REGION)), endpoint=endpoint, region=_REGION)
-    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint})
-
-
-def _realise_gcp(topology: Topology, port: int, folder: Path) -> Binding:
-    from polybus.clouds.gcp.local import realise
-    from polybus.clouds.gcp.plan.resources import GcpSettings, plan
-
-    endpoint = f"{LOOPBACK}:{port}"
-    made = realise(plan(topology, GcpSettings(project=_PROJECT)), endpoint=endpoint, project=_PROJECT)
-    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": _LOOK})
-
-
-def _realise_azure(topology: Topology, port: int, folder: Path) -> Binding:
-    from polybus.clouds.azure.local import realise
-    from polybus.clouds.azure.plan.resources import AzureSettings, plan
-
-    connection = _env_azure(port, folder)["AZURE_SERVICEBUS_CONNECTION_STRING"]
-    return realise(plan(topology, AzureSettings()), connection_string=connection, ca_file=_certificate(folder))
-
-
-def _env_aws(port: int, folder: Path) -> dict[str, str]:
-    # Any key is the local account's root.
-    return {
-        "AWS_ACCESS_KEY_ID": "torture",
-        "AWS_SECRET_ACCESS_KEY": "torture",
-        "AWS_REGION": _REGION,
-        "AWS_DEFAULT_REGION": _REGION,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
-def _env_gcp(port: int, folder: Path) -> dict[str, str]:
-    return {"PUBSUB_EMULATOR_HOST": f"{LOOPBACK}:{port}", "PUBSUB_PROJECT_ID": _PROJECT}
-
-
-def _env_azure(port: int, folder: Path) -> dict[str, str]:
-    from polybus.localcloud.servicebus.server import ServiceBusServer
-
-    return {
-        "AZURE_SERVICEBUS_CONNECTION_STRING": ServiceBusServer(port=port).connection_string(),
-        "AZURE_SERVICEBUS_MANAGEMENT_ENDPOINT": f"https://localhost:{port}",
-        "AZURE_SERVICEBUS_CA_FILE": str(_certificate(folder)),
-    }
-
-
-def _certificate(folder: Path) -> Path:
-    return folder / "servicebus-ca.pem"
+def _realised(local: Local, topology: Topology, server: Any) -> Binding:
+    """Make everything on the server that runs; `server` is one like it, which isn't started."""
+    with environment(server.env()):
+        made = local.realise(local.plan(topology), server)
+    # What suits one developer at a desk doesn't suit a busy machine: services poll and look as on the real cloud.
+    settings = {name: value for name, value in made.settings.items() if name != "long_poll"}
+    return msgspec.structs.replace(made, settings={**settings, **({"look": _LOOK} if "look" in settings else {})})
 
 
 @contextlib.contextmanager
@@ -302,23 +264,6 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-_REGION = "us-east-1"
-_PROJECT = "local"
-_REALISE: Mapping[str, Callable[[Topology, int, Path], Binding]] = {
-    "aws": _realise_aws,
-    "azure": _realise_azure,
-    "gcp": _realise_gcp,
-}
-_ENV: Mapping[str, Callable[[int, Path], dict[str, str]]] = {
-    "aws": _env_aws,
-    "azure": _env_azure,
-    "gcp": _env_gcp,
-}
-
-SITES: Mapping[str, Callable[[], Site]] = {
-    "sqlite": SqliteSite,
-    "aws": lambda: CloudSite("aws"),
-    "azure": lambda: CloudSite("azure"),
-    "gcp": lambda: CloudSite("gcp"),
-}
-"""The built-in sites, by name."""
+def sites() -> Mapping[str, Callable[[], Site]]:
+    """Give the backends that can be tortured, by name: the embedded store, and every cloud with a local server."""
+    return {"sqlite": SqliteSite, **{name: partial(CloudSite, name) for name in offering("local")}}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 
+from polybus.clouds.aws.plan import counts
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan.filters import filter_problem
-from polybus.plan import counts
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
 from polybus.plan.names import FIFO_SUFFIX, Names
@@ -42,7 +42,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     for queue in topology.queues.values():
         _queue(report, queue)
     aws_policy_size.rule(report, topology, stack)
-    counts.aws(report, topology)
+    counts.count(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
 
 

@@ -22,6 +22,7 @@ from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan import watch as aws_watch
 from polybus.clouds.aws.plan.filters import compile_filter
 from polybus.clouds.aws.plan.rights import Arns, insecure, key_policy, policies
+from polybus.clouds.aws.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
@@ -144,7 +145,7 @@ class _Planner:
         self._settings = settings
         self._topic_names = Names(topology.name, settings.stack, round(AWS.topic_name.length.most))
         self.names = Names(topology.name, settings.stack, round(AWS.queue_name.length.most))
-        self.tags = tags_of(topology, settings.stack, settings.tags, "aws")
+        self.tags = tags_of(topology, settings.stack, settings.tags, TAGS)
         self.arns = Arns(topology)
 
     def resources(self) -> Iterator[Resource]:

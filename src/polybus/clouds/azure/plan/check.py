@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from polybus.clouds.azure.plan import counts
 from polybus.clouds.azure.plan.filters import filter_problem
-from polybus.plan import counts
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
@@ -25,7 +25,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, AZURE)
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
-    counts.azure(report, topology)
+    counts.count(report, topology)
     for topic in topology.topics:
         _one_case(report, topology, topic)
     for subscription in topology.subscriptions.values():

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from polybus.clouds.azure.plan.counts import most_of
+from polybus.clouds.azure.plan.tags import TAGS
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan.counts import azure_most
 from polybus.plan.names import physical_name, short_hash
 from polybus.plan.rules import published
 from polybus.plan.settings import NOTHING
@@ -87,7 +88,7 @@ class Home:
     def __init__(self, topology: Topology, settings: AzureSettings) -> None:
         self.topology = topology
         self.settings = settings
-        self.tags = tags_of(topology, settings.stack, settings.tags, "azure")
+        self.tags = tags_of(topology, settings.stack, settings.tags, TAGS)
         self.namespace_name = settings.namespace or _derived(topology, settings)
         self._hold_rules()
 
@@ -160,7 +161,7 @@ class Home:
         if units not in AZURE.units:
             allowed = ", ".join(str(unit) for unit in AZURE.units)
             raise ConfigError(f"azure capacity: found {units}; allowed: {allowed} messaging units")
-        number, most = len(published(self.topology)), azure_most(units if self.settings.premium else None)
+        number, most = len(published(self.topology)), most_of(units if self.settings.premium else None)
         if number > most:
             what = f"Premium namespace of capacity {units}" if self.settings.premium else "Standard namespace"
             limit = f"azure: found {number} topics and queues; a {what} holds {most}"

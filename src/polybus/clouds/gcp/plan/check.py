@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from polybus.clouds.gcp.plan import counts
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
-from polybus.plan import counts
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
@@ -28,7 +28,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, GCP)
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
-    counts.gcp(report, topology)
+    counts.count(report, topology)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
     topic = r"projects/[^/]+/topics/[^/]+"

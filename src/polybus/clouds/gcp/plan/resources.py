@@ -20,6 +20,7 @@ from polybus.clouds.gcp.plan import invokers as gcp_invokers
 from polybus.clouds.gcp.plan import rights as gcp_rights
 from polybus.clouds.gcp.plan import watch as gcp_watch
 from polybus.clouds.gcp.plan.filters import compile_filter
+from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
@@ -156,7 +157,7 @@ class _Planner:
         self._topology = topology
         self._settings = settings
         self.names = Names(topology.name, settings.stack, round(GCP.topic_name.length.most))
-        self.labels = tags_of(topology, settings.stack, settings.labels, "gcp", label)
+        self.labels = tags_of(topology, settings.stack, settings.labels, TAGS, label)
 
     @property
     def inside(self) -> dict[str, Any]:

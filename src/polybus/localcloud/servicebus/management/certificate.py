@@ -9,9 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["make_certificate", "server_context"]
+__all__ = ["certificate_in", "make_certificate", "server_context"]
 
 LIFETIME = datetime.timedelta(days=365)
+
+
+def certificate_in(folder: Path) -> Path:
+    """Return where `make_certificate` writes the certificate."""
+    return folder / "servicebus-ca.pem"
 
 
 def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
@@ -49,7 +54,7 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
         .sign(key, hashes.SHA256())
     )
     folder.mkdir(parents=True, exist_ok=True)
-    certificate_path, key_path = folder / "servicebus-ca.pem", folder / "servicebus-key.pem"
+    certificate_path, key_path = certificate_in(folder), folder / "servicebus-key.pem"
     key_path.touch(mode=0o600)
     key_path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -1,6 +1,6 @@
-"""The argument names of the resources that pass-through tables reach, by type, from the providers' SDKs.
+"""The argument names of the resources that pass-through tables reach, by type, from the provider's SDK.
 
-tests/unit/plan/test_options.py compares it with the SDKs that are installed, and writes it.
+tests/unit/plan/test_options.py compares it with the SDK that is installed, and writes it.
 """
 
 from __future__ import annotations
@@ -8,57 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ARGUMENTS", "VERSIONS"]
+__all__ = ["ARGUMENTS", "SDK"]
 
-VERSIONS: Final[Mapping[str, str]] = {
-    "pulumi_aws": "7.51.1",
-    "pulumi_azure_native": "3.29.0",
-    "pulumi_gcp": "10.2.0",
-}
+SDK: Final = ("pulumi_gcp", "10.2.0")
 
 _NAMES: Final[Mapping[str, str]] = {
-    "aws:sns/topic:Topic": """
-        application_failure_feedback_role_arn application_success_feedback_role_arn
-        application_success_feedback_sample_rate archive_policy content_based_deduplication delivery_policy
-        display_name fifo_throughput_scope fifo_topic firehose_failure_feedback_role_arn
-        firehose_success_feedback_role_arn firehose_success_feedback_sample_rate http_failure_feedback_role_arn
-        http_success_feedback_role_arn http_success_feedback_sample_rate kms_master_key_id
-        lambda_failure_feedback_role_arn lambda_success_feedback_role_arn lambda_success_feedback_sample_rate
-        maximum_message_size name name_prefix policy region signature_version sqs_failure_feedback_role_arn
-        sqs_success_feedback_role_arn sqs_success_feedback_sample_rate tags tracing_config
-    """,
-    "aws:sns/topicSubscription:TopicSubscription": """
-        confirmation_timeout_in_minutes delivery_policy endpoint endpoint_auto_confirms filter_policy
-        filter_policy_scope protocol raw_message_delivery redrive_policy region replay_policy subscription_role_arn
-        topic
-    """,
-    "aws:sqs/queue:Queue": """
-        content_based_deduplication deduplication_scope delay_seconds fifo_queue fifo_throughput_limit
-        kms_data_key_reuse_period_seconds kms_master_key_id max_message_size message_retention_seconds name
-        name_prefix policy receive_wait_time_seconds redrive_allow_policy redrive_policy region
-        sqs_managed_sse_enabled tags visibility_timeout_seconds
-    """,
-    "azure-native:servicebus:Queue": """
-        auto_delete_on_idle dead_lettering_on_message_expiration default_message_time_to_live
-        duplicate_detection_history_time_window enable_batched_operations enable_express enable_partitioning
-        forward_dead_lettered_messages_to forward_to lock_duration max_delivery_count max_message_size_in_kilobytes
-        max_size_in_megabytes namespace_name queue_name requires_duplicate_detection requires_session
-        resource_group_name status user_metadata
-    """,
-    "azure-native:servicebus:Subscription": """
-        auto_delete_on_idle client_affine_properties client_affine_properties.client_id
-        client_affine_properties.is_durable client_affine_properties.is_shared
-        dead_lettering_on_filter_evaluation_exceptions dead_lettering_on_message_expiration
-        default_message_time_to_live duplicate_detection_history_time_window enable_batched_operations
-        forward_dead_lettered_messages_to forward_to is_client_affine lock_duration max_delivery_count
-        namespace_name requires_session resource_group_name status subscription_name topic_name user_metadata
-    """,
-    "azure-native:servicebus:Topic": """
-        auto_delete_on_idle default_message_time_to_live duplicate_detection_history_time_window
-        enable_batched_operations enable_express enable_partitioning max_message_size_in_kilobytes
-        max_size_in_megabytes namespace_name requires_duplicate_detection resource_group_name status
-        support_ordering topic_name user_metadata
-    """,
     "gcp:pubsub/subscription:Subscription": """
         ack_deadline_seconds bigquery_config bigquery_config.drop_unknown_fields
         bigquery_config.service_account_email bigquery_config.table bigquery_config.use_table_schema

@@ -1,0 +1,83 @@
+"""A cloud as polybus knows it: its name, and where each of its parts is. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from polybus.errors import ConfigError, MissingExtra, UnsupportedFeature
+
+__all__ = ["INTERFACE", "Cloud"]
+
+INTERFACE = 1
+"""The version of what this module, `polybus.driver` and `polybus.plan.planning` ask of a cloud.
+
+A change that a cloud written to the last version would not survive makes it one more; a cloud of another version is
+refused when it is loaded, with both numbers.
+"""
+
+_WHAT = {
+    "driver": "a driver",
+    "planning": "a plan: nothing to check, plan or provision",
+    "provider": "a Pulumi provider: nothing to provision",
+    "live": "a way to read what is there",
+    "local": "a local server",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """What an installed package offers under the entry point group `polybus.clouds`.
+
+    Parts are places, `package.module:attribute`; "" is a part that the cloud doesn't have, and who asks for it is told
+    so. A driver alone is enough to publish and consume.
+
+    `driver` is a `polybus.driver.DriverFactory`; `planning` a `polybus.plan.planning.Planning`: check, plan and diff;
+    `provider` a `polybus.provision.cloud.Provider`: Pulumi; `live` a `polybus.plan.planning.Live`, check --live;
+    `local` a `polybus.plan.planning.Local`: local up and torture.
+
+    `title` is the name that people know. `packages` are the modules whose absence means that the cloud's SDK isn't
+    installed, each with what it is installed as, and `extra` the extra of polybus that brings them. `loggers` are the
+    names of the loggers of its libraries. `system` is OpenTelemetry's `messaging.system`, `topic_system` that of
+    topics where it is another.
+    """
+
+    name: str
+    title: str
+    driver: str
+    planning: str = ""
+    provider: str = ""
+    live: str = ""
+    local: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
+    loggers: tuple[str, ...] = ()
+    system: str = ""
+    topic_system: str = ""
+    interface: int = INTERFACE
+
+    def offers(self, part: str) -> bool:
+        """Say whether the cloud has a part, by the name of its field."""
+        return bool(getattr(self, part))
+
+    def load(self, part: str) -> Any:
+        """Import a part, by the name of its field, and return it.
+
+        Raises UnsupportedFeature for a part that the cloud doesn't have, MissingExtra where its SDK isn't installed,
+        and ConfigError where the place isn't there.
+        """
+        place: str = getattr(self, part)
+        if not place:
+            raise UnsupportedFeature(f"the {self.name} backend has no {_WHAT[part].removeprefix('a ')}")
+        module, _, attribute = place.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            missing = self.packages.get((error.name or "").partition(".")[0])
+            if missing is None:
+                raise ConfigError(f"{self.name}: {place!r} can't be loaded: {error}") from error
+            raise MissingExtra(f"the {self.name} backend needs {missing}, which", self.extra) from error
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{self.name}: {place!r} can't be loaded: {error}") from error

@@ -1,0 +1,25 @@
+"""How many entities an account, or one topic, takes."""
+
+from __future__ import annotations
+
+from polybus.plan.findings import Report
+from polybus.topology.limits import AWS, Count
+from polybus.topology.model import Topology
+
+__all__ = ["count"]
+
+
+def count(report: Report, topology: Topology) -> None:
+    """Tell where AWS has to raise a quota first."""
+    for topic in topology.topics:
+        filters = sum(item.filter is not None for item in topology.subscriptions_of(topic))
+        _quota(report, f"$.topics.{topic}", filters, "filters of one topic", AWS.filters_per_topic)
+    ordered = sum(topic.ordered for topic in topology.topics.values())
+    _quota(report, "$.topics", ordered, "ordered topics", AWS.fifo_topics)
+
+
+def _quota(report: Report, path: str, number: int, what: str, most: Count) -> None:
+    if number > most.most:
+        limit = f"an account's quota is {most.most}, unless it was raised"
+        instead = "a quota increase, asked for beforehand"
+        report.note(path, f"{number} {what}", limit, source=most.source, instead=instead)

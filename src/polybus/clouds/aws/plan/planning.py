@@ -1,0 +1,70 @@
+"""How AWS realises a topology: everything that planning asks of it."""
+
+from __future__ import annotations
+
+from polybus.binding import Binding
+from polybus.clouds.aws.plan import resources
+from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
+from polybus.clouds.aws.plan.check import rules
+from polybus.clouds.aws.plan.drift import DRIFT
+from polybus.clouds.aws.plan.immutable import IMMUTABLE
+from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
+from polybus.clouds.aws.plan.tags import TAGS
+from polybus.plan.names import FIFO_SUFFIX
+from polybus.plan.planning import Entry, OwnName, Planning
+from polybus.plan.table import anyone, stand_ins
+from polybus.topology.limits import AWS
+from polybus.topology.model import Queue, Subscription, Topic, Topology
+
+__all__ = ["PLANNING"]
+
+_TOPIC, _QUEUE = "aws:sns/topic:Topic", "aws:sqs/queue:Queue"
+
+
+def _sample(topology: Topology, stack: str) -> AwsPlan:
+    return resources.plan(topology, AwsSettings(stack=stack, functions=stand_ins(topology)))
+
+
+def _compared(topology: Topology, binding: Binding, stack: str) -> AwsPlan:
+    region, functions = binding.settings.get("region"), anyone(topology)
+    return resources.plan(topology, AwsSettings(stack=stack, region=region, functions=functions))
+
+
+def _pass_through(entry: Entry) -> str | None:
+    if isinstance(entry, Subscription):
+        return _QUEUE if entry.push is None else "aws:sns/topicSubscription:TopicSubscription"
+    if entry.existing is not None:
+        return None
+    return _TOPIC if isinstance(entry, Topic) else _QUEUE
+
+
+PLANNING = Planning(
+    settings=AwsSettings,
+    plan=resources.plan,
+    sample=_sample,
+    binding_values=resources.binding_values,
+    exports=resources.exports,
+    compared=_compared,
+    provider="aws",
+    rules=rules,
+    pass_through=_pass_through,
+    sdk=SDK,
+    arguments=ARGUMENTS,
+    # Beside a resource of its own, an argument would be set and unset at every second update.
+    attached={
+        _TOPIC: {"policy": "aws:sns/topicPolicy:TopicPolicy"},
+        _QUEUE: {
+            "policy": "aws:sqs/queuePolicy:QueuePolicy",
+            "redrive_policy": "aws:sqs/redrivePolicy:RedrivePolicy",
+            "redrive_allow_policy": "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy",
+        },
+    },
+    names={
+        _TOPIC: OwnName("name", AWS.topic_name, FIFO_SUFFIX),
+        _QUEUE: OwnName("name", AWS.queue_name, FIFO_SUFFIX),
+    },
+    immutable=IMMUTABLE,
+    drift=DRIFT,
+    adopted={Topic: _TOPIC, Queue: _QUEUE},
+    tags=TAGS,
+)

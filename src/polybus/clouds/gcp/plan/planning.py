@@ -1,0 +1,55 @@
+"""How Google realises a topology: everything that planning asks of it."""
+
+from __future__ import annotations
+
+from polybus.binding import Binding
+from polybus.clouds.gcp.plan import resources
+from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
+from polybus.clouds.gcp.plan.check import rules
+from polybus.clouds.gcp.plan.drift import DRIFT
+from polybus.clouds.gcp.plan.immutable import IMMUTABLE
+from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
+from polybus.clouds.gcp.plan.tags import TAGS
+from polybus.plan.planning import Entry, OwnName, Planning
+from polybus.plan.table import anyone, stand_ins
+from polybus.topology.limits import GCP
+from polybus.topology.model import Queue, Topic, Topology
+
+__all__ = ["PLANNING"]
+
+_TOPIC, _SUBSCRIPTION = "gcp:pubsub/topic:Topic", "gcp:pubsub/subscription:Subscription"
+
+
+def _sample(topology: Topology, stack: str) -> GcpPlan:
+    return resources.plan(topology, GcpSettings(stack=stack, functions=stand_ins(topology)))
+
+
+def _compared(topology: Topology, binding: Binding, stack: str) -> GcpPlan:
+    project, functions = binding.settings.get("project"), anyone(topology)
+    return resources.plan(topology, GcpSettings(stack=stack, project=project, functions=functions))
+
+
+def _pass_through(entry: Entry) -> str | None:
+    if isinstance(entry, Topic):
+        return _TOPIC if entry.existing is None else None
+    return _SUBSCRIPTION  # of an adopted queue's topic too
+
+
+PLANNING = Planning(
+    settings=GcpSettings,
+    plan=resources.plan,
+    sample=_sample,
+    binding_values=resources.binding_values,
+    exports=resources.exports,
+    compared=_compared,
+    provider="gcp",
+    rules=rules,
+    pass_through=_pass_through,
+    sdk=SDK,
+    arguments=ARGUMENTS,
+    names={_TOPIC: OwnName("name", GCP.topic_name), _SUBSCRIPTION: OwnName("name", GCP.subscription_name)},
+    immutable=IMMUTABLE,
+    drift=DRIFT,
+    adopted={Topic: _TOPIC, Queue: _TOPIC},
+    tags=TAGS,
+)

@@ -1,0 +1,150 @@
+"""What planning asks of a cloud: pure functions and tables, no SDK; and what reads and imitates the cloud."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from polybus.binding import Binding
+from polybus.plan.findings import Report
+from polybus.plan.values import Resource
+from polybus.registry import each, find
+from polybus.topology.model import Queue, Subscription, Topic, Topology
+
+if TYPE_CHECKING:
+    from polybus.plan.drift import Observed
+    from polybus.plan.drift_rules import Rules
+    from polybus.plan.tags import TagRules
+    from polybus.topology.limits import NameRule
+
+__all__ = ["CloudPlan", "Entry", "Live", "Local", "OwnName", "Planning", "local_of", "planning_of", "planning_of_type"]
+
+Entry: TypeAlias = Topic | Subscription | Queue
+
+
+class CloudPlan(Protocol):
+    """What the plans of all clouds share."""
+
+    @property
+    def topology(self) -> Topology: ...
+
+    @property
+    def resources(self) -> Sequence[Resource]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class OwnName:
+    """The argument that names a type of resource, and what the cloud takes there.
+
+    `ordered_suffix` is what the names of ordered ones end with, and no others.
+    """
+
+    argument: str
+    rule: NameRule
+    ordered_suffix: str = ""
+
+    def accepts(self, name: str, *, ordered: bool) -> bool:
+        """Say whether the cloud takes a name."""
+        suffixed = not self.ordered_suffix or ordered == name.endswith(self.ordered_suffix)
+        return suffixed and self.rule.accepts(name)
+
+
+def _nothing_refused(report: Report, topology: Topology, stack: str) -> None:
+    pass
+
+
+def _no_type(entry: Entry) -> str | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planning:
+    """How a cloud realises a topology. Only the first five are needed; without a table its question isn't asked.
+
+    `settings` is the type of what a stack's configuration decides; it can be made without arguments.
+    `plan(topology, settings)` gives the resources, or raises UnsupportedFeature with everything that is wrong.
+    `sample(topology, stack)` plans with stand-ins for what only a stack's configuration says.
+    `binding_values(plan)` and `exports(plan)` are what a deployed stack gives: the binding's fields with references to
+    resources in them, and the stack's outputs.
+
+    `compared(topology, binding, stack)` plans with what a binding says of the stack's configuration, to be compared
+    with what `Cloud.live` reads. `provider` is what its types of resources begin with, up to the first colon.
+    `rules(report, topology, stack)` reports what the cloud refuses of a topology or does differently.
+    `pass_through(entry)` is the type of the resource that an entry's `[topics.NAME.CLOUD]` table goes to, None where
+    none is made. `adopted` are the types of topics and queues that exist already, `ordered_by` the property of such a
+    type that says that it keeps order. `tags` is what the cloud takes as tags, None where it has none.
+
+    The others are by type of resource. `arguments` are the names that a pass-through table may have, dotted where they
+    are inside of another, of the version of the provider's SDK that `sdk` says, as (package, version). `attached` are
+    arguments that the plan sets by a resource of its own, with that resource's type. `names` say which argument is the
+    physical name. `immutable` are the properties that a resource keeps for its life, and `unannounced` those of them
+    that the provider takes for changeable; `replaces(property, old, new)` knows better for a type, or answers None.
+    `holds_letters` are the types that are deleted with their dead letters. `drift` says what is compared with the
+    cloud.
+    """
+
+    settings: type
+    plan: Callable[[Topology, Any], CloudPlan]
+    sample: Callable[[Topology, str], CloudPlan]
+    binding_values: Callable[[Any], dict[str, Any]]
+    exports: Callable[[Any], dict[str, Any]]
+    compared: Callable[[Topology, Binding, str], CloudPlan] | None = None
+    provider: str = ""
+    rules: Callable[[Report, Topology, str], None] = _nothing_refused
+    pass_through: Callable[[Entry], str | None] = _no_type
+    sdk: tuple[str, str] = ("", "")
+    arguments: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    attached: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    names: Mapping[str, OwnName] = field(default_factory=dict)
+    immutable: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    replaces: Mapping[str, Callable[[str, Any, Any], bool | None]] = field(default_factory=dict)
+    holds_letters: frozenset[str] = frozenset()
+    unannounced: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    drift: Mapping[str, Rules] = field(default_factory=dict)
+    adopted: Mapping[type[Topic | Queue], str] = field(default_factory=dict)
+    ordered_by: Mapping[str, str] = field(default_factory=dict)
+    tags: TagRules | None = None
+
+
+Live: TypeAlias = Callable[[Binding, Any], Awaitable[Iterable["Observed"]]]
+"""Reads a cloud: given a binding and the plan that `Planning.compared` made, what is there, in the plan's words.
+
+Raises BackendError for what the cloud refuses.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """How `local up` and the torture stand in for a cloud.
+
+    `server(host, port, data)` builds a `polybus.localcloud.server.LocalServer`, not started; `modules` are what it
+    needs of the cloud's SDK. `plan` is pure and raises UnsupportedFeature. `realise(plan, server)` makes a plan's
+    resources on a server that runs, here or in another process, and returns the binding by which it is reached there;
+    it blocks, and may be called again on what is there already. `patience` is how many seconds the cloud's own client
+    waits for an answer before it sends a request again.
+    """
+
+    modules: tuple[str, ...]
+    server: Callable[[str, int, Path | None], Any]
+    plan: Callable[[Topology], CloudPlan]
+    realise: Callable[[Any, Any], Binding]
+    patience: float
+
+
+def planning_of(cloud: str) -> Planning:
+    """Return how a cloud is planned; raises BindingError for no such name, UnsupportedFeature where it has no plan."""
+    return cast(Planning, find(cloud).load("planning"))
+
+
+def local_of(cloud: str) -> Local:
+    """Return how a cloud is stood in for; raises UnsupportedFeature for one that has no local server."""
+    return cast(Local, find(cloud).load("local"))
+
+
+def planning_of_type(type_: str) -> Planning | None:
+    """Return the planning of the cloud whose provider has a type of resource, None where no cloud has it."""
+    provider = type_.partition(":")[0]
+    plannings: Iterator[Planning] = (cloud.load("planning") for cloud in each("planning"))
+    return next((planning for planning in plannings if planning.provider == provider), None)

@@ -13,6 +13,7 @@ import botocore.exceptions as botocore
 import msgspec
 
 from polybus.binding import Binding, Entity, Kind
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.local import realise
 from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.errors import FaultKind
@@ -20,7 +21,6 @@ from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import ThreadedServer
 from polybus.plan.check import check
 from polybus.testing.rig import BaseRig, Late, Refusal
-from polybus.topology.limits import AWS
 from polybus.topology.model import Topology
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": "us-east-1"}

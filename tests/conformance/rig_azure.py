@@ -14,6 +14,7 @@ from azure.servicebus import exceptions as bus
 from azure.servicebus.aio import ServiceBusClient
 
 from polybus.binding import Binding, Entity, Kind
+from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.local import realise
 from polybus.clouds.azure.plan.resources import AzureSettings, plan
 from polybus.errors import FaultKind
@@ -21,7 +22,6 @@ from polybus.localcloud.server import ThreadedServer
 from polybus.localcloud.servicebus import ServiceBusServer
 from polybus.plan.check import check
 from polybus.testing.rig import BaseRig, Refusal
-from polybus.topology.limits import AZURE
 from polybus.topology.model import Topology
 
 

@@ -16,6 +16,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
 from polybus.binding import Binding, Entity, Kind
+from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.local import realise
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings, plan
 from polybus.errors import FaultKind
@@ -23,7 +24,6 @@ from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import ThreadedServer
 from polybus.plan.check import check
 from polybus.testing.rig import BaseRig, Late, Refusal
-from polybus.topology.limits import GCP
 from polybus.topology.model import Topology
 
 PROJECT = "conformance"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.clouds import CLOUDS
+from tests.clouds import CLOUDS, LIMITS
 
 from polybus.binding import Binding
 from polybus.clouds.aws.plan import resources as aws
@@ -21,7 +21,7 @@ from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.table import describe, plan_for
 from polybus.plan.values import Join, Json, Ref, Resource, refs
 from polybus.topology.file import loads
-from polybus.topology.limits import LIMITS, NameRule
+from polybus.topology.limits import NameRule
 from polybus.topology.model import Queue, Subscription, Topic, Topology, digest
 
 from .strategies import topologies

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 import polybus
-from polybus.clouds import load
 from polybus.embedded.memory import Store
 from polybus.embedded.plan import local_binding
 from polybus.errors import Fault, FaultKind
+from polybus.registry import load
 from polybus.testing.faults import InjectedFault, Operation
 from polybus.testing.faulty_driver import FaultyDriver
 from polybus.topology.file import loads

@@ -5,19 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.clouds import CLOUDS
+from tests.clouds import CLOUDS, LIMITS
 
-from polybus.topology.limits import (
-    AWS,
-    AZURE,
-    GCP,
-    LIMITS,
-    Count,
-    NameRule,
-    Range,
-    attribute_name_problem,
-    ordering_key_problem,
-)
+from polybus.clouds.aws.limits import AWS
+from polybus.clouds.azure.limits import AZURE
+from polybus.clouds.gcp.limits import GCP
+from polybus.topology.limits import Count, NameRule, Range, attribute_name_problem, ordering_key_problem
 
 
 def test_every_cloud_has_limits_and_every_limit_its_source() -> None:

@@ -18,10 +18,10 @@ from polybus.clouds.aws.driver import faults
 from polybus.clouds.aws.driver.clients import Clients
 from polybus.clouds.aws.driver.faults import entry_fault, fault, left_out, receipt_fault
 from polybus.clouds.aws.driver.wire import Wire, decode, encode, sent_at, why
+from polybus.clouds.aws.limits import AWS
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
 from polybus.errors import Fault, FaultKind
 from polybus.portable import safe_id
-from polybus.topology.limits import AWS
 
 __all__ = ["Receipt", "SqsConsumer", "change_visibility", "receive_arguments"]
 

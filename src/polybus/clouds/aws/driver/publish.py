@@ -10,11 +10,11 @@ from polybus.binding import Entity
 from polybus.clouds.aws.driver.clients import Clients
 from polybus.clouds.aws.driver.faults import entry_fault, left_out
 from polybus.clouds.aws.driver.wire import Wire, encode, group_id, message_limit
+from polybus.clouds.aws.limits import AWS
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault
 from polybus.message import Sent
 from polybus.portable import safe_id
-from polybus.topology.limits import AWS
 
 __all__ = ["SnsPublisher", "SqsPublisher", "outcomes"]
 

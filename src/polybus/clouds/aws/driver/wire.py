@@ -15,12 +15,13 @@ import msgspec
 
 from polybus.binding import Entity, Kind
 from polybus.clouds.aws.driver.notification import read_notification
+from polybus.clouds.aws.limits import AWS
 from polybus.driver import Outgoing, Prepared
 from polybus.envelope import RESERVED, Envelope, decode_text, encode_text, short_type
 from polybus.errors import Fault
 from polybus.message import Message
 from polybus.portable import invalid, problem, safe_id, too_large
-from polybus.topology.limits import AWS, DEAD_LETTER_RESERVE_BYTES
+from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES
 
 __all__ = ["Wire", "decode", "encode", "group_id", "message_limit", "sent_at", "topics_of", "why"]
 

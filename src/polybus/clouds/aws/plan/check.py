@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import counts
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
@@ -12,7 +13,6 @@ from polybus.clouds.aws.plan.filters import filter_problem
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
 from polybus.plan.names import FIFO_SUFFIX, Names
-from polybus.topology.limits import AWS
 from polybus.topology.model import DEFAULT_MAX_ATTEMPTS, Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 

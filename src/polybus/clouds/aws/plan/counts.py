@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from polybus.clouds.aws.limits import AWS
 from polybus.plan.findings import Report
-from polybus.topology.limits import AWS, Count
+from polybus.topology.limits import Count
 from polybus.topology.model import Topology
 
 __all__ = ["count"]

@@ -16,10 +16,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any as AnyValue
 
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan.conditions import ALWAYS, Condition, Inexpressible, condition_of
 from polybus.errors import UnsupportedFeature
 from polybus.topology.filters import All, Any, Filter, Literal, Normal, OneOf, StartsWith, dnf, normal_form
-from polybus.topology.limits import AWS
 
 __all__ = ["compile_filter", "filter_problem"]
 

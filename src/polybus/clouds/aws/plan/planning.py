@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.binding import Binding
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import resources
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
@@ -13,7 +14,6 @@ from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.names import FIFO_SUFFIX
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
-from polybus.topology.limits import AWS
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["PLANNING"]

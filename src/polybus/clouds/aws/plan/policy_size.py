@@ -11,11 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan.rights import Arns, policies
 from polybus.errors import UnsupportedFeature
 from polybus.plan.findings import Finding, Report, Severity
 from polybus.plan.names import FIFO_SUFFIX, Names
-from polybus.topology.limits import AWS
 from polybus.topology.model import Topology
 
 __all__ = ["MOST", "hold", "rule"]

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
@@ -31,7 +32,6 @@ from polybus.plan.rules import consumed, net_attempts, path_of
 from polybus.plan.settings import NOTHING, check_services, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
-from polybus.topology.limits import AWS
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["AwsPlan", "AwsSettings", "binding", "binding_values", "exports", "plan"]

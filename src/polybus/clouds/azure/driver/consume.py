@@ -18,9 +18,9 @@ from polybus.clouds.azure.driver.clients import Clients
 from polybus.clouds.azure.driver.faults import fault, is_conclusive, is_not_open, is_of_one
 from polybus.clouds.azure.driver.leases import Leases
 from polybus.clouds.azure.driver.wire import decode, sayable, token, why
+from polybus.clouds.azure.limits import AZURE
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Received, Settlement
 from polybus.errors import Fault, FaultKind
-from polybus.topology.limits import AZURE
 
 __all__ = ["QueueConsumer", "Reader", "answer_seconds", "received", "settlement"]
 

@@ -24,10 +24,10 @@ from polybus.clouds.azure.driver.clients import ACCEPT, Clients
 from polybus.clouds.azure.driver.consume import SETTLED_AT_ONCE, SLICE, Reader, answer_seconds, received, settlement
 from polybus.clouds.azure.driver.faults import fault, is_conclusive, is_no_session, is_not_open
 from polybus.clouds.azure.driver.leases import Leases
+from polybus.clouds.azure.limits import AZURE
 from polybus.driver import BatchLimits, LeaseUntil, Nack, Received, Settlement
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
-from polybus.topology.limits import AZURE
 
 __all__ = ["Receipt", "SessionConsumer"]
 

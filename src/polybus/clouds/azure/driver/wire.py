@@ -17,12 +17,13 @@ from azure.servicebus import ServiceBusMessage, ServiceBusReceivedMessage
 from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType, AmqpMessageProperties
 
 from polybus.binding import Entity, Kind
+from polybus.clouds.azure.limits import AZURE
 from polybus.driver import Outgoing, Prepared
 from polybus.envelope import RESERVED, RESERVED_TO, Envelope, join, split
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
 from polybus.portable import invalid, problem, safe_id, too_large
-from polybus.topology.limits import AZURE, DEAD_LETTER_RESERVE_BYTES
+from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES
 
 __all__ = ["Wire", "decode", "encode", "message_limit", "sayable", "token", "why"]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import counts
 from polybus.clouds.azure.plan.filters import filter_problem
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
-from polybus.topology.limits import AZURE
 from polybus.topology.model import Alarms, Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 
+from polybus.clouds.azure.limits import AZURE
 from polybus.topology.filters import All, Any, Filter, Literal, Normal, OneOf, Present, StartsWith, normal_form
-from polybus.topology.limits import AZURE
 
 __all__ = ["REDRIVE", "compile_filter", "filter_problem"]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan.counts import most_of
 from polybus.clouds.azure.plan.tags import TAGS
 from polybus.errors import ConfigError, UnsupportedFeature
@@ -15,7 +16,6 @@ from polybus.plan.rules import published
 from polybus.plan.settings import NOTHING
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Ref, Resource
-from polybus.topology.limits import AZURE
 from polybus.topology.model import Topology
 from polybus.topology.quantities import format_size
 

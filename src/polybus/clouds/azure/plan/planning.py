@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.binding import Binding
+from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import resources
 from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
@@ -13,7 +14,6 @@ from polybus.clouds.azure.plan.resources import AzurePlan
 from polybus.clouds.azure.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
-from polybus.topology.limits import AZURE
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["PLANNING"]

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
+from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import rights as azure_rights
 from polybus.clouds.azure.plan import watch as azure_watch
 from polybus.clouds.azure.plan.filters import REDRIVE, compile_filter
@@ -23,7 +24,7 @@ from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import net_attempts, path_of
 from polybus.plan.settings import check_services, with_options
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
-from polybus.topology.limits import AZURE, KIB, MIB
+from polybus.topology.limits import KIB, MIB
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["AzurePlan", "AzureSettings", "Principal", "binding", "binding_values", "exports", "iso_duration", "plan"]

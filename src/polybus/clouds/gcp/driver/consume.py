@@ -15,9 +15,9 @@ from polybus.clouds.gcp.driver.publish import request_bytes, send
 from polybus.clouds.gcp.driver.settle import acknowledge, modify_each
 from polybus.clouds.gcp.driver.stream import Lease
 from polybus.clouds.gcp.driver.wire import Wire, decode, encode, published, why
+from polybus.clouds.gcp.limits import GCP
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
 from polybus.errors import Fault, FaultKind
-from polybus.topology.limits import GCP
 
 __all__ = ["StreamConsumer"]
 

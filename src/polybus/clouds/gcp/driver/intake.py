@@ -16,8 +16,8 @@ from polybus.clouds.gcp.driver.receipts import Receipts
 from polybus.clouds.gcp.driver.settle import modify_each
 from polybus.clouds.gcp.driver.stream import CLOSING, Lease, Stream
 from polybus.clouds.gcp.driver.wire import Pb
+from polybus.clouds.gcp.limits import GCP
 from polybus.errors import BackendError, Fault
-from polybus.topology.limits import GCP
 
 __all__ = ["GivenBack", "Intake"]
 

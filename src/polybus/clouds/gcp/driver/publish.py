@@ -11,10 +11,10 @@ from polybus.binding import Entity, Kind
 from polybus.clouds.gcp.driver.clients import Clients, upload_seconds
 from polybus.clouds.gcp.driver.line import Line
 from polybus.clouds.gcp.driver.wire import Wire, encode, fill, mark_again
+from polybus.clouds.gcp.limits import GCP
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault
 from polybus.message import Sent
-from polybus.topology.limits import GCP
 
 __all__ = ["TopicPublisher", "request_bytes", "send", "topic_of"]
 

@@ -20,8 +20,8 @@ from polybus.clouds.gcp.driver.faults import fault
 from polybus.clouds.gcp.driver.settle import modify_each
 from polybus.clouds.gcp.driver.stream import GRANT, Lease
 from polybus.clouds.gcp.driver.wire import published
+from polybus.clouds.gcp.limits import GCP
 from polybus.errors import Fault, FaultKind
-from polybus.topology.limits import GCP
 
 __all__ = ["Receipts"]
 

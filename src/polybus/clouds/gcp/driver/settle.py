@@ -11,8 +11,8 @@ from google.pubsub_v1 import types
 from polybus.clouds.gcp.driver.clients import Clients
 from polybus.clouds.gcp.driver.faults import receipt_faults
 from polybus.clouds.gcp.driver.line import Line
+from polybus.clouds.gcp.limits import GCP
 from polybus.errors import Fault
-from polybus.topology.limits import GCP
 
 __all__ = ["acknowledge", "chunks", "modify_each"]
 

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Entity, Kind
+from polybus.clouds.gcp.limits import GCP
 from polybus.driver import Outgoing, Prepared
 from polybus.envelope import RESERVED, RESERVED_TO, Envelope, join, short_type, split
 from polybus.errors import Fault
 from polybus.message import Message
 from polybus.portable import invalid, problem, too_large
-from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, GCP
+from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES
 
 __all__ = ["Pb", "Wire", "decode", "encode", "fill", "mark_again", "published", "why"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import counts
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
-from polybus.topology.limits import GCP
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from polybus.clouds.gcp.limits import GCP
 from polybus.plan import rules as common
 from polybus.plan.findings import Report
-from polybus.topology.limits import GCP
 from polybus.topology.model import Topology
 
 __all__ = ["count"]

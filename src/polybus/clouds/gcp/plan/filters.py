@@ -12,8 +12,8 @@ from __future__ import annotations
 import json
 import re
 
+from polybus.clouds.gcp.limits import GCP
 from polybus.topology.filters import All, Any, Filter, Literal, Normal, OneOf, Present, StartsWith, normal_form
-from polybus.topology.limits import GCP
 
 __all__ = ["compile_filter", "filter_problem"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.binding import Binding
+from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import resources
 from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
@@ -12,7 +13,6 @@ from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
-from polybus.topology.limits import GCP
 from polybus.topology.model import Queue, Topic, Topology
 
 __all__ = ["PLANNING"]

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from polybus.binding import Binding
+from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import invokers as gcp_invokers
 from polybus.clouds.gcp.plan import rights as gcp_rights
 from polybus.clouds.gcp.plan import watch as gcp_watch
@@ -29,7 +30,6 @@ from polybus.plan.rules import consumed, net_attempts, path_of, published
 from polybus.plan.settings import NOTHING, check_services, function_of, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
-from polybus.topology.limits import GCP
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
 
 __all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "exports", "label", "plan"]

@@ -1,0 +1,116 @@
+"""Clouds by name: what polybus registers, what packages register, and parts that a cloud doesn't have."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from polybus.cloud import INTERFACE, Cloud
+from polybus.errors import BindingError, ConfigError, UnsupportedFeature
+from polybus.plan.planning import planning_of
+from polybus.registry import BUILT_IN, GROUP, find, names, offering
+
+ROOT = Path(__file__).parents[2]
+# Rooms that are one cloud's own, or a server that stands in for it.
+OWN = ("clouds", "localcloud", "embedded")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Install a distribution without modules; tests write what it registers."""
+    info = tmp_path / "acme_for_polybus-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-for-polybus\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def register(folder: Path, name: str, module: str, code: str, attribute: str = "CLOUD") -> None:
+    (folder / f"{module}.py").write_text(code)
+    (folder / "acme_for_polybus-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[polybus.clouds]\n{name} = {module}:{attribute}\n"
+    )
+
+
+def cloud(**given: object) -> str:
+    shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+    return f"from polybus.cloud import Cloud\nCLOUD = Cloud({shown})\n"
+
+
+def test_polybus_registers_its_own_by_the_same_door() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][GROUP]
+    assert declared == BUILT_IN
+    assert all(find(name).name == name for name in BUILT_IN)
+
+
+def test_every_part_of_a_built_in_cloud_is_there() -> None:
+    for name in BUILT_IN:
+        found = find(name)
+        for part in ("driver", "planning", "provider", "live", "local"):
+            assert not found.offers(part) or found.load(part) is not None
+
+
+def test_a_part_that_a_cloud_lacks_is_refused_by_name() -> None:
+    assert "memory" not in offering("planning")
+    with pytest.raises(UnsupportedFeature, match="the memory backend has no plan"):
+        planning_of("memory")
+    with pytest.raises(UnsupportedFeature, match="the sqlite backend has no local server"):
+        find("sqlite").load("local")
+
+
+def test_a_package_adds_a_cloud_with_what_it_has(installed: Path) -> None:
+    register(installed, "acme", "acme_one", cloud(name="acme", title="Acme", driver="acme_one:driver", local="x:y"))
+    assert find("acme").title == "Acme"
+    assert "acme" in names()
+    assert "acme" in offering("local")
+    assert "acme" not in offering("planning")
+    with pytest.raises(ConfigError, match="acme: 'x:y' can't be loaded"):
+        find("acme").load("local")
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "code", "words"),
+    [
+        ("acme", "acme_two", cloud(name="other", title="", driver="a:b"), "whose name is 'other'"),
+        (
+            "acme",
+            "acme_three",
+            cloud(name="acme", title="", driver="a:b", interface=INTERFACE + 1),
+            "written for version",
+        ),
+        ("acme", "acme_four", "CLOUD = 7\n", "neither a polybus.cloud.Cloud nor a driver's factory"),
+        ("acme", "acme_five", "raise ImportError('no such thing')\n", "can't be loaded: no such thing"),
+    ],
+)
+def test_a_cloud_that_can_not_be_is_named_with_its_package(
+    installed: Path, caplog: pytest.LogCaptureFixture, name: str, module: str, code: str, words: str
+) -> None:
+    register(installed, name, module, code)
+    with pytest.raises(BindingError, match=words) as caught:
+        find(name)
+    assert "acme-for-polybus" in str(caught.value)
+    assert offering("planning") == ("aws", "azure", "gcp")  # the others aren't lost with it
+    assert words.rsplit(maxsplit=1)[-1] in caplog.text
+
+
+def test_a_driver_alone_is_a_cloud(installed: Path) -> None:
+    register(installed, "acme", "acme_six", "def driver(binding, clock): ...\n", "driver")
+    assert find("acme") == Cloud(name="acme", title="acme", driver="acme_six:driver")
+
+
+def test_nothing_outside_a_clouds_folder_imports_from_it() -> None:
+    source = ROOT / "src" / "polybus"
+    found = set()
+    for path in source.rglob("*.py"):
+        room = path.relative_to(source).parts[0]
+        if room in OWN:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found |= {(room, module.split(".")[2]) for module in modules if module.startswith("polybus.clouds.")}
+    # Functions for one cloud's own serverless platform read that cloud's messages; provisioning's types name settings.
+    assert {room for room, _ in found} <= {"serverless", "provision"}

@@ -12,22 +12,20 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from polybus.app.ending import DRAIN, bounded
 from polybus.app.handler import Handler, Where
-from polybus.app.lifespan import LifespanTask
-from polybus.app.session import Session
 from polybus.app.signature import Signature, describe, read_signature
 from polybus.app.target import refuse_unimportable
-from polybus.app.watchdog import Running
 from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
 from polybus.errors import AppFailed, BusClosed, ConfigError, NotDeclared
-from polybus.otel import from_environment
 from polybus.telemetry import Hooks
 
+# What runs an app is imported when it runs: declaring handlers, and importing them into a test, takes none of it.
 if TYPE_CHECKING:
+    from polybus.app.session import Session
+    from polybus.app.watchdog import Running
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
     from polybus.topology.model import Topology
@@ -207,6 +205,8 @@ class App:
         anything is started where a handler's source isn't there or the service doesn't consume it, and at the end of
         the block what a consumer failed with.
         """
+        from polybus.app.session import Session
+
         if self._bus is not None:
             raise ConfigError(f"{self!r} is running already")
         _refuse_in_child(self)
@@ -228,6 +228,9 @@ class App:
 
     async def _enter_lifespan(self, session: Session, stack: AsyncExitStack) -> contextvars.Context:
         """Start the lifespan, have `stack` end it, and return the context that handlers run in."""
+        from polybus.app.ending import DRAIN
+        from polybus.app.lifespan import LifespanTask
+
         if self._lifespan is None:
             return contextvars.copy_context()
         lifespan = LifespanTask(self._lifespan(self), self._lifespan_name, session.bus.clock, session.fail)
@@ -241,6 +244,7 @@ class App:
 
     def _connect(self, source: Binding | Topology | Path | str | None) -> Bus:
         from polybus.bus.connect import connect
+        from polybus.otel import from_environment
 
         return connect(
             self._source if source is None else source,
@@ -311,6 +315,8 @@ def _refuse_in_child(app: App) -> None:
 
 async def _close(bus: Bus, session: Session) -> None:
     """Close a bus within the time that the drain has left; raise what fails, AppFailed where it hangs."""
+    from polybus.app.ending import bounded
+
     closing = asyncio.create_task(bus.aclose(), name="polybus closing")
     seconds = max(session.time_left - _LEAST, _LEAST / 2)
     if not await bounded(bus.clock, closing, seconds):

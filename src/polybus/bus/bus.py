@@ -8,34 +8,37 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from polybus import registry
 from polybus.binding import Binding, Entity
 from polybus.bus.administration import Administration
-from polybus.bus.blocked import Blocked
 from polybus.bus.bounds import closed, ended, look_at
 from polybus.bus.calls import DriverBug
-from polybus.bus.consumer import Consumer, Consumption, Handler
 from polybus.bus.home import Home
 from polybus.bus.hooks import combine
 from polybus.bus.lanes import WAITING, Item
 from polybus.bus.odd import CONSUMER, odd_part
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Outbox, check_several
-from polybus.bus.pace import Pace
-from polybus.bus.publisher import Publisher
-from polybus.bus.receiver import Receiver
-from polybus.bus.redrive import LONG, DeadLetters, peek
 from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
-from polybus.bus.work import Work
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.telemetry import Hooks
+
+# What publishes, consumes and looks at dead letters is imported by the first call that needs it: a service that only
+# publishes starts without the other half, and reading what `polybus` exports takes neither.
+if TYPE_CHECKING:
+    from polybus.bus.blocked import Blocked
+    from polybus.bus.consumer import Consumer, Consumption, Handler
+    from polybus.bus.publisher import Publisher
+    from polybus.bus.receiver import Receiver
+    from polybus.bus.redrive import DeadLetters
+    from polybus.bus.work import Work
 
 __all__ = ["Bus"]
 
@@ -278,6 +281,8 @@ class Bus:
     def blocked(self, target: str) -> Blocked:
         """Return the ordering keys of a topic or queue that wait for `resume`, each with why its message failed."""
         self._checker.target(target)
+        from polybus.bus.blocked import Blocked
+
         publisher = self._publishers.get(target)
         return publisher.blocked() if publisher is not None else Blocked({}, all=False)
 
@@ -287,6 +292,8 @@ class Bus:
         return outbox
 
     def _publisher(self, target: str) -> Publisher:
+        from polybus.bus.publisher import Publisher
+
         entity = self._checker.target(target)
         driver = self.driver
         publisher = Publisher(
@@ -311,12 +318,16 @@ class Bus:
         Options are those of ConsumerOptions; here `concurrency` only sizes the prefetch. Raises BindingError for an
         unknown source; iterating raises BackendError where the backend ends it.
         """
+        from polybus.bus.consumer import Consumption
+
         options = ConsumerOptions(concurrency, prefetch, max_lease, grace)
         entity = self._checker.source(source)
         return Consumption(lambda: self._open_receiver(entity, options))
 
     def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
         """Return a consumer that calls `handler` for each delivery of a subscription or queue, once it is run."""
+        from polybus.bus.consumer import Consumer
+
         entity = self._checker.source(source)
         chosen = options or ConsumerOptions()
         return Consumer(lambda stop: self._open_receiver(entity, chosen, stop), handler, chosen)
@@ -324,6 +335,9 @@ class Bus:
     async def _open_receiver(
         self, entity: Entity, options: ConsumerOptions, stop: asyncio.Event | None = None
     ) -> Receiver:
+        from polybus.bus.pace import Pace
+        from polybus.bus.receiver import Receiver
+
         driver = self.driver
         if self._closing():
             raise self._not_open()
@@ -359,6 +373,8 @@ class Bus:
 
     def dead_letters(self, name: str) -> DeadLetters:
         """Return the dead letters of a subscription or queue."""
+        from polybus.bus.redrive import DeadLetters
+
         return DeadLetters(self, self._checker.operated(name))
 
     async def stats(self, name: str) -> Stats:
@@ -372,6 +388,8 @@ class Bus:
 
     def peek(self, name: str, count: int = 100) -> AsyncIterator[Peeked]:
         """Look at up to `count` messages that wait, without changing anything that others see."""
+        from polybus.bus.redrive import peek
+
         return peek(self, self._checker.operated(name), count)
 
     async def purge(self, name: str) -> int | None:
@@ -379,6 +397,8 @@ class Bus:
 
         A service has to consume it too: what waits is live, and who may only operate purges `dead_letters(name)`.
         """
+        from polybus.bus.redrive import LONG
+
         entity = self._checker.purged(name)
         return await self.call(lambda admin: admin.purge(entity), seconds=LONG)
 
@@ -409,6 +429,8 @@ class Bus:
 
     async def open_return(self, source: Entity) -> Publisher:
         """Return a publisher that reaches one subscription or queue alone, for redrive."""
+        from polybus.bus.publisher import Publisher
+
         opened = await self.call(lambda admin: admin.open_return(source))
 
         async def given() -> PublisherDriver[Any]:

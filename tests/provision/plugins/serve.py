@@ -20,11 +20,11 @@ from importlib.metadata import version
 from typing import Any
 
 import grpc
-from clouds import PACKAGES, Cloud, connect  # a neighbour: this file is run as a script
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
 
+from clouds import PACKAGES, Cloud, connect  # a neighbour: this file is run as a script
 from polybus.plan.immutable import immutable
 
 Properties = dict[str, Any]

@@ -16,9 +16,9 @@ from polybus.topology.file import load
 from polybus.topology.model import Topology
 
 if TYPE_CHECKING:
-    from polybus.clouds.aws.plan.resources import AwsSettings
-    from polybus.clouds.azure.plan.resources import AzureSettings
-    from polybus.clouds.gcp.plan.resources import GcpSettings
+    from polybus.clouds.aws import AwsSettings
+    from polybus.clouds.azure import AzureSettings
+    from polybus.clouds.gcp import GcpSettings
 
 __all__ = ["TYPE", "MessageBus"]
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from polybus.cloud import Cloud
 
-__all__ = ["CLOUD"]
+if TYPE_CHECKING:
+    from polybus.clouds.aws.plan.resources import AwsSettings
+
+__all__ = ["CLOUD", "AwsSettings"]
 
 CLOUD = Cloud(
     name="aws",
@@ -20,3 +25,11 @@ CLOUD = Cloud(
     system="aws_sqs",
     topic_system="aws.sns",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'polybus.clouds.aws' has no attribute {name!r}")
+    from polybus.clouds.aws.plan import resources
+
+    return getattr(resources, name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from polybus.cloud import Cloud
 
-__all__ = ["CLOUD"]
+if TYPE_CHECKING:
+    from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Principal
+
+__all__ = ["CLOUD", "AzureSettings", "CustomerKey", "Principal"]
 
 CLOUD = Cloud(
     name="azure",
@@ -19,3 +24,11 @@ CLOUD = Cloud(
     loggers=("aiohttp", "azure"),
     system="servicebus",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'polybus.clouds.azure' has no attribute {name!r}")
+    from polybus.clouds.azure.plan import namespace
+
+    return getattr(namespace, name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from polybus.cloud import Cloud
 
-__all__ = ["CLOUD"]
+if TYPE_CHECKING:
+    from polybus.clouds.gcp.plan.resources import GcpSettings
+
+__all__ = ["CLOUD", "GcpSettings"]
 
 CLOUD = Cloud(
     name="gcp",
@@ -19,3 +24,11 @@ CLOUD = Cloud(
     loggers=("google", "grpc"),
     system="gcp_pubsub",
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'polybus.clouds.gcp' has no attribute {name!r}")
+    from polybus.clouds.gcp.plan import resources
+
+    return getattr(resources, name)

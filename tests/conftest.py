@@ -11,9 +11,14 @@ from pathlib import Path
 
 import botocore.session
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from leftovers import Leftovers
+
+# How long one example, or making one up, may take says more of what else the machine does than of what is tested.
+settings.register_profile("polybus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("polybus")
 
 # What takes longest comes first, so that no worker is left alone with it at the end: pytest-xdist deals out whole files
 # in the order of collection. These take half of the suite's time, each half a minute or more on two idle cores.

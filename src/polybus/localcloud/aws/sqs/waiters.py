@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from polybus.clock import Timer
+from polybus.localcloud.aws.timeline import Timeline
 
-if TYPE_CHECKING:
-    from polybus.localcloud.aws.sqs.queue import Queue
+__all__ = ["Awaited", "Waiters"]
 
-__all__ = ["Waiters"]
+
+class Awaited(Protocol):
+    """What is waited for: a queue."""
+
+    timeline: Timeline
+
+    @property
+    def available(self) -> int:
+        """How many receives could be answered now."""
+
+    @property
+    def next_due(self) -> float | None:
+        """When the next delay or lease may end."""
+
+    def advance(self, now: float) -> None:
+        """Let happen what is due."""
 
 
 class Waiters:
     """One alarm for all: the next end of a delay or lease, and only while somebody waits for it."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Awaited) -> None:
         self._queue = queue
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._alarm: Timer | None = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-from polybus.binding import Entity
+from polybus.binding import Binding, Entity
 from polybus.driver import (
     Ack,
     AdminDriver,
@@ -24,11 +24,7 @@ from polybus.driver import (
 )
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message, Sent
-
-if TYPE_CHECKING:
-    from polybus.testing.environment import Environment
-
-T = TypeVar("T")
+from polybus.testing.rig import Rig
 
 __all__ = ["Direct", "Hand", "kind_of"]
 
@@ -146,14 +142,27 @@ class Hand:
 
 
 class Direct:
-    """Two drivers, as two processes have them, and what tests open on them; closed with the environment."""
+    """Two drivers, as two processes have them, and what tests open on them; closed with the environment.
 
-    def __init__(self, env: Environment) -> None:
-        self._env = env
+    `hasten` waits for what may sit out the end of a long poll; `name` makes names, keys and bodies of their own.
+    """
+
+    def __init__(
+        self,
+        rig: Rig,
+        binding: Binding,
+        *,
+        hasten: Callable[[Awaitable[Any]], Awaitable[Any]],
+        name: Callable[[str], str],
+    ) -> None:
+        self.hasten = hasten
+        self._rig = rig
+        self._binding = binding
+        self._name = name
         self._drivers: list[Driver] = []
         self._publishers: dict[str, PublisherDriver[Any]] = {}
         self._admin: AdminDriver | None = None
-        self.patience = f"not within {env.rig.patience:g} s"
+        self.patience = f"not within {rig.patience:g} s"
 
     def now(self) -> float:
         """Return the loop's time."""
@@ -161,16 +170,12 @@ class Direct:
 
     def end(self) -> float:
         """Return the loop's time at which the rig's patience is over."""
-        return self.now() + self._env.rig.patience
-
-    async def hasten(self, awaitable: Awaitable[T]) -> T:
-        """Wait for what may sit out the end of a long poll."""
-        return await self._env.hasten(awaitable)
+        return self.now() + self._rig.patience
 
     def driver(self, number: int = 0) -> Driver:
         """Return the first driver, or another."""
         while len(self._drivers) <= number:
-            self._drivers.append(self._env.rig.driver(self._env.binding))
+            self._drivers.append(self._rig.driver(self._binding))
         return self._drivers[number]
 
     async def admin(self) -> AdminDriver:
@@ -182,7 +187,7 @@ class Direct:
     @asynccontextmanager
     async def hand(self, source: Entity | str, *, number: int = 0, window: int = 10) -> AsyncIterator[Hand]:
         """Open a consumer of a source on one of the drivers, for up to `window` messages at once."""
-        entity = self._env.binding.source(source) if isinstance(source, str) else source
+        entity = self._binding.source(source) if isinstance(source, str) else source
         consumer = await self.driver(number).open_consumer(entity, prefetch=window, concurrency=window)
         hand = Hand(self, consumer, entity, window)
         try:
@@ -192,16 +197,16 @@ class Direct:
 
     def message(self, target: Entity | str, body: bytes = b"", *, key: str | None = None, **more: Any) -> Message:
         """Return a message that fits a target: with an id, and, where it is ordered, a key (of its own where None)."""
-        entity = self._env.binding.target(target) if isinstance(target, str) else target
+        entity = self._binding.target(target) if isinstance(target, str) else target
         if not entity.ordered:
             key = None
         elif key is None:
-            key = self._env.name("key")
+            key = self._name("key")
         return Message(body, ordering_key=key, id=str(uuid.uuid4()), **more)
 
     async def publish(self, target: Entity | str, *messages: Outgoing | Message | bytes) -> list[str]:
         """Publish one after the other; return the ids, as the driver says them."""
-        entity = self._env.binding.target(target) if isinstance(target, str) else target
+        entity = self._binding.target(target) if isinstance(target, str) else target
         publisher = self._publishers.get(entity.name)
         if publisher is None:
             publisher = self._publishers[entity.name] = await self.driver().open_publisher(entity)

@@ -95,6 +95,7 @@ class Environment:
         self.binding: Binding
         self.bus: Bus
         self.faults: Faults
+        self.direct: Direct
         self.limit: asyncio.Timeout | None = None
         self._names = itertools.count(1)
         self._peers: list[Faults] = []
@@ -102,14 +103,14 @@ class Environment:
         self._repeats: list[Copy] = []
         self._repeatable: set[str] = set()
         self._shared: dict[str, Listener] = {}
-        self.direct = Direct(self)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Environment:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.rig.drop)
-            stack.push_async_callback(self.direct.aclose)
             self.binding = await self.rig.realise(suite_topology(self.rig.refuses, ordering=self.rig.ordering))
+            self.direct = Direct(self.rig, self.binding, hasten=self.hasten, name=self.name)
+            stack.push_async_callback(self.direct.aclose)
             peer = await stack.enter_async_context(self.connect())
             self.bus, self.faults = peer.bus, peer.faults
             self._stack = stack.pop_all()

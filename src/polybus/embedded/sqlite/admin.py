@@ -7,23 +7,20 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from polybus.binding import Entity, Kind
 from polybus.driver import Peeked, PublisherDriver, Stats
 from polybus.embedded.sqlite import claim, forks
+from polybus.embedded.sqlite.opened import Opened
 from polybus.embedded.sqlite.schema import LEASED, connect
 from polybus.embedded.sqlite.sources import Source
 from polybus.embedded.sqlite.upkeep import remove
 from polybus.embedded.sqlite.wire import FETCH, decode_json, encode_json, unpack
 from polybus.embedded.sqlite.work import Transaction, Work
-from polybus.embedded.sqlite.writer import Writer
 from polybus.errors import BackendError, Fault, FaultKind
-
-if TYPE_CHECKING:
-    from polybus.embedded.sqlite.driver import SqliteDriver
 
 __all__ = ["Admin"]
 
@@ -31,9 +28,9 @@ __all__ = ["Admin"]
 class Admin:
     """Stats, peek, purge and redrive. Reads have a connection of their own, beside the writer's."""
 
-    def __init__(self, driver: SqliteDriver, writer: Writer) -> None:
-        self._driver = driver
-        self._writer = writer
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._writer = opened.writer
 
     async def ping(self) -> None:
         """Read the file; raises what SQLite raises."""
@@ -46,17 +43,17 @@ class Admin:
     async def describe(self, entity: Entity) -> Mapping[str, Any]:
         described: dict[str, Any] = msgspec.to_builtins(entity)
         if entity.kind is Kind.TOPIC:
-            self._driver.check_topic(entity)
+            self._opened.check_topic(entity)
         else:
-            source = await self._driver.source(entity)
+            source = self._opened.source(entity)
             described["number"] = source.id
-        return {**described, "path": str(self._driver.path), "sqlite": sqlite3.sqlite_version}
+        return {**described, "path": str(self._opened.path), "sqlite": sqlite3.sqlite_version}
 
     async def stats(self, entity: Entity) -> Stats:
         """Count what is there; a topic keeps nothing itself, so it has nothing to tell."""
         if entity.kind is Kind.TOPIC:
             return Stats()
-        return await asyncio.to_thread(self._stats, await self._driver.source(entity))
+        return await asyncio.to_thread(self._stats, self._opened.source(entity))
 
     def _stats(self, source: Source) -> Stats:
         dead = None
@@ -67,7 +64,7 @@ class Admin:
         return Stats(waiting, leased, delayed, dead, None if since is None else max(now - since, 0.0))
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
-        source = await self._source(entity, "peek at")
+        source = self._source(entity, "peek at")
         return await asyncio.to_thread(self._peek, source, count, int(after or 0))
 
     def _peek(self, source: Source, count: int, after: int) -> list[Peeked]:
@@ -81,29 +78,29 @@ class Admin:
         ]
 
     async def purge(self, entity: Entity) -> int | None:
-        source = await self._source(entity, "purge")
+        source = self._source(entity, "purge")
         gone = 0
         while count := await self._writer.submit(_Purging(source)):
             gone += count
         return gone
 
     async def open_return(self, source: Entity) -> PublisherDriver[Any]:
-        await self._source(source, "return messages to")
-        return await self._driver.open_return(source)
+        self._source(source, "return messages to")
+        return self._opened.publisher_back(source)
 
     async def aclose(self) -> None:
         """Do nothing: the driver holds the file."""
 
-    async def _source(self, entity: Entity, purpose: str) -> Source:
+    def _source(self, entity: Entity, purpose: str) -> Source:
         if entity.kind is Kind.TOPIC:
             detail = f"topic {entity.name!r} keeps no messages: {purpose} one of its subscriptions"
             raise BackendError(Fault(FaultKind.INVALID, detail))
-        return await self._driver.source(entity)
+        return self._opened.source(entity)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[tuple[sqlite3.Connection, float]]:
         """Give a connection with one view of the store for all that is read from it, and the store's time."""
-        with forks.busy(), contextlib.closing(connect(self._driver.path)) as connection:
+        with forks.busy(), contextlib.closing(connect(self._opened.path)) as connection:
             connection.execute("BEGIN")
             now = self._writer.timeline.follow(connection)
             self._writer.identity.check()  # else it would have read another store than the writer's

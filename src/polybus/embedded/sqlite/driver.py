@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from polybus.binding import Binding, Entity, Kind
+from polybus.binding import Binding, Entity
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, ConsumerDriver, PublisherDriver
-from polybus.embedded.rules import DedupWindow, features
+from polybus.embedded.rules import features
 from polybus.embedded.sqlite import faults, forks
 from polybus.embedded.sqlite.admin import Admin
 from polybus.embedded.sqlite.consume import Consumer
 from polybus.embedded.sqlite.identity import Identity
-from polybus.embedded.sqlite.publish import Publisher
+from polybus.embedded.sqlite.opened import Opened
 from polybus.embedded.sqlite.schema import BUSY_TIMEOUT, LEAST_SQLITE, open_file
-from polybus.embedded.sqlite.sources import Route, Source, register, routes
+from polybus.embedded.sqlite.sources import register
 from polybus.embedded.sqlite.timeline import Timeline
 from polybus.embedded.sqlite.writer import Store, Writer
-from polybus.errors import BackendError, BindingError, Fault, FaultKind
+from polybus.errors import BindingError, Fault
 from polybus.feature import Feature
 
 __all__ = ["SqliteDriver", "driver"]
 
 # Seconds that closing waits for the disk, beside the lock: a checkpoint of a log of 64 MiB takes one or two.
 _CLOSING = 5.0
-
-
-@dataclass(slots=True)
-class _Open:
-    """What is there once the file was opened."""
-
-    writer: Writer
-    sources: Mapping[str, Source]
-    dedup: dict[str, DedupWindow] = field(default_factory=dict)
-
-    def window(self, address: str) -> DedupWindow:
-        return self.dedup.setdefault(address, DedupWindow())
 
 
 class SqliteDriver:
@@ -50,35 +36,17 @@ class SqliteDriver:
         self._busy_timeout = busy_timeout
         self._binding = binding
         self._clock = clock
-        self._opening: asyncio.Task[_Open] | None = None
+        self._opening: asyncio.Task[Opened] | None = None
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
-        there = await self._open()
-        if target.kind is Kind.TOPIC:
-            self.check_topic(target)
-            to = routes(self._binding, there.sources, target)
-        else:
-            to = [Route(self._source(there, target))]
-        window = there.window(target.address)
-        return Publisher(there.writer, target, to, window, returning=False)
+        return (await self._open()).publisher(target)
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         there = await self._open()
-        return Consumer(there.writer, self._clock, self._source(there, source), self.path)
+        return Consumer(there.writer, self._clock, there.source(source), self.path)
 
     async def open_admin(self) -> AdminDriver:
-        return Admin(self, (await self._open()).writer)
-
-    async def open_return(self, source: Entity) -> PublisherDriver[Any]:
-        """Return a publisher to this one subscription or queue."""
-        there = await self._open()
-        to = [Route(self._source(there, source))]
-        window = there.window(f"return to {source.address}")
-        return Publisher(there.writer, source, to, window, returning=True)
-
-    async def source(self, entity: Entity) -> Source:
-        """Return a source as the file knows it; raises BackendError (NOT_FOUND)."""
-        return self._source(await self._open(), entity)
+        return Admin(await self._open())
 
     def features(self, entity: Entity) -> Feature:
         return features(entity)
@@ -98,16 +66,16 @@ class SqliteDriver:
         if not opening.cancelled() and opening.exception() is None:
             await asyncio.to_thread(opening.result().writer.close, 2 * self._busy_timeout + _CLOSING)
 
-    async def _open(self) -> _Open:
+    async def _open(self) -> Opened:
         if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
             self._opening = asyncio.ensure_future(asyncio.to_thread(self._open_file))
         return await asyncio.shield(self._opening)
 
-    def _open_file(self) -> _Open:
+    def _open_file(self) -> Opened:
         with forks.busy():
             return self._open_now()
 
-    def _open_now(self) -> _Open:
+    def _open_now(self) -> Opened:
         connection = open_file(self.path)
         try:
             timeline, identity = Timeline(self._clock, self.path), Identity(self.path)
@@ -118,25 +86,10 @@ class SqliteDriver:
             connection.execute("PRAGMA busy_timeout = 0")
             names = {one.id: f"{one.entity.kind.value} {one.entity.name!r}" for one in sources.values()}
             store = Store(connection, self.path, timeline, identity, names, self._busy_timeout)
-            return _Open(Writer(store), sources)
+            return Opened(self.path, self._binding, Writer(store), sources)
         except BaseException:
             connection.close()
             raise
-
-    def _source(self, there: _Open, entity: Entity) -> Source:
-        try:
-            return there.sources[entity.address]
-        except KeyError:
-            raise self._missing(entity) from None
-
-    def check_topic(self, topic: Entity) -> None:
-        """Raise BackendError (NOT_FOUND) where the binding has no such topic: the file keeps none."""
-        if all(each.address != topic.address for each in self._binding.topics.values()):
-            raise self._missing(topic)
-
-    def _missing(self, entity: Entity) -> BackendError:
-        detail = f"{entity.kind.value} {entity.name!r}: {entity.address!r} is not in the binding of {self.path}"
-        return BackendError(Fault(FaultKind.NOT_FOUND, detail))
 
 
 def driver(binding: Binding, clock: Clock) -> SqliteDriver:

@@ -7,13 +7,13 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from polybus.app.application import App
 from polybus.app.ending import DRAIN
+from polybus.app.handler import Handler
 from polybus.app.health import HealthServer
 from polybus.app.session import Session
 from polybus.app.watchdog import Watchdog
@@ -22,9 +22,10 @@ from polybus.errors import AppFailed, ConfigError
 from polybus.signals import heeded
 
 if TYPE_CHECKING:
+    from polybus.bus.bus import Bus
     from polybus.topology.model import Topology
 
-__all__ = ["run_apps"]
+__all__ = ["Runnable", "run_apps"]
 
 _log = logging.getLogger("polybus.app")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -33,8 +34,34 @@ Draining = Callable[[float], None]
 """Told that a drain begins, with the seconds after which it must be over; also from a signal's handler."""
 
 
+class Runnable(Protocol):
+    """What is asked of an app to run it; `polybus.App` is one."""
+
+    service: str | None
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """The handlers, in the order of their declaration."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to run."""
+
+    @property
+    def bus(self) -> Bus:
+        """The bus of the running app."""
+
+    def running(
+        self, source: Binding | Topology | Path | str | None = None, *, grace: float | None = None
+    ) -> AbstractAsyncContextManager[Session]:
+        """Run the app for the length of the block; at its end, drain."""
+
+    def executing(self, task: Any) -> str | None:
+        """Return the name of the handler that a task runs now."""
+
+
 async def run_apps(
-    apps: Sequence[App],
+    apps: Sequence[Runnable],
     *,
     health_port: int | None = None,
     grace: float | None = None,
@@ -64,14 +91,14 @@ async def run_apps(
         await supervisor.run(stack)
 
 
-def _check(apps: Sequence[App]) -> None:
+def _check(apps: Sequence[Runnable]) -> None:
     if not apps:
         raise ConfigError("there is no app to run")
     if len(set(map(id, apps))) < len(apps):
         raise ConfigError("the same app is given twice; a second process runs it a second time")
 
 
-def _refuse_idle(apps: Sequence[App]) -> None:
+def _refuse_idle(apps: Sequence[Runnable]) -> None:
     for app in apps:
         if app.idle:
             raise ConfigError(f"{app!r} has no handlers and no lifespan: it would do nothing; see App.handler")
@@ -84,7 +111,7 @@ class _Supervisor:
 
     def __init__(
         self,
-        apps: Sequence[App],
+        apps: Sequence[Runnable],
         grace: float | None,
         source: Binding | Topology | Path | str | None,
         on_drain: Draining | None,
@@ -146,7 +173,7 @@ class _Supervisor:
             return None
         return AppFailed(f"{task.get_name()} was cancelled, though nobody asked it to end")
 
-    async def _run(self, app: App, stack: AsyncExitStack) -> None:
+    async def _run(self, app: Runnable, stack: AsyncExitStack) -> None:
         if self._is_stopping():
             return
         task = asyncio.current_task()

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, decode, encode, publish_stamp, received_messages, varint
-from polybus.localcloud.pubsub.message import Entry, Message
+from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import PubsubMessage, PullResponse, seconds
+from polybus.localcloud.pubsub.state import Entry
 
 texts = st.text(max_size=20)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from polybus.localcloud.pubsub import limits
-from polybus.localcloud.pubsub.consumer import Consumer
-from polybus.localcloud.pubsub.message import Entry
-from polybus.localcloud.pubsub.ordering import KeyQueue
+from polybus.localcloud.pubsub.state import Consumer, Entry, KeyQueue
 
 __all__ = ["Backlog"]
 

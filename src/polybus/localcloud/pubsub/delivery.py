@@ -11,11 +11,10 @@ import grpc
 from polybus.clock import wait_for
 from polybus.localcloud.pubsub import limits, protocol
 from polybus.localcloud.pubsub.catalog import Catalog
-from polybus.localcloud.pubsub.consumer import Consumer
 from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, received_messages
-from polybus.localcloud.pubsub.message import Entry
 from polybus.localcloud.pubsub.protocol import EMPTY, Proto
 from polybus.localcloud.pubsub.refusal import INVALID_ACK_ID, Refused, invalid, unmet
+from polybus.localcloud.pubsub.state import Consumer, Entry
 from polybus.localcloud.pubsub.subscription import Subscription
 from polybus.localcloud.pubsub.wire import Context, Method
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from polybus.localcloud.pubsub.protocol import Proto, PubsubMessage, split_time
 
 if TYPE_CHECKING:
-    from polybus.localcloud.pubsub.message import Entry
+    from polybus.localcloud.pubsub.state import Entry
 
 __all__ = ["ACK_ID_LENGTH", "decode", "encode", "publish_stamp", "received_messages", "varint"]
 

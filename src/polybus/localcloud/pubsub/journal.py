@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from polybus.localcloud.pubsub.encoding import decode
-from polybus.localcloud.pubsub.message import NO_LEASE, Message
+from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import seconds
+from polybus.localcloud.pubsub.state import NO_LEASE
 from polybus.localcloud.store import Store
 
 __all__ = ["Hold", "Journal"]

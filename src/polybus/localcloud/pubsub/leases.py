@@ -6,7 +6,7 @@ import heapq
 import itertools
 from collections.abc import Iterator, Sequence
 
-from polybus.localcloud.pubsub.message import NO_LEASE, Entry
+from polybus.localcloud.pubsub.state import NO_LEASE, Entry
 
 __all__ = ["Leases"]
 

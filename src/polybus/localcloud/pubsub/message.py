@@ -1,16 +1,8 @@
-"""A published message, and what one subscription knows of it."""
+"""A published message."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from polybus.localcloud.pubsub.consumer import Consumer
-    from polybus.localcloud.pubsub.ordering import KeyQueue
-
-__all__ = ["NO_LEASE", "Entry", "Message"]
-
-NO_LEASE = ""
+__all__ = ["Message"]
 
 
 class Message:
@@ -27,22 +19,3 @@ class Message:
         self.key = key
         self.published = published
         self.holders = 0
-
-
-class Entry:
-    """One message in one subscription.
-
-    While it is leased, `ack_id` isn't NO_LEASE, and `consumer` and `deadline` (monotonic seconds) say whose and for how
-    long. `gone` marks what is acked or expired and may still sit in a queue.
-    """
-
-    __slots__ = ("ack_id", "consumer", "deadline", "failures", "gone", "message", "queue")
-
-    def __init__(self, message: Message, failures: int = 0) -> None:
-        self.message = message
-        self.failures = failures
-        self.ack_id = NO_LEASE
-        self.deadline = 0.0
-        self.gone = False
-        self.consumer: Consumer | None = None
-        self.queue: KeyQueue | None = None

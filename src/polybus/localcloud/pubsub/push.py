@@ -20,11 +20,10 @@ from weakref import WeakSet
 
 from polybus.clock import wait_for
 from polybus.localcloud.pubsub.catalog import Catalog
-from polybus.localcloud.pubsub.consumer import Consumer
 from polybus.localcloud.pubsub.encoding import decode
-from polybus.localcloud.pubsub.message import Entry
 from polybus.localcloud.pubsub.protocol import Proto
 from polybus.localcloud.pubsub.refusal import unmet
+from polybus.localcloud.pubsub.state import Consumer, Entry
 from polybus.localcloud.pubsub.subscription import Subscription
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import grpc
 from polybus.clock import Timer
 from polybus.localcloud.pubsub import limits, protocol
 from polybus.localcloud.pubsub.catalog import Catalog
-from polybus.localcloud.pubsub.consumer import Consumer
 from polybus.localcloud.pubsub.delivery import check_ack_ids, pullable
 from polybus.localcloud.pubsub.encoding import received_messages
 from polybus.localcloud.pubsub.protocol import Proto
 from polybus.localcloud.pubsub.refusal import Refused, invalid
+from polybus.localcloud.pubsub.state import Consumer
 from polybus.localcloud.pubsub.subscription import Subscription
 from polybus.localcloud.pubsub.wire import END_OF_STREAM, Context, parse
 

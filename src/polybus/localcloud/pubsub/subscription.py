@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from polybus.clock import Clock, Timer
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.backlog import Backlog
-from polybus.localcloud.pubsub.consumer import Consumer
 from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, decode
 from polybus.localcloud.pubsub.filters import Predicate, parse_filter
 from polybus.localcloud.pubsub.journal import Hold, Journal
 from polybus.localcloud.pubsub.leases import Leases
-from polybus.localcloud.pubsub.message import NO_LEASE, Entry, Message
-from polybus.localcloud.pubsub.ordering import KeyQueue
+from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import Proto, seconds
 from polybus.localcloud.pubsub.settings import backoff
+from polybus.localcloud.pubsub.state import NO_LEASE, Consumer, Entry, KeyQueue
 
 __all__ = ["Subscription"]
 

@@ -8,35 +8,20 @@ further tags, which principal a service is) is not in a topology, so it isn't co
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from polybus.plan.drift_rules import Rules, rules_of
+from polybus.plan.drift_rules import Rules
 from polybus.plan.names import physical_name
+from polybus.plan.observed import Observed
 from polybus.plan.parts import differing
+from polybus.plan.planning import planning_of_type
 from polybus.plan.same import delivery_policies, loosened
 from polybus.plan.table import physical_of, text_of
 from polybus.plan.values import Json, Ref, Resource, resolve
 
-__all__ = ["Difference", "Drift", "DriftKind", "Observed", "Result", "compare", "stack_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """One resource as the cloud has it.
-
-    `name` is its logical name in the plan, where the binding says which it is; None has it found by what it is.
-    `properties` of None says that it was looked for and isn't there. `outputs` are what other resources refer to.
-    `shared` marks what may well be another's, so that it is no surprise.
-    """
-
-    type: str
-    name: str | None
-    address: str
-    properties: Mapping[str, Any] | None
-    outputs: Mapping[str, str] = field(default_factory=dict)
-    shared: bool = False
+__all__ = ["Difference", "Drift", "DriftKind", "Result", "compare", "stack_of"]
 
 
 class DriftKind(StrEnum):
@@ -109,12 +94,18 @@ def compare(resources: Sequence[Resource], observed: Iterable[Observed], adopted
 
 def _looked_at(resource: Resource) -> bool:
     """Tell whether the cloud is asked for a resource: rights on a topic for alarms aren't, since it isn't the bus's."""
-    rules = rules_of(resource.type)
+    rules = _rules_of(resource.type)
     return rules is not None and (resource.kind, rules.kind) != ("alarm", "rights")
 
 
+def _rules_of(type_: str) -> Rules | None:
+    """Give how a type of resource is compared, None where it isn't."""
+    planning = planning_of_type(type_)
+    return None if planning is None else planning.drift.get(type_)
+
+
 def _rules(type_: str) -> Rules:
-    rules = rules_of(type_)
+    rules = _rules_of(type_)
     if rules is None:
         raise KeyError(type_)
     return rules

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from polybus.plan.planning import planning_of_type
 from polybus.plan.same import Same
 
-__all__ = ["Derive", "Rules", "rules_of"]
+__all__ = ["Derive", "Rules"]
 
 Derive: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
@@ -35,9 +34,3 @@ class Rules:
     def same(self, planned: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
         """Tell whether both are the same resource."""
         return all(alike(planned.get(name), found.get(name)) for name, alike in self.identity.items())
-
-
-def rules_of(type_: str) -> Rules | None:
-    """Give how a type of resource is compared, None where it isn't."""
-    planning = planning_of_type(type_)
-    return None if planning is None else planning.drift.get(type_)

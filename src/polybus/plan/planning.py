@@ -14,8 +14,8 @@ from polybus.registry import each, find
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 if TYPE_CHECKING:
-    from polybus.plan.drift import Observed
     from polybus.plan.drift_rules import Rules
+    from polybus.plan.observed import Observed
     from polybus.plan.tags import TagRules
     from polybus.topology.limits import NameRule
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.clouds import CLOUDS
 
 from polybus.plan import drift, same
-from polybus.plan.drift import DriftKind, Observed, compare, stack_of
+from polybus.plan.drift import DriftKind, compare, stack_of
 from polybus.plan.names import physical_name
+from polybus.plan.observed import Observed
 from polybus.plan.planning import planning_of
 from polybus.plan.table import plan_for
 from polybus.plan.values import Json, Ref, Resource, resolve

@@ -18,7 +18,7 @@ from polybus.clouds.aws.driver.clients import Clients
 from polybus.clouds.aws.driver.faults import fault
 from polybus.clouds.aws.plan.resources import AwsPlan
 from polybus.errors import BackendError, FaultKind
-from polybus.plan.drift import Observed
+from polybus.plan.observed import Observed
 
 __all__ = ["live"]
 

@@ -18,7 +18,7 @@ from polybus.clouds.azure.driver.clients import SUBSCRIPTIONS, Clients
 from polybus.clouds.azure.driver.faults import fault
 from polybus.clouds.azure.plan.resources import AzurePlan, iso_duration
 from polybus.errors import BackendError
-from polybus.plan.drift import Observed
+from polybus.plan.observed import Observed
 
 __all__ = ["live"]
 

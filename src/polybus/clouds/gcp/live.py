@@ -21,7 +21,7 @@ from polybus.clouds.gcp.driver.faults import fault
 from polybus.clouds.gcp.driver.line import Line
 from polybus.clouds.gcp.plan.resources import GcpPlan, label
 from polybus.errors import BackendError
-from polybus.plan.drift import Observed
+from polybus.plan.observed import Observed
 
 __all__ = ["live"]
 

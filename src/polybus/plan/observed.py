@@ -1,0 +1,26 @@
+"""What a cloud has, as it was read, in the plan's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Observed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One resource as the cloud has it.
+
+    `name` is its logical name in the plan, where the binding says which it is; None has it found by what it is.
+    `properties` of None says that it was looked for and isn't there. `outputs` are what other resources refer to.
+    `shared` marks what may well be another's, so that it is no surprise.
+    """
+
+    type: str
+    name: str | None
+    address: str
+    properties: Mapping[str, Any] | None
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    shared: bool = False

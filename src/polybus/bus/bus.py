@@ -35,10 +35,10 @@ from polybus.telemetry import Hooks
 if TYPE_CHECKING:
     from polybus.bus.blocked import Blocked
     from polybus.bus.consumer import Consumer, Consumption, Handler
+    from polybus.bus.operating import Job
     from polybus.bus.publisher import Publisher
     from polybus.bus.receiver import Receiver
     from polybus.bus.redrive import DeadLetters
-    from polybus.bus.work import Work
 
 __all__ = ["Bus"]
 
@@ -78,7 +78,7 @@ class Bus:
         self._publishers: dict[str, Publisher] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._receivers: set[Receiver] = set()
-        self._works: set[Work] = set()
+        self._jobs: set[Job] = set()
         self._administration = Administration(clock, publisher.deadline)
         self._closed = False
         self._home: Home | None = None
@@ -165,11 +165,11 @@ class Bus:
             last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
             last.push_async_callback(self._close_in_time, "its administration", self._administration.aclose)
             last.push_async_callback(self._close_publishers)
-            works = list(self._works)
-            for work in works:
-                work.stop()
-            theirs = {work.receiver for work in works}  # which they drain themselves, once what is put back is removed
-            ending = [work.ended(LOOKING) for work in works]
+            jobs = list(self._jobs)
+            for job in jobs:
+                job.stop()
+            theirs = {job.receiver for job in jobs}  # which they drain themselves, once what is put back is removed
+            ending = [job.ended(LOOKING) for job in jobs]
             await _all([*ending, *(each.drain() for each in list(self._receivers) if each not in theirs)])
 
     async def _close_in_time(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
@@ -442,10 +442,10 @@ class Bus:
         """Return a receiver that isn't started, for redrive."""
         return await self._open_receiver(entity, ConsumerOptions(concurrency=window, prefetch=window))
 
-    async def run(self, work: Work) -> None:
+    async def run(self, job: Job) -> None:
         """Run what goes through dead letters; closing the bus ends it first."""
-        self._works.add(work)
-        await work.run(lambda: self._works.discard(work))
+        self._jobs.add(job)
+        await job.run(lambda: self._jobs.discard(job))
 
     def _attempts(self, driver: Driver) -> Attempts:
         return Attempts(driver, self.clock, self._options.retry, self._options.deadline)

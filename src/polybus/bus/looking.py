@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from polybus.binding import Entity
 from polybus.bus.delivery import Delivery
+from polybus.bus.operating import OperatedBus
 from polybus.errors import BackendError, LeaseLost, PolybusError
 from polybus.feature import Feature
 
 if TYPE_CHECKING:
-    from polybus.bus.bus import Bus
     from polybus.bus.receiver import Receiver
 
 __all__ = ["WINDOW", "Look"]
@@ -57,7 +57,7 @@ PASSES = 2
 class Look:
     """Receives letters until there are none that it has not seen; `receiver` isn't started, and has no window."""
 
-    def __init__(self, bus: Bus, receiver: Receiver, entity: Entity) -> None:
+    def __init__(self, bus: OperatedBus, receiver: Receiver, entity: Entity) -> None:
         self._bus = bus
         self._receiver = receiver
         self._entity = entity

@@ -7,13 +7,13 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from polybus.binding import Entity, Kind
 from polybus.bus.delivery import Delivery
 from polybus.bus.looking import HOLD, WINDOW, Look
+from polybus.bus.operating import OperatedBus
 from polybus.bus.publisher import Publisher
 from polybus.bus.showing import show
 from polybus.bus.work import Work
@@ -21,9 +21,6 @@ from polybus.driver import AdminDriver, Outgoing, Peeked
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 from polybus.feature import Feature
 from polybus.message import Message
-
-if TYPE_CHECKING:
-    from polybus.bus.bus import Bus
 
 __all__ = ["LONG", "DeadLetters", "peek"]
 
@@ -49,7 +46,7 @@ _AWAY = frozenset({FaultKind.DEADLINE, FaultKind.TIMEOUT})
 class DeadLetters:
     """The dead letters of one subscription or queue."""
 
-    def __init__(self, bus: Bus, source: Entity) -> None:
+    def __init__(self, bus: OperatedBus, source: Entity) -> None:
         self._bus = bus
         self.source = source
         self.entity = source.dead_letters
@@ -99,7 +96,7 @@ class DeadLetters:
         return await self._bus.call(lambda admin: admin.purge(self.entity), seconds=LONG)
 
 
-async def peek(bus: Bus, entity: Entity, count: int) -> AsyncGenerator[Peeked, None]:
+async def peek(bus: OperatedBus, entity: Entity, count: int) -> AsyncGenerator[Peeked, None]:
     """Yield up to `count` waiting messages of an entity, each once.
 
     Page by page where that changes nothing for others. Where the backend has to hold what it shows, another call may
@@ -137,7 +134,7 @@ class _Redrive(Work):
 
     def __init__(
         self,
-        bus: Bus,
+        bus: OperatedBus,
         source: Entity,
         *,
         limit: int | None,

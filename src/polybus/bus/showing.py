@@ -6,22 +6,19 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
 
 from polybus.binding import Entity
 from polybus.bus.delivery import Delivery
 from polybus.bus.looking import HOLD, WINDOW, Look
+from polybus.bus.operating import OperatedBus
 from polybus.bus.work import Work
 from polybus.driver import Peeked
 from polybus.errors import PolybusError
 
-if TYPE_CHECKING:
-    from polybus.bus.bus import Bus
-
 __all__ = ["show"]
 
 
-async def show(bus: Bus, letters: Entity, count: int) -> AsyncGenerator[Peeked, None]:
+async def show(bus: OperatedBus, letters: Entity, count: int) -> AsyncGenerator[Peeked, None]:
     """Yield up to `count` dead letters, each once; they are looked at while whoever asked reads on.
 
     Left early, it returns once all can be seen again by others; cancelled, it gives back what it holds and ends soon.
@@ -48,7 +45,7 @@ async def show(bus: Bus, letters: Entity, count: int) -> AsyncGenerator[Peeked, 
 class _Showing(Work):
     """Looks ahead of who reads by as many letters as a look may hold, and holds none while it waits for that."""
 
-    def __init__(self, bus: Bus, letters: Entity, count: int) -> None:
+    def __init__(self, bus: OperatedBus, letters: Entity, count: int) -> None:
         super().__init__(bus, letters)
         self._left = count
         self._pages: deque[list[Peeked]] = deque()

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from polybus.binding import Entity
 from polybus.bus.looking import WINDOW, Look
+from polybus.bus.operating import OperatedBus
 from polybus.clock import wait_for
 from polybus.errors import BusClosed, PolybusError
 
 if TYPE_CHECKING:
-    from polybus.bus.bus import Bus
     from polybus.bus.receiver import Receiver
 
 __all__ = ["Work"]
@@ -31,7 +31,7 @@ class Work:
     back is removed.
     """
 
-    def __init__(self, bus: Bus, letters: Entity) -> None:
+    def __init__(self, bus: OperatedBus, letters: Entity) -> None:
         self._bus = bus
         self._letters = letters
         self.stopping = False

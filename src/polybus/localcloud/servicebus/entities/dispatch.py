@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from polybus.localcloud.servicebus.entities.consumer import Consumer
+from polybus.localcloud.servicebus.entities.holder import Holder
 from polybus.localcloud.servicebus.entities.message import ACTIVE, Message
 from polybus.localcloud.servicebus.refusal import Refusal
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 
 __all__ = ["Dispatch", "take"]
 
 
-def take(mailbox: Mailbox, ready: list[int]) -> Message | None:
+def take(mailbox: Holder, ready: list[int]) -> Message | None:
     """Return the first deliverable message of a heap of sequence numbers, or None; forgets what is gone."""
     while ready:
         message = mailbox.messages.get(heapq.heappop(ready))
@@ -32,7 +29,7 @@ def take(mailbox: Mailbox, ready: list[int]) -> Message | None:
 class Dispatch:
     """The ready messages of a mailbox, lowest sequence number first, and the consumers that want some."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Holder) -> None:
         self._mailbox = mailbox
         self._ready: list[int] = []
         self._consumers: set[Consumer] = set()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
+from polybus.localcloud.servicebus.entities.holder import Holder
 from polybus.localcloud.servicebus.entities.message import Message
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 
 __all__ = ["Duplicates"]
 
 
 class Duplicates:
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Holder) -> None:
         self._mailbox = mailbox
         self._accepted: OrderedDict[str, float] = OrderedDict()
 
@@ -24,7 +21,7 @@ class Duplicates:
             if when + window > now:
                 return
             del self._accepted[key]
-            self._mailbox.home.journal.put_duplicate(self._mailbox.key, key, None)
+            self._mailbox.journal.put_duplicate(self._mailbox.key, key, None)
 
     def seen(self, message: Message) -> bool:
         """Return whether the message repeats one of the window; notes it otherwise."""
@@ -43,7 +40,7 @@ class Duplicates:
         if key in self._accepted:
             return True
         self._accepted[key] = now
-        self._mailbox.home.journal.put_duplicate(self._mailbox.key, key, now)
+        self._mailbox.journal.put_duplicate(self._mailbox.key, key, now)
         return False
 
     def restore(self, entries: list[tuple[str, float]]) -> None:
@@ -52,4 +49,4 @@ class Duplicates:
 
     def erase(self) -> None:
         for key in self._accepted:
-            self._mailbox.home.journal.put_duplicate(self._mailbox.key, key, None)
+            self._mailbox.journal.put_duplicate(self._mailbox.key, key, None)

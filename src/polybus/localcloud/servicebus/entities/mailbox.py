@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from polybus.clock import Clock
 from polybus.localcloud.servicebus.amqp.sections import set_map
 from polybus.localcloud.servicebus.entities.alarm import Alarm
 from polybus.localcloud.servicebus.entities.consumer import Consumer
 from polybus.localcloud.servicebus.entities.dispatch import Dispatch
 from polybus.localcloud.servicebus.entities.duplicates import Duplicates
+from polybus.localcloud.servicebus.entities.journal import Journal
 from polybus.localcloud.servicebus.entities.message import ACTIVE, DEFERRED, SCHEDULED, Message
-from polybus.localcloud.servicebus.entities.options import (
-    STANDARD_MESSAGE_BYTES,
-    Counts,
-    QueueOptions,
-    SubscriptionOptions,
-    TopicOptions,
-)
+from polybus.localcloud.servicebus.entities.options import STANDARD_MESSAGE_BYTES, AnyOptions, Counts
 from polybus.localcloud.servicebus.entities.sessions import Sessions
 from polybus.localcloud.servicebus.refusal import (
     ARGUMENT_OUT_OF_RANGE,
@@ -30,10 +26,7 @@ from polybus.localcloud.servicebus.refusal import (
     Refusal,
 )
 
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.entities.namespace import Namespace
-
-__all__ = ["DEAD_LETTERS", "TRANSFER_DEAD_LETTERS", "Mailbox"]
+__all__ = ["DEAD_LETTERS", "TRANSFER_DEAD_LETTERS", "Home", "Mailbox"]
 
 DEAD_LETTERS = "/$DeadLetterQueue"
 TRANSFER_DEAD_LETTERS = "/$Transfer/$DeadLetterQueue"
@@ -41,15 +34,24 @@ MOST_HOPS = 4  # Microsoft's "Chaining Service Bus entities with autoforwarding"
 MOST_BATCH_BYTES = 1024 * 1024  # Microsoft's "Service Bus quotas": a batch on Premium, whatever a message may have
 LONGEST_ID = 128  # Microsoft's "Service Bus quotas": message id, session id and partition key
 
-AnyOptions = QueueOptions | SubscriptionOptions | TopicOptions
+
+class Home(Protocol):
+    """Where a mailbox finds the others: its namespace."""
+
+    clock: Clock
+    journal: Journal
+
+    def find(self, address: str) -> Mailbox:
+        """Return the queue, topic, subscription or sub-queue of an address; raise Refusal."""
 
 
 class Mailbox:
     """Messages by sequence number, their locks and deadlines. All methods but `counts` are for the server's loop."""
 
-    def __init__(self, home: Namespace, path: str, options: AnyOptions, parent: Mailbox | None = None) -> None:
+    def __init__(self, home: Home, path: str, options: AnyOptions, parent: Mailbox | None = None) -> None:
         self.home = home
         self.clock = home.clock
+        self.journal = home.journal
         self.path = path
         self.key = path.lower()
         self.parent = parent
@@ -115,7 +117,7 @@ class Mailbox:
         self.unlock(message)
         if self.sessions is not None:
             self.sessions.count(message, -1)
-        self.home.journal.drop_message(self.key, message.sequence)
+        self.journal.drop_message(self.key, message.sequence)
 
     def change_state(self, message: Message, state: int) -> None:
         self._states[message.state] -= 1
@@ -174,13 +176,13 @@ class Mailbox:
         if self.duplicates.seen(message):
             return 0
         self.sequence += 1
-        self.home.journal.put_sequence(self.key, self.sequence)
+        self.journal.put_sequence(self.key, self.sequence)
         now = self.clock.time()
         message.sequence, message.enqueued = self.sequence, now
         if message.scheduled is not None and message.scheduled > now:
             message.state = SCHEDULED
             self._add(message)
-            self.home.journal.put_message(self.key, message)
+            self.journal.put_message(self.key, message)
             self._schedule.set(message.sequence, message.scheduled)
         else:
             message.state = ACTIVE
@@ -197,7 +199,7 @@ class Mailbox:
             ttl = default
         message.expires = None if ttl is None or self.parent is not None else now + ttl
         self._add(message)
-        self.home.journal.put_message(self.key, message)
+        self.journal.put_message(self.key, message)
         if message.expires is not None:
             self._expiries.set(message.sequence, message.expires)
         self.make_ready(message)
@@ -294,7 +296,7 @@ class Mailbox:
                     f"Message could not be consumed after {self.most_deliveries} delivery attempts.",
                 )
                 return
-            self.home.journal.put_message(self.key, message)
+            self.journal.put_message(self.key, message)
         if message.expires is not None and message.expires <= self.clock.time():
             self.expire(message)
         elif message.state != DEFERRED:
@@ -386,8 +388,8 @@ class Mailbox:
     def erase(self) -> None:
         """Drop all that a store keeps of it."""
         for sequence in self.messages:
-            self.home.journal.drop_message(self.key, sequence)
-        self.home.journal.drop_sequence(self.key)
+            self.journal.drop_message(self.key, sequence)
+        self.journal.drop_sequence(self.key)
         self.duplicates.erase()
         if self.sessions is not None:
             self.sessions.erase()

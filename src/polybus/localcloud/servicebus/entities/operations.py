@@ -34,7 +34,7 @@ def defer(mailbox: Mailbox, message: Message) -> None:
     mailbox.unlock(message)
     message.delivery_count += 1
     mailbox.change_state(message, DEFERRED)
-    mailbox.home.journal.put_message(mailbox.key, message)
+    mailbox.journal.put_message(mailbox.key, message)
 
 
 def receive_deferred(mailbox: Mailbox, sequences: Sequence[int], session: str | None, *, delete: bool) -> list[Message]:

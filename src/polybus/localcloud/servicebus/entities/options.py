@@ -8,7 +8,7 @@ from typing import Any
 
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
 
-__all__ = ["Counts", "QueueOptions", "SubscriptionOptions", "TopicOptions", "check_name", "check_options"]
+__all__ = ["AnyOptions", "Counts", "QueueOptions", "SubscriptionOptions", "TopicOptions", "check_name", "check_options"]
 
 # Sources: Microsoft's "Service Bus quotas", and the validators of terraform-provider-azurerm.
 STANDARD_MESSAGE_BYTES = 256 * 1024
@@ -66,6 +66,9 @@ class TopicOptions:
     status: str = "Active"
     auto_delete_on_idle: float | None = None
     user_metadata: str | None = None
+
+
+AnyOptions = QueueOptions | SubscriptionOptions | TopicOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from polybus.localcloud.servicebus.entities.consumer import Consumer
 from polybus.localcloud.servicebus.entities.dispatch import take
+from polybus.localcloud.servicebus.entities.holder import Holder
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.servicebus.refusal import (
     SESSION_CANNOT_BE_LOCKED,
@@ -16,9 +16,6 @@ from polybus.localcloud.servicebus.refusal import (
     TIMEOUT,
     Refusal,
 )
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 
 __all__ = ["Session", "Sessions"]
 
@@ -42,7 +39,7 @@ class Session:
 
 
 class Sessions:
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Holder) -> None:
         self._mailbox = mailbox
         self._sessions: dict[str, Session] = {}
         self._free: OrderedDict[str, None] = OrderedDict()  # without an owner, and with something ready
@@ -213,7 +210,7 @@ class Sessions:
         session.state = state
         session.state_time = self._mailbox.clock.time()
         row = None if state is None else [state, session.state_time]
-        self._mailbox.home.journal.put_session(self._mailbox.key, session.name, row)
+        self._mailbox.journal.put_session(self._mailbox.key, session.name, row)
 
     def restore_state(self, name: str, row: list[object]) -> None:
         session = self._get(name)
@@ -240,4 +237,4 @@ class Sessions:
     def erase(self) -> None:
         for name, session in self._sessions.items():
             if session.state is not None:
-                self._mailbox.home.journal.put_session(self._mailbox.key, name, None)
+                self._mailbox.journal.put_session(self._mailbox.key, name, None)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from polybus.localcloud.servicebus.entities.mailbox import DEAD_LETTERS, Mailbox
+from polybus.localcloud.servicebus.entities.mailbox import DEAD_LETTERS, Home, Mailbox
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.servicebus.entities.options import SubscriptionOptions, TopicOptions
 from polybus.localcloud.servicebus.refusal import ENTITY_ALREADY_EXISTS, NOT_FOUND, Refusal
 from polybus.localcloud.servicebus.rules.properties import View
 from polybus.localcloud.servicebus.rules.rule import CompiledRule, Rule
 from polybus.localcloud.servicebus.rules.values import FilterError
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.entities.namespace import Namespace
 
 __all__ = ["Subscription", "Topic"]
 
@@ -23,7 +18,7 @@ class Subscription(Mailbox):
 
     options: SubscriptionOptions
 
-    def __init__(self, home: Namespace, topic: Topic, name: str, options: SubscriptionOptions) -> None:
+    def __init__(self, home: Home, topic: Topic, name: str, options: SubscriptionOptions) -> None:
         super().__init__(home, f"{topic.path}/Subscriptions/{name}", options)
         self.topic = topic
         self.name = name
@@ -83,7 +78,7 @@ class Topic(Mailbox):
 
     options: TopicOptions
 
-    def __init__(self, home: Namespace, path: str, options: TopicOptions) -> None:
+    def __init__(self, home: Home, path: str, options: TopicOptions) -> None:
         super().__init__(home, path, options)
         self.subscriptions: dict[str, Subscription] = {}
 

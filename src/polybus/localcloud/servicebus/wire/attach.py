@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
@@ -21,11 +21,8 @@ from polybus.localcloud.servicebus.refusal import (
     Refusal,
 )
 from polybus.localcloud.servicebus.rights import LISTEN, SEND
-from polybus.localcloud.servicebus.wire.links import EntityInlet, Outlet, ReplyOutlet, RequestInlet
+from polybus.localcloud.servicebus.wire.links import EntityInlet, LinkSession, Outlet, ReplyOutlet, RequestInlet
 from polybus.localcloud.servicebus.wire.requests import node_of
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.wire.session import Session
 
 __all__ = ["attach"]
 
@@ -74,7 +71,7 @@ def _read(given: list[Any], body: bytes) -> _Ask:
     )  # fmt: skip
 
 
-def attach(session: Session, given: list[Any], body: bytes) -> None:
+def attach(session: LinkSession, given: list[Any], body: bytes) -> None:
     """Answer an attach: with the link, or with one without terminus that is detached at once."""
     try:
         ask = _read(given, body)
@@ -87,7 +84,7 @@ def attach(session: Session, given: list[Any], body: bytes) -> None:
         _refuse(session, ask.name, ask.handle, ask.receives, refusal)
 
 
-def _refuse(session: Session, name: str, handle: int, receives: bool, refusal: Refusal) -> None:
+def _refuse(session: LinkSession, name: str, handle: int, receives: bool, refusal: Refusal) -> None:
     session.links.pop(handle, None)
     initial = e.NULL if not receives else e.uint(0)
     head = [e.string(name), e.uint(handle), e.boolean(not receives), e.ubyte(2), e.ubyte(0), e.NULL, e.NULL]
@@ -95,7 +92,7 @@ def _refuse(session: Session, name: str, handle: int, receives: bool, refusal: R
     session.refuse(handle, refusal)
 
 
-def _attach(session: Session, ask: _Ask) -> None:
+def _attach(session: LinkSession, ask: _Ask) -> None:
     host, path = session.host, ask.path
     node = node_of(host, path)
     if node is not None:
@@ -114,7 +111,7 @@ def _attach(session: Session, ask: _Ask) -> None:
         _attach_sender(session, ask, mailbox)
 
 
-def _attach_sender(session: Session, ask: _Ask, mailbox: Mailbox) -> None:
+def _attach_sender(session: LinkSession, ask: _Ask, mailbox: Mailbox) -> None:
     if mailbox.parent is not None or (not isinstance(mailbox, Topic) and hasattr(mailbox, "topic")):
         raise Refusal(NOT_ALLOWED, f"'{mailbox.path}' takes no messages from senders.")
     if mailbox.options.status in ("Disabled", "SendDisabled"):
@@ -124,7 +121,7 @@ def _attach_sender(session: Session, ask: _Ask, mailbox: Mailbox) -> None:
     _accept(session, ask, batch_size, mailbox.max_message_bytes)
 
 
-def _attach_receiver(session: Session, ask: _Ask, mailbox: Mailbox) -> None:
+def _attach_receiver(session: LinkSession, ask: _Ask, mailbox: Mailbox) -> None:
     if isinstance(mailbox, Topic):
         raise Refusal(NOT_ALLOWED, f"A receiver can't be created on the topic '{mailbox.path}'.")
     if mailbox.options.status in ("Disabled", "ReceiveDisabled"):
@@ -152,7 +149,7 @@ def _attach_receiver(session: Session, ask: _Ask, mailbox: Mailbox) -> None:
     _accept(session, ask, e.NULL, mailbox.max_message_bytes)
 
 
-def _attach_session(session: Session, ask: _Ask, link: Outlet, wanted: Any) -> None:
+def _attach_session(session: LinkSession, ask: _Ask, link: Outlet, wanted: Any) -> None:
     wanted = text(wanted.value if isinstance(wanted, Described) else wanted)
     if wanted is not None and not isinstance(wanted, str):
         raise Refusal(ARGUMENT_ERROR, "The session filter is no text.")
@@ -182,7 +179,7 @@ def _with_session(source: bytes, name: str) -> bytes:
     return e.described(p.SOURCE, e.items(encoded))
 
 
-def _accept(session: Session, ask: _Ask, properties: bytes, most_bytes: int, source: bytes | None = None) -> None:
+def _accept(session: LinkSession, ask: _Ask, properties: bytes, most_bytes: int, source: bytes | None = None) -> None:
     initial = e.uint(0) if ask.receives else e.NULL
     session.put(
         p.performative(

@@ -1,18 +1,16 @@
-"""What every connection shares."""
+"""What every connection shares, and a connection as those below it see it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
+from polybus.localcloud.servicebus.refusal import Refusal
 from polybus.localcloud.servicebus.rights import Rights
 
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.wire.connection import Connection
-
-__all__ = ["Host"]
+__all__ = ["Host", "Peer"]
 
 
 @dataclass(slots=True)
@@ -22,4 +20,25 @@ class Host:
     faults: Faults
     idle_timeout: float
     handshake_timeout: float
-    connections: set[Connection] = field(default_factory=set)
+    connections: set[Peer] = field(default_factory=set)
+
+
+class Peer(Protocol):
+    """A connection: the peer at its other end, what it may, and the way to it."""
+
+    host: Host
+    key_name: str | None
+    """The key that its last token, or its SASL, was made with."""
+    denied: Refusal | None
+    """Why its last token was refused."""
+    max_frame: int
+    writable: bool
+
+    def put(self, channel: int, body: bytes) -> None:
+        """Queue a frame."""
+
+    def close(self, refusal: Refusal) -> None:
+        """Tell the peer why, then end the connection."""
+
+    def abort(self) -> None:
+        """End the connection at once, as a broken network does."""

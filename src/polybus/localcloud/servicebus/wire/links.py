@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.decode import DecodeError
@@ -13,12 +13,9 @@ from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.message import Message, parse, render
 from polybus.localcloud.servicebus.entities.sessions import Session as EntitySession
 from polybus.localcloud.servicebus.refusal import DECODE_ERROR, TOO_LARGE, Refusal
+from polybus.localcloud.servicebus.wire.host import Host, Peer
 
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.wire.requests import Node
-    from polybus.localcloud.servicebus.wire.session import Session
-
-__all__ = ["EntityInlet", "Inlet", "Link", "Outlet", "ReplyOutlet", "RequestInlet", "Sink"]
+__all__ = ["EntityInlet", "Inlet", "Link", "LinkSession", "Node", "Outlet", "ReplyOutlet", "RequestInlet", "Sink"]
 
 # Messages that a sender may have under way. The service grants as many; its senders don't wait for credit anyway.
 CREDIT = 1000
@@ -26,8 +23,57 @@ MOST_REQUEST_BYTES = 1024 * 1024
 SERIAL = 0xFFFFFFFF
 
 
+class LinkSession(Protocol):
+    """A session as its links see it."""
+
+    host: Host
+    connection: Peer
+    links: dict[int, Link]
+
+    @property
+    def open_for_deliveries(self) -> bool:
+        """Whether the peer takes deliveries now."""
+
+    def put(self, body: bytes) -> None:
+        """Queue a performative."""
+
+    def flow(self, link: Link | None = None, *, drain: bool = False) -> None:
+        """Tell the peer our windows and, with a link, its delivery-count and credit."""
+
+    def transfer(self, link: Link, tag: bytes | None, payload: bytes, *, settled: bool) -> None:
+        """Send a message, in as many frames as it takes."""
+
+    def dispose(self, role: bool, delivery: int, state: bytes) -> None:
+        """Settle a delivery with a state; `role` is True where the peer sent it."""
+
+    def answer(self, role: bool, delivery: int, reply: bytes) -> None:
+        """Settle a delivery once what it changed is durable."""
+
+    def detach(self, link: Link, refusal: Refusal) -> None:
+        """End a link from our side."""
+
+    def refuse(self, handle: int, refusal: Refusal) -> None:
+        """Tell the peer that a handle has no link, and why."""
+
+
+class Node(Protocol):
+    """Where requests are sent to: $cbs, or the $management of an entity."""
+
+    most_bytes: int
+
+    @property
+    def place(self) -> str:
+        """Where a test's faults find it."""
+
+    @property
+    def entity(self) -> str: ...
+
+    def request(self, connection: Peer, payload: bytes) -> bytes:
+        """Return the whole encoded answer; raise DecodeError where the request is no request."""
+
+
 class Link:
-    def __init__(self, session: Session, handle: int, path: str) -> None:
+    def __init__(self, session: LinkSession, handle: int, path: str) -> None:
         self.session = session
         self.handle = handle
         self.path = path
@@ -43,7 +89,7 @@ class Inlet(Link, ABC):
 
     most_bytes = MOST_REQUEST_BYTES
 
-    def __init__(self, session: Session, handle: int, path: str) -> None:
+    def __init__(self, session: LinkSession, handle: int, path: str) -> None:
         super().__init__(session, handle, path)
         self._parts: list[bytes] | None = None
         self._size = 0
@@ -103,7 +149,7 @@ class Inlet(Link, ABC):
 class EntityInlet(Inlet):
     """Sends to a queue or topic."""
 
-    def __init__(self, session: Session, handle: int, path: str, mailbox: Mailbox) -> None:
+    def __init__(self, session: LinkSession, handle: int, path: str, mailbox: Mailbox) -> None:
         super().__init__(session, handle, path)
         self.mailbox = mailbox
         self.most_bytes = mailbox.max_message_bytes
@@ -132,7 +178,7 @@ class EntityInlet(Inlet):
 class RequestInlet(Inlet):
     """Requests to $cbs or an entity's $management."""
 
-    def __init__(self, session: Session, handle: int, path: str, node: Node) -> None:
+    def __init__(self, session: LinkSession, handle: int, path: str, node: Node) -> None:
         super().__init__(session, handle, path)
         self.node = node
 
@@ -180,7 +226,7 @@ class Sink(Link):
 class ReplyOutlet(Sink):
     """Answers to the requests of one peer on one node."""
 
-    def __init__(self, session: Session, handle: int, path: str) -> None:
+    def __init__(self, session: LinkSession, handle: int, path: str) -> None:
         super().__init__(session, handle, path)
         self._replies: deque[bytes] = deque()
 
@@ -198,7 +244,7 @@ class ReplyOutlet(Sink):
 class Outlet(Sink):
     """Receives from a queue or subscription; a mailbox's consumer."""
 
-    def __init__(self, session: Session, handle: int, path: str, mailbox: Mailbox, *, peek_lock: bool) -> None:
+    def __init__(self, session: LinkSession, handle: int, path: str, mailbox: Mailbox, *, peek_lock: bool) -> None:
         super().__init__(session, handle, path)
         self.mailbox = mailbox
         self.entity_session: EntitySession | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from polybus.localcloud.servicebus.amqp import encode as e
@@ -16,11 +16,8 @@ from polybus.localcloud.servicebus.entities.sessions import Session, Sessions
 from polybus.localcloud.servicebus.entities.topic import Topic
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, NOT_ALLOWED, NOT_IMPLEMENTED, TOO_LARGE, Refusal
 from polybus.localcloud.servicebus.rights import LISTEN, SEND
-from polybus.localcloud.servicebus.wire.host import Host
+from polybus.localcloud.servicebus.wire.host import Host, Peer
 from polybus.localcloud.servicebus.wire.links import Outlet
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.wire.connection import Connection
 
 __all__ = ["Call", "Result", "run"]
 
@@ -45,7 +42,7 @@ class Call:
     """One request: where it goes, who asks, and its body."""
 
     host: Host
-    connection: Connection
+    connection: Peer
     mailbox: Mailbox
     body: dict[Any, Any]
 

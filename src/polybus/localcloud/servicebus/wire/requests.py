@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, fields
@@ -12,30 +12,14 @@ from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.namespace import entity_path
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, DECODE_ERROR, Refusal
 from polybus.localcloud.servicebus.wire import management
-from polybus.localcloud.servicebus.wire.host import Host
+from polybus.localcloud.servicebus.wire.host import Host, Peer
+from polybus.localcloud.servicebus.wire.links import Node
 
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.wire.connection import Connection
-
-__all__ = ["Node", "node_of"]
+__all__ = ["node_of"]
 
 MANAGEMENT = "/$management"
 CBS = "$cbs"
 MOST_BYTES = 1024 * 1024
-
-
-class Node(Protocol):
-    most_bytes: int
-
-    @property
-    def place(self) -> str:
-        """Where a test's faults find it."""
-
-    @property
-    def entity(self) -> str: ...
-
-    def request(self, connection: Connection, payload: bytes) -> bytes:
-        """Return the whole encoded answer; raise DecodeError where the request is no request."""
 
 
 def node_of(host: Host, path: str) -> Node | None:
@@ -78,7 +62,7 @@ class Cbs:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def request(self, connection: Connection, payload: bytes) -> bytes:
+    def request(self, connection: Peer, payload: bytes) -> bytes:
         message_id, properties, body = _read(payload)
         try:
             self._host.faults.check(self.place, self.entity)
@@ -89,7 +73,7 @@ class Cbs:
         answer = {"status-code": e.int32(status), "status-description": e.string(description)}
         return _reply(message_id, answer, e.mapping([]))
 
-    def _take(self, connection: Connection, properties: Mapping[str, Any], token: Any) -> None:
+    def _take(self, connection: Peer, properties: Mapping[str, Any], token: Any) -> None:
         audience = text(properties.get("name"))
         if text(properties.get("operation")) != "put-token" or not isinstance(audience, str):
             raise Refusal(ARGUMENT_ERROR, "Only put-token with an audience is understood here.")
@@ -121,7 +105,7 @@ class Management:
     def _mailbox(self) -> Mailbox:
         return self._host.namespace.find(self.entity)
 
-    def request(self, connection: Connection, payload: bytes) -> bytes:
+    def request(self, connection: Peer, payload: bytes) -> bytes:
         message_id, properties, body = _read(payload)
         operation = str(text(properties.get("operation")))
         condition = None

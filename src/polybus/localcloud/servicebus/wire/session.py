@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.refusal import INTERNAL_ERROR, LOCK_LOST, NOT_ALLOWED, Refusal
 from polybus.localcloud.servicebus.wire.attach import attach
+from polybus.localcloud.servicebus.wire.host import Peer
 from polybus.localcloud.servicebus.wire.links import Inlet, Link, Outlet, Sink
 from polybus.localcloud.servicebus.wire.settling import outcome, settle
-
-if TYPE_CHECKING:
-    from polybus.localcloud.servicebus.wire.connection import Connection
 
 __all__ = ["Session"]
 
@@ -28,7 +26,7 @@ WIDE_RANGE = 4096
 
 
 class Session:
-    def __init__(self, connection: Connection, channel: int, next_incoming: int, window: int) -> None:
+    def __init__(self, connection: Peer, channel: int, next_incoming: int, window: int) -> None:
         self.connection = connection
         self.host = connection.host
         self.links: dict[int, Link] = {}

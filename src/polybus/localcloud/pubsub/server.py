@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from polybus.localcloud.pubsub.service import Service
 
 __all__ = ["PubsubServer"]
+
+# gRPC reads this as it is loaded. Its own handlers end a child that a process with a server in it forks with SIGSEGV,
+# one in four.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 
 class PubsubServer:

@@ -7,6 +7,7 @@ come from wherever google-auth finds them; the server is Google's unless PUBSUB_
 
 from __future__ import annotations
 
+from polybus.clouds.gcp.driver import forks  # noqa: F401 - before gRPC is loaded: it reads its settings then
 from polybus.clouds.gcp.driver.driver import driver
 
 __all__ = ["driver"]

@@ -36,7 +36,9 @@ def safe_fault(fault: Callable[[Exception], Fault], error: BaseException) -> Fau
         return DriverBug(FaultKind.INTERNAL, f"the driver raised {type(error).__qualname__}; a bug of this backend")
     try:
         answer: object = fault(error)
-    except Exception as failed:  # noqa: BLE001 - a driver's bug must not cost the caller its answer
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as failed:  # noqa: BLE001 - a driver's bug must not cost the caller its answer
         detail = f"the driver's fault() raised {type(failed).__qualname__} for {type(error).__qualname__}"
         return DriverBug(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
     if not isinstance(answer, Fault):

@@ -217,7 +217,9 @@ class Publisher:
     def _prepare(self, driver: PublisherDriver[Any], outgoing: Outgoing) -> Prepared[Any] | Fault:
         try:
             prepared: object = driver.prepare(outgoing)
-        except Exception as error:  # noqa: BLE001 - one message that a driver stumbles over is that message's failure
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - one message that a driver stumbles over is that message's failure
             detail = f"the driver's prepare() raised {type(error).__qualname__}; a bug of this backend"
             return DriverBug(FaultKind.INVALID, detail)
         if isinstance(prepared, Prepared) or isinstance(prepared, Fault):  # noqa: SIM101 - a union takes longer

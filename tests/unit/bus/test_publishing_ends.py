@@ -176,7 +176,16 @@ async def test_a_driver_that_breaks_the_rules_fails_its_messages_and_is_named(br
             await publishing
 
 
-@pytest.mark.parametrize("fault", [lambda error: 1 / 0, lambda error: None])
+def raising(error: BaseException) -> Callable[[Any], Any]:
+    def fails(_: Any) -> Any:
+        raise error
+
+    return fails
+
+
+@pytest.mark.parametrize(
+    "fault", [lambda error: 1 / 0, lambda error: None, raising(asyncio.CancelledError()), raising(Panic())]
+)
 async def test_a_driver_whose_fault_fails_fails_its_messages(fault: Callable[[Exception], Any]) -> None:
     clock = polybus.ManualClock()
     bus, driver = bend(clock)
@@ -190,6 +199,27 @@ async def test_a_driver_whose_fault_fails_fails_its_messages(fault: Callable[[Ex
         await clock.advance(5)
         with pytest.raises(polybus.PublishFailed, match=r"fault\(\) (raised|gave).* for ValueError"):
             await publishing
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), Panic(), GeneratorExit()])
+async def test_what_prepare_ends_with_is_no_cancellation_of_its_caller(error: BaseException) -> None:
+    class Odd(PublisherProxy):
+        prepare = staticmethod(raising(error))
+
+    class Driver(DriverProxy):
+        def publisher(self, inner: PublisherDriver[Any], target: Any) -> PublisherDriver[Any]:
+            return Odd(inner)
+
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock)
+    bus._given = Driver(driver)
+    async with bus:
+        for _ in range(2):  # while the publisher opens, and once it is open
+            publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+            await clock.settle()
+            assert publishing.done(), "it waits for its deadline"
+            with pytest.raises(polybus.PublishFailed, match=r"prepare\(\) raised .*a bug of this backend"):
+                await publishing
 
 
 async def test_a_message_that_prepare_stumbles_over_fails_alone() -> None:

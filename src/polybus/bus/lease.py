@@ -79,6 +79,8 @@ class LeaseKeeper:
         self._alarm = Alarm(clock, self._wake)
         self._calls: set[_Call] = set()
         self._asked = 0
+        # Why the latest extension failed; None since one has succeeded.
+        self._fault: Fault | None = None
 
     def added(self, deliveries: Sequence[Delivery]) -> None:
         """Note that these deliveries, at least one, are now in `held`."""
@@ -102,7 +104,7 @@ class LeaseKeeper:
             return "the backend did not answer how it was settled; that may have been done"
         if now >= delivery.received_at + self._max_lease:
             return f"max_lease of {self._max_lease:g} s is over"
-        return "it could not be extended"
+        return "it could not be extended" + (f"; last: {self._fault}" if self._fault is not None else "")
 
     @staticmethod
     def _is_due(delivery: Delivery, when: float) -> bool:
@@ -193,6 +195,7 @@ class LeaseKeeper:
             self._conclude(delivery, answer, call.number) for delivery, answer in zip(deliveries, answers, strict=True)
         )
         if extended:
+            self._fault = None
             self._on_extended(extended)
         self._alarm.set(self._next_due(self._held))
 
@@ -209,6 +212,8 @@ class LeaseKeeper:
             if heir is None:
                 return False
             delivery = heir
+        if isinstance(answer, Fault):
+            self._fault = answer
         now = self._clock.monotonic()
         if delivery.lease_until <= now:
             self._on_lost(delivery, self._why(delivery, now))  # by then it may have been someone else's

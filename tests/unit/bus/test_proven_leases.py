@@ -13,7 +13,7 @@ from drivers import Scripted, ScriptedConsumer, fresh, stand_still
 
 import polybus
 from polybus.driver import Ack, BatchLimits, LeaseUntil, Received
-from polybus.errors import Fault, FaultKind
+from polybus.errors import BackendError, Fault, FaultKind
 
 LEASE = 60.0
 JOBS = '[queues.jobs]\nlease = "60s"\n[queues.serial]\nordered = true\nlease = "60s"\n'
@@ -223,6 +223,35 @@ async def test_wrong_answers_to_an_extension_are_said_and_lose_the_lease_aloud(
         assert delivery.lost
     assert "a bug of this backend" in caplog.text
     assert f"the lease of message {delivery.id} of 'jobs', attempt 1, was lost after 1m00s" in caplog.text
+
+
+@pytest.mark.parametrize("answer", ["raises", "answers", "cancelled", "hangs"])
+async def test_why_a_lease_could_not_be_extended_is_said(answer: str, caplog: pytest.LogCaptureFixture) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+
+    async def extend(inner: Any, received: Any, seconds: float) -> Any:
+        match answer:
+            case "raises":
+                raise BackendError(Fault(FaultKind.UNAVAILABLE, "the way is down"))
+            case "answers":
+                return [Fault(FaultKind.THROTTLED, "the way is down")] * len(received)
+            case "cancelled":
+                raise asyncio.CancelledError
+            case _:
+                await asyncio.Event().wait()
+        return None
+
+    driver.script["extend"] = extend
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
+        await bus.publish("jobs", b"one")
+        await anext(deliveries)
+        await clock.advance(LEASE + 1)
+    [line] = [each.message for each in caplog.records if "was lost" in each.message]
+    why = {"cancelled": "was cut off, though nobody here did it", "hangs": "no answer within"}
+    assert "it could not be extended; last: " in line
+    assert why.get(answer, "the way is down") in line
 
 
 async def test_a_settlement_that_is_not_answered_ends_with_the_lease_and_not_later(

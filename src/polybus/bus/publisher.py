@@ -344,14 +344,17 @@ class Publisher:
 
     def _watch(self, first: Item) -> None:
         due = first.deadline
-        self._overdue = self._clock.call_later(due - self._clock.monotonic(), lambda: self._end_overdue(due))
+        self._overdue = self._clock.call_later(due - self._clock.monotonic(), lambda: self._look_overdue(due))
 
-    def _end_overdue(self, due: float) -> None:
+    def _look_overdue(self, due: float) -> None:
+        if self._clock.monotonic() - due > STOOD_STILL:
+            # Answers may have come meanwhile, and only need their turn: one, however often the loop stands still.
+            self._overdue = self._clock.call_later(TURN, self._end_overdue)
+        else:
+            self._end_overdue()
+
+    def _end_overdue(self) -> None:
         now = self._clock.monotonic()
-        if now - due > STOOD_STILL:
-            # Answers may have come meanwhile, and only need their turn.
-            self._overdue = self._clock.call_later(TURN, lambda: self._end_overdue(now + TURN))
-            return
         self._overdue = None
         overdue = list(itertools.takewhile(lambda item: item.deadline <= now, self._open))
         calls = {item.batch for item in overdue if item.stage == SENDING}

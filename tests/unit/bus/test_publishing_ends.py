@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bent import DENIED, DOWN, Bent, Publish, Refused, bend, delivered, kind, kinds
+from drivers import stand_still
 
 import polybus
 from polybus.driver import BatchLimits, Prepared, PublisherDriver
@@ -133,6 +134,20 @@ async def test_a_late_answer_releases_no_order() -> None:
         assert driver.sent[1:] == [[b"2"]]
         hold.set()
         assert await kinds(second, third) == [None, None]
+
+
+async def test_a_loop_that_stands_still_again_and_again_gives_an_answer_one_turn_and_no_more() -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=10.0)
+    driver.calls = never
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.settle()
+        for _ in range(3):
+            stand_still(clock, 12.0)
+            await clock.advance(0.0)
+        assert publishing.done(), "each time that the loop stands still it waits again"
+        assert await kinds(publishing) == [FaultKind.TIMEOUT]
 
 
 async def cancelled(batch: Batch, publish: Publish) -> Any:

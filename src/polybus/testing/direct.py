@@ -229,11 +229,11 @@ class Direct:
     async def aclose(self) -> None:
         """Close all that was opened."""
         for publisher in self._publishers.values():
-            await publisher.aclose()
+            await self.hasten(publisher.aclose())
         if self._admin is not None:
-            await self._admin.aclose()
+            await self.hasten(self._admin.aclose())
         for driver in self._drivers:
-            await driver.aclose()
+            await self.hasten(driver.aclose())
 
 
 async def send(publisher: PublisherDriver[Any], outgoing: Outgoing) -> str:

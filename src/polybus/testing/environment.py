@@ -47,6 +47,13 @@ TURNS = 10
 # `hasten`: so many seconds pass in so many real ones.
 HASTE = 0.5
 HASTE_EVERY = 0.02
+# Real seconds after which time passes for what is to end between two tests, or after the last. It takes a fraction, or
+# a backend doesn't answer: then the bus ends it, by its clock.
+ENDING = 1.0
+# So many seconds pass then in HASTE_EVERY real ones: a lease that nobody needs any more is over soon.
+ENDING_HASTE = 5.0
+# How often a test that hangs is cancelled: what it leaves behind may hang as well, a call at a time.
+CANCELS = 5
 
 __all__ = ["Environment", "Peer", "Recorder", "Worker"]
 
@@ -120,7 +127,8 @@ class Environment:
         try:
             await self.hasten(asyncio.gather(*(listener.close() for listener in self._shared.values())))
         finally:
-            await self._stack.aclose()
+            async with self._passing(ENDING):
+                await self._stack.aclose()
 
     @asynccontextmanager
     async def connect(
@@ -204,8 +212,20 @@ class Environment:
         self._acked.clear()
         self._repeats.clear()
         self._repeatable.clear()
-        for listener in self._shared.values():
-            await listener.tidy()
+        async with self._passing(ENDING):
+            for listener in self._shared.values():
+                await listener.tidy()
+
+    async def end(self, test: asyncio.Task[None]) -> None:
+        """End a test that may not be over; what doesn't end is left to itself."""
+        async with self._passing(0.0):
+            for _ in range(CANCELS):
+                if test.done():
+                    break
+                test.cancel()
+                await asyncio.wait([test], timeout=self.rig.patience)
+        if test.done() and not test.cancelled():
+            test.exception()
 
     @asynccontextmanager
     async def work(
@@ -337,6 +357,25 @@ class Environment:
         finally:
             task.cancel()
         return task.result()
+
+    @asynccontextmanager
+    async def _passing(self, after: float) -> AsyncIterator[None]:
+        """Let time pass once the block has taken `after` real seconds: what the bus bounds by its clock ends then."""
+
+        async def pass_on() -> None:
+            await asyncio.sleep(after)
+            while True:
+                await self.rig.advance(ENDING_HASTE)
+                await asyncio.sleep(HASTE_EVERY)
+
+        passing = asyncio.get_running_loop().create_task(pass_on())
+        try:
+            yield
+        finally:
+            passing.cancel()
+            await asyncio.wait([passing])
+            if not passing.cancelled():
+                passing.exception()  # the rig's own: it says so where a test lets time pass
 
     async def until(self, predicate: Callable[[], bool], what: str) -> None:
         """Wait until something holds; raise AssertionError that says `what` after the rig's patience."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -49,22 +49,25 @@ async def refuses_order(env: Environment) -> None:
     env.note("ordering keys", "refused")
 
 
-def _bounded(test: Callable[[Any, Environment], Awaitable[None]]) -> Callable[[Any, Environment], Awaitable[None]]:
+def _bounded(test: Callable[[Any, Environment], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
     @functools.wraps(test)
     async def bounded(self: Any, env: Environment) -> None:
         limit = PATIENCES * env.rig.patience
+        needs = getattr(test, "needs_order", False) and not env.rig.ordering
+        # In a task of its own: what it leaves behind as it is cancelled may hang as well.
+        running = asyncio.get_running_loop().create_task(refuses_order(env) if needs else test(self, env))
         try:
             async with asyncio.timeout(limit) as timeout:
                 env.limit = timeout
-                needs = getattr(test, "needs_order", False) and not env.rig.ordering
-                await (refuses_order(env) if needs else test(self, env))
-                env.check_repeats()
+                await asyncio.shield(running)
+            env.check_repeats()
         except TimeoutError:
             if timeout.expired():
                 raise AssertionError(f"the test hangs: it was not over after {limit:g} s") from None
             raise
         finally:
             env.limit = None
+            await env.end(running)
             await env.tidy()
 
     return bounded

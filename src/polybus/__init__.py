@@ -10,6 +10,7 @@ Configuration decides the backend; see docs/ for the contract that all of them k
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from polybus.binding import Binding, Entity
@@ -121,3 +122,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Moved:
+    """Finds modules by the names that they had before; asked last, so that it costs those that are there nothing."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
+        if not name.startswith("polybus."):
+            return None
+        from polybus.moved import spec_of
+
+        return spec_of(name)
+
+
+sys.meta_path.append(_Moved)

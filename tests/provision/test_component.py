@@ -18,7 +18,7 @@ from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, MissingExtra, UnsupportedFeature
 from polybus.plan.values import Resource
 from polybus.provision import MessageBus, binding_of
-from polybus.provision.cloud import provider_of
+from polybus.provision.cloud import cloud_named
 from polybus.provision.sdk import Sdk
 from polybus.topology.file import load, loads
 from polybus.topology.model import Topology
@@ -289,7 +289,7 @@ def test_names_inside_an_argument_are_held_to_the_provider_s(
     """The SDK that is installed has the last word, whatever the table of names says of another version."""
     resource = Resource(type_, "x", given, "queue", "$.queues.x")
     with pytest.raises(ConfigError) as raised:
-        provider_of(cloud).sdk.check([resource], "my.toml", cloud)
+        cloud_named(cloud).sdk.check([resource], "my.toml", cloud)
     assert str(raised.value) == f"my.toml: at $.queues.x.{cloud}.{words.format(type=type_)}"
 
 
@@ -315,8 +315,8 @@ def test_a_missing_provider_sdk_says_what_to_install() -> None:
 
 
 def test_a_cloud_is_chosen_without_any_other_s_sdk() -> None:
-    assert provider_of("gcp").sdk.package == "pulumi_gcp"
-    assert [provider_of(name).name for name in ("aws", "azure", "gcp")] == ["aws", "azure", "gcp"]
+    assert cloud_named("gcp").sdk.package == "pulumi_gcp"
+    assert [cloud_named(name).name for name in ("aws", "azure", "gcp")] == ["aws", "azure", "gcp"]
 
 
 # -- Another stack's binding -------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from tests.clouds import CLOUDS
 
 from polybus.binding import Binding
-from polybus.provision.cloud import provider_of
+from polybus.provision.cloud import cloud_named
 
 from . import runner
 from .engine import EngineDouble
@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def double(place: Place, project: Path) -> Iterator[EngineDouble]:
-    sdk = provider_of(place.cloud).sdk.package
+    sdk = cloud_named(place.cloud).sdk.package
     with Host([sdk, "polybus.provision"]) as host, Plugins(os.environ["PATH"], place.config) as plugins:
         yield EngineDouble(PROGRAM, project, STACK, host, plugins)
 

@@ -20,7 +20,7 @@ from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.values import Json, Resource, refs, resolve
 from polybus.provision import MessageBus
-from polybus.provision.cloud import provider_of
+from polybus.provision.cloud import cloud_named
 
 from . import runner, simulated, typed
 
@@ -136,7 +136,7 @@ def made(plan: Any) -> list[Resource]:
 
 @each_cloud
 def test_each_plan_value_is_one_resource_with_its_inputs_and_the_exports_are_the_binding(cloud: str) -> None:
-    sdk = provider_of(cloud).sdk
+    sdk = cloud_named(cloud).sdk
 
     @few
     @given(stack=stacks(cloud, fan=False))
@@ -214,6 +214,6 @@ def plain(value: Any) -> Any:
 def test_a_value_of_another_type_than_the_sdk_takes_is_seen(
     cloud: str, type_: str, good: Mapping[str, Any], bad: Mapping[str, Any]
 ) -> None:
-    resource = provider_of(cloud).sdk.resource(type_)
+    resource = cloud_named(cloud).sdk.resource(type_)
     assert typed.misfits(resource, good) == []
     assert typed.misfits(resource, bad) == list(bad)

@@ -10,7 +10,7 @@ import pulumi
 
 from polybus.plan.immutable import unannounced
 from polybus.plan.values import Ref, Resource
-from polybus.provision.cloud import Provider, provider_of
+from polybus.provision.cloud import Provider, cloud_named
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology
@@ -50,7 +50,7 @@ class MessageBus(pulumi.ComponentResource):
         ConfigError or UnsupportedFeature, before the first resource, for what is wrong with the topology, the settings
         or a provider's argument, and MissingExtra where the provider's SDK isn't installed.
         """
-        chosen = provider_of(cloud)
+        chosen = cloud_named(cloud)
         declared = topology if isinstance(topology, Topology) else load(Path(topology))
         plan = chosen.planned(declared, settings)
         super().__init__(TYPE, name, {}, opts)

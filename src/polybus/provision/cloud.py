@@ -16,7 +16,7 @@ from polybus.topology.table import nearest
 if TYPE_CHECKING:
     from polybus.provision.config import StackConfig
 
-__all__ = ["Provider", "elsewhere", "provider_of"]
+__all__ = ["Provider", "cloud_named", "elsewhere"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Provider:
         return plan
 
 
-def provider_of(name: str) -> Provider:
+def cloud_named(name: str) -> Provider:
     """Return a cloud's provider; its SDK isn't imported yet. Raises ConfigError for any other name."""
     known = offering("provider")
     if name not in known:

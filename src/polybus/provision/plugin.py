@@ -12,7 +12,7 @@ import pulumi
 
 from polybus.errors import ConfigError, PolybusError
 from polybus.provision import bus
-from polybus.provision.cloud import Provider, elsewhere, provider_of
+from polybus.provision.cloud import Provider, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
 from polybus.provision.values import whole
 from polybus.topology.file import loads
@@ -45,7 +45,7 @@ class MessageBus(bus.MessageBus):
 
     def __init__(self, name: str, args: MessageBusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         try:
-            cloud = provider_of(args["cloud"])
+            cloud = cloud_named(args["cloud"])
             topology = loads(args["topology"], source=f"{name}: topology")
             config = _config(name, cloud, args.get("settings", {}))
             config.hold_services(cloud.name, cloud.who, topology)

@@ -8,7 +8,7 @@ import pulumi
 
 from polybus.errors import PolybusError
 from polybus.provision.bus import MessageBus
-from polybus.provision.cloud import Provider, elsewhere, provider_of
+from polybus.provision.cloud import Provider, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
 from polybus.registry import offering
 from polybus.topology.file import load
@@ -58,6 +58,6 @@ def _cloud(config: StackConfig) -> Provider:
     known = offering("provider")
     if config.text("cloud") is None:
         raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(known)}`")
-    cloud = provider_of(config.one_of("cloud", known) or "")
+    cloud = cloud_named(config.one_of("cloud", known) or "")
     config.hold_keys((*_EVERYWHERE, *cloud.keys), elsewhere(cloud))
     return cloud

@@ -27,8 +27,9 @@ CLOUD = Cloud(
     title="Redis",
     driver="polybus_redis.driver:RedisDriver",
     planning="polybus_redis.planning:PLANNING",
+    provider="polybus_redis.stack:PROVIDER",
     local="polybus_redis.local:LOCAL",
-    packages={"redis": "redis"},
+    packages={"redis": "redis", "pulumi": "pulumi"},
     loggers=("redis",),
     system="redis",
 )

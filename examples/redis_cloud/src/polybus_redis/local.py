@@ -1,4 +1,4 @@
-"""A redis-server of one's own, and the making of a plan's streams on any."""
+"""A redis-server of one's own, with a plan's streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import redis
 
@@ -18,21 +17,9 @@ from polybus.errors import ConfigError
 from polybus.localcloud.server import free_port
 from polybus.plan.planning import Local
 from polybus_redis.planning import RedisPlan, binding, plan
+from polybus_redis.streams import make
 
-__all__ = ["LOCAL", "RedisServer", "make", "realise"]
-
-
-def make(client: redis.Redis, properties: Mapping[str, Any]) -> None:
-    """Make a stream, or bring what is there to what the plan says; messages stay."""
-    conf: dict[Any, Any] = dict(properties)
-    stream, topic = conf.pop("name"), conf.get("topic")
-    with client.pipeline() as pipe:
-        pipe.delete(f"{stream}:conf")
-        pipe.hset(f"{stream}:conf", mapping=conf)
-        if topic is not None:  # a new subscription begins with what comes from now on
-            last = client.xinfo_stream(topic)["last-generated-id"] if client.exists(topic) else "0-0"
-            pipe.hsetnx(f"{topic}:cursors", stream, last)
-        pipe.execute()
+__all__ = ["LOCAL", "RedisServer", "realise"]
 
 
 class RedisServer:
@@ -82,9 +69,8 @@ class RedisServer:
 
 def realise(plan: RedisPlan, server: RedisServer) -> Binding:
     """Make a plan's streams on a server that runs."""
-    with redis.Redis.from_url(server.url, protocol=2, decode_responses=True) as client:
-        for resource in plan.resources:
-            make(client, resource.properties)
+    for resource in plan.resources:
+        make(server.url, resource.properties)
     settings = dataclasses.replace(plan.settings, url=server.url, durability="" if server.data else "none")
     return binding(dataclasses.replace(plan, settings=settings))
 

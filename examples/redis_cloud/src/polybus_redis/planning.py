@@ -18,7 +18,7 @@ from polybus.plan.rules import consumed, path_of, published
 from polybus.plan.values import Resource
 from polybus.topology.filters import And, Compare, Exists, In, Node, Not, Or, Prefix
 from polybus.topology.limits import NET_ATTEMPTS
-from polybus.topology.model import Queue, Subscription, Topology
+from polybus.topology.model import Subscription, Topology
 
 __all__ = ["DEFAULT_SIZE", "MAX_SIZE", "PLANNING", "RedisPlan", "RedisSettings", "binding", "plan"]
 
@@ -69,26 +69,26 @@ def binding(plan: RedisPlan) -> Binding:
 
 def _resources(plan: RedisPlan) -> Iterator[Resource]:
     topology = plan.topology
+
+    def stream(name: str, key: str, kind: str, entry: str, **conf: Any) -> Resource:
+        properties = {"url": plan.settings.url, "name": key, **conf}
+        return Resource(TYPE, name, properties, kind, entry, keeps_messages=True)
+
     for topic in topology.topics.values():
         kept = max((item.retention for item in topology.subscriptions_of(topic.name)), default=0.0)
-        yield _stream(topic.name, plan.key(topic.name), "topic", path_of(topic), keep=round(kept * 1000))
+        yield stream(topic.name, plan.key(topic.name), "topic", path_of(topic), keep=round(kept * 1000))
     for item in consumed(topology):
-        name, path, letters = item.name, path_of(item), plan.key(item.name, "dead")
-        kept, kind = round(item.dead_letter_retention * 1000), "queue" if isinstance(item, Queue) else "subscription"
-        yield _stream(f"{name}-dead-letters", letters, "dead letters", path, retention=kept)
-        yield _stream(name, plan.key(name), kind, path, **_settings(plan, item), dead=letters, dead_retention=kept)
+        letters, kept = plan.key(item.name, "dead"), round(item.dead_letter_retention * 1000)
+        yield stream(f"{item.name}-dead-letters", letters, "dead letters", path_of(item), retention=kept)
+        own: dict[str, Any] = {"retention": round(item.retention * 1000), "net": item.max_attempts + NET_ATTEMPTS}
+        own |= {"ordered": 1 if topology.is_ordered(item.name) else None, "dead": letters, "dead_retention": kept}
+        own |= {"topic": plan.key(item.topic), "filter": _filter(item)} if isinstance(item, Subscription) else {}
+        kind = "subscription" if isinstance(item, Subscription) else "queue"
+        yield stream(item.name, plan.key(item.name), kind, path_of(item), **own)
 
 
-def _settings(plan: RedisPlan, item: Subscription | Queue) -> dict[str, Any]:
-    own: dict[str, Any] = {"retention": round(item.retention * 1000), "net": item.max_attempts + NET_ATTEMPTS}
-    if isinstance(item, Subscription):
-        own["topic"] = plan.key(item.topic)
-        own["filter"] = json.dumps(_tree(item.filter.root)) if item.filter else None
-    return {**own, "ordered": 1 if plan.topology.is_ordered(item.name) else None}
-
-
-def _stream(name: str, key: str, kind: str, entry: str, **conf: Any) -> Resource:
-    return Resource(TYPE, name, {"name": key, **conf}, kind, entry, keeps_messages=True)
+def _filter(item: Subscription) -> str | None:
+    return None if item.filter is None else json.dumps(_tree(item.filter.root))
 
 
 def _tree(node: Node) -> list[Any]:
@@ -129,20 +129,11 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         )
 
 
-def _sample(topology: Topology, stack: str) -> RedisPlan:
-    return plan(topology, RedisSettings(stack))
-
-
-def _exports(plan: RedisPlan) -> dict[str, Any]:
-    return {"streams": {resource.name: resource.properties["name"] for resource in plan.resources}}
-
-
 PLANNING = Planning(
     settings=RedisSettings,
     plan=plan,
-    sample=_sample,
     binding_values=lambda plan: msgspec.to_builtins(binding(plan)),
-    exports=_exports,
     provider="redis",
     rules=rules,
+    immutable={TYPE: frozenset({"name", "url"})},
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +24,11 @@ from polybus_redis.streams import make
 __all__ = ["LOCAL", "RedisServer", "realise"]
 
 
+# Ends redis-server once nobody holds the other end of standard input any more, whatever became of us. What it accepted
+# is with the operating system by then: to kill it loses nothing.
+_TIED = 'exec 3<&0; redis-server "$@" 3<&- </dev/null & server=$!; { read -r _ <&3; kill -9 $server; } & wait $server'
+
+
 class RedisServer:
     """redis-server on loopback; it keeps what it has in the folder `data`, or in memory where that is None."""
 
@@ -36,35 +43,36 @@ class RedisServer:
         return {"REDIS_URL": self.url}
 
     async def start(self) -> None:
-        """Start it and wait until it answers; raise ConfigError where there is none, OSError where it ends at once."""
+        """Start it and wait until it answers; raise ConfigError where there is none, OSError for a port that is taken."""
+        if shutil.which("redis-server") is None:
+            raise ConfigError("the local redis needs redis-server: apt-get install redis-server")
+        with socket.create_server((self.host, self.port)):
+            pass
         await asyncio.to_thread(self._start)
 
     def _start(self) -> None:
         kept = ["--appendonly", "yes" if self.data else "no", "--dir", str(self.data or tempfile.gettempdir())]
-        words = ["redis-server", "--bind", self.host, "--port", str(self.port), "--save", "", *kept]
+        words = ["--bind", self.host, "--port", str(self.port), "--save", "", *kept]
         if self.data is not None:
             self.data.mkdir(parents=True, exist_ok=True)
-        try:  # in a group of its own: Ctrl-C is for who started it
-            self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, process_group=0)  # noqa: S603 - fixed words
-        except FileNotFoundError as error:
-            raise ConfigError("the local redis needs redis-server: apt-get install redis-server") from error
+        pipe, none = subprocess.PIPE, subprocess.DEVNULL  # and a group of its own: Ctrl-C is for who started it
+        self._process = subprocess.Popen(["sh", "-c", _TIED, "sh", *words], stdin=pipe, stdout=none, process_group=0)  # noqa: S603, S607
         with redis.Redis.from_url(self.url, protocol=2) as client:
-            while not self._answers(client):
+            while not _answers(client):
                 if self._process.poll() is not None:
-                    raise OSError(f"redis-server ended at once: is port {self.port} taken?")
+                    raise OSError(f"redis-server ended at once, with {self._process.returncode}")
                 time.sleep(0.02)
-
-    def _answers(self, client: redis.Redis) -> bool:
-        assert self._process is not None
-        try:
-            return bool(client.info("server")["process_id"] == self._process.pid)
-        except redis.ConnectionError:
-            return False
 
     async def stop(self) -> None:
         if self._process is not None:
-            self._process.terminate()
-            await asyncio.to_thread(self._process.wait)
+            await asyncio.to_thread(self._process.communicate)
+
+
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
 
 
 def realise(plan: RedisPlan, server: RedisServer) -> Binding:

@@ -174,6 +174,14 @@ time.sleep(600)
 """
 
 
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
+
+
 def test_a_local_server_ends_with_who_started_it_whatever_becomes_of_that(places: list[str]) -> None:
     path = os.pathsep.join((*places, *filter(None, (os.environ.get("PYTHONPATH"),))))
     command = [sys.executable, "-c", STARTS]
@@ -181,10 +189,8 @@ def test_a_local_server_ends_with_who_started_it_whatever_becomes_of_that(places
         assert process.stdout is not None
         port = int(process.stdout.readline())
         process.kill()
-    with pytest.raises(ConnectionRefusedError):
-        while True:  # until it is gone: the run's own limit is the only one
-            socket.create_connection(("127.0.0.1", port)).close()
-            time.sleep(0.01)
+    while answers(port):  # it is killed soon after, and if it isn't, the run's own limit ends this
+        time.sleep(0.01)
 
 
 async def test_a_port_that_is_taken_is_said() -> None:

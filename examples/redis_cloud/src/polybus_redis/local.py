@@ -25,8 +25,15 @@ __all__ = ["LOCAL", "RedisServer", "realise"]
 
 
 # Ends redis-server once nobody holds the other end of standard input any more, whatever became of us. What it accepted
-# is with the operating system by then: to kill it loses nothing.
-_TIED = 'exec 3<&0; redis-server "$@" 3<&- </dev/null & server=$!; { read -r _ <&3; kill -9 $server; } & wait $server'
+# is with the operating system by then: to kill it loses nothing. The shell would say that it was killed.
+_TIED = """
+exec 3<&0
+redis-server "$@" 3<&- </dev/null &
+server=$!
+exec 2>/dev/null
+{ read -r _ <&3; kill -9 $server; } &
+wait $server
+"""
 
 
 class RedisServer:
@@ -43,7 +50,7 @@ class RedisServer:
         return {"REDIS_URL": self.url}
 
     async def start(self) -> None:
-        """Start it and wait until it answers; raise ConfigError where there is none, OSError for a port that is taken."""
+        """Start it, and wait until it answers; raise ConfigError where there is none, OSError for a taken port."""
         if shutil.which("redis-server") is None:
             raise ConfigError("the local redis needs redis-server: apt-get install redis-server")
         with socket.create_server((self.host, self.port)):

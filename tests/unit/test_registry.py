@@ -131,3 +131,11 @@ def test_nothing_outside_a_clouds_folder_imports_from_it() -> None:
             found |= {(room, module.split(".")[2]) for module in modules if module.startswith("polybus.clouds.")}
     # Functions for one cloud's own serverless platform read that cloud's messages; provisioning's types name settings.
     assert {room for room, _ in found} <= {"serverless", "provision"}
+
+
+def test_polybus_does_not_know_the_cloud_from_outside() -> None:
+    outside = tomllib.loads((ROOT / "examples/redis_cloud/pyproject.toml").read_text())["project"]
+    [name] = outside["entry-points"][GROUP]
+    source = ROOT / "src" / "polybus"
+    found = [str(path) for path in source.rglob("*") if path.is_file() and name.encode() in path.read_bytes().lower()]
+    assert [path for path in found if not path.endswith(".pyc")] == []

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -162,37 +157,3 @@ async def test_what_is_not_there_is_said(shop: Shop) -> None:
     async with polybus.connect(shop.binding) as bus:
         with pytest.raises(PolybusError, match="nothing is provisioned at"):
             await bus.publish("jobs", b"x", ordering_key="k")
-
-
-STARTS = """
-import asyncio, sys, time
-from polybus_redis.local import RedisServer
-server = RedisServer("127.0.0.1", 0, None)
-asyncio.run(server.start())
-print(server.port, flush=True)
-time.sleep(600)
-"""
-
-
-def answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port)).close()
-    except OSError:
-        return False
-    return True
-
-
-def test_a_local_server_ends_with_who_started_it_whatever_becomes_of_that(places: list[str]) -> None:
-    path = os.pathsep.join((*places, *filter(None, (os.environ.get("PYTHONPATH"),))))
-    command = [sys.executable, "-c", STARTS]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}) as process:
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-        process.kill()
-    while answers(port):  # it is killed soon after, and if it isn't, the run's own limit ends this
-        time.sleep(0.01)
-
-
-async def test_a_port_that_is_taken_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use"):
-        await RedisServer("127.0.0.1", taken.getsockname()[1], None).start()

@@ -16,7 +16,7 @@ from polybus.plan.findings import Report
 from polybus.plan.planning import Planning
 from polybus.plan.rules import consumed, path_of, published
 from polybus.plan.values import Resource
-from polybus.topology.filters import And, Compare, Exists, In, Node, Not, Or, Prefix
+from polybus.topology.filters import plain
 from polybus.topology.limits import NET_ATTEMPTS
 from polybus.topology.model import Subscription, Topology
 
@@ -82,30 +82,11 @@ def _resources(plan: RedisPlan) -> Iterator[Resource]:
         yield stream(f"{item.name}-dead-letters", letters, "dead letters", path_of(item), retention=kept)
         own: dict[str, Any] = {"retention": round(item.retention * 1000), "net": item.max_attempts + NET_ATTEMPTS}
         own |= {"ordered": 1 if topology.is_ordered(item.name) else None, "dead": letters, "dead_retention": kept}
-        own |= {"topic": plan.key(item.topic), "filter": _filter(item)} if isinstance(item, Subscription) else {}
+        if isinstance(item, Subscription):
+            passes = json.dumps(plain(item.filter.root)) if item.filter else None
+            own |= {"topic": plan.key(item.topic), "filter": passes}
         kind = "subscription" if isinstance(item, Subscription) else "queue"
         yield stream(item.name, plan.key(item.name), kind, path_of(item), **own)
-
-
-def _filter(item: Subscription) -> str | None:
-    return None if item.filter is None else json.dumps(_tree(item.filter.root))
-
-
-def _tree(node: Node) -> list[Any]:
-    """Give a filter as redis.lua walks it."""
-    match node:
-        case Compare(name, value, equal):
-            return ["in" if equal else "not in", name, [value]]
-        case In(name, values, inside):
-            return ["in" if inside else "not in", name, list(values)]
-        case Prefix(name, prefix):
-            return ["prefix", name, prefix]
-        case Exists(name):
-            return ["exists", name]
-        case Not(item):
-            return ["not", _tree(item)]
-        case And(items) | Or(items):
-            return ["and" if isinstance(node, And) else "or", [_tree(item) for item in items]]
 
 
 def rules(report: Report, topology: Topology, stack: str) -> None:

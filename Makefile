@@ -86,7 +86,7 @@ check-lint: $(VENV)/.stamp-dev
 
 check-types: $(VENV)/.stamp-dev
 	$(call headline,Types (mypy --strict))
-	@$(BIN)/mypy src $(wildcard stacks)
+	@$(BIN)/mypy src examples/redis_cloud/src $(wildcard stacks)
 
 check-layers: $(VENV)/.stamp-dev
 	$(call headline,Layers (import-linter))

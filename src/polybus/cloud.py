@@ -39,9 +39,9 @@ class Cloud:
     `local` a `polybus.plan.planning.Local`: local up and torture.
 
     `title` is the name that people know. `packages` are the modules whose absence means that the cloud's SDK isn't
-    installed, each with what it is installed as, and `extra` the extra of polybus that brings them. `loggers` are the
-    names of the loggers of its libraries. `system` is OpenTelemetry's `messaging.system`, `topic_system` that of
-    topics where it is another.
+    installed, each with what it is installed as, and `extra` the extra of polybus that brings them, "" for a cloud of
+    another package. `loggers` are the names of the loggers of its libraries. `system` is OpenTelemetry's
+    `messaging.system`, `topic_system` that of topics where it is another.
     """
 
     name: str
@@ -78,6 +78,7 @@ class Cloud:
             missing = self.packages.get((error.name or "").partition(".")[0])
             if missing is None:
                 raise ConfigError(f"{self.name}: {place!r} can't be loaded: {error}") from error
-            raise MissingExtra(f"the {self.name} backend needs {missing}, which", self.extra) from error
+            what = f"the {self.name} backend needs {missing}, which"
+            raise MissingExtra(what, self.extra, install="" if self.extra else missing) from error
         except (ImportError, AttributeError) as error:
             raise ConfigError(f"{self.name}: {place!r} can't be loaded: {error}") from error

@@ -135,9 +135,11 @@ class BindingError(ConfigError):
 class MissingExtra(ConfigError):
     """A package that this needs is not installed."""
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, *, install: str = "") -> None:
+        """Say what is missing, and the extra of polybus that brings it; `install` where none does, but this package."""
         self.extra = extra
-        super().__init__(f"{what} is not installed: pip install 'polybus[{extra}]'")
+        named = install or f"'polybus[{extra}]'"
+        super().__init__(f"{what} is not installed: pip install {named}")
 
 
 class NotDeclared(ConfigError):

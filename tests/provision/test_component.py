@@ -362,3 +362,13 @@ def test_a_reference_that_is_there_another_output_and_a_binding_that_is_text_do_
     text = runner.stack_output(run(program()))
     done = runner.run(of_another, stack_reference({"bindingJson": text}))
     assert done.outputs["variable"] == text
+
+
+def test_a_resource_that_is_written_by_hand_is_held_to_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        def __init__(self, resource_name: str, opts: object = None, *, name: str, retention: int = 0) -> None: ...
+
+    monkeypatch.setattr(Sdk, "resource", lambda self, type_: Stream)
+    wrong = Resource("acme:index/stream:Stream", "jobs", {"name": "jobs", "retentoin": 7}, "queue", "$.queues.jobs")
+    with pytest.raises(ConfigError, match=r"jobs\.acme\.retentoin: .* no such argument; did you mean retention\?"):
+        Sdk("acme", "").check([wrong], "shop.toml", "acme")

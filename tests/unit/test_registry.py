@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from polybus.cli import local_clouds
 from polybus.cloud import INTERFACE, Cloud
-from polybus.errors import BindingError, ConfigError, UnsupportedFeature
+from polybus.errors import BindingError, ConfigError, MissingExtra, UnsupportedFeature
 from polybus.plan.planning import planning_of
 from polybus.registry import BUILT_IN, GROUP, find, names, offering
 
@@ -101,6 +102,22 @@ def test_a_driver_alone_is_a_cloud(installed: Path) -> None:
     assert find("acme") == Cloud(name="acme", title="acme", driver="acme_six:driver")
 
 
+def test_what_another_packages_cloud_needs_is_installed_by_its_own_name(installed: Path) -> None:
+    code = cloud(
+        name="acme", title="", driver="acme_eight:x", local="acme_nine:LOCAL", packages={"acme_sdk": "acme-sdk"}
+    )
+    register(installed, "acme", "acme_seven", code)
+    (installed / "acme_eight.py").write_text("import acme_sdk\n")
+    local = "from polybus.plan.planning import Local\nLOCAL = Local(('acme_sdk.part',), None, None, None, 1.0)\n"
+    (installed / "acme_nine.py").write_text(local)
+    with pytest.raises(
+        MissingExtra, match=r"the acme backend needs acme-sdk, which is not installed: pip install acme-sdk$"
+    ):
+        find("acme").load("driver")
+    with pytest.raises(MissingExtra, match=r"local acme.* is not installed: pip install acme-sdk$"):
+        local_clouds.load("acme", port=0, data=None)
+
+
 def test_nothing_outside_a_clouds_folder_imports_from_it() -> None:
     source = ROOT / "src" / "polybus"
     found = set()
@@ -114,3 +131,11 @@ def test_nothing_outside_a_clouds_folder_imports_from_it() -> None:
             found |= {(room, module.split(".")[2]) for module in modules if module.startswith("polybus.clouds.")}
     # Functions for one cloud's own serverless platform read that cloud's messages; provisioning's types name settings.
     assert {room for room, _ in found} <= {"serverless", "provision"}
+
+
+def test_polybus_does_not_know_the_cloud_from_outside() -> None:
+    outside = tomllib.loads((ROOT / "examples/redis_cloud/pyproject.toml").read_text())["project"]
+    [name] = outside["entry-points"][GROUP]
+    source = ROOT / "src" / "polybus"
+    found = [str(path) for path in source.rglob("*") if path.is_file() and name.encode() in path.read_bytes().lower()]
+    assert [path for path in found if not path.endswith(".pyc")] == []

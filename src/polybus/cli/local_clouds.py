@@ -26,4 +26,8 @@ def load(cloud: str, *, port: int, data: Path | None) -> LocalServer:
             importlib.import_module(module)
         return cast("LocalServer", local.server(LOOPBACK, port, data))
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"{error.name} (for the local {cloud})", f"{find(cloud).extra or cloud},local") from error
+        what, found = f"{error.name} (for the local {cloud})", find(cloud)
+        if found.extra:
+            raise MissingExtra(what, f"{found.extra},local") from error
+        missing = (error.name or "").partition(".")[0]
+        raise MissingExtra(what, "", install=found.packages.get(missing, missing)) from error

@@ -38,7 +38,7 @@ def command(
     """Show messages without taking them from anybody.
 
     A subscription declared with `tap = true` is there to be read, so what tail shows of it is gone afterwards. Anything
-    else is only peeked at, where the backend can (Service Bus, embedded): nothing changes. Elsewhere it is refused.
+    else is only peeked at, where the backend can: nothing changes. Elsewhere it is refused.
     """
     seconds = options.duration(wait, "--wait")
     asyncio.run(_tail(source, binding, None if follow else seconds, limit, json=json))

@@ -13,7 +13,7 @@ from typing import Any
 from polybus.plan.findings import Report
 from polybus.plan.planning import Entry, OwnName, Planning, planning_of
 from polybus.plan.rules import consumed, path_of
-from polybus.topology.model import Topology
+from polybus.topology.model import Subscription, Topology
 from polybus.topology.table import nearest
 
 __all__ = ["rule"]
@@ -27,8 +27,7 @@ def rule(report: Report, topology: Topology, cloud: str) -> None:
         given, path = entry.options.get(cloud, {}), f"{path_of(entry)}.{cloud}"
         type_ = planning.pass_through(entry)
         if given and type_ is None:
-            limit = "what exists already is adopted as it is, so no arguments are passed on"
-            report.error(path, ", ".join(given), limit, instead="these on the resource itself, where it is declared")
+            _not_passed_on(report, path, given, entry)
         elif type_ is not None:
             attached = planning.attached.get(type_, {})
             for name in (name for name in given if name in attached):
@@ -37,6 +36,15 @@ def rule(report: Report, topology: Topology, cloud: str) -> None:
                 report.error(f"{path}.{name}", name, limit, instead=instead)
             _Arguments(report, type_, planning).look(path, given, "")
             _name(report, path, given, planning.names.get(type_), ordered=topology.is_ordered(entry.name))
+
+
+def _not_passed_on(report: Report, path: str, given: Mapping[str, Any], entry: Entry) -> None:
+    """Refuse arguments for what exists already, or of a cloud that takes none."""
+    if isinstance(entry, Subscription) or entry.existing is None:
+        report.error(path, ", ".join(given), "nothing here takes arguments")
+    else:
+        limit = "what exists already is adopted as it is, so no arguments are passed on"
+        report.error(path, ", ".join(given), limit, instead="these on the resource itself, where it is declared")
 
 
 def _name(report: Report, path: str, given: Mapping[str, Any], own: OwnName | None, *, ordered: bool) -> None:

@@ -55,19 +55,26 @@ def _nothing_refused(report: Report, topology: Topology, stack: str) -> None:
     pass
 
 
+def _no_exports(plan: object) -> dict[str, Any]:
+    return {}
+
+
 def _no_type(entry: Entry) -> str | None:
     return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planning:
-    """How a cloud realises a topology. Only the first five are needed; without a table its question isn't asked.
+    """How a cloud realises a topology. Only the first three are needed; without a table its question isn't asked.
 
-    `settings` is the type of what a stack's configuration decides; it can be made without arguments.
+    `settings` is the type of what a stack's configuration decides; it can be made without arguments, and of the name of
+    the `stack` alone.
     `plan(topology, settings)` gives the resources, or raises UnsupportedFeature with everything that is wrong.
-    `sample(topology, stack)` plans with stand-ins for what only a stack's configuration says.
     `binding_values(plan)` and `exports(plan)` are what a deployed stack gives: the binding's fields with references to
-    resources in them, and the stack's outputs.
+    resources in them, and the stack's other outputs.
+
+    `sample(topology, stack)` plans with stand-ins for what only a stack's configuration says; without it, the plan is
+    that of settings with the stack's name alone.
 
     `compared(topology, binding, stack)` plans with what a binding says of the stack's configuration, to be compared
     with what `Cloud.live` reads. `provider` is what its types of resources begin with, up to the first colon.
@@ -87,9 +94,9 @@ class Planning:
 
     settings: type
     plan: Callable[[Topology, Any], CloudPlan]
-    sample: Callable[[Topology, str], CloudPlan]
     binding_values: Callable[[Any], dict[str, Any]]
-    exports: Callable[[Any], dict[str, Any]]
+    exports: Callable[[Any], dict[str, Any]] = _no_exports
+    sample: Callable[[Topology, str], CloudPlan] | None = None
     compared: Callable[[Topology, Binding, str], CloudPlan] | None = None
     provider: str = ""
     rules: Callable[[Report, Topology, str], None] = _nothing_refused

@@ -45,7 +45,10 @@ def plan_for(topology: Topology, cloud: str, *, stack: str = "") -> CloudPlan:
 
     What only a stack config says, which function a push's name stands for, is shown as `<function NAME>`.
     """
-    return planning_of(cloud).sample(topology, stack)
+    planning = planning_of(cloud)
+    if planning.sample is None:
+        return planning.plan(topology, planning.settings(stack=stack))
+    return planning.sample(topology, stack)
 
 
 def stand_ins(topology: Topology) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pulumi
 
@@ -14,11 +14,6 @@ from polybus.provision.cloud import Provider, cloud_named
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology
-
-if TYPE_CHECKING:
-    from polybus.clouds.aws import AwsSettings
-    from polybus.clouds.azure import AzureSettings
-    from polybus.clouds.gcp import GcpSettings
 
 __all__ = ["TYPE", "MessageBus"]
 
@@ -40,12 +35,13 @@ class MessageBus(pulumi.ComponentResource):
         *,
         topology: Topology | Path | str,
         cloud: str,
-        settings: AwsSettings | AzureSettings | GcpSettings | None = None,
+        settings: object = None,
         protect: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """Create the resources of `topology` (or of its file) on `cloud`: "aws", "azure" or "gcp".
+        """Create the resources of `topology` (or of its file) on `cloud`: "aws", or any other that has a provider.
 
+        `settings` are of the type that the cloud's plan takes, such as AwsSettings; None stands for its defaults.
         `name` begins every child's name. `protect` keeps what holds messages from being deleted or replaced. Raises
         ConfigError or UnsupportedFeature, before the first resource, for what is wrong with the topology, the settings
         or a provider's argument, and MissingExtra where the provider's SDK isn't installed.

@@ -23,7 +23,8 @@ __all__ = ["Provider", "cloud_named", "elsewhere"]
 class Provider:
     """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
-    `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is.
+    `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is,
+    "" where none does.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Provider:
     sdk: Sdk
     settings: Callable[[StackConfig], Any]
     keys: Mapping[str, str]
-    who: str
+    who: str = ""
 
     def planned(self, topology: Topology, settings: object) -> CloudPlan:
         """Plan a topology; raises ConfigError or UnsupportedFeature with everything that is wrong for this cloud."""

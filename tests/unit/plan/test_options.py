@@ -5,6 +5,7 @@ POLYBUS_UPDATE_ARGUMENTS=1 pytest tests/unit/plan/test_options.py writes the tab
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.metadata
 import inspect
@@ -265,3 +266,15 @@ def test_a_physical_name_that_the_cloud_does_not_take_is_refused(cloud: str, ent
 def test_a_physical_name_that_the_cloud_takes_is_passed_on(cloud: str, entry: str) -> None:
     findings = check(loads(f'[bus]\nname = "shop"\n{entry}\n', source="polybus.toml"), cloud)
     assert [finding for finding in findings if finding.path.endswith("name")] == []
+
+
+def test_a_cloud_that_takes_no_arguments_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = dataclasses.replace(planning_of("gcp"), pass_through=lambda entry: None)
+    monkeypatch.setattr("polybus.plan.options.planning_of", lambda cloud: without)
+    topology = loads(
+        SHOP + "[topics.orders.gcp]\nlabels = {}\n[subscriptions.billing.gcp]\nfilter = ''\n", source="shop.toml"
+    )
+    found = {finding.path: finding.limit for finding in check(topology, "gcp") if finding.severity is Severity.ERROR}
+    assert found == dict.fromkeys(
+        ("$.topics.orders.gcp", "$.subscriptions.billing.gcp"), "nothing here takes arguments"
+    )

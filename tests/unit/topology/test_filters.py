@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
@@ -24,6 +25,7 @@ from polybus.topology.filters import (
     dnf,
     normal_form,
     parse,
+    plain,
 )
 from polybus.topology.filters import Any as AnyOf
 
@@ -145,6 +147,31 @@ def test_a_printed_filter_parses_to_the_same(node: Node) -> None:
     again = parse(str(node))
     assert again.root == node
     assert str(again) == str(node)
+
+
+def decided(node: list[object], attributes: dict[str, str]) -> bool:
+    """Decide a plain filter as another program would."""
+    match json.loads(json.dumps(node)):
+        case ["and", items]:
+            return all(decided(item, attributes) for item in items)
+        case ["or", items]:
+            return any(decided(item, attributes) for item in items)
+        case ["not", item]:
+            return not decided(item, attributes)
+        case ["exists", name]:
+            return name in attributes
+        case ["prefix", name, prefix]:
+            return name in attributes and attributes[name].startswith(prefix)
+        case ["in", name, values]:
+            return name in attributes and attributes[name] in values
+        case ["not in", name, values]:
+            return name in attributes and attributes[name] not in values
+    raise AssertionError(node)
+
+
+@given(NODES, MESSAGES)
+def test_a_plain_filter_means_the_same(node: Node, attributes: dict[str, str]) -> None:
+    assert decided(plain(node), attributes) == oracle(node, attributes)
 
 
 @given(NODES, MESSAGES)

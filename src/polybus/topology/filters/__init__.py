@@ -14,6 +14,7 @@ from polybus.topology.filters.ast import And, Compare, Exists, In, Node, Not, Or
 from polybus.topology.filters.evaluate import Filter
 from polybus.topology.filters.normal import All, Any, Literal, Normal, OneOf, Present, StartsWith, dnf, normal_form
 from polybus.topology.filters.parser import parse
+from polybus.topology.filters.plain import plain
 
 __all__ = [
     "All",
@@ -35,4 +36,5 @@ __all__ = [
     "dnf",
     "normal_form",
     "parse",
+    "plain",
 ]

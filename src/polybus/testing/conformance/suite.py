@@ -49,6 +49,13 @@ async def refuses_order(env: Environment) -> None:
     env.note("ordering keys", "refused")
 
 
+def _conclude(running: asyncio.Task[None]) -> None:
+    """Raise what a test failed with; what ends the whole run has left the event loop by itself, and only once."""
+    if not running.cancelled() and isinstance(running.exception(), (KeyboardInterrupt, SystemExit)):
+        raise asyncio.CancelledError
+    running.result()
+
+
 def _bounded(test: Callable[[Any, Environment], Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
     @functools.wraps(test)
     async def bounded(self: Any, env: Environment) -> None:
@@ -59,7 +66,8 @@ def _bounded(test: Callable[[Any, Environment], Coroutine[Any, Any, None]]) -> C
         try:
             async with asyncio.timeout(limit) as timeout:
                 env.limit = timeout
-                await asyncio.shield(running)
+                await asyncio.wait({running})
+                _conclude(running)
             env.check_repeats()
         except TimeoutError:
             if timeout.expired():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import warnings
 from collections.abc import Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
@@ -33,6 +34,9 @@ BUILT_IN = {
 }
 """What polybus itself registers (pyproject.toml), written here too: reading all installed packages' entry points takes
 longer than importing polybus, and who uses none of another package needn't wait for it."""
+
+# Where packages registered their drivers before; looked at until 0.2.
+_FORMER = "polybus.backends"
 
 _log = logging.getLogger("polybus")
 
@@ -101,7 +105,7 @@ def load(name: str) -> DriverFactory:
 def _registered() -> dict[str, EntryPoint]:
     from importlib.metadata import entry_points  # slow to import; what is built in doesn't need it
 
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for group in (_FORMER, GROUP) for point in entry_points(group=group)}
 
 
 def _of_a_package(point: EntryPoint) -> Cloud:
@@ -111,6 +115,8 @@ def _of_a_package(point: EntryPoint) -> Cloud:
         found = point.load()
     except (ImportError, AttributeError) as error:
         raise BindingError(f"{place}, which can't be loaded: {error}") from error
+    if point.group == _FORMER:
+        warnings.warn(f"{place} under {_FORMER!r}; it is {GROUP!r} from 0.2 on", DeprecationWarning, stacklevel=3)
     if not isinstance(found, Cloud):
         if not callable(found):
             raise BindingError(f"{place}, which is neither a polybus.cloud.Cloud nor a driver's factory")

@@ -1,4 +1,4 @@
-"""The reserved attribute: what a message carries that has no native place on a cloud (DESIGN, section 9).
+"""The reserved attribute: what a message carries that has no native place on a cloud (docs/wire.md).
 
 It is JSON with short keys, of characters that are legal wherever an attribute value is: `i` id, `c` content type,
 `e` body encoding, `a` folded attributes, `k` ordering key, `t` published at (milliseconds since the epoch), `m` moves

@@ -27,11 +27,11 @@ _NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 class Message(msgspec.Struct, frozen=True, kw_only=False, gc=False):
     """A body with its attributes.
 
-    `attributes` are the user's own; their names keep to DESIGN, section 9. `ordering_key` is 1 to 128 printable ASCII
-    characters without spaces. `id` is a UUID that polybus gives at the first attempt to publish, and that stays the
-    same through retries, redelivery, dead-lettering and redrive; for what a foreign producer published it is the
-    cloud's. `published_at` is in seconds since the epoch, by the backend's clock. `content_type` is None where the
-    producer said nothing.
+    `attributes` are the user's own; their names are 1 to 128 of A-Z a-z 0-9 _ . -, a letter or _ first.
+    `ordering_key` is 1 to 128 printable ASCII characters without spaces. `id` is a UUID that polybus gives at the first
+    attempt to publish, and that stays the same through retries, redelivery, dead-lettering and redrive; for what a
+    foreign producer published it is the cloud's. `published_at` is in seconds since the epoch, by the backend's clock.
+    `content_type` is None where the producer said nothing.
     """
 
     body: bytes

@@ -10,6 +10,7 @@ importing file asks nothing of it, and those of polybus only re-export or regist
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,3 +98,11 @@ def test_every_way_to_write_an_import_counts(tmp_path: Path) -> None:
         "house.top": {"house"},
     }
     assert circles(graph) == {frozenset({"house.room.one", "house.room.two", "house.room.three"})}
+
+
+def test_nothing_refers_to_documents_that_are_not_here() -> None:
+    """A reader of the repository alone can follow every reference."""
+    elsewhere = re.compile(r"\bDESIGN\b|\blimits\.md\b|\bHOUSE\b|\bissue \d+\)")
+    files = (*ROOT.rglob("*.py"), *(Path(__file__).parents[2] / "docs").glob("*.md"))
+    found = [f"{path}: {name}" for path in files for name in elsewhere.findall(path.read_text())]
+    assert found == []

@@ -19,7 +19,7 @@ __all__ = ["Intake"]
 
 _log = logging.getLogger("polybus")
 
-# The longest long poll that every cloud grants (SQS: 20 s, limits.md); nothing is gained by polling more often.
+# The longest long poll that every cloud grants (SQS: 20 s); nothing is gained by polling more often.
 WAIT = 20.0
 # The first one is short: a consumer is ready once an answer has come, and an idle source gives none before the end.
 FIRST_WAIT = 1.0

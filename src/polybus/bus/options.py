@@ -60,7 +60,7 @@ class ConsumerOptions:
             raise ValueError(f"concurrency={self.concurrency!r}: at least 1")
         if self.prefetch is not None and self.prefetch < self.concurrency:
             raise ValueError(f"prefetch={self.prefetch!r}: at least the concurrency, {self.concurrency}")
-        # SQS ends a message's invisibility 12 hours after it was received, whatever is asked for (limits.md).
+        # SQS ends a message's invisibility 12 hours after it was received, whatever is asked for.
         if not 0 < self.max_lease <= 43_200:
             raise ValueError(f"max_lease={self.max_lease!r}: more than 0 s, at most 43,200 s (12 h)")
         if self.grace < 0:

@@ -24,7 +24,7 @@ def short_hash(text: str, digits: int = _HASH) -> str:
 
 
 def subscription_tag(bus: str, subscription: str) -> str:
-    """Give the value of `polybus_to` by which a redriven message reaches this subscription alone (DESIGN, 9)."""
+    """Give the value of `polybus_to` by which a redriven message reaches this subscription alone (docs/wire.md)."""
     return short_hash(f"{bus}/{subscription}")
 
 

@@ -109,7 +109,7 @@ _KEY = re.compile(r"[!-~]{1,128}")
 
 @lru_cache(maxsize=4096)
 def attribute_name_problem(name: object) -> str | None:
-    """Say what is wrong with the name of an attribute, or None when every cloud carries it (DESIGN, section 9)."""
+    """Say what is wrong with the name of an attribute, or None when every cloud carries it."""
     if not isinstance(name, str):
         return f"attribute name {name!r} is {type(name).__name__}, not str"
     if not _ATTRIBUTE.fullmatch(name):
@@ -124,7 +124,7 @@ def attribute_name_problem(name: object) -> str | None:
 
 
 def ordering_key_problem(key: object) -> str | None:
-    """Say what is wrong with an ordering key, or None when every cloud carries it (DESIGN, section 9).
+    """Say what is wrong with an ordering key, or None when every cloud carries it.
 
     Not cached: keys are many, and one match costs less than a lookup that mostly misses.
     """

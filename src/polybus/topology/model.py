@@ -1,7 +1,7 @@
 """The topology: what should exist, as pure values.
 
 Durations are seconds, sizes are bytes, mappings are by name and can't be changed. The defaults are those of the
-project (DESIGN, section 10), whatever the cloud's own are: a declaration means the same on each.
+project (docs/provisioning.md), whatever the cloud's own are: a declaration means the same on each.
 """
 
 from __future__ import annotations

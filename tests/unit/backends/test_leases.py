@@ -1,4 +1,4 @@
-"""Leases, delays, and waiting for them, of both embedded backends at the driver (DESIGN, section 3)."""
+"""Leases, delays, and waiting for them, of both embedded backends at the driver (docs/contract.md)."""
 
 from __future__ import annotations
 

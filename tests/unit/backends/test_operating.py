@@ -1,4 +1,4 @@
-"""Dead letters, redrive, and what operators see and do, of both embedded backends at the driver (DESIGN, section 3)."""
+"""Dead letters, redrive, and what operators see and do, of both embedded backends at the driver (docs/contract.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ordering keys, of both embedded backends at the driver (DESIGN, section 3)."""
+"""Ordering keys, of both embedded backends at the driver (docs/contract.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is accepted, refused, and who gets it, of both embedded backends at the driver (DESIGN, section 3)."""
+"""What is accepted, refused, and who gets it, of both embedded backends at the driver (docs/contract.md)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The backend in memory: the contract, executable, for tests and for development in one process.
 
-Delivery: exactly as DESIGN.md, section 3, says, on any `polybus.clock.Clock`. Nothing outlives the process.
+Delivery: exactly as docs/contract.md says, on any `polybus.clock.Clock`. Nothing outlives the process.
 Limits: 10 MiB a message unless the topology says less or more; delays everywhere; on an ordered entity the later
 messages of a key wait for one that is delayed.
 Push subscriptions: their copies are kept until their retention is over, and can be counted and peeked at.

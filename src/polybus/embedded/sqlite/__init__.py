@@ -1,6 +1,6 @@
 """The backend on SQLite: one file, several processes, no server.
 
-Delivery: exactly as DESIGN.md, section 3, says. What was accepted is on the disk (WAL, synchronous = FULL, group
+Delivery: exactly as docs/contract.md says. What was accepted is on the disk (WAL, synchronous = FULL, group
 commit). Leases, delays and retentions are kept by the time that passes, which all processes of a machine measure alike,
 and not by the time of day: a clock that is set changes nothing (docs/adr/0019-time-of-a-store.md).
 Limits: 10 MiB a message unless the topology says less or more; delays everywhere; on an ordered entity the later

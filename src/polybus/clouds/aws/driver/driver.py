@@ -52,7 +52,7 @@ class AwsDriver:
         return AwsAdmin(self._clients, self._clock, self._topics)
 
     def features(self, entity: Entity) -> Feature:
-        """Delays are SQS standard queues' alone: SNS has none, and a FIFO queue delays as a whole (limits.md)."""
+        """Delays are SQS standard queues' alone: SNS has none, and a FIFO queue delays as a whole."""
         if entity.kind is Kind.DEAD_LETTERS:
             return Feature.NACK_DELAY | Feature.COUNTS
         features = Feature.NONE if entity.kind is Kind.TOPIC else Feature.NACK_DELAY | Feature.COUNTS

@@ -29,7 +29,7 @@ __all__ = ["Wire", "decode", "encode", "group_id", "message_limit", "sent_at", "
 # #x20-#xD7FF, #xE000-#xFFFD, #x10000-#x10FFFF. Surrogates never reach this: they have no UTF-8.
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
-# Of SQS's ten attributes (limits.md) one is the reserved one, and one is kept free for dead-lettering (contract, P4).
+# Of SQS's ten attributes (its quotas) one is the reserved one, and one is kept free for dead-lettering (contract, P4).
 NATIVE = AWS.attribute_count.most - 2
 # Name, type and value count (SQS developer guide, message metadata): here those of the reserved attribute.
 _STRING = len("String")

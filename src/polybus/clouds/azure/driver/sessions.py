@@ -31,7 +31,7 @@ from polybus.message import Message
 
 __all__ = ["Receipt", "SessionConsumer"]
 
-# A session with nothing left is let go after this many seconds, for others to have it within one (issue 5).
+# A session with nothing left is let go after this many seconds, for others to have it within one.
 IDLE = 0.5
 # Links that wait for a session where none is at work: two keys that come together are both served at once.
 SPARE = 2

@@ -1,6 +1,6 @@
 """What each service may do on Azure: built-in roles, assigned on single entities alone.
 
-A redriven message reaches a subscription through its topic (DESIGN, section 9), so who operates one may send there.
+A redriven message reaches a subscription through its topic (docs/wire.md), so who operates one may send there.
 Reading counts through the management API needs Manage, which nobody gets. Source of the role ids: "Azure built-in
 roles" in Microsoft's documentation.
 """

@@ -2,7 +2,7 @@
 
 The Pub/Sub service agent needs two grants for each dead-letter policy: to publish there, and to ack at the source
 ("Handle message failures", Google Cloud documentation), and with a customer-managed key one on the key. A redriven
-message reaches a subscription through its topic (DESIGN, section 9), so who operates one may publish there.
+message reaches a subscription through its topic (docs/wire.md), so who operates one may publish there.
 
 The predefined roles, on single resources, come to these permissions ("Access control", Pub/Sub documentation):
 publisher is pubsub.topics.publish alone; subscriber is pubsub.subscriptions.consume, which is pulling, acking and

@@ -15,10 +15,17 @@ Escape hatch: `raw` gives the file's path.
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 from polybus.cloud import Cloud
 from polybus.embedded.sqlite.driver import SqliteDriver, driver
 
 __all__ = ["CLOUD", "SqliteDriver", "driver"]
+
+if (3, 12) <= sys.version_info < (3, 12, 4):
+    # They take ?1 for a parameter with a name, and warn of one that is given by its place (CPython, gh-117995).
+    warnings.filterwarnings("ignore", r"Binding \d+ \('\?\d+'\) is a named parameter", DeprecationWarning)
 
 CLOUD = Cloud(
     name="sqlite",

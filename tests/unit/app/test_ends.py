@@ -447,8 +447,8 @@ def test_the_last_resort_ends_a_process_that_a_thread_keeps(tmp_path: Any) -> No
     program = (
         "import threading, time\n"
         "from polybus.app.last_resort import LastResort\n"
-        "end = LastResort(); end.begin(0.05)\n"
         "threading.Thread(target=time.sleep, args=(60,), name='keeps it').start()\n"
+        "end = LastResort(); end.begin(0.05)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1

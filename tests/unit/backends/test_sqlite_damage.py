@@ -177,6 +177,18 @@ class TestGone:
             for call in (admin.stats(rig.entity("jobs")), admin.peek(rig.entity("jobs"), 1), admin.ping()):
                 assert (await fault_of(rig, call)).kind is FaultKind.STORAGE
 
+    @pytest.mark.parametrize("act", GONE)
+    async def test_each_look_finds_it(self, path: Path, act: Callable[[Path], None]) -> None:
+        """Not the first alone: long after it happened, nothing is accepted either."""
+        async with opened(path) as rig:
+            await settled_store(rig)
+            publisher, admin = await rig.publisher("jobs"), await rig.admin()
+            act(path)
+            await asyncio.sleep(0.06)  # the folder's time is settled again
+            for _ in range(3):
+                assert (await fault_of(rig, rig.publish(publisher, message("b")))).kind is FaultKind.STORAGE
+                assert (await fault_of(rig, admin.ping())).kind is FaultKind.STORAGE
+
     @pytest.mark.parametrize("act", [*GONE, lead_elsewhere])
     async def test_a_link_to_a_store_is_looked_behind(
         self, path: Path, tmp_path: Path, act: Callable[[Path], None]

@@ -78,30 +78,30 @@ class Identity:
         Where the file was written to since the last look, by a checkpoint or by anything else, it is opened and read
         from as by a newcomer, which raises what SQLite says of a file that was cut off or overwritten.
         """
-        if not self._is_folder_as_it_was():
+        folder = self._folder_now()
+        if folder is None or folder != self._unchanged:
             self._check_parts()
+            self._unchanged = folder  # only now: a part that is gone is to be found by each look, not by the first
         there = self._look_at(*self._known[0])
         if there.st_size < _LEAST_SIZE:
             raise _gone(self._path, str(self._path), "emptied")
         if (there.st_ctime_ns, there.st_size) != self._looked and self._probe():
             self._looked = (there.st_ctime_ns, there.st_size)
 
-    def _is_folder_as_it_was(self) -> bool:
-        """Tell by one look that nothing was removed or replaced since the last.
+    def _folder_now(self) -> tuple[int, int, int] | None:
+        """Return what tells the folder's state; None where it may change again without showing.
 
-        A look gives up the interpreter's lock, which costs more than the look does where another thread computes.
+        One look at it says that nothing was removed or replaced since the last. Each look gives up the interpreter's
+        lock, which costs more than the look does where another thread computes.
         """
         try:
             there = os.stat(self._folder)
         except OSError:
-            self._unchanged = None
-            return False
+            return None
+        if time.time_ns() - there.st_ctime_ns <= _SETTLED * 1e9:
+            return None
         # Not the time of its last modification: that may be set, and whoever restores a backup does.
-        folder = (there.st_dev, there.st_ino, there.st_ctime_ns)
-        if folder == self._unchanged:
-            return True
-        self._unchanged = folder if time.time_ns() - there.st_ctime_ns > _SETTLED * 1e9 else None
-        return False
+        return there.st_dev, there.st_ino, there.st_ctime_ns
 
     def _check_parts(self) -> None:
         for name, known in self._known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ _KEYS = {
     "principals": "the object id, or id and type, of each service in Entra ID",
     "functions": "the object id, or id and type, of the managed identity of each function that a push names",
 }
+# What azure-native reads where the stack's configuration doesn't say which cloud it is.
+_ENVIRONMENT = "ARM_ENVIRONMENT"
 _PRINCIPAL = 'an object id, or {"id": ..., "type": "ServicePrincipal", "User" or "Group"}'
 
 
@@ -36,6 +39,7 @@ def _settings(config: StackConfig) -> AzureSettings:
         resource_group=config.text("resourceGroup"),
         namespace=config.text("namespace"),
         subscription_id=config.of("azure-native", "subscriptionId"),
+        environment=config.of("azure-native", "environment") or os.environ.get(_ENVIRONMENT) or None,
         sku="Premium" if config.one_of("sku", ("Standard", "Premium")) == "Premium" else "Standard",
         capacity=config.integer("capacity"),
         zone_redundant=config.boolean("zoneRedundant"),

@@ -9,6 +9,7 @@ from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
 from polybus.clouds.azure.plan.drift import DRIFT
 from polybus.clouds.azure.plan.immutable import IMMUTABLE, UNANNOUNCED, replaces
+from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
 from polybus.clouds.azure.plan.resources import AzurePlan
 from polybus.clouds.azure.plan.tags import TAGS
@@ -51,6 +52,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    mistakes=mistakes,
     compared=_compared,
     provider="azure-native",
     rules=rules,

@@ -29,7 +29,6 @@ from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["AzurePlan", "AzureSettings", "Principal", "binding", "binding_values", "exports", "iso_duration", "plan"]
 
-_DOMAIN = ".servicebus.windows.net"
 _DUPLICATES = "PT10M"  # Service Bus's own default window; a publisher's retries end long before
 
 
@@ -59,9 +58,8 @@ def binding_values(plan: AzurePlan) -> dict[str, Any]:
 def exports(plan: AzurePlan) -> dict[str, Any]:
     """Give the resource ids and names that other infrastructure needs, with references in them."""
     topology, home = plan.topology, Home(plan.topology, plan.settings)
-    host = Join((home.namespace, _DOMAIN))
     return {
-        "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": host},
+        "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": home.host},
         "topics": {name: {"id": home.published_id(name), "name": home.topic(name)} for name in topology.topics},
         "subscriptions": {
             name: {"id": home.consumed_id(name), "name": Ref(f"{name}-subscription", "name")}
@@ -93,11 +91,10 @@ def _binding(plan: AzurePlan, find: Callable[[str | Ref | Join], str]) -> Bindin
         path = find(planner.home.queue(item.name))
         return Place(path, f"{path}/$DeadLetterQueue", size)
 
-    host = Join((planner.home.namespace, _DOMAIN))
     return binding_of(
         topology,
         backend="azure",
-        settings={"namespace": find(host)},
+        settings={"namespace": find(planner.home.host)},
         topics={name: Place(find(planner.home.topic(name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: subscription(item) for item in topology.subscriptions.values()},
         queues={item.name: queue(item) for item in topology.queues.values()},

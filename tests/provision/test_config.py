@@ -225,6 +225,18 @@ def test_a_standard_namespace_has_no_private_endpoint(tmp_path: Path) -> None:
             "pushAccount: found 'serviceAccount:push@p.iam.gserviceaccount.com'",
             "the e-mail of a service account alone: push@p.iam.gserviceaccount.com",
         ),
+        (
+            "gcp",
+            {"endpoint": "https://x.example/"},
+            "endpoint: found 'https://x.example/'",
+            "HOST or HOST:PORT, such as",
+        ),
+        (
+            "gcp",
+            {"serviceIdentity": "false", "gcp:universeDomain": "example.goog"},
+            "serviceIdentity: found False",
+            "true: in another universe only Google says",
+        ),
         ("gcp", {"projectNumber": "my-project"}, "projectNumber: found 'my-project'", "the project's number, digits"),
     ],
 )
@@ -285,6 +297,21 @@ def test_a_namespace_is_found_in_the_cloud_that_it_is_in(
     done = deploy(tmp_path, values)
     assert done.outputs["polybus"]["settings"]["namespace"] == f"the-bus.{domain}"
     assert done.outputs["namespace"]["host"] == f"the-bus.{domain}"
+
+
+def test_google_services_are_told_where_to_reach_pubsub(tmp_path: Path) -> None:
+    values = {"cloud": "gcp", "endpoint": "pubsub-shop.p.googleapis.com", "regions": '["us-east1"]'}
+    assert deploy(tmp_path, values).outputs["polybus"]["settings"] == {"api_endpoint": "pubsub-shop.p.googleapis.com"}
+    del values["endpoint"]
+    assert deploy(tmp_path, values).outputs["polybus"]["settings"] == {"api_endpoint": "us-east1-pubsub.googleapis.com"}
+
+
+def test_google_s_agent_is_left_alone_where_the_stack_may_not_ask_for_it(tmp_path: Path) -> None:
+    identity = "gcp:projects/serviceIdentity:ServiceIdentity"
+    assert [one.inputs["service"] for one in deploy(tmp_path, {"cloud": "gcp"}).of(identity)] == [
+        "pubsub.googleapis.com"
+    ]
+    assert deploy(tmp_path, {"cloud": "gcp", "serviceIdentity": "false"}).of(identity) == []
 
 
 def test_an_unknown_azure_cloud(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from polybus.clouds.aws.plan import resources as aws
@@ -263,6 +265,26 @@ def test_gcp_gives_members_single_rights_and_the_agent_its_two() -> None:
     )
     known = gcp.plan(topology(), gcp.GcpSettings(project="p", project_number="42"))
     assert "project" not in by_name(known)
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ({}, None),
+        ({"regions": ("us-east1",)}, "us-east1-pubsub.googleapis.com"),
+        ({"regions": ("us-east1", "us-west1")}, None),
+        ({"regions": ("us-east1",), "universe_domain": "example.goog"}, "us-east1-pubsub.example.goog"),
+        (
+            {"regions": ("us-east1", "us-west1"), "endpoint": "us-east1-pubsub.googleapis.com:443"},
+            "us-east1-pubsub.googleapis.com:443",
+        ),
+        ({"regions": ("us-east1",), "endpoint": "pubsub-shop.p.googleapis.com"}, "pubsub-shop.p.googleapis.com"),
+    ],
+)
+def test_gcp_leads_services_to_the_one_region_where_messages_are(given: dict[str, Any], endpoint: str | None) -> None:
+    """Pub/Sub keeps the order of a key only where it is published in one region."""
+    values = gcp.binding_values(gcp.plan(topology(), gcp.GcpSettings(project="p", **given)))
+    assert values["settings"] == {"project": "p"} | ({"api_endpoint": endpoint} if endpoint else {})
 
 
 def test_gcp_labels_are_made_to_fit() -> None:

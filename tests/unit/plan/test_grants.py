@@ -183,6 +183,36 @@ def test_a_topic_of_another_project_is_named_by_its_full_name_alone() -> None:
     assert not [one.name for one in rights_there if "project" in one.properties]
 
 
+def test_google_s_agent_is_made_before_anything_is_granted_to_it() -> None:
+    """In a fresh project there is none yet, and a policy takes no member that isn't there."""
+    resources = foreign()
+    (identity,) = [one for one in resources if one.type == "gcp:projects/serviceIdentity:ServiceIdentity"]
+    assert dict(identity.properties) == {"project": "mine", "service": "pubsub.googleapis.com"}
+    granted = [one for one in resources if "@gcp-sa-pubsub." in repr(one.properties.get("member"))]
+    assert len(granted) == 3
+    assert {one.after for one in granted} == {("bus.pubsub-agent",)}
+    assert resources.index(identity) < min(resources.index(one) for one in granted)
+    left = foreign(service_identity=False)
+    assert not [one for one in left if one.type == identity.type or identity.name in one.after]
+
+
+def test_another_universe_says_itself_what_its_agents_are_called() -> None:
+    resources = foreign(universe_domain="example-universe.goog")
+    assert "gserviceaccount.com" not in repr([one for one in resources if "agent" in one.name])
+    members = {
+        one.name: one.properties["member"] for one in resources if "agent" in one.name and one.kind != "service agent"
+    }
+    assert members == {
+        "bus.key-agent": Ref("bus.pubsub-agent", "member"),
+        "letters-dead-letters-agent": Ref("bus.pubsub-agent", "member"),
+        "letters-agent": Ref("bus.pubsub-agent", "member"),
+        "bus.alarms-topic-agent": Ref("bus.monitoring-agent", "member"),
+    }
+    asked = {one.name: one.properties["service"] for one in resources if one.kind == "service agent"}
+    assert asked == {"bus.pubsub-agent": "pubsub.googleapis.com", "bus.monitoring-agent": "monitoring.googleapis.com"}
+    assert foreign(universe_domain="googleapis.com") == foreign()
+
+
 def test_a_plan_shows_what_stays() -> None:
     settings = gcp.GcpSettings(project="mine", project_number="1", kms_key=KEY)
     rows = describe(gcp.plan(topology(NEWS), settings))

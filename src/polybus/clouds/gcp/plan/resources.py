@@ -35,6 +35,8 @@ from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
 __all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "exports", "label", "plan"]
 
 
+_WATCHER = "bus.monitoring-agent"  # the dot is in no name of a topology
+_PUBLIC = "googleapis.com"
 _TOPIC = "gcp:pubsub/topic:Topic"
 
 
@@ -43,19 +45,41 @@ class GcpSettings:
     """What the stack config says.
 
     `project` of None means the provider's own. `project_number` saves a look-up of it. `regions` are where messages may
-    be stored. `kms_key` is the resource name of a customer-managed key. `members` says who each service is, as
-    `serviceAccount:<email>`; `push_account` is the e-mail of the service account that push requests are signed for.
+    be stored; of a single one, services use the regional endpoint. `endpoint` is another of Google's for them, as HOST
+    or HOST:PORT. `universe_domain` is the provider's own setting, None in Google's public cloud. `service_identity` of
+    False leaves it to others to have Google make the Pub/Sub service agent. `kms_key` is the resource name of a
+    customer-managed key. `members` says who each service is, as `serviceAccount:<email>`; `push_account` is the e-mail
+    of the service account that push requests are signed for.
     """
 
     stack: str = ""
     project: str | None = None
     project_number: str | None = None
     regions: tuple[str, ...] = ()
+    endpoint: str | None = None
+    universe_domain: str | None = None
+    service_identity: bool = True
     kms_key: str | None = None
     push_account: str | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     members: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is in another universe than Google's public cloud: service agents have other names there."""
+        return self.universe_domain not in (None, _PUBLIC)
+
+    @property
+    def api_endpoint(self) -> str | None:
+        """Give where services reach Pub/Sub, None for its usual place.
+
+        Pub/Sub keeps the order of a key only if it is published in one region: by the global endpoint that is where the
+        publisher happens to be. Where messages may be in one region alone, the others couldn't store them anyway.
+        """
+        if self.endpoint is not None or len(self.regions) != 1:
+            return self.endpoint
+        return f"{self.regions[0]}-pubsub.{self.universe_domain or _PUBLIC}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +99,10 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     _hold_places(chosen)
     planner = _Planner(topology, chosen)
     resources = [*planner.resources()]
-    resources += gcp_rights.resources(topology, chosen.members, planner.agent, planner.inside)
+    agents = gcp_rights.Agents(planner.agent, planner.made)
+    resources += gcp_rights.resources(topology, chosen.members, agents, planner.inside)
     resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
-    scene = gcp_watch.Scene(
-        planner.names, planner.inside, planner.labels, planner.service_agent("monitoring-notification")
-    )
+    scene = gcp_watch.Scene(planner.names, planner.inside, planner.labels, planner.watcher)
     resources += gcp_watch.resources(topology, scene)
     return GcpPlan(topology, chosen, tuple(resources))
 
@@ -143,11 +166,16 @@ def _binding(plan: GcpPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
     return binding_of(
         topology,
         backend="gcp",
-        settings={"project": plan.settings.project} if plan.settings.project else {},
+        settings=_reached(plan.settings),
         topics={name: Place(find(gcp_rights.topic_of(topology, name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: place(item) for item in topology.subscriptions.values()},
         queues={item.name: place(item) for item in topology.queues.values()},
     )
+
+
+def _reached(settings: GcpSettings) -> dict[str, str]:
+    found = {"project": settings.project, "api_endpoint": settings.api_endpoint}
+    return {name: value for name, value in found.items() if value}
 
 
 class _Planner:
@@ -170,21 +198,49 @@ class _Planner:
         return (gcp_rights.KEY_GRANT,) if self._settings.kms_key is not None else ()
 
     @property
-    def agent(self) -> Join:
+    def agent(self) -> Join | Ref:
         """Name the Pub/Sub service agent of the project, which forwards dead letters."""
-        return self.service_agent("pubsub")
+        return self._service_agent("pubsub", gcp_rights.AGENT)
 
-    def service_agent(self, service: str) -> Join:
-        """Name the service account that a service of Google's acts as in the project."""
+    @property
+    def watcher(self) -> Join | Ref:
+        """Name the service account by which Cloud Monitoring publishes to a topic."""
+        return self._service_agent("monitoring-notification", _WATCHER)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Name what the Pub/Sub service agent has to wait for: in a fresh project there is none yet."""
+        return (gcp_rights.AGENT,) if self._settings.service_identity else ()
+
+    def _service_agent(self, service: str, made: str) -> Join | Ref:
+        """Name the service account that a service of Google's acts as in the project: known before it is there.
+
+        Not so in other universes, where the name is what Google says as it makes the account.
+        """
+        if self._settings.elsewhere:
+            return Ref(made, "member")
         number: str | Ref = self._settings.project_number or Ref("project", "number")
         return Join(("serviceAccount:service-", number, f"@gcp-sa-{service}.iam.gserviceaccount.com"))
 
+    def _identities(self) -> Iterator[Resource]:
+        """Have Google make the service agents that are granted something: before, nobody could be."""
+        alarms = self._topology.alarms
+        services = {}
+        if self._settings.service_identity and (self._settings.kms_key is not None or consumed(self._topology)):
+            services[gcp_rights.AGENT] = "pubsub.googleapis.com"
+        if self._settings.elsewhere and alarms is not None and alarms.notify.topic is not None:
+            services[_WATCHER] = "monitoring.googleapis.com"
+        for name, service in services.items():
+            given = {**self.inside, "service": service}
+            yield Resource("gcp:projects/serviceIdentity:ServiceIdentity", name, given, "service agent", "$.bus")
+
     def resources(self) -> Iterator[Resource]:
-        if self._settings.project_number is None:
+        if self._settings.project_number is None and not self._settings.elsewhere:
             asked = {"project_id": self._settings.project}
             yield Resource("gcp:organizations/getProject:getProject", "project", asked, "lookup", "$.bus")
+        yield from self._identities()
         if self._settings.kms_key is not None:
-            yield gcp_rights.key_grant(self._settings.kms_key, self.agent)
+            yield gcp_rights.key_grant(self._settings.kms_key, gcp_rights.Agents(self.agent, self.made))
         for entry in published(self._topology):
             if entry.existing is None:
                 options = entry.options.get("gcp", {}) if isinstance(entry, Topic) else {}

@@ -27,10 +27,12 @@ from polybus.plan.values import Join, Ref, Resource
 from polybus.topology.model import Service, Topology
 
 __all__ = [
+    "AGENT",
     "KEY_GRANT",
     "PUBLISHER",
     "SUBSCRIBER",
     "VIEWER",
+    "Agents",
     "Grant",
     "key_grant",
     "resources",
@@ -43,7 +45,17 @@ SUBSCRIBER = "roles/pubsub.subscriber"
 VIEWER = "roles/pubsub.viewer"
 KEY_USER = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 
-KEY_GRANT = "bus.key-agent"  # the dot is in no name of a topology
+# The dot is in no name of a topology.
+KEY_GRANT = "bus.key-agent"
+AGENT = "bus.pubsub-agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """The Pub/Sub service agent as a member, and what has to be there before it may be named."""
+
+    pubsub: Join | Ref
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +75,14 @@ def topic_of(topology: Topology, name: str) -> str | Ref:
     return entry.existing or Ref(f"{name}-topic", "id")
 
 
-def key_grant(kms_key: str, agent: str | Join | Ref, after: tuple[str, ...] = ()) -> Resource:
+def key_grant(kms_key: str, agents: Agents) -> Resource:
     """Plan the right of the Pub/Sub service agent to a key: without it, topics with the key can't be made or used.
 
     Other stacks of the project may use the key, and messages that are encrypted with it may still wait.
     """
-    properties = {"crypto_key_id": kms_key, "role": KEY_USER, "member": agent}
+    properties = {"crypto_key_id": kms_key, "role": KEY_USER, "member": agents.pubsub}
     type_ = "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember"
-    return Resource(type_, KEY_GRANT, properties, "access", "$.bus", after=after, stays=True)
+    return Resource(type_, KEY_GRANT, properties, "access", "$.bus", after=agents.after, stays=True)
 
 
 def topic_member(logical: str, topic: str | Ref, inside: Mapping[str, Any], grant: Grant) -> Resource:
@@ -86,22 +98,15 @@ def topic_member(logical: str, topic: str | Ref, inside: Mapping[str, Any], gran
 
 
 def resources(
-    topology: Topology,
-    members: Mapping[str, str],
-    agent: str | Join | Ref,
-    inside: Mapping[str, Any],
-    after: tuple[str, ...] = (),
+    topology: Topology, members: Mapping[str, str], agents: Agents, inside: Mapping[str, Any]
 ) -> Iterator[Resource]:
-    """Plan the service agent's grants, then the rights of every service whose member the stack config names.
-
-    `after` is what has to be there before the agent may be named.
-    """
+    """Plan the service agent's grants, then the rights of every service whose member the stack config names."""
     for item in consumed(topology):
         section = "subscriptions" if item.name in topology.subscriptions else "queues"
         entry, letters = f"$.{section}.{item.name}", f"{item.name}-dead-letters"
-        publish = Grant(PUBLISHER, agent, "access", entry, after)
+        publish = Grant(PUBLISHER, agents.pubsub, "access", entry, agents.after)
         yield topic_member(f"{letters}-agent", Ref(f"{letters}-topic", "id"), inside, publish)
-        consume = Grant(SUBSCRIBER, agent, "access", entry, after)
+        consume = Grant(SUBSCRIBER, agents.pubsub, "access", entry, agents.after)
         yield _subscription_member(f"{item.name}-agent", f"{item.name}-subscription", inside, consume)
     asked = (
         ((member, right), f"$.services.{name}")

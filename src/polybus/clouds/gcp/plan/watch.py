@@ -32,7 +32,7 @@ class Scene:
     names: Names
     inside: Mapping[str, Any]
     labels: Mapping[str, str]
-    agent: Join
+    agent: Join | Ref
 
 
 def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:

@@ -16,7 +16,7 @@ from polybus.binding import Binding
 from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import rights as azure_rights
 from polybus.clouds.azure.plan import watch as azure_watch
-from polybus.clouds.azure.plan.filters import REDRIVE, compile_filter
+from polybus.clouds.azure.plan.filters import compile_filter, rule_action
 from polybus.clouds.azure.plan.namespace import AzurePlan, AzureSettings, Home, Principal, namespace_resources
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
@@ -169,14 +169,14 @@ class _Planner:
         after = self._made(forward) if forward else ()
         yield Resource(type_, name, properties, "subscription", entry, keeps_messages=True, after=after)
         # Declared without a filter too: removing the resource later would leave no rule, and nothing would pass.
-        sql = compile_filter(item.filter, subscription_tag(self._topology.name, item.name))
+        tag = subscription_tag(self._topology.name, item.name)
+        sql, action = compile_filter(item.filter, tag), rule_action(tag, forwards=forward is not None)
         rule = {
             "subscription_name": Ref(name, "name"),
             **within,
             "filter_type": "SqlFilter",
             "sql_filter": {"sql_expression": sql},
-            # Whom a redriven message is for is said of this topic: where it is forwarded to, it is for everyone.
-            **({"action": {"sql_expression": f"REMOVE {REDRIVE}"}} if forward else {}),
+            "action": {"sql_expression": action},
         }
         yield Resource("azure-native:servicebus:DefaultRule", f"{item.name}-rule", rule, "filter", entry)
 

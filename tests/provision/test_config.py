@@ -206,6 +206,14 @@ def test_a_standard_namespace_has_no_private_endpoint(tmp_path: Path) -> None:
             "customerKey.vaultUri: found 'v.vault.azure.net'",
             "a URL, https://<vault>/\nPulumi.dev.yaml: polybus:customerKey.identity: found 'me'; allowed: a resource",
         ),
+        (
+            "azure",
+            {"proxy": "http://me:secret@proxy:3128"},
+            "proxy: found 'http://...@proxy:3128'",
+            "http://<host>:<port>",
+        ),
+        ("azure", {"proxy": "proxy:3128"}, "proxy: found 'proxy:3128'", "http://<host>:<port>"),
+        ("azure", {"transport": "udp"}, "transport: found 'udp'", "amqp, websocket"),
         ("azure", {"publicAccess": "false"}, "publicAccess: found False", "true, or sku: Premium with subnet"),
         (
             "gcp",
@@ -312,6 +320,17 @@ def test_google_s_agent_is_left_alone_where_the_stack_may_not_ask_for_it(tmp_pat
         "pubsub.googleapis.com"
     ]
     assert deploy(tmp_path, {"cloud": "gcp", "serviceIdentity": "false"}).of(identity) == []
+
+
+def test_azure_services_are_told_how_to_get_there(tmp_path: Path) -> None:
+    given = {"transport": "websocket", "proxy": "http://proxy.example.com:3128", "caFile": "/etc/ssl/ours.pem"}
+    settings = deploy(tmp_path, {"cloud": "azure", "namespace": "the-bus", **given}).outputs["polybus"]["settings"]
+    assert settings == {
+        "namespace": "the-bus.servicebus.windows.net",
+        "transport": "websocket",
+        "proxy": "http://proxy.example.com:3128",
+        "ca_file": "/etc/ssl/ours.pem",
+    }
 
 
 def test_an_unknown_azure_cloud(tmp_path: Path) -> None:

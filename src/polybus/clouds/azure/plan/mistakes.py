@@ -13,6 +13,8 @@ __all__ = ["mistakes"]
 # Of a role assignment ("Role Assignments - Create", Azure's REST reference).
 _TYPES = ("ServicePrincipal", "User", "Group", "ForeignGroup", "Device")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_PROXY = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+/?")
+_PASSWORD = re.compile(r"//[^/]*@")
 _GROUP = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
 _SUBNET = re.compile(rf"{_GROUP}/Microsoft\.Network/virtualNetworks/[^/]+/subnets/[^/]+", re.IGNORECASE)
 _IDENTITY = re.compile(rf"{_GROUP}/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+", re.IGNORECASE)
@@ -29,6 +31,11 @@ def mistakes(settings: AzureSettings) -> Iterator[Mistake]:
         yield from _form("customerKey.vaultUri", own.vault_uri, re.compile(r"https://[^/]+/?"), "https://<vault>/")
         identity = ".../userAssignedIdentities/<identity>"
         yield from _form("customerKey.identity", own.identity, _IDENTITY, identity)
+    if settings.transport not in (None, "amqp", "websocket"):
+        yield Mistake("transport", settings.transport, "amqp, websocket")
+    if settings.proxy is not None and not _PROXY.fullmatch(settings.proxy):
+        allowed = "http://<host>:<port>; a name and password would be in every binding, which holds no secrets"
+        yield Mistake("proxy", _PASSWORD.sub("//...@", settings.proxy), allowed)
     if settings.public_access is False and not settings.premium:
         allowed = (
             "true, or sku: Premium with subnet; a Standard namespace has no other way in, private endpoints are for"

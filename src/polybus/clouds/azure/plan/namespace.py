@@ -56,8 +56,9 @@ class AzureSettings:
     has to be unique in the world; `subscription_id` makes that more likely. `environment` is azure-native's own
     setting: None or "public", "usgovernment" or "china", which have other host names. `subnet` is the resource id of a
     subnet for a private endpoint, which closes public access unless `public_access` says otherwise; `private_dns_zone`
-    is that of the zone by which clients find it. `principals` names the services, `functions` the managed identities of
-    the functions that push names.
+    is that of the zone by which clients find it. `transport`, `proxy` and `ca_file` tell services how to reach the
+    namespace, as the binding's settings of these names. `principals` names the services, `functions` the managed
+    identities of the functions that push names.
     """
 
     stack: str = ""
@@ -73,9 +74,18 @@ class AzureSettings:
     subnet: str | None = None
     private_dns_zone: str | None = None
     customer_key: CustomerKey | None = None
+    transport: str | None = None
+    proxy: str | None = None
+    ca_file: str | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     principals: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def network(self) -> dict[str, str]:
+        """Give the settings of the binding by which services find their way to the namespace."""
+        given = {"transport": self.transport, "proxy": self.proxy, "ca_file": self.ca_file}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def premium(self) -> bool:

@@ -94,7 +94,7 @@ def _binding(plan: AzurePlan, find: Callable[[str | Ref | Join], str]) -> Bindin
     return binding_of(
         topology,
         backend="azure",
-        settings={"namespace": find(planner.home.host)},
+        settings={"namespace": find(planner.home.host), **plan.settings.network},
         topics={name: Place(find(planner.home.topic(name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: subscription(item) for item in topology.subscriptions.values()},
         queues={item.name: queue(item) for item in topology.queues.values()},

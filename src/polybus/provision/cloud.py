@@ -39,10 +39,6 @@ class Provider:
         if settings is not None and not isinstance(settings, self.planning.settings):
             expected, found = self.planning.settings.__name__, type(settings).__name__
             raise ConfigError(f"settings: found {found}; {self.name} takes {expected}")
-        wrong = () if settings is None else self.planning.mistakes(settings)
-        words = [f"{self.name} {one.key}: found {one.found!r}; allowed: {one.allowed}" for one in wrong]
-        if words:
-            raise ConfigError("\n".join(words))
         plan = self.planning.plan(topology, settings)
         self.sdk.check(plan.resources, topology.source, self.name)
         return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.values import Join, Json, Ref
 
-from .shop import ALARMS, allowed, by_name, topology
+from .shop import ALARMS, SUBNET, allowed, by_name, topology
 
 
 def test_aws_gives_each_service_exactly_what_it_declared() -> None:
@@ -173,7 +174,8 @@ def test_azure_puts_everything_into_one_closed_namespace() -> None:
 
 
 def test_azure_gives_roles_on_single_entities() -> None:
-    principals = {name: azure.Principal(name) for name in ("shop", "worker", "keeper")}
+    ids = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in ("shop", "worker", "keeper")}
+    principals = {name: azure.Principal(each) for name, each in ids.items()}
     plan = azure.plan(topology(), azure.AzureSettings(principals=principals))
     rights = {
         (item.properties["principal_id"], item.properties["role_definition_id"][-36:], str(item.properties["scope"]))
@@ -182,14 +184,14 @@ def test_azure_gives_roles_on_single_entities() -> None:
     }
     sender, receiver = "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39", "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0"
     assert rights == {
-        ("shop", sender, "${orders-topic.id}"),
-        ("shop", sender, "${jobs-queue.id}"),
-        ("worker", receiver, "${billing-subscription.id}"),
-        ("worker", receiver, "${jobs-queue.id}"),
-        ("keeper", receiver, "${billing-subscription.id}"),
-        ("keeper", sender, "${orders-topic.id}"),
-        ("keeper", receiver, "${jobs-queue.id}"),
-        ("keeper", sender, "${jobs-queue.id}"),
+        (ids["shop"], sender, "${orders-topic.id}"),
+        (ids["shop"], sender, "${jobs-queue.id}"),
+        (ids["worker"], receiver, "${billing-subscription.id}"),
+        (ids["worker"], receiver, "${jobs-queue.id}"),
+        (ids["keeper"], receiver, "${billing-subscription.id}"),
+        (ids["keeper"], sender, "${orders-topic.id}"),
+        (ids["keeper"], receiver, "${jobs-queue.id}"),
+        (ids["keeper"], sender, "${jobs-queue.id}"),
     }
     names = [item.properties["role_assignment_name"] for item in plan.resources if item.kind == "rights"]
     assert len(set(names)) == len(names)
@@ -199,12 +201,12 @@ def test_azure_needs_premium_for_what_only_premium_has() -> None:
     big = topology('[queues.big]\nmax_message_size = "5MiB"\n')
     with pytest.raises(UnsupportedFeature, match=r'\$.queues.big.max_message_size.*sku = "Premium"'):
         azure.plan(big)
-    found = by_name(azure.plan(big, azure.AzureSettings(sku="Premium", subnet="/subscriptions/s/subnets/x")))
+    found = by_name(azure.plan(big, azure.AzureSettings(sku="Premium", subnet=SUBNET)))
     assert found["big-queue"].properties["max_message_size_in_kilobytes"] == 5 * 1024
     assert found["namespace"].properties["public_network_access"] == "Disabled"
-    assert found["private-endpoint"].properties["subnet"] == {"id": "/subscriptions/s/subnets/x"}
+    assert found["private-endpoint"].properties["subnet"] == {"id": SUBNET}
     with pytest.raises(UnsupportedFeature, match="Premium"):
-        azure.plan(topology(), azure.AzureSettings(subnet="/subscriptions/s/subnets/x"))
+        azure.plan(topology(), azure.AzureSettings(subnet=SUBNET))
 
 
 def test_azure_refuses_a_bad_namespace_and_an_entity_of_another() -> None:

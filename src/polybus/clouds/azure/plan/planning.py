@@ -25,7 +25,7 @@ _SUBSCRIPTION = "azure-native:servicebus:Subscription"
 
 def _sample(topology: Topology, stack: str) -> AzurePlan:
     identities = {name: Principal(shown) for name, shown in stand_ins(topology).items()}
-    return resources.plan(topology, AzureSettings(stack=stack, functions=identities))
+    return resources.planned(topology, AzureSettings(stack=stack, functions=identities))
 
 
 def _compared(topology: Topology, binding: Binding, stack: str) -> AzurePlan:
@@ -35,7 +35,7 @@ def _compared(topology: Topology, binding: Binding, stack: str) -> AzurePlan:
         sku="Premium",  # it takes what the other does and more; which one it is, is the stack's to say
         functions={name: Principal(who) for name, who in anyone(topology).items()},
     )
-    return resources.plan(topology, settings)
+    return resources.planned(topology, settings)
 
 
 def _pass_through(entry: Entry) -> str | None:

@@ -17,24 +17,45 @@ from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import rights as azure_rights
 from polybus.clouds.azure.plan import watch as azure_watch
 from polybus.clouds.azure.plan.filters import compile_filter, rule_action
+from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzurePlan, AzureSettings, Home, Principal, namespace_resources
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import net_attempts, path_of
-from polybus.plan.settings import check_services, with_options
+from polybus.plan.settings import check_services, refuse, with_options
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import KIB, MIB
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
-__all__ = ["AzurePlan", "AzureSettings", "Principal", "binding", "binding_values", "exports", "iso_duration", "plan"]
+__all__ = [
+    "AzurePlan",
+    "AzureSettings",
+    "Principal",
+    "binding",
+    "binding_values",
+    "exports",
+    "iso_duration",
+    "plan",
+    "planned",
+]
 
 _DUPLICATES = "PT10M"  # Service Bus's own default window; a publisher's retries end long before
 
 
 def plan(topology: Topology, settings: AzureSettings | None = None) -> AzurePlan:
-    """Plan a topology for Azure; raises UnsupportedFeature with everything that Service Bus can't do of it."""
+    """Plan a topology for Azure.
+
+    Raises ConfigError with everything that Azure would refuse of the settings by its form, UnsupportedFeature with
+    everything that Service Bus can't do of the topology.
+    """
     chosen = settings or AzureSettings()
+    refuse("azure", mistakes(chosen))
+    return planned(topology, chosen)
+
+
+def planned(topology: Topology, chosen: AzureSettings) -> AzurePlan:
+    """Plan as `plan` does, with stand-ins for identities too."""
     check.refuse(topology, "azure", stack=chosen.stack)
     check_services(topology, chosen.principals, "azure principals")
     planner = _Planner(topology, chosen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from polybus.clouds.gcp.plan.resources import GcpSettings
+from polybus.clouds.gcp.plan.settings import GcpSettings
 from polybus.plan.settings import Mistake
 
 __all__ = ["mistakes"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,13 +21,15 @@ from polybus.clouds.gcp.plan import invokers as gcp_invokers
 from polybus.clouds.gcp.plan import rights as gcp_rights
 from polybus.clouds.gcp.plan import watch as gcp_watch
 from polybus.clouds.gcp.plan.filters import compile_filter
+from polybus.clouds.gcp.plan.mistakes import mistakes
+from polybus.clouds.gcp.plan.settings import GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.names import Names, subscription_tag
 from polybus.plan.rules import consumed, net_attempts, path_of, published
-from polybus.plan.settings import NOTHING, check_services, function_of, with_options
+from polybus.plan.settings import check_services, function_of, refuse, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
@@ -36,50 +38,7 @@ __all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "exports", "la
 
 
 _WATCHER = "bus.monitoring-agent"  # the dot is in no name of a topology
-_PUBLIC = "googleapis.com"
 _TOPIC = "gcp:pubsub/topic:Topic"
-
-
-@dataclass(frozen=True, slots=True)
-class GcpSettings:
-    """What the stack config says.
-
-    `project` of None means the provider's own. `project_number` saves a look-up of it. `regions` are where messages may
-    be stored; of a single one, services use the regional endpoint. `endpoint` is another of Google's for them, as HOST
-    or HOST:PORT. `universe_domain` is the provider's own setting, None in Google's public cloud. `service_identity` of
-    False leaves it to others to have Google make the Pub/Sub service agent. `kms_key` is the resource name of a
-    customer-managed key. `members` says who each service is, as `serviceAccount:<email>`; `push_account` is the e-mail
-    of the service account that push requests are signed for.
-    """
-
-    stack: str = ""
-    project: str | None = None
-    project_number: str | None = None
-    regions: tuple[str, ...] = ()
-    endpoint: str | None = None
-    universe_domain: str | None = None
-    service_identity: bool = True
-    kms_key: str | None = None
-    push_account: str | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    members: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-
-    @property
-    def elsewhere(self) -> bool:
-        """Whether it is in another universe than Google's public cloud: service agents have other names there."""
-        return self.universe_domain not in (None, _PUBLIC)
-
-    @property
-    def api_endpoint(self) -> str | None:
-        """Give where services reach Pub/Sub, None for its usual place.
-
-        Pub/Sub keeps the order of a key only if it is published in one region: by the global endpoint that is where the
-        publisher happens to be. Where messages may be in one region alone, the others couldn't store them anyway.
-        """
-        if self.endpoint is not None or len(self.regions) != 1:
-            return self.endpoint
-        return f"{self.regions[0]}-pubsub.{self.universe_domain or _PUBLIC}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +51,13 @@ class GcpPlan:
 
 
 def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
-    """Plan a topology for Google Cloud; raises UnsupportedFeature with everything that Pub/Sub can't do of it."""
+    """Plan a topology for Google Cloud.
+
+    Raises ConfigError with everything that Google would refuse of the settings by its form, UnsupportedFeature with
+    everything that Pub/Sub can't do of the topology.
+    """
     chosen = settings or GcpSettings()
+    refuse("gcp", mistakes(chosen))
     check.refuse(topology, "gcp", stack=chosen.stack)
     check_services(topology, chosen.members, "gcp members")
     _hold_places(chosen)

@@ -17,11 +17,13 @@ import msgspec
 
 from polybus.message import JSON, OCTETS, TEXT
 
-__all__ = ["RESERVED", "RESERVED_TO", "Envelope", "decode_text", "encode_text", "join", "split"]
+__all__ = ["RESERVED", "RESERVED_RULE", "RESERVED_TO", "Envelope", "decode_text", "encode_text", "join", "split"]
 
 RESERVED = "polybus"
 # The subscription that alone gets a redriven message, by its tag.
 RESERVED_TO = "polybus_to"
+# The subscription whose rule let a message pass, by its tag: on Azure, where the rule comes after the subscription.
+RESERVED_RULE = "polybus_rule"
 
 _SHORT = {JSON: "j", TEXT: "t", OCTETS: "o"}
 _LONG = {short: long for long, short in _SHORT.items()}

@@ -87,6 +87,15 @@ def test_protect_holds_what_has_messages_and_nothing_else(cloud: str) -> None:
     assert not [one for one in run(program(cloud=cloud, settings=settings)).resources if one.options.get("protect")]
 
 
+def test_the_engine_is_told_what_stays_when_the_stack_goes() -> None:
+    key = "projects/p/locations/europe/keyRings/r/cryptoKeys/k"
+    settings = gcp.GcpSettings(stack="dev", kms_key=key)
+    done = run(program(cloud="gcp", settings=settings))
+    left = [resource.name for resource in done.resources if resource.options.get("retainOnDelete")]
+    assert left == [f"shop-{one.name}" for one in gcp.plan(TOPOLOGY, settings).resources if one.stays]
+    assert left == ["shop-bus.key-agent"]
+
+
 def test_the_component_s_own_options_reach_its_children() -> None:
     def make() -> None:
         provider = __import__("pulumi_aws").Provider("elsewhere", region="eu-north-1")

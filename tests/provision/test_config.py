@@ -11,8 +11,14 @@ from pathlib import Path
 import pulumi
 import pytest
 
+from polybus.clouds.azure.plan import resources as azure
+from polybus.errors import ConfigError
+from polybus.provision import MessageBus
+
 from . import runner, simulated
 
+ID = "00000000-0000-0000-0000-000000000001"
+SUBNET = "/subscriptions/s/resourceGroups/n/providers/Microsoft.Network/virtualNetworks/v/subnets/m"
 SMALL = """
 [bus]
 name = "small"
@@ -174,7 +180,162 @@ def test_a_value_of_the_wrong_form(tmp_path: Path, cloud: str, key: str, value: 
 
 
 def test_a_standard_namespace_has_no_private_endpoint(tmp_path: Path) -> None:
-    assert "instead: sku" in refusal(tmp_path, {"cloud": "azure", "subnet": "/subscriptions/s"})
+    assert "instead: sku" in refusal(tmp_path, {"cloud": "azure", "subnet": SUBNET})
+
+
+@pytest.mark.parametrize(
+    ("cloud", "values", "place", "allowed"),
+    [
+        (
+            "azure",
+            {"principals": {"writer": "the-writer"}},
+            "principals.writer: found 'the-writer'",
+            "an object id in Entra",
+        ),
+        ("azure", {"functions": {"resize": {"id": "x"}}}, "functions.resize: found 'x'", "an object id in Entra"),
+        (
+            "azure",
+            {"principals": {"writer": {"id": ID, "type": "ServicePrinciple"}}},
+            "principals.writer.type: found 'ServicePrinciple'",
+            "ServicePrincipal, User, Group",
+        ),
+        ("azure", {"subnet": "my-subnet", "sku": "Premium"}, "subnet: found 'my-subnet'", "a resource id, .../virtual"),
+        (
+            "azure",
+            {"sku": "Premium", "customerKey": {"vaultUri": "v.vault.azure.net", "keyName": "k", "identity": "me"}},
+            "customerKey.vaultUri: found 'v.vault.azure.net'",
+            "a URL, https://<vault>/\nPulumi.dev.yaml: polybus:customerKey.identity: found 'me'; allowed: a resource",
+        ),
+        (
+            "azure",
+            {"proxy": "http://me:secret@proxy:3128"},
+            "proxy: found 'http://...@proxy:3128'",
+            "http://<host>:<port>",
+        ),
+        ("azure", {"proxy": "proxy:3128"}, "proxy: found 'proxy:3128'", "http://<host>:<port>"),
+        ("azure", {"transport": "udp"}, "transport: found 'udp'", "amqp, websocket"),
+        ("azure", {"publicAccess": "false"}, "publicAccess: found False", "true, or sku: Premium with subnet"),
+        (
+            "gcp",
+            {"members": {"writer": "w@p.iam.gserviceaccount.com"}},
+            "members.writer: found 'w@p.iam.gserviceaccount.com'",
+            "a member of IAM with its kind before it, such as serviceAccount:w@p.iam.gserviceaccount.com",
+        ),
+        (
+            "gcp",
+            {"members": {"writer": "allUsers"}},
+            "members.writer: found 'allUsers'",
+            "a member of IAM with its kind",
+        ),
+        (
+            "gcp",
+            {"pushAccount": "serviceAccount:push@p.iam.gserviceaccount.com"},
+            "pushAccount: found 'serviceAccount:push@p.iam.gserviceaccount.com'",
+            "the e-mail of a service account alone: push@p.iam.gserviceaccount.com",
+        ),
+        (
+            "gcp",
+            {"endpoint": "https://x.example/"},
+            "endpoint: found 'https://x.example/'",
+            "HOST or HOST:PORT, such as",
+        ),
+        (
+            "gcp",
+            {"serviceIdentity": "false", "gcp:universeDomain": "example.goog"},
+            "serviceIdentity: found False",
+            "true: in another universe only Google says",
+        ),
+        ("gcp", {"projectNumber": "my-project"}, "projectNumber: found 'my-project'", "the project's number, digits"),
+    ],
+)
+def test_what_the_cloud_would_refuse_in_the_middle_of_an_update(
+    tmp_path: Path, cloud: str, values: Mapping[str, object], place: str, allowed: str
+) -> None:
+    given = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    words = refusal(tmp_path, {"cloud": cloud, **given})
+    assert words.startswith(f"Pulumi.dev.yaml: polybus:{place}; allowed: {allowed}")
+
+
+MEMBERS = (
+    "serviceAccount:w@p.iam.gserviceaccount.com",
+    "serviceAccount:p.svc.id.goog[shop/writer]",
+    "group:operators@example.com",
+    "principal://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/subject/s",
+    "principalSet://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/*",
+)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_every_kind_of_member_passes(tmp_path: Path, member: str) -> None:
+    done = deploy(tmp_path, {"cloud": "gcp", "members": json.dumps({"writer": member})})
+    [right] = [one for one in done.resources if one.inputs.get("member") == member]
+    assert right.inputs["role"] == "roles/pubsub.publisher"
+
+
+def test_settings_of_a_program_s_own_are_held_to_the_same(tmp_path: Path) -> None:
+    settings = azure.AzureSettings(principals={"writer": azure.Principal("the-writer")})
+    (tmp_path / "polybus.toml").write_text(SMALL)
+
+    def program() -> None:
+        MessageBus("small", topology=tmp_path / "polybus.toml", cloud="azure", settings=settings)
+
+    with pytest.raises(ConfigError, match=r"^azure principals\.writer: found 'the-writer'; allowed: an object id"):
+        runner.run(program, simulated.create)
+
+
+@pytest.mark.parametrize(
+    ("cloud", "domain"),
+    [
+        (None, "servicebus.windows.net"),
+        ("public", "servicebus.windows.net"),
+        ("usgovernment", "servicebus.usgovcloudapi.net"),
+        ("china", "servicebus.chinacloudapi.cn"),
+    ],
+)
+@pytest.mark.parametrize("by", ["config", "environment"])
+def test_a_namespace_is_found_in_the_cloud_that_it_is_in(
+    tmp_path: Path, cloud: str | None, domain: str, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ARM_ENVIRONMENT", raising=False)
+    values = {"cloud": "azure", "namespace": "the-bus"}
+    if cloud is not None and by == "environment":
+        monkeypatch.setenv("ARM_ENVIRONMENT", cloud)
+    elif cloud is not None:
+        values["azure-native:environment"] = cloud
+    done = deploy(tmp_path, values)
+    assert done.outputs["polybus"]["settings"]["namespace"] == f"the-bus.{domain}"
+    assert done.outputs["namespace"]["host"] == f"the-bus.{domain}"
+
+
+def test_google_services_are_told_where_to_reach_pubsub(tmp_path: Path) -> None:
+    values = {"cloud": "gcp", "endpoint": "pubsub-shop.p.googleapis.com", "regions": '["us-east1"]'}
+    assert deploy(tmp_path, values).outputs["polybus"]["settings"] == {"api_endpoint": "pubsub-shop.p.googleapis.com"}
+    del values["endpoint"]
+    assert deploy(tmp_path, values).outputs["polybus"]["settings"] == {"api_endpoint": "us-east1-pubsub.googleapis.com"}
+
+
+def test_google_s_agent_is_left_alone_where_the_stack_may_not_ask_for_it(tmp_path: Path) -> None:
+    identity = "gcp:projects/serviceIdentity:ServiceIdentity"
+    assert [one.inputs["service"] for one in deploy(tmp_path, {"cloud": "gcp"}).of(identity)] == [
+        "pubsub.googleapis.com"
+    ]
+    assert deploy(tmp_path, {"cloud": "gcp", "serviceIdentity": "false"}).of(identity) == []
+
+
+def test_azure_services_are_told_how_to_get_there(tmp_path: Path) -> None:
+    given = {"transport": "websocket", "proxy": "http://proxy.example.com:3128", "caFile": "/etc/ssl/ours.pem"}
+    settings = deploy(tmp_path, {"cloud": "azure", "namespace": "the-bus", **given}).outputs["polybus"]["settings"]
+    assert settings == {
+        "namespace": "the-bus.servicebus.windows.net",
+        "transport": "websocket",
+        "proxy": "http://proxy.example.com:3128",
+        "ca_file": "/etc/ssl/ours.pem",
+    }
+
+
+def test_an_unknown_azure_cloud(tmp_path: Path) -> None:
+    words = refusal(tmp_path, {"cloud": "azure", "azure-native:environment": "gov"})
+    assert words == "azure-native:environment: found 'gov'; allowed: public, usgovernment, china"
 
 
 @pytest.mark.parametrize(
@@ -240,9 +401,9 @@ def test_roles_get_their_service_s_policy(tmp_path: Path) -> None:
 
 
 def test_an_azure_principal_may_say_what_it_is(tmp_path: Path) -> None:
-    done = deploy(tmp_path, {"cloud": "azure", "principals": '{"writer": {"id": "1-2", "type": "Group"}}'})
-    assigned = done.named("small-writer.news-sender").inputs
-    assert (assigned["principalId"], assigned["principalType"]) == ("1-2", "Group")
+    done = deploy(tmp_path, {"cloud": "azure", "principals": '{"writer": {"id": "' + ID + '", "type": "Group"}}'})
+    assigned = done.named(f"small-{ID}.news-sender").inputs
+    assert (assigned["principalId"], assigned["principalType"]) == (ID, "Group")
 
 
 @pytest.mark.parametrize("stack", sorted(path.name.split(".")[1] for path in runner.STACKS.glob("Pulumi.*.yaml")))

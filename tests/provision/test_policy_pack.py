@@ -138,7 +138,7 @@ def shown(resources: tuple[Resource, ...], *, known: bool) -> list[Any]:
 
 
 def planned(cloud: str) -> tuple[Resource, ...]:
-    principals = {name: azure.Principal("1") for name in TOPOLOGY.services}
+    principals = {name: azure.Principal("00000000-0000-0000-0000-000000000001") for name in TOPOLOGY.services}
     match cloud:
         case "aws":
             return aws.plan(TOPOLOGY, aws.AwsSettings(roles=dict.fromkeys(TOPOLOGY.services, "r"))).resources

@@ -7,6 +7,7 @@ more than that is Microsoft's word; which role is assigned to whom and where is 
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,12 @@ from . import runner
 
 ASSIGNMENT = "azure-native:authorization:RoleAssignment"
 CLAIMS = {SENDER: "Send", RECEIVER: "Listen"}
+STACK = "azure-prod"
+# By the object id in the stack's configuration, which assignments name.
+SERVICES = {
+    who if isinstance(who, str) else who["id"]: name
+    for name, who in json.loads(runner.configuration(STACK)["polybus:principals"]).items()
+}
 
 # By the declaration in stacks/polybus.toml, and not by the assignments that are under test. What is received from a
 # source may be received from its dead letters, which are a part of it.
@@ -68,12 +75,12 @@ def deployed() -> Iterator[Deployed]:
     with running_in_thread(ServiceBusServer()) as server:
         realiser = Realiser(connection_string=server.connection_string(), ca_file=server.certificate)
         try:
-            run = runner.run_stack("azure-prod", realiser.create)
+            run = runner.run_stack(STACK, realiser.create)
         finally:
             realiser.close()
         grants: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         for assigned in run.of(ASSIGNMENT):
-            service = assigned.name.removeprefix("shop-").partition(".")[0]
+            service = SERVICES[assigned.inputs["principalId"]]
             role = assigned.inputs["roleDefinitionId"].rpartition("/")[2]
             grants[service][entity_of(assigned.inputs["scope"])].add(CLAIMS[role])
         for service, entities in grants.items():

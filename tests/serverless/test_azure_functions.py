@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
 import pytest
 from azure.functions import ServiceBusMessage
 from shop import Order, Shop, binding
@@ -89,6 +90,25 @@ async def test_what_service_bus_carries_natively_is_where_it_belongs(make: Make)
         assert delivery.message.content_type == "application/json"
         assert delivery.message.published_at == datetime.datetime.fromisoformat(f"{ENQUEUED[:-1]}Z").timestamp()
     assert len(shop.deliveries) == 2
+
+
+async def test_what_came_before_the_rule_of_its_subscription_is_completed_and_not_handled() -> None:
+    shop, bound = Shop(), binding("azure")
+    billing = msgspec.structs.replace(bound.subscriptions["billing"], filter='region == "eu"', tag="ab12")
+    function = azure_functions(shop.app, msgspec.structs.replace(bound, subscriptions={"billing": billing}))
+    try:
+        await function(message("us", properties={"region": "us"}))
+        assert shop.ids == []
+        given = [
+            ({"region": "us"}, "us"),
+            ({"region": "eu"}, "eu"),
+            ({"region": "us", "polybus_rule": "ab12"}, "older"),
+        ]
+        await function([message(order, properties=properties) for properties, order in given])
+        assert sorted(shop.ids) == ["eu", "older"]
+        assert [dict(one.attributes) for one in shop.deliveries] == [{"region": "eu"}, {"region": "us"}]
+    finally:
+        await function.close()
 
 
 async def test_a_redriven_message_has_its_own_id_and_attributes_again(make: Make) -> None:

@@ -26,6 +26,8 @@ class Action(StrEnum):
     CHANGE = "change"
     REPLACE = "replace"
     DELETE = "delete"
+    LEAVE = "leave"
+    """Taken out of the stack, and left on the cloud: others may live by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ def diff(old: Iterable[Resource], new: Iterable[Resource]) -> list[Change]:
                 replaced.add(resource.name)
             changes.append(_change(action, known, edits))
     gone = [resource for key, resource in before.items() if key not in after]
-    return [*changes, *(_change(Action.DELETE, resource) for resource in gone)]
+    return [*changes, *(_change(Action.LEAVE if item.stays else Action.DELETE, item) for item in gone)]
 
 
 def lossy(changes: Iterable[Change]) -> list[Change]:

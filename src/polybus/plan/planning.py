@@ -16,6 +16,7 @@ from polybus.topology.model import Queue, Subscription, Topic, Topology
 if TYPE_CHECKING:
     from polybus.plan.drift_rules import Rules
     from polybus.plan.observed import Observed
+    from polybus.plan.settings import Mistake
     from polybus.plan.tags import TagRules
     from polybus.topology.limits import NameRule
 
@@ -59,6 +60,10 @@ def _no_exports(plan: object) -> dict[str, Any]:
     return {}
 
 
+def _no_mistakes(settings: object) -> Iterable[Mistake]:
+    return ()
+
+
 def _no_type(entry: Entry) -> str | None:
     return None
 
@@ -72,6 +77,8 @@ class Planning:
     `plan(topology, settings)` gives the resources, or raises UnsupportedFeature with everything that is wrong.
     `binding_values(plan)` and `exports(plan)` are what a deployed stack gives: the binding's fields with references to
     resources in them, and the stack's other outputs.
+
+    `mistakes(settings)` gives what the cloud would refuse of settings in the middle of an update, by its form alone.
 
     `sample(topology, stack)` plans with stand-ins for what only a stack's configuration says; without it, the plan is
     that of settings with the stack's name alone.
@@ -96,6 +103,7 @@ class Planning:
     plan: Callable[[Topology, Any], CloudPlan]
     binding_values: Callable[[Any], dict[str, Any]]
     exports: Callable[[Any], dict[str, Any]] = _no_exports
+    mistakes: Callable[[Any], Iterable[Mistake]] = _no_mistakes
     sample: Callable[[Topology, str], CloudPlan] | None = None
     compared: Callable[[Topology, Binding, str], CloudPlan] | None = None
     provider: str = ""

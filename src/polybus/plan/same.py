@@ -86,12 +86,12 @@ def expiries(planned: Any, found: Any) -> bool:
 
 
 def members(planned: Any, found: Any) -> bool:
-    """Compare members of IAM, whichever project's service agent it is: the number is that of the project."""
+    """Compare members of IAM, whichever project's or universe's service agent it is: the stack's configuration says."""
     return _anonymous(planned) == _anonymous(found)
 
 
 def _anonymous(member: Any) -> str:
-    return re.sub(r"service-[^@]+@gcp-sa-pubsub", "service-agent@gcp-sa-pubsub", str(member))
+    return re.sub(r"service-[^@]+@gcp-sa-pubsub\..*", "service-agent@gcp-sa-pubsub", str(member))
 
 
 def _seconds(text: str) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -10,9 +11,25 @@ from polybus.errors import ConfigError
 from polybus.topology.model import Push, Subscription, Topology
 from polybus.topology.table import nearest
 
-__all__ = ["NOTHING", "check_services", "function_of", "with_options"]
+__all__ = ["NOTHING", "Mistake", "check_services", "function_of", "refuse", "with_options"]
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong in a stack's configuration by itself: under which key, what was found, what there may be."""
+
+    key: str
+    found: object
+    allowed: str
+
+
+def refuse(cloud: str, mistakes: Iterable[Mistake]) -> None:
+    """Raise ConfigError with all that is wrong, if anything is."""
+    words = [f"{cloud} {one.key}: found {one.found!r}; allowed: {one.allowed}" for one in mistakes]
+    if words:
+        raise ConfigError("\n".join(words))
 
 
 def check_services(topology: Topology, given: Mapping[str, object], where: str) -> None:

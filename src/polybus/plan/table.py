@@ -75,6 +75,8 @@ def physical_of(resource: Resource) -> str:
 
 def _row(resource: Resource) -> Row:
     settings = {key: text_of(value) for key, value in resource.properties.items() if key not in _LEFT_OUT}
+    if resource.stays:
+        settings["when deleted"] = "stays"
     return Row(resource.kind, resource.entry.removeprefix("$."), physical_of(resource), settings)
 
 

@@ -49,7 +49,8 @@ class Resource:
     `properties` the arguments by the provider SDK's own Python names; `kind` says in our words what it is, `entry`
     where in the topology it comes from. `after` names resources that must be there first, though nothing refers to
     them.
-    `keeps_messages` marks what would lose messages if it were deleted or replaced.
+    `keeps_messages` marks what would lose messages if it were deleted or replaced. `stays` marks a right on what isn't
+    the stack's own: others may live by it, so it is left there when the stack or the entry goes.
     """
 
     type: str
@@ -59,6 +60,7 @@ class Resource:
     entry: str
     after: tuple[str, ...] = field(default=())
     keeps_messages: bool = False
+    stays: bool = False
 
     def __post_init__(self) -> None:
         plain = {key: value for key, value in self.properties.items() if value is not None}

@@ -86,6 +86,7 @@ class _Fold:
             depends_on=[self.children[name] for name in resource.after],
             # None leaves it to the component's own options, which children inherit.
             protect=True if self._protect and resource.keeps_messages else None,
+            retain_on_delete=True if resource.stays else None,
         )
         # A child's URN has its parent's type, and not its name: two buses in one program would clash without it.
         name = f"{self._name}-{resource.name}"

@@ -10,6 +10,7 @@ import pulumi
 from pulumi.runtime import config as runtime_config
 
 from polybus.errors import ConfigError
+from polybus.plan.settings import Mistake
 from polybus.topology.model import Topology
 from polybus.topology.table import nearest
 
@@ -62,6 +63,12 @@ class StackConfig:
                 hint = f"; did you mean {near}?" if near else ""
                 words = f"{cloud}: found the service {name!r}; allowed: those of {topology.source}: {declared}{hint}"
                 raise ConfigError(f"{self._place(f'{key}.{name}')}: {words}")
+
+    def hold(self, mistakes: Iterable[Mistake]) -> None:
+        """Refuse what is wrong with values by themselves, all of it at once."""
+        words = [str(self.refused(one.key, one.found, one.allowed)) for one in mistakes]
+        if words:
+            raise ConfigError("\n".join(words))
 
     def refused(self, key: str, found: object, allowed: str) -> ConfigError:
         """Return the error for a value, to be raised."""

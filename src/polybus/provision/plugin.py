@@ -19,7 +19,7 @@ from polybus.topology.file import loads
 
 __all__ = ["MessageBus", "MessageBusArgs"]
 
-_PROVIDERS = ("region", "location", "subscriptionId", "project")
+_PROVIDERS = ("region", "location", "subscriptionId", "environment", "project", "universeDomain")
 
 
 class MessageBusArgs(TypedDict):
@@ -30,7 +30,8 @@ class MessageBusArgs(TypedDict):
     topology: str
     """The text of polybus.toml."""
     settings: NotRequired[dict[str, Any]]
-    """The keys of a stack's configuration, with region, location, subscriptionId or project of the provider."""
+    """The keys of a stack's configuration, with the provider's own: region, location, subscriptionId, environment,
+    project, universeDomain."""
     protect: NotRequired[bool]
     """Keep what holds messages from being deleted or replaced."""
 
@@ -50,6 +51,7 @@ class MessageBus(bus.MessageBus):
             config = _config(name, cloud, args.get("settings", {}))
             config.hold_services(cloud.name, cloud.who, topology)
             settings = cloud.settings(config)
+            config.hold(cloud.planning.mistakes(settings))
             protect = args.get("protect", False)
             super().__init__(name, topology=topology, cloud=cloud.name, settings=settings, protect=protect, opts=opts)
         except PolybusError as error:

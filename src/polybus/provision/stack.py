@@ -36,11 +36,13 @@ def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> Me
     cloud = _cloud(config)
     topology = _topology(config)
     config.hold_services(cloud.name, cloud.who, topology)
+    settings = cloud.settings(config)
+    config.hold(cloud.planning.mistakes(settings))
     return MessageBus(
         topology.name,
         topology=topology,
         cloud=cloud.name,
-        settings=cloud.settings(config),
+        settings=settings,
         protect=config.boolean("protect") or False,
         opts=opts,
     )

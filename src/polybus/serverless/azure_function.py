@@ -24,6 +24,7 @@ from polybus.serverless.inlet import Verdict
 from polybus.serverless.routes import Router
 
 if TYPE_CHECKING:
+    from polybus.clouds.azure.driver.sieve import Sieve
     from polybus.topology.model import Topology
 
 __all__ = ["AzureFunction", "ServiceBusMessage", "azure_functions"]
@@ -64,6 +65,7 @@ class AzureFunction:
     def __init__(self, host: Host, source: str) -> None:
         self._host = host
         self._source = source
+        self._sieve: Sieve | None = None
 
     @property
     def trigger(self) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class AzureFunction:
         batch = list(messages) if isinstance(messages, Sequence) else [messages]
         bus = await self._host.open()
         inlet = bus.inlets[self._source]
+        batch = self._sifted(batch, inlet.source)
         until = self._host.clock.monotonic() + LEASE
         received = [_received(one, inlet.source, until) for one in batch]
         verdicts = await run_in_groups(received, inlet.deliver)
@@ -98,6 +101,15 @@ class AzureFunction:
         if failed:
             consequence = "it comes again" if len(batch) == 1 else "all of the batch comes again, what was done too"
             raise HandlersFailed(self._source, failed, len(batch), consequence)
+
+    def _sifted(self, batch: list[ServiceBusMessage], source: Entity) -> list[ServiceBusMessage]:
+        """Leave out what the subscription's rule refuses and came before it: the host completes that with the rest."""
+        from polybus.clouds.azure.driver.sieve import Sieve
+
+        if self._sieve is None:
+            self._sieve = Sieve(source)
+        wanted, _ = self._sieve.divide(batch, lambda one: cast(Any, one.user_properties))
+        return wanted
 
     async def close(self) -> None:
         """End the app's lifespan and close its bus, for tests: the host itself gives no chance to."""

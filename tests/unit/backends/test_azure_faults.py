@@ -117,3 +117,4 @@ def test_an_unknown_cause_is_worth_another_try() -> None:
 def test_advice_says_what_next() -> None:
     assert "pulumi stack output" in fault(bus.MessagingEntityNotFoundError()).detail
     assert "service's declaration" in fault(bus.ServiceBusAuthorizationError()).detail
+    assert "up to ten minutes to hold" in fault(bus.ServiceBusAuthorizationError()).detail

@@ -165,7 +165,12 @@ async def test_a_right_that_is_missing_is_named_with_its_resource(bus: polybus.B
     server.fail_next("Publish", grpc.StatusCode.PERMISSION_DENIED, detail="User not authorized to perform this action.")
     fault = await failed(bus, "orders")
     assert fault.kind is FaultKind.DENIED
-    for part in (f"projects/{PROJECT}/topics/shop-orders", "not authorized", "the service's declaration"):
+    for part in (
+        f"projects/{PROJECT}/topics/shop-orders",
+        "not authorized",
+        "the service's declaration",
+        "minutes to hold",
+    ):
         assert part in fault.detail
     server.fail_next("StreamingPull", grpc.StatusCode.PERMISSION_DENIED)
     with pytest.raises(BackendError, match=f"projects/{PROJECT}/subscriptions/shop-billing"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -299,6 +300,19 @@ def _aws(draw: st.DrawFn, topology: Topology) -> aws.AwsSettings:
     )
 
 
+def _as(service: str) -> st.SearchStrategy[str]:
+    """Draw what a service runs as: itself, or an identity that others run as too."""
+    return st.sampled_from([service, "shared"])
+
+
+_GROUP = "/subscriptions/s/resourceGroups/r/providers"
+_IDENTITY = f"{_GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/i"
+
+
+def _object_id(name: str) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, name))
+
+
 @st.composite
 def _azure(draw: st.DrawFn, topology: Topology) -> azure.AzureSettings:
     adopts = any(item.existing for item in (*topology.topics.values(), *topology.queues.values()))
@@ -312,10 +326,12 @@ def _azure(draw: st.DrawFn, topology: Topology) -> azure.AzureSettings:
         namespace=NAMESPACE if adopts or draw(st.integers(0, 3)) == 3 else None,
         subscription_id=draw(st.sampled_from([None, "11111111-2222-3333-4444-555555555555"])),
         zone_redundant=draw(st.sampled_from([None, True])),
-        public_access=draw(st.sampled_from([None, True, False])),
+        public_access=draw(st.sampled_from([None, True])),
         tags=draw(_tags()),
-        principals={name: azure.Principal(f"id-of-{name}") for name in topology.services if draw(st.booleans())},
-        functions={"named": azure.Principal("id-of-a-function")},
+        principals={
+            name: azure.Principal(_object_id(draw(_as(name)))) for name in topology.services if draw(st.booleans())
+        },
+        functions={"named": azure.Principal(_object_id("named"))},
     )
     if not large and draw(st.booleans()):
         return plain
@@ -323,8 +339,9 @@ def _azure(draw: st.DrawFn, topology: Topology) -> azure.AzureSettings:
         plain,
         sku="Premium",
         capacity=draw(st.sampled_from([None, 1, 16])),
-        subnet=draw(st.sampled_from([None, "/subscriptions/s/subnets/n"])),
-        customer_key=draw(st.sampled_from([None, CustomerKey("https://v.vault.azure.net", "key", "/id")])),
+        public_access=draw(st.sampled_from([None, True, False])),
+        subnet=draw(st.sampled_from([None, f"{_GROUP}/Microsoft.Network/virtualNetworks/v/subnets/n"])),
+        customer_key=draw(st.sampled_from([None, CustomerKey("https://v.vault.azure.net", "key", _IDENTITY)])),
     )
 
 
@@ -338,7 +355,7 @@ def _gcp(draw: st.DrawFn, topology: Topology) -> gcp.GcpSettings:
         kms_key=draw(st.sampled_from([None, "projects/p/locations/europe/keyRings/r/cryptoKeys/k"])),
         push_account=draw(st.sampled_from([None, "push@p.iam.gserviceaccount.com"])),
         labels=draw(_tags()),
-        members={name: f"serviceAccount:{name}@p" for name in topology.services if draw(st.booleans())},
+        members={name: f"serviceAccount:{draw(_as(name))}@p" for name in topology.services if draw(st.booleans())},
         functions={"named": _FUNCTIONS["gcp"]},
     )
 

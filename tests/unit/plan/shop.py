@@ -9,6 +9,9 @@ from polybus.plan.values import Resource
 from polybus.topology.file import loads
 from polybus.topology.model import Topology
 
+ONE, OTHER = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
+SUBNET = "/subscriptions/s/resourceGroups/n/providers/Microsoft.Network/virtualNetworks/v/subnets/x"
+
 SHOP = """
 [bus]
 name = "shop"

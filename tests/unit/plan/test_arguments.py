@@ -44,7 +44,11 @@ ALERTS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/actionG
 
 
 def resources() -> Iterator[Resource]:
-    key = CustomerKey("https://v.vault.azure.net", "key", "/subscriptions/s/identity")
+    key = CustomerKey(
+        "https://v.vault.azure.net",
+        "key",
+        "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i",
+    )
     yield from aws.plan(
         loads(COMMON % "arn:aws:sns:r:1:ops" + HTTPS + FORWARD, source="x"),
         aws.AwsSettings(
@@ -57,11 +61,11 @@ def resources() -> Iterator[Resource]:
             stack="dev",
             location="westeurope",
             sku="Premium",
-            subnet="/subscriptions/s/subnet",
+            subnet="/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/x",
             private_dns_zone="/subscriptions/s/privateDnsZones/privatelink.servicebus.windows.net",
             customer_key=key,
-            principals={"work": azure.Principal("1")},
-            functions={"mailer": azure.Principal("2")},
+            principals={"work": azure.Principal("00000000-0000-0000-0000-000000000001")},
+            functions={"mailer": azure.Principal("00000000-0000-0000-0000-000000000002")},
         ),
     ).resources
     yield from gcp.plan(

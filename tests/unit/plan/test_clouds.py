@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+
 import pytest
 
 from polybus.clouds.aws.plan import resources as aws
@@ -10,7 +13,7 @@ from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.values import Join, Json, Ref
 
-from .shop import ALARMS, allowed, by_name, topology
+from .shop import ALARMS, SUBNET, allowed, by_name, topology
 
 
 def test_aws_gives_each_service_exactly_what_it_declared() -> None:
@@ -171,7 +174,8 @@ def test_azure_puts_everything_into_one_closed_namespace() -> None:
 
 
 def test_azure_gives_roles_on_single_entities() -> None:
-    principals = {name: azure.Principal(name) for name in ("shop", "worker", "keeper")}
+    ids = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in ("shop", "worker", "keeper")}
+    principals = {name: azure.Principal(each) for name, each in ids.items()}
     plan = azure.plan(topology(), azure.AzureSettings(principals=principals))
     rights = {
         (item.properties["principal_id"], item.properties["role_definition_id"][-36:], str(item.properties["scope"]))
@@ -180,14 +184,14 @@ def test_azure_gives_roles_on_single_entities() -> None:
     }
     sender, receiver = "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39", "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0"
     assert rights == {
-        ("shop", sender, "${orders-topic.id}"),
-        ("shop", sender, "${jobs-queue.id}"),
-        ("worker", receiver, "${billing-subscription.id}"),
-        ("worker", receiver, "${jobs-queue.id}"),
-        ("keeper", receiver, "${billing-subscription.id}"),
-        ("keeper", sender, "${orders-topic.id}"),
-        ("keeper", receiver, "${jobs-queue.id}"),
-        ("keeper", sender, "${jobs-queue.id}"),
+        (ids["shop"], sender, "${orders-topic.id}"),
+        (ids["shop"], sender, "${jobs-queue.id}"),
+        (ids["worker"], receiver, "${billing-subscription.id}"),
+        (ids["worker"], receiver, "${jobs-queue.id}"),
+        (ids["keeper"], receiver, "${billing-subscription.id}"),
+        (ids["keeper"], sender, "${orders-topic.id}"),
+        (ids["keeper"], receiver, "${jobs-queue.id}"),
+        (ids["keeper"], sender, "${jobs-queue.id}"),
     }
     names = [item.properties["role_assignment_name"] for item in plan.resources if item.kind == "rights"]
     assert len(set(names)) == len(names)
@@ -197,12 +201,12 @@ def test_azure_needs_premium_for_what_only_premium_has() -> None:
     big = topology('[queues.big]\nmax_message_size = "5MiB"\n')
     with pytest.raises(UnsupportedFeature, match=r'\$.queues.big.max_message_size.*sku = "Premium"'):
         azure.plan(big)
-    found = by_name(azure.plan(big, azure.AzureSettings(sku="Premium", subnet="/subscriptions/s/subnets/x")))
+    found = by_name(azure.plan(big, azure.AzureSettings(sku="Premium", subnet=SUBNET)))
     assert found["big-queue"].properties["max_message_size_in_kilobytes"] == 5 * 1024
     assert found["namespace"].properties["public_network_access"] == "Disabled"
-    assert found["private-endpoint"].properties["subnet"] == {"id": "/subscriptions/s/subnets/x"}
+    assert found["private-endpoint"].properties["subnet"] == {"id": SUBNET}
     with pytest.raises(UnsupportedFeature, match="Premium"):
-        azure.plan(topology(), azure.AzureSettings(subnet="/subscriptions/s/subnets/x"))
+        azure.plan(topology(), azure.AzureSettings(subnet=SUBNET))
 
 
 def test_azure_refuses_a_bad_namespace_and_an_entity_of_another() -> None:
@@ -263,6 +267,26 @@ def test_gcp_gives_members_single_rights_and_the_agent_its_two() -> None:
     )
     known = gcp.plan(topology(), gcp.GcpSettings(project="p", project_number="42"))
     assert "project" not in by_name(known)
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ({}, None),
+        ({"regions": ("us-east1",)}, "us-east1-pubsub.googleapis.com"),
+        ({"regions": ("us-east1", "us-west1")}, None),
+        ({"regions": ("us-east1",), "universe_domain": "example.goog"}, "us-east1-pubsub.example.goog"),
+        (
+            {"regions": ("us-east1", "us-west1"), "endpoint": "us-east1-pubsub.googleapis.com:443"},
+            "us-east1-pubsub.googleapis.com:443",
+        ),
+        ({"regions": ("us-east1",), "endpoint": "pubsub-shop.p.googleapis.com"}, "pubsub-shop.p.googleapis.com"),
+    ],
+)
+def test_gcp_leads_services_to_the_one_region_where_messages_are(given: dict[str, Any], endpoint: str | None) -> None:
+    """Pub/Sub keeps the order of a key only where it is published in one region."""
+    values = gcp.binding_values(gcp.plan(topology(), gcp.GcpSettings(project="p", **given)))
+    assert values["settings"] == {"project": "p"} | ({"api_endpoint": endpoint} if endpoint else {})
 
 
 def test_gcp_labels_are_made_to_fit() -> None:

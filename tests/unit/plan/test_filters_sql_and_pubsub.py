@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 import pytest
 from hypothesis import given, settings
 
+from polybus.binding import Entity, Kind
+from polybus.clouds.azure.driver.sieve import Sieve
 from polybus.clouds.azure.plan import filters as filters_azure
 from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.topology.filters import Filter, parse
@@ -42,6 +44,28 @@ def test_what_is_redriven_reaches_its_own_subscription_and_no_other(
     for expression in (compile_filter(filter_, TAG), compile_filter(None, TAG)):
         assert passes(expression, {**attributes, "polybus_to": TAG})
         assert not passes(expression, {**attributes, "polybus_to": "another"})
+
+
+def sieve(filter_: Filter | None) -> Sieve:
+    address = "orders/Subscriptions/s"
+    text = None if filter_ is None else str(filter_)
+    return Sieve(Entity(kind=Kind.SUBSCRIPTION, name="s", address=address, filter=text, tag=TAG))
+
+
+@settings(max_examples=300)
+@given(filter_=FILTERS, attributes=MESSAGES)
+def test_azure_s_consumer_keeps_back_what_the_rule_refuses_and_nothing_else(
+    filter_: Filter, attributes: dict[str, str]
+) -> None:
+    for declared in (filter_, None):
+        expression, own = filters_azure.compile_filter(declared, TAG), sieve(declared)
+        for more in ({}, {"polybus_to": TAG}, {"polybus_to": "another"}):
+            properties = {**attributes, **more}
+            carried: dict[str | bytes, object] = {name.encode(): value.encode() for name, value in properties.items()}
+            if len({name.lower() for name in attributes}) == len(attributes):  # else the two disagree which is meant
+                assert own.passes(carried) is sql.passes(expression, properties)
+            # What the rule let pass is asked no more: it may have been another by then.
+            assert own.passes({**carried, b"polybus_rule": TAG.encode()}) is (more.get("polybus_to", TAG) == TAG)
 
 
 @both

@@ -48,7 +48,8 @@ OURS = frozenset({"self", "__self__", "resource_name", "opts", "__props__"})
 PLANNERS: Mapping[str, Callable[[str], Any]] = {
     "aws": lambda text: aws.plan(loads(text, source="x"), aws.AwsSettings(functions={"f": "arn:f"})),
     "azure": lambda text: azure.plan(
-        loads(text, source="x"), azure.AzureSettings(functions={"f": azure.Principal("1")})
+        loads(text, source="x"),
+        azure.AzureSettings(functions={"f": azure.Principal("00000000-0000-0000-0000-000000000001")}),
     ),
     "gcp": lambda text: gcp.plan(loads(text, source="x"), gcp.GcpSettings(functions={"f": "https://f"})),
 }

@@ -24,13 +24,16 @@ from polybus.topology.file import loads
 from polybus.topology.limits import NameRule
 from polybus.topology.model import Queue, Subscription, Topic, Topology, digest
 
+from .shop import ONE, OTHER
 from .strategies import topologies
 
 PLANNERS: Mapping[str, Any] = {"aws": aws, "azure": azure, "gcp": gcp}
 SETTINGS: Mapping[str, Any] = {
     "aws": aws.AwsSettings(stack="dev", region="eu-west-1", roles={"worker": "arn:aws:iam::1:role/w", "keeper": "k"}),
     "azure": azure.AzureSettings(
-        stack="dev", location="westeurope", principals={"worker": azure.Principal("1"), "keeper": azure.Principal("2")}
+        stack="dev",
+        location="westeurope",
+        principals={"worker": azure.Principal(ONE), "keeper": azure.Principal(OTHER)},
     ),
     "gcp": gcp.GcpSettings(stack="dev", project="p", members={"worker": "serviceAccount:w@p", "keeper": "user:k"}),
 }

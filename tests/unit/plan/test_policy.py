@@ -18,6 +18,7 @@ from polybus.plan.values import Ref, Resource
 from polybus.topology.file import loads
 from polybus.topology.model import Topology
 
+from .shop import ONE, OTHER, SUBNET
 from .strategies import topologies
 
 PUSHES = """
@@ -42,8 +43,8 @@ SETTINGS: Mapping[str, Any] = {
         aws.AwsSettings(kms_key="arn:aws:kms:eu-west-1:1:key/k", roles={"worker": "w"}),
     ],
     "azure": [
-        azure.AzureSettings(stack="dev", principals={"worker": azure.Principal("1"), "keeper": azure.Principal("2")}),
-        azure.AzureSettings(sku="Premium", subnet="/subscriptions/s/subnets/x"),
+        azure.AzureSettings(stack="dev", principals={"worker": azure.Principal(ONE), "keeper": azure.Principal(OTHER)}),
+        azure.AzureSettings(sku="Premium", subnet=SUBNET),
     ],
     "gcp": [
         gcp.GcpSettings(stack="dev", project="p", members={"worker": "serviceAccount:w@p", "keeper": "user:k"}),

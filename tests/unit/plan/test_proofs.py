@@ -18,13 +18,14 @@ from polybus.plan.table import physical_of
 from polybus.plan.values import Ref, Resource
 from polybus.topology.model import Alarms, Topology
 
+from .shop import ONE, OTHER
 from .strategies import topologies
 
 PLANNERS: Mapping[str, Any] = {"aws": aws, "azure": azure, "gcp": gcp}
 SETTINGS: Mapping[str, Any] = {
     "aws": aws.AwsSettings(stack="dev", roles={"worker": "arn:aws:iam::1:role/w", "keeper": "k"}),
     "azure": azure.AzureSettings(
-        stack="dev", principals={"worker": azure.Principal("1"), "keeper": azure.Principal("2")}
+        stack="dev", principals={"worker": azure.Principal(ONE), "keeper": azure.Principal(OTHER)}
     ),
     "gcp": gcp.GcpSettings(stack="dev", project="p", members={"worker": "serviceAccount:w@p", "keeper": "user:k"}),
 }

@@ -37,6 +37,24 @@ def test_names_on_the_cloud_are_unique_where_they_have_to_be(cloud: str) -> None
     proof()
 
 
+_APART = ("scope", "principal_id", "role_definition_id", "topic", "subscription", "crypto_key_id", "member", "role")
+
+
+@each_cloud
+def test_a_right_is_one_resource_whoever_asks_for_it(cloud: str) -> None:
+    @few
+    @given(stack=stacks(cloud))
+    def proof(stack: Stack) -> None:
+        rights = [
+            (item.type, item.properties.get("name"), *(repr(item.properties.get(key)) for key in _APART))
+            for item in planned(stack, cloud).values()
+            if "member" in item.properties or "principal_id" in item.properties
+        ]
+        assert len(set(rights)) == len(rights)
+
+    proof()
+
+
 def with_more(topology: Topology) -> Topology:
     """Add a topic, a subscription of it and a queue, and turn the order of all that is declared around."""
     return dataclasses.replace(

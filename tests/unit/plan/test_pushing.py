@@ -11,6 +11,7 @@ from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError
 from polybus.plan.check import check
+from polybus.plan.names import subscription_tag
 from polybus.plan.values import Ref
 from polybus.topology.file import loads
 
@@ -85,7 +86,8 @@ def test_azure_forwards_to_queues_and_topics() -> None:
     assert forwarding["forward_to"] == "shop-later"
     assert forwarding["requires_session"] is False
     assert found["next-rule"].properties["action"] == {"sql_expression": "REMOVE polybus_to"}
-    assert "action" not in found["billing-rule"].properties
+    tag = subscription_tag("shop", "billing")
+    assert found["billing-rule"].properties["action"] == {"sql_expression": f"SET polybus_rule='{tag}'"}
     places = [resource.name for resource in plan.resources]
     assert places.index("jobs-queue") < places.index("on-subscription")
 

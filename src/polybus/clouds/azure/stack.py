@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,9 +24,14 @@ _KEYS = {
     "subnet": "the resource id of a subnet for a private endpoint",
     "privateDnsZone": "the resource id of the private DNS zone in which the endpoint gets its name",
     "customerKey": "vaultUri, keyName and identity of a customer-managed key",
+    "transport": "amqp, or websocket for services that reach port 443 alone",
+    "proxy": "the URL of an HTTP proxy, through which the WebSockets of services go",
+    "caFile": "a file of certificates, where services run, of an authority of your own",
     "principals": "the object id, or id and type, of each service in Entra ID",
     "functions": "the object id, or id and type, of the managed identity of each function that a push names",
 }
+# What azure-native reads where the stack's configuration doesn't say which cloud it is.
+_ENVIRONMENT = "ARM_ENVIRONMENT"
 _PRINCIPAL = 'an object id, or {"id": ..., "type": "ServicePrincipal", "User" or "Group"}'
 
 
@@ -36,6 +42,7 @@ def _settings(config: StackConfig) -> AzureSettings:
         resource_group=config.text("resourceGroup"),
         namespace=config.text("namespace"),
         subscription_id=config.of("azure-native", "subscriptionId"),
+        environment=config.of("azure-native", "environment") or os.environ.get(_ENVIRONMENT) or None,
         sku="Premium" if config.one_of("sku", ("Standard", "Premium")) == "Premium" else "Standard",
         capacity=config.integer("capacity"),
         zone_redundant=config.boolean("zoneRedundant"),
@@ -43,6 +50,9 @@ def _settings(config: StackConfig) -> AzureSettings:
         subnet=config.text("subnet"),
         private_dns_zone=config.text("privateDnsZone"),
         customer_key=_customer_key(config),
+        transport=config.one_of("transport", ("amqp", "websocket")),
+        proxy=config.text("proxy"),
+        ca_file=config.text("caFile"),
         tags=config.texts_by_name("tags"),
         principals=_principals(config, "principals"),
         functions=_principals(config, "functions"),

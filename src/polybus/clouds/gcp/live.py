@@ -30,7 +30,7 @@ _SUBSCRIPTION = "gcp:pubsub/subscription:Subscription"
 _TOPIC_MEMBER = "gcp:pubsub/topicIAMMember:TopicIAMMember"
 _SUBSCRIPTION_MEMBER = "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember"
 _EVERYONE = ("allUsers", "allAuthenticatedUsers")
-_AGENT = "gcp-sa-pubsub.iam.gserviceaccount.com"
+_AGENT = "@gcp-sa-pubsub."
 
 
 async def live(binding: Binding, plan: GcpPlan) -> list[Observed]:
@@ -113,7 +113,7 @@ class _Reader:
                 None,
                 f"{path}: {binding.role} for {member}",
                 {**identity, "role": binding.role, "member": member},
-                shared=member not in _EVERYONE and not member.endswith(_AGENT),
+                shared=member not in _EVERYONE and _AGENT not in member,
             )
             for binding in policy.bindings
             for member in binding.members

@@ -2,8 +2,8 @@
 
 Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
 google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
-changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS) is kept in
-`recorded`.
+changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS, Service
+Usage) is kept in `recorded`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["LOCAL", "Realiser", "camel", "realise"]
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
 
-_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/")
+_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/", "gcp:projects/")
 # Google's agents of other services, whose grants are on topics that are not the stack's.
 _OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
 # Mappings whose keys are the user's own, not the provider's.

@@ -13,6 +13,8 @@ __all__ = ["PROVIDER"]
 _KEYS = {
     "projectNumber": "the project's number, which saves a look-up",
     "regions": "the regions where messages may be stored",
+    "endpoint": "the host by which services reach Pub/Sub: a regional one, or of Private Service Connect",
+    "serviceIdentity": "whether Google is asked to make the Pub/Sub service agent",
     "kmsKey": "the resource name of a customer-managed key",
     "pushAccount": "the e-mail of the service account that push requests are signed for",
     "members": "the member of each service, such as serviceAccount:<email>",
@@ -26,6 +28,9 @@ def _settings(config: StackConfig) -> GcpSettings:
         project=config.of("gcp", "project"),
         project_number=config.text("projectNumber"),
         regions=config.texts("regions"),
+        endpoint=config.text("endpoint"),
+        universe_domain=config.of("gcp", "universeDomain"),
+        service_identity=config.boolean("serviceIdentity") is not False,
         kms_key=config.text("kmsKey"),
         push_account=config.text("pushAccount"),
         labels=config.texts_by_name("tags"),

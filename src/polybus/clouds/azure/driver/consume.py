@@ -17,6 +17,7 @@ from polybus.clouds.azure.driver.bounds import ANSWER, Late, Within, bounded, ea
 from polybus.clouds.azure.driver.clients import Clients
 from polybus.clouds.azure.driver.faults import fault, is_conclusive, is_not_open, is_of_one
 from polybus.clouds.azure.driver.leases import Leases
+from polybus.clouds.azure.driver.sieve import Sieve
 from polybus.clouds.azure.driver.wire import decode, sayable, token, why
 from polybus.clouds.azure.limits import AZURE
 from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Received, Settlement
@@ -176,6 +177,7 @@ class QueueConsumer:
         self._clock = clock
         self._leases = Leases(clock, AZURE.lease.clamp(source.lease), source.name, clients.skew)
         self._patience = answer_seconds(self._leases.seconds)
+        self._sieve = Sieve(source)
         self._reader: Reader | None = None
         self._opening: asyncio.Task[Reader] | None = None
         self._heard = 0.0
@@ -247,7 +249,10 @@ class QueueConsumer:
             try:
                 await self._sound(reader)
                 batch = await reader.take(count, SLICE)
-                found = await self._granted(reader, batch)
+                wanted, refused = self._sieve.divide(batch, lambda message: message.application_properties)
+                found = await self._granted(reader, wanted)
+                if refused:
+                    await self._complete(refused)
             except BaseException as error:
                 current = self._reader is reader
                 self._drop(reader)
@@ -257,6 +262,11 @@ class QueueConsumer:
             if found or self._clock.monotonic() >= end:
                 return found
         return ()
+
+    async def _complete(self, refused: Sequence[Receipt]) -> None:
+        """Complete what isn't for this subscription; what can't be now comes again with the end of its lock."""
+        until = self._clock.monotonic() + self._leases.seconds
+        await self.settle_batch([Ack(received(message, self._source, until)) for message in refused])
 
     async def _granted(self, reader: Reader, batch: Sequence[Receipt]) -> list[Received[Receipt]]:
         """Say of each message when its lease ends, renewing one where the service's clock isn't known."""

@@ -12,7 +12,10 @@ __all__ = ["fault", "is_conclusive", "is_no_session", "is_not_open", "is_of_one"
 
 _ADVICE = {
     FaultKind.UNAUTHENTICATED: "check what DefaultAzureCredential finds (environment, managed identity, az login)",
-    FaultKind.DENIED: "deploy the stack with this right in the service's declaration, or use that service's identity",
+    FaultKind.DENIED: (
+        "deploy the stack with this right in the service's declaration, or use that service's identity; a role that "
+        "was assigned just now takes up to ten minutes to hold"
+    ),
     FaultKind.NOT_FOUND: "deploy the stack, or refresh the binding: pulumi stack output polybus --json",
     FaultKind.UNAVAILABLE: "check the namespace's name in the binding, the network and the firewall",
 }

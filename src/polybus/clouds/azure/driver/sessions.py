@@ -24,8 +24,9 @@ from polybus.clouds.azure.driver.clients import ACCEPT, Clients
 from polybus.clouds.azure.driver.consume import SETTLED_AT_ONCE, SLICE, Reader, answer_seconds, received, settlement
 from polybus.clouds.azure.driver.faults import fault, is_conclusive, is_no_session, is_not_open
 from polybus.clouds.azure.driver.leases import Leases
+from polybus.clouds.azure.driver.sieve import Sieve
 from polybus.clouds.azure.limits import AZURE
-from polybus.driver import BatchLimits, LeaseUntil, Nack, Received, Settlement
+from polybus.driver import Ack, BatchLimits, LeaseUntil, Nack, Received, Settlement
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
 
@@ -139,7 +140,10 @@ class Session:
         for message in batch:
             receipt = Receipt(self, message)
             self._held[receipt] = self.until
-            self._pool.offer(receipt, self.until)
+            if self._pool.sieve.passes(message.application_properties):
+                self._pool.offer(receipt, self.until)
+            else:
+                self._pool.refuse(receipt, self.until)
         return True
 
     def _lose(self, error: Exception) -> None:
@@ -281,6 +285,7 @@ class SessionConsumer:
         self._most = max(min(concurrency, window), 1)
         # Messages of one session that are here at most, so that all together fit into the bus's window.
         self.share = max(window // self._most, 1)
+        self.sieve = Sieve(source)
         self._clients = clients
         self._sessions: dict[Session, asyncio.Task[None]] = {}
         # With when it began to open its link.
@@ -356,6 +361,15 @@ class SessionConsumer:
         self._buffer.append((receipt, until))
         self._came.set()
 
+    def refuse(self, receipt: Receipt, until: float) -> None:
+        """Complete what the subscription's rule refuses and came before it, while the session goes on receiving.
+
+        What can't be completed is held until its lease ends, and comes again with its session.
+        """
+        self.sieve.note(1)
+        settling = self.settle_batch([Ack(self._received(receipt, until))])
+        self._clients.links.finish(asyncio.get_running_loop().create_task(settling))
+
     def forget(self, session: Session) -> None:
         """Drop what nobody took of a session that is over."""
         self._buffer = deque(entry for entry in self._buffer if entry[0].session is not session)
@@ -386,10 +400,14 @@ class SessionConsumer:
             if session.closing:
                 session.drop(receipt)
                 continue
-            plain: Received[Any] = received(receipt.message, self.source, until, group=session.name)
-            again = plain.redelivered or session.may_have_had(plain.message)
-            taken.append(msgspec.structs.replace(plain, receipt=receipt, redelivered=again))
+            taken.append(self._received(receipt, until))
         return taken
+
+    def _received(self, receipt: Receipt, until: float) -> Received[Receipt]:
+        session = receipt.session
+        plain: Received[Any] = received(receipt.message, self.source, until, group=session.name)
+        again = plain.redelivered or session.may_have_had(plain.message)
+        return msgspec.structs.replace(plain, receipt=receipt, redelivered=again)
 
     # Settling --------------------------------------------------------------------------------------------------------
 

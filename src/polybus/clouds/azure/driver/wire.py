@@ -19,7 +19,7 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageBodyType, Amq
 from polybus.binding import Entity, Kind
 from polybus.clouds.azure.limits import AZURE
 from polybus.driver import Outgoing, Prepared
-from polybus.envelope import RESERVED, RESERVED_TO, Envelope, join, split
+from polybus.envelope import RESERVED, RESERVED_RULE, RESERVED_TO, Envelope, join, split
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
 from polybus.portable import invalid, problem, safe_id, too_large
@@ -189,6 +189,7 @@ def decode(raw: ServiceBusReceivedMessage, source: Entity) -> tuple[Message, Env
     if source.kind is Kind.DEAD_LETTERS:
         given = {name: value for name, value in given.items() if name not in (_REASON, _DESCRIPTION)}
     given.pop(RESERVED_TO, None)
+    given.pop(RESERVED_RULE, None)
     reserved = join(given)
     envelope = Envelope.from_text(reserved) if reserved is not None else None
     if reserved is not None:

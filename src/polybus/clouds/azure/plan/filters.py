@@ -12,25 +12,35 @@ from __future__ import annotations
 import re
 
 from polybus.clouds.azure.limits import AZURE
+from polybus.envelope import RESERVED_RULE, RESERVED_TO
 from polybus.topology.filters import All, Any, Filter, Literal, Normal, OneOf, Present, StartsWith, normal_form
 
-__all__ = ["REDRIVE", "compile_filter", "filter_problem"]
+__all__ = ["compile_filter", "filter_problem", "rule_action"]
 
 _REGULAR = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORDS = frozenset(
     ("and", "escape", "exists", "false", "in", "is", "like", "newid", "not", "null", "or", "p", "property")
 ) | {"remove", "set", "sys", "true", "user"}
-REDRIVE = "polybus_to"
+
+
+def rule_action(tag: str, *, forwards: bool) -> str:
+    """Give what the rule of a subscription does to a message that it lets pass."""
+    if forwards:
+        # Whom a redriven message is for is said of this topic: where it is forwarded to, it is for everyone.
+        return f"REMOVE {RESERVED_TO}"
+    # Azure makes the subscription with a rule that lets everything pass: consumers tell by this what came by ours.
+    # Without a filter too, since one that comes later is not for what waits.
+    return f"SET {RESERVED_RULE}={_quoted(tag)}"
 
 
 def compile_filter(filter_: Filter | None, tag: str) -> str:
     """Compile a filter, wrapped so that what is redriven to `tag` reaches this subscription alone."""
-    mine = f"{REDRIVE}={_quoted(tag)}"
+    mine = f"{RESERVED_TO}={_quoted(tag)}"
     if filter_ is None:
-        return f"NOT EXISTS({REDRIVE}) OR {mine}"
+        return f"NOT EXISTS({RESERVED_TO}) OR {mine}"
     form = normal_form(filter_)
     declared = _expression(form) if isinstance(form, All) else _operand(form)
-    return f"({declared} AND NOT EXISTS({REDRIVE})) OR {mine}"
+    return f"({declared} AND NOT EXISTS({RESERVED_TO})) OR {mine}"
 
 
 def filter_problem(filter_: Filter | None, tag: str) -> str | None:

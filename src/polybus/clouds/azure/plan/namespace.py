@@ -15,11 +15,18 @@ from polybus.plan.names import physical_name, short_hash
 from polybus.plan.rules import published
 from polybus.plan.settings import NOTHING
 from polybus.plan.tags import tags_of
-from polybus.plan.values import Ref, Resource
+from polybus.plan.values import Join, Ref, Resource
 from polybus.topology.model import Topology
 from polybus.topology.quantities import format_size
 
 __all__ = ["AzurePlan", "AzureSettings", "CustomerKey", "Home", "Principal", "namespace_resources"]
+
+# By azure-native's own names of its clouds ("Sovereign clouds" and "Azure endpoints" in Microsoft's documentation).
+DOMAINS = {
+    "public": "servicebus.windows.net",
+    "usgovernment": "servicebus.usgovcloudapi.net",
+    "china": "servicebus.chinacloudapi.cn",
+}
 
 _LONGEST_GROUP = 90  # characters of a resource group's name ("Naming rules and restrictions for Azure resources")
 
@@ -46,10 +53,12 @@ class AzureSettings:
     """What the stack config says.
 
     `resource_group` is one that is there; without it one is created. `namespace` overrides the derived name, which
-    has to be unique in the world; `subscription_id` makes that more likely. `subnet` is the resource id of a subnet
-    for a private endpoint, which closes public access unless `public_access` says otherwise; `private_dns_zone` is
-    that of the zone by which clients find it. `principals` names the services, `functions` the managed identities
-    of the functions that push names.
+    has to be unique in the world; `subscription_id` makes that more likely. `environment` is azure-native's own
+    setting: None or "public", "usgovernment" or "china", which have other host names. `subnet` is the resource id of a
+    subnet for a private endpoint, which closes public access unless `public_access` says otherwise; `private_dns_zone`
+    is that of the zone by which clients find it. `transport`, `proxy` and `ca_file` tell services how to reach the
+    namespace, as the binding's settings of these names. `principals` names the services, `functions` the managed
+    identities of the functions that push names.
     """
 
     stack: str = ""
@@ -57,6 +66,7 @@ class AzureSettings:
     resource_group: str | None = None
     namespace: str | None = None
     subscription_id: str | None = None
+    environment: str | None = None
     sku: Literal["Standard", "Premium"] = "Standard"
     capacity: int | None = None
     zone_redundant: bool | None = None
@@ -64,9 +74,18 @@ class AzureSettings:
     subnet: str | None = None
     private_dns_zone: str | None = None
     customer_key: CustomerKey | None = None
+    transport: str | None = None
+    proxy: str | None = None
+    ca_file: str | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     principals: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
+
+    @property
+    def network(self) -> dict[str, str]:
+        """Give the settings of the binding by which services find their way to the namespace."""
+        given = {"transport": self.transport, "proxy": self.proxy, "ca_file": self.ca_file}
+        return {name: value for name, value in given.items() if value is not None}
 
     @property
     def premium(self) -> bool:
@@ -111,6 +130,16 @@ class Home:
         location = {"location": self.settings.location} if self.settings.location else {}
         return {"resource_group_name": self.resource_group, **location, "tags": self.tags}
 
+    @property
+    def domain(self) -> str:
+        """Give what the host names of namespaces end with in this cloud."""
+        return DOMAINS[self.settings.environment or "public"]
+
+    @property
+    def host(self) -> Join:
+        """Give the host name of the namespace."""
+        return Join((self.namespace, f".{self.domain}"))
+
     def topic(self, name: str) -> str | Ref:
         """Give the physical name of a topic."""
         existing = self.topology.topics[name].existing
@@ -132,6 +161,9 @@ class Home:
         return Ref(f"{name}-subscription", "id") if name in self.topology.subscriptions else self.published_id(name)
 
     def _hold_rules(self) -> None:
+        cloud = self.settings.environment
+        if cloud is not None and cloud not in DOMAINS:
+            raise ConfigError(f"azure-native:environment: found {cloud!r}; allowed: {', '.join(DOMAINS)}")
         rule, name = AZURE.namespace_name, self.namespace_name
         if not rule.accepts(name):
             raise ConfigError(f"azure namespace: found {name!r}; allowed: {rule.allowed}")
@@ -147,7 +179,7 @@ class Home:
                     raise UnsupportedFeature(f'{path}.max_message_size: {problem}; instead: sku = "Premium"')
         zone = self.settings.private_dns_zone
         if zone is not None and "/privatednszones/" not in zone.lower():
-            allowed = "the resource id of a zone, .../privateDnsZones/privatelink.servicebus.windows.net"
+            allowed = f"the resource id of a zone, .../privateDnsZones/privatelink.{self.domain}"
             raise ConfigError(f"azure privateDnsZone: found {zone!r}; allowed: {allowed}")
         if zone is not None and self.settings.subnet is None:
             raise ConfigError("azure privateDnsZone: it is of a private endpoint; set subnet too")

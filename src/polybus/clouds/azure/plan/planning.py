@@ -9,6 +9,7 @@ from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
 from polybus.clouds.azure.plan.drift import DRIFT
 from polybus.clouds.azure.plan.immutable import IMMUTABLE, UNANNOUNCED, replaces
+from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
 from polybus.clouds.azure.plan.resources import AzurePlan
 from polybus.clouds.azure.plan.tags import TAGS
@@ -24,7 +25,7 @@ _SUBSCRIPTION = "azure-native:servicebus:Subscription"
 
 def _sample(topology: Topology, stack: str) -> AzurePlan:
     identities = {name: Principal(shown) for name, shown in stand_ins(topology).items()}
-    return resources.plan(topology, AzureSettings(stack=stack, functions=identities))
+    return resources.planned(topology, AzureSettings(stack=stack, functions=identities))
 
 
 def _compared(topology: Topology, binding: Binding, stack: str) -> AzurePlan:
@@ -34,7 +35,7 @@ def _compared(topology: Topology, binding: Binding, stack: str) -> AzurePlan:
         sku="Premium",  # it takes what the other does and more; which one it is, is the stack's to say
         functions={name: Principal(who) for name, who in anyone(topology).items()},
     )
-    return resources.plan(topology, settings)
+    return resources.planned(topology, settings)
 
 
 def _pass_through(entry: Entry) -> str | None:
@@ -51,6 +52,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    mistakes=mistakes,
     compared=_compared,
     provider="azure-native",
     rules=rules,

@@ -16,26 +16,46 @@ from polybus.binding import Binding
 from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import rights as azure_rights
 from polybus.clouds.azure.plan import watch as azure_watch
-from polybus.clouds.azure.plan.filters import REDRIVE, compile_filter
+from polybus.clouds.azure.plan.filters import compile_filter, rule_action
+from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzurePlan, AzureSettings, Home, Principal, namespace_resources
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import net_attempts, path_of
-from polybus.plan.settings import check_services, with_options
+from polybus.plan.settings import check_services, refuse, with_options
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import KIB, MIB
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
-__all__ = ["AzurePlan", "AzureSettings", "Principal", "binding", "binding_values", "exports", "iso_duration", "plan"]
+__all__ = [
+    "AzurePlan",
+    "AzureSettings",
+    "Principal",
+    "binding",
+    "binding_values",
+    "exports",
+    "iso_duration",
+    "plan",
+    "planned",
+]
 
-_DOMAIN = ".servicebus.windows.net"
 _DUPLICATES = "PT10M"  # Service Bus's own default window; a publisher's retries end long before
 
 
 def plan(topology: Topology, settings: AzureSettings | None = None) -> AzurePlan:
-    """Plan a topology for Azure; raises UnsupportedFeature with everything that Service Bus can't do of it."""
+    """Plan a topology for Azure.
+
+    Raises ConfigError with everything that Azure would refuse of the settings by its form, UnsupportedFeature with
+    everything that Service Bus can't do of the topology.
+    """
     chosen = settings or AzureSettings()
+    refuse("azure", mistakes(chosen))
+    return planned(topology, chosen)
+
+
+def planned(topology: Topology, chosen: AzureSettings) -> AzurePlan:
+    """Plan as `plan` does, with stand-ins for identities too."""
     check.refuse(topology, "azure", stack=chosen.stack)
     check_services(topology, chosen.principals, "azure principals")
     planner = _Planner(topology, chosen)
@@ -59,9 +79,8 @@ def binding_values(plan: AzurePlan) -> dict[str, Any]:
 def exports(plan: AzurePlan) -> dict[str, Any]:
     """Give the resource ids and names that other infrastructure needs, with references in them."""
     topology, home = plan.topology, Home(plan.topology, plan.settings)
-    host = Join((home.namespace, _DOMAIN))
     return {
-        "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": host},
+        "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": home.host},
         "topics": {name: {"id": home.published_id(name), "name": home.topic(name)} for name in topology.topics},
         "subscriptions": {
             name: {"id": home.consumed_id(name), "name": Ref(f"{name}-subscription", "name")}
@@ -93,11 +112,10 @@ def _binding(plan: AzurePlan, find: Callable[[str | Ref | Join], str]) -> Bindin
         path = find(planner.home.queue(item.name))
         return Place(path, f"{path}/$DeadLetterQueue", size)
 
-    host = Join((planner.home.namespace, _DOMAIN))
     return binding_of(
         topology,
         backend="azure",
-        settings={"namespace": find(host)},
+        settings={"namespace": find(planner.home.host), **plan.settings.network},
         topics={name: Place(find(planner.home.topic(name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: subscription(item) for item in topology.subscriptions.values()},
         queues={item.name: queue(item) for item in topology.queues.values()},
@@ -172,14 +190,14 @@ class _Planner:
         after = self._made(forward) if forward else ()
         yield Resource(type_, name, properties, "subscription", entry, keeps_messages=True, after=after)
         # Declared without a filter too: removing the resource later would leave no rule, and nothing would pass.
-        sql = compile_filter(item.filter, subscription_tag(self._topology.name, item.name))
+        tag = subscription_tag(self._topology.name, item.name)
+        sql, action = compile_filter(item.filter, tag), rule_action(tag, forwards=forward is not None)
         rule = {
             "subscription_name": Ref(name, "name"),
             **within,
             "filter_type": "SqlFilter",
             "sql_filter": {"sql_expression": sql},
-            # Whom a redriven message is for is said of this topic: where it is forwarded to, it is for everyone.
-            **({"action": {"sql_expression": f"REMOVE {REDRIVE}"}} if forward else {}),
+            "action": {"sql_expression": action},
         }
         yield Resource("azure-native:servicebus:DefaultRule", f"{item.name}-rule", rule, "filter", entry)
 

@@ -3,6 +3,9 @@
 A redriven message reaches a subscription through its topic (docs/wire.md), so who operates one may send there.
 Reading counts through the management API needs Manage, which nobody gets. Source of the role ids: "Azure built-in
 roles" in Microsoft's documentation.
+
+Azure keeps one assignment for a principal, a role and a scope, and refuses a second, under whatever name: so each has
+one owner, and goes with it. All that is assigned here is in the stack's own namespace.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterator
 
 from polybus.clouds.azure.plan.namespace import Home, Principal
 from polybus.errors import ConfigError
+from polybus.plan.grants import merged
 from polybus.plan.values import Ref, Resource
 from polybus.topology.model import Service
 
@@ -27,10 +31,17 @@ _ASSIGNMENTS = uuid.UUID("6f1c7a5e-58d5-4c0e-9f0c-3d6c1f1b2a77")
 
 def resources(home: Home) -> Iterator[Resource]:
     """Plan the role assignments of every service whose principal the stack config names, and of pushed-to functions."""
+    who: dict[str, Principal] = {}
+    for right, entry in merged(_asked(home, who)).items():
+        principal, role, entity = right
+        yield _assignment(home, who[principal], role, entity, entry)
+
+
+def _asked(home: Home, who: dict[str, Principal]) -> Iterator[tuple[tuple[str, str, tuple[str, str]], str]]:
+    """Give every right with the entry that asks for it; the principals are noted in `who` by their id."""
     for name, principal in home.settings.principals.items():
-        for role, entity in dict.fromkeys(_rights(home, home.topology.services[name])):
-            logical = f"{name}.{entity[1]}-{_ROLES[role]}"  # the dot is in no name, so this is unique
-            yield _assignment(home, logical, principal, role, entity)
+        for role, entity in _rights(home, home.topology.services[name]):
+            yield (_noted(who, principal), role, entity), f"$.services.{name}"
     for item in home.topology.subscriptions.values():
         if item.push is None or item.push.function is None:
             continue
@@ -41,8 +52,16 @@ def resources(home: Home) -> Iterator[Resource]:
                 f"at $.subscriptions.{item.name}.push.function: the stack config gives no managed identity of "
                 f"{function!r}, which has to receive there; configured functions: {configured}"
             )
-        identity = home.settings.functions[function]
-        yield _assignment(home, f"{item.name}-push-receiver", identity, RECEIVER, ("source", item.name))
+        principal = home.settings.functions[function]
+        yield (_noted(who, principal), RECEIVER, ("source", item.name)), f"$.subscriptions.{item.name}"
+
+
+def _noted(who: dict[str, Principal], principal: Principal) -> str:
+    """Give a principal's id in one spelling; raises ConfigError where it is said to be of two types."""
+    known = who.setdefault(principal.id.lower(), principal)
+    if known.type != principal.type:
+        raise ConfigError(f"azure principals: {principal.id} is said to be a {known.type} and a {principal.type}")
+    return principal.id.lower()
 
 
 def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -56,10 +75,12 @@ def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]
         yield SENDER, ("target", subscription.topic if subscription else name)
 
 
-def _assignment(home: Home, logical: str, principal: Principal, role: str, entity: tuple[str, str]) -> Resource:
+def _assignment(home: Home, principal: Principal, role: str, entity: tuple[str, str], entry: str) -> Resource:
     side, name = entity
     scope: str | Ref = home.published_id(name) if side == "target" else home.consumed_id(name)
-    key = "/".join((home.namespace_name, logical, principal.id, role))
+    # Who, what and on which: the same whichever services ask for it. The dot is in no name of a topology.
+    logical = f"{principal.id.lower()}.{name}-{_ROLES[role]}"
+    key = "/".join((home.namespace_name, logical))
     subscription = f"/subscriptions/{home.settings.subscription_id}" if home.settings.subscription_id else ""
     properties = {
         "role_assignment_name": str(uuid.uuid5(_ASSIGNMENTS, key)),
@@ -68,6 +89,4 @@ def _assignment(home: Home, logical: str, principal: Principal, role: str, entit
         "role_definition_id": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}",
         "scope": scope,
     }
-    who, dotted, _ = logical.partition(".")
-    entry = f"$.services.{who}" if dotted else f"$.subscriptions.{name}"
     return Resource("azure-native:authorization:RoleAssignment", logical, properties, "rights", entry)

@@ -46,7 +46,10 @@ _CREDENTIALS = (
 )
 _ADVICE = {
     FaultKind.UNAUTHENTICATED: _CREDENTIALS,
-    FaultKind.DENIED: "deploy the stack with this right in the service's declaration, or run as that service's account",
+    FaultKind.DENIED: (
+        "deploy the stack with this right in the service's declaration, or run as that service's account; a role that "
+        "was given just now takes minutes to hold"
+    ),
     FaultKind.NOT_FOUND: (
         "check that the project is the right one, deploy the stack, or refresh the binding: pulumi stack output "
         "polybus --json"

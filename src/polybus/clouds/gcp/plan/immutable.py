@@ -23,6 +23,7 @@ IMMUTABLE: Mapping[str, frozenset[str]] = {
         ),
         "gcp:pubsub/topicIAMMember:TopicIAMMember": ("topic", "project", "role", "member"),
         "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": ("subscription", "project", "role", "member"),
+        "gcp:projects/serviceIdentity:ServiceIdentity": ("project", "service"),
         "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember": ("crypto_key_id", "role", "member"),
         "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": ("name", "location", "project", "role", "member"),
         "gcp:monitoring/notificationChannel:NotificationChannel": ("project",),

@@ -43,4 +43,6 @@ def resources(pushes: Iterable[tuple[str, str]], account: str | None) -> Iterato
         # Cloud Run takes a project's number for its id ("projects.locations.services", Cloud Run Admin API v2).
         member = {"project": number, "location": region, "name": service, "role": INVOKER}
         type_ = "gcp:cloudrunv2/serviceIamMember:ServiceIamMember"
-        yield Resource(type_, logical, {**member, "member": f"serviceAccount:{account}"}, "access", entry)
+        given = {**member, "member": f"serviceAccount:{account}"}
+        # The service is somebody else's, and another stack may push to it for the same account.
+        yield Resource(type_, logical, given, "access", entry, stays=True)

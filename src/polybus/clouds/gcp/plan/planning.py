@@ -9,6 +9,7 @@ from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
 from polybus.clouds.gcp.plan.drift import DRIFT
 from polybus.clouds.gcp.plan.immutable import IMMUTABLE
+from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
@@ -41,6 +42,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    mistakes=mistakes,
     compared=_compared,
     provider="gcp",
     rules=rules,

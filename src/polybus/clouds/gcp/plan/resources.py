@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -21,13 +21,15 @@ from polybus.clouds.gcp.plan import invokers as gcp_invokers
 from polybus.clouds.gcp.plan import rights as gcp_rights
 from polybus.clouds.gcp.plan import watch as gcp_watch
 from polybus.clouds.gcp.plan.filters import compile_filter
+from polybus.clouds.gcp.plan.mistakes import mistakes
+from polybus.clouds.gcp.plan.settings import GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.names import Names, subscription_tag
 from polybus.plan.rules import consumed, net_attempts, path_of, published
-from polybus.plan.settings import NOTHING, check_services, function_of, with_options
+from polybus.plan.settings import check_services, function_of, refuse, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
@@ -35,27 +37,8 @@ from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
 __all__ = ["GcpPlan", "GcpSettings", "binding", "binding_values", "exports", "label", "plan"]
 
 
+_WATCHER = "bus.monitoring-agent"  # the dot is in no name of a topology
 _TOPIC = "gcp:pubsub/topic:Topic"
-
-
-@dataclass(frozen=True, slots=True)
-class GcpSettings:
-    """What the stack config says.
-
-    `project` of None means the provider's own. `project_number` saves a look-up of it. `regions` are where messages may
-    be stored. `kms_key` is the resource name of a customer-managed key. `members` says who each service is, as
-    `serviceAccount:<email>`; `push_account` is the e-mail of the service account that push requests are signed for.
-    """
-
-    stack: str = ""
-    project: str | None = None
-    project_number: str | None = None
-    regions: tuple[str, ...] = ()
-    kms_key: str | None = None
-    push_account: str | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    members: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +51,22 @@ class GcpPlan:
 
 
 def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
-    """Plan a topology for Google Cloud; raises UnsupportedFeature with everything that Pub/Sub can't do of it."""
+    """Plan a topology for Google Cloud.
+
+    Raises ConfigError with everything that Google would refuse of the settings by its form, UnsupportedFeature with
+    everything that Pub/Sub can't do of the topology.
+    """
     chosen = settings or GcpSettings()
+    refuse("gcp", mistakes(chosen))
     check.refuse(topology, "gcp", stack=chosen.stack)
     check_services(topology, chosen.members, "gcp members")
     _hold_places(chosen)
     planner = _Planner(topology, chosen)
     resources = [*planner.resources()]
-    resources += gcp_rights.resources(topology, chosen.members, planner.agent, planner.inside)
+    agents = gcp_rights.Agents(planner.agent, planner.made)
+    resources += gcp_rights.resources(topology, chosen.members, agents, planner.inside)
     resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
-    scene = gcp_watch.Scene(
-        planner.names, planner.inside, planner.labels, planner.service_agent("monitoring-notification")
-    )
+    scene = gcp_watch.Scene(planner.names, planner.inside, planner.labels, planner.watcher)
     resources += gcp_watch.resources(topology, scene)
     return GcpPlan(topology, chosen, tuple(resources))
 
@@ -143,11 +130,16 @@ def _binding(plan: GcpPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
     return binding_of(
         topology,
         backend="gcp",
-        settings={"project": plan.settings.project} if plan.settings.project else {},
+        settings=_reached(plan.settings),
         topics={name: Place(find(gcp_rights.topic_of(topology, name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: place(item) for item in topology.subscriptions.values()},
         queues={item.name: place(item) for item in topology.queues.values()},
     )
+
+
+def _reached(settings: GcpSettings) -> dict[str, str]:
+    found = {"project": settings.project, "api_endpoint": settings.api_endpoint}
+    return {name: value for name, value in found.items() if value}
 
 
 class _Planner:
@@ -170,21 +162,49 @@ class _Planner:
         return (gcp_rights.KEY_GRANT,) if self._settings.kms_key is not None else ()
 
     @property
-    def agent(self) -> Join:
+    def agent(self) -> Join | Ref:
         """Name the Pub/Sub service agent of the project, which forwards dead letters."""
-        return self.service_agent("pubsub")
+        return self._service_agent("pubsub", gcp_rights.AGENT)
 
-    def service_agent(self, service: str) -> Join:
-        """Name the service account that a service of Google's acts as in the project."""
+    @property
+    def watcher(self) -> Join | Ref:
+        """Name the service account by which Cloud Monitoring publishes to a topic."""
+        return self._service_agent("monitoring-notification", _WATCHER)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """Name what the Pub/Sub service agent has to wait for: in a fresh project there is none yet."""
+        return (gcp_rights.AGENT,) if self._settings.service_identity else ()
+
+    def _service_agent(self, service: str, made: str) -> Join | Ref:
+        """Name the service account that a service of Google's acts as in the project: known before it is there.
+
+        Not so in other universes, where the name is what Google says as it makes the account.
+        """
+        if self._settings.elsewhere:
+            return Ref(made, "member")
         number: str | Ref = self._settings.project_number or Ref("project", "number")
         return Join(("serviceAccount:service-", number, f"@gcp-sa-{service}.iam.gserviceaccount.com"))
 
+    def _identities(self) -> Iterator[Resource]:
+        """Have Google make the service agents that are granted something: before, nobody could be."""
+        alarms = self._topology.alarms
+        services = {}
+        if self._settings.service_identity and (self._settings.kms_key is not None or consumed(self._topology)):
+            services[gcp_rights.AGENT] = "pubsub.googleapis.com"
+        if self._settings.elsewhere and alarms is not None and alarms.notify.topic is not None:
+            services[_WATCHER] = "monitoring.googleapis.com"
+        for name, service in services.items():
+            given = {**self.inside, "service": service}
+            yield Resource("gcp:projects/serviceIdentity:ServiceIdentity", name, given, "service agent", "$.bus")
+
     def resources(self) -> Iterator[Resource]:
-        if self._settings.project_number is None:
+        if self._settings.project_number is None and not self._settings.elsewhere:
             asked = {"project_id": self._settings.project}
             yield Resource("gcp:organizations/getProject:getProject", "project", asked, "lookup", "$.bus")
+        yield from self._identities()
         if self._settings.kms_key is not None:
-            yield gcp_rights.key_grant(self._settings.kms_key, self.agent)
+            yield gcp_rights.key_grant(self._settings.kms_key, gcp_rights.Agents(self.agent, self.made))
         for entry in published(self._topology):
             if entry.existing is None:
                 options = entry.options.get("gcp", {}) if isinstance(entry, Topic) else {}

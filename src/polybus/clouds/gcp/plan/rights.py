@@ -8,25 +8,65 @@ The predefined roles, on single resources, come to these permissions ("Access co
 publisher is pubsub.topics.publish alone; subscriber is pubsub.subscriptions.consume, which is pulling, acking and
 extending, and seeking too, so that who consumes may purge; viewer is reading the subscription's description. No custom
 role could have less than consume and still receive.
+
+What is granted on something that isn't the stack's own (a key, a topic that something else made) stays there when the
+stack goes. Google counts no owners: of two stacks that granted the same, the end of one would take it from both.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from polybus.plan.grants import merged
+from polybus.plan.names import short_hash
 from polybus.plan.rules import consumed
 from polybus.plan.values import Join, Ref, Resource
 from polybus.topology.model import Service, Topology
 
-__all__ = ["KEY_GRANT", "PUBLISHER", "SUBSCRIBER", "VIEWER", "key_grant", "resources", "topic_of"]
+__all__ = [
+    "AGENT",
+    "KEY_GRANT",
+    "PUBLISHER",
+    "SUBSCRIBER",
+    "VIEWER",
+    "Agents",
+    "Grant",
+    "key_grant",
+    "resources",
+    "topic_member",
+    "topic_of",
+]
 
 PUBLISHER = "roles/pubsub.publisher"
 SUBSCRIBER = "roles/pubsub.subscriber"
 VIEWER = "roles/pubsub.viewer"
 KEY_USER = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
 
-KEY_GRANT = "bus.key-agent"  # the dot is in no name of a topology
+# The dot is in no name of a topology.
+KEY_GRANT = "bus.key-agent"
+AGENT = "bus.pubsub-agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Agents:
+    """The Pub/Sub service agent as a member, and what has to be there before it may be named."""
+
+    pubsub: Join | Ref
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A role for a member; `kind` and `entry` are the resource's, `after` what has to be there before."""
+
+    role: str
+    member: str | Join | Ref
+    kind: str
+    entry: str
+    after: tuple[str, ...] = ()
 
 
 def topic_of(topology: Topology, name: str) -> str | Ref:
@@ -35,32 +75,46 @@ def topic_of(topology: Topology, name: str) -> str | Ref:
     return entry.existing or Ref(f"{name}-topic", "id")
 
 
-def key_grant(kms_key: str, agent: Join) -> Resource:
-    """Plan the right of the Pub/Sub service agent to a key: without it, topics with the key can't be made or used."""
-    properties = {"crypto_key_id": kms_key, "role": KEY_USER, "member": agent}
-    return Resource("gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember", KEY_GRANT, properties, "access", "$.bus")
+def key_grant(kms_key: str, agents: Agents) -> Resource:
+    """Plan the right of the Pub/Sub service agent to a key: without it, topics with the key can't be made or used.
+
+    Other stacks of the project may use the key, and messages that are encrypted with it may still wait.
+    """
+    properties = {"crypto_key_id": kms_key, "role": KEY_USER, "member": agents.pubsub}
+    type_ = "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember"
+    return Resource(type_, KEY_GRANT, properties, "access", "$.bus", after=agents.after, stays=True)
+
+
+def topic_member(logical: str, topic: str | Ref, inside: Mapping[str, Any], grant: Grant) -> Resource:
+    """Plan a right on a topic.
+
+    A topic by its full name is not the stack's own, so the right stays there. The name says the project too: beside
+    another one the provider would take the right for changed at every update, and give it anew.
+    """
+    foreign = isinstance(topic, str)
+    properties = {**({} if foreign else inside), "topic": topic, "role": grant.role, "member": grant.member}
+    type_ = "gcp:pubsub/topicIAMMember:TopicIAMMember"
+    return Resource(type_, logical, properties, grant.kind, grant.entry, after=grant.after, stays=foreign)
 
 
 def resources(
-    topology: Topology, members: Mapping[str, str], agent: Join, inside: Mapping[str, Any]
+    topology: Topology, members: Mapping[str, str], agents: Agents, inside: Mapping[str, Any]
 ) -> Iterator[Resource]:
     """Plan the service agent's grants, then the rights of every service whose member the stack config names."""
     for item in consumed(topology):
         section = "subscriptions" if item.name in topology.subscriptions else "queues"
         entry, letters = f"$.{section}.{item.name}", f"{item.name}-dead-letters"
-        publish = {**inside, "topic": Ref(f"{letters}-topic", "id"), "role": PUBLISHER, "member": agent}
-        yield Resource("gcp:pubsub/topicIAMMember:TopicIAMMember", f"{letters}-agent", publish, "access", entry)
-        source = {
-            **inside,
-            "subscription": Ref(f"{item.name}-subscription", "name"),
-            "role": SUBSCRIBER,
-            "member": agent,
-        }
-        type_ = "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember"
-        yield Resource(type_, f"{item.name}-agent", source, "access", entry)
-    for name, member in members.items():
-        rights = dict.fromkeys(_rights(topology, topology.services[name]))
-        yield from (_member(topology, inside, (name, member), right) for right in rights)
+        publish = Grant(PUBLISHER, agents.pubsub, "access", entry, agents.after)
+        yield topic_member(f"{letters}-agent", Ref(f"{letters}-topic", "id"), inside, publish)
+        consume = Grant(SUBSCRIBER, agents.pubsub, "access", entry, agents.after)
+        yield _subscription_member(f"{item.name}-agent", f"{item.name}-subscription", inside, consume)
+    asked = (
+        ((member, right), f"$.services.{name}")
+        for name, member in members.items()
+        for right in _rights(topology, topology.services[name])
+    )
+    for (member, right), entry in merged(asked).items():
+        yield _member(topology, inside, member, right, entry)
 
 
 def _rights(topology: Topology, service: Service) -> Iterator[tuple[str, str, str]]:
@@ -79,17 +133,27 @@ def _rights(topology: Topology, service: Service) -> Iterator[tuple[str, str, st
 
 
 def _member(
-    topology: Topology, inside: Mapping[str, Any], who: tuple[str, str], right: tuple[str, str, str]
+    topology: Topology, inside: Mapping[str, Any], member: str, right: tuple[str, str, str], entry: str
 ) -> Resource:
-    service, member = who
     role, kind, name = right
-    # The dot is in no name of a topology, so these are unique.
-    logical = f"{service}.{name}-{kind}-{role.rpartition('.')[2]}"
-    common = {**inside, "role": role, "member": member}
-    entry = f"$.services.{service}"
-    if kind in ("topic", "dead-letters-topic"):
-        target = topic_of(topology, name) if kind == "topic" else Ref(f"{name}-dead-letters-topic", "id")
-        type_ = "gcp:pubsub/topicIAMMember:TopicIAMMember"
-        return Resource(type_, logical, {**common, "topic": target}, "rights", entry)
+    # Who, what and on which: the same whichever services ask for it. The dot is in no name of a topology.
+    logical = f"{_short(member)}.{name}-{kind}-{role.rpartition('.')[2]}"
+    grant = Grant(role, member, "rights", entry)
+    if kind == "topic":
+        return topic_member(logical, topic_of(topology, name), inside, grant)
+    if kind == "dead-letters-topic":
+        return topic_member(logical, Ref(f"{name}-dead-letters-topic", "id"), inside, grant)
+    return _subscription_member(logical, f"{name}-{kind}", inside, grant)
+
+
+def _subscription_member(logical: str, subscription: str, inside: Mapping[str, Any], grant: Grant) -> Resource:
+    """Plan a right on a subscription, by that one's logical name."""
+    properties = {**inside, "subscription": Ref(subscription, "name"), "role": grant.role, "member": grant.member}
     type_ = "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember"
-    return Resource(type_, logical, {**common, "subscription": Ref(f"{name}-{kind}", "name")}, "rights", entry)
+    return Resource(type_, logical, properties, grant.kind, grant.entry, after=grant.after)
+
+
+def _short(member: str) -> str:
+    """Write a member as a part of a logical name: what it is called, and a hash of all of it."""
+    called = re.sub(r"[^A-Za-z0-9-]", "-", member.rpartition(":")[2].partition("@")[0])
+    return f"{called}-{short_hash(member)}"

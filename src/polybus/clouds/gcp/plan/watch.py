@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polybus.clouds.gcp.plan.rights import PUBLISHER
+from polybus.clouds.gcp.plan.rights import PUBLISHER, Grant, topic_member
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
 from polybus.plan.values import Join, Json, Ref, Resource
@@ -32,7 +32,7 @@ class Scene:
     names: Names
     inside: Mapping[str, Any]
     labels: Mapping[str, str]
-    agent: Join
+    agent: Join | Ref
 
 
 def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
@@ -84,9 +84,8 @@ def _channel(what: str, type_: str, labels: dict[str, str], scene: Scene) -> Res
 
 def _consent(topic: str, scene: Scene) -> Resource:
     """Let Cloud Monitoring publish to the topic for alarms; its account is there once a channel of the kind is."""
-    properties = {**scene.inside, "topic": topic, "role": PUBLISHER, "member": scene.agent}
-    type_, name = "gcp:pubsub/topicIAMMember:TopicIAMMember", "bus.alarms-topic-agent"
-    return Resource(type_, name, properties, "alarm", _ENTRY, after=("bus.alarms-topic",))
+    grant = Grant(PUBLISHER, scene.agent, "alarm", _ENTRY, after=("bus.alarms-topic",))
+    return topic_member("bus.alarms-topic-agent", topic, scene.inside, grant)
 
 
 def _series(metric: str, subscription: str, more: str = "") -> str:

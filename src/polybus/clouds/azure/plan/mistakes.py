@@ -1,0 +1,57 @@
+"""What of a stack's configuration Azure would refuse in the middle of an update, found before the first resource."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
+from polybus.plan.settings import Mistake
+
+__all__ = ["mistakes"]
+
+# Of a role assignment ("Role Assignments - Create", Azure's REST reference).
+_TYPES = ("ServicePrincipal", "User", "Group", "ForeignGroup", "Device")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_PROXY = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+/?")
+_PASSWORD = re.compile(r"//[^/]*@")
+_GROUP = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
+_SUBNET = re.compile(rf"{_GROUP}/Microsoft\.Network/virtualNetworks/[^/]+/subnets/[^/]+", re.IGNORECASE)
+_IDENTITY = re.compile(rf"{_GROUP}/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+", re.IGNORECASE)
+
+
+def mistakes(settings: AzureSettings) -> Iterator[Mistake]:
+    """Give everything that is wrong by itself, whatever the topology is."""
+    for key, principals in (("principals", settings.principals), ("functions", settings.functions)):
+        for name, principal in principals.items():
+            yield from _who(f"{key}.{name}", principal)
+    yield from _form("subnet", settings.subnet, _SUBNET, ".../virtualNetworks/<network>/subnets/<subnet>")
+    own = settings.customer_key
+    if own is not None:
+        yield from _form("customerKey.vaultUri", own.vault_uri, re.compile(r"https://[^/]+/?"), "https://<vault>/")
+        identity = ".../userAssignedIdentities/<identity>"
+        yield from _form("customerKey.identity", own.identity, _IDENTITY, identity)
+    if settings.transport not in (None, "amqp", "websocket"):
+        yield Mistake("transport", settings.transport, "amqp, websocket")
+    if settings.proxy is not None and not _PROXY.fullmatch(settings.proxy):
+        allowed = "http://<host>:<port>; a name and password would be in every binding, which holds no secrets"
+        yield Mistake("proxy", _PASSWORD.sub("//...@", settings.proxy), allowed)
+    if settings.public_access is False and not settings.premium:
+        allowed = (
+            "true, or sku: Premium with subnet; a Standard namespace has no other way in, private endpoints are for"
+        )
+        yield Mistake("publicAccess", False, f"{allowed} Premium alone")
+
+
+def _who(key: str, principal: Principal) -> Iterator[Mistake]:
+    if not _UUID.fullmatch(principal.id):
+        allowed = "an object id in Entra ID, which is a UUID: `az ad sp show --id <application> --query id`"
+        yield Mistake(key, principal.id, allowed)
+    if principal.type not in _TYPES:
+        yield Mistake(f"{key}.type", principal.type, ", ".join(_TYPES))
+
+
+def _form(key: str, found: str | None, form: re.Pattern[str], shape: str) -> Iterator[Mistake]:
+    if found is not None and not form.fullmatch(found):
+        kind = "a URL" if shape.startswith("https") else "a resource id"
+        yield Mistake(key, found, f"{kind}, {shape}")

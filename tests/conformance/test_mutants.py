@@ -71,7 +71,8 @@ async def test_a_mutant_can_be_aimed_at_any_rig() -> None:
 
 
 def test_a_mutant_whose_text_is_gone_says_so() -> None:
-    with pytest.raises(Gone, match="no such text"), edit("polybus.bus.gate:Gate.leave", "no such text", "")():
+    edited = edit("polybus.bus.flow_control:FlowControl.leave", "no such text", "")
+    with pytest.raises(Gone, match="no such text"), edited():
         pass
 
 

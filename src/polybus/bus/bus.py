@@ -15,14 +15,14 @@ from polybus.binding import Binding, Entity
 from polybus.bus.administration import Administration
 from polybus.bus.bounds import closed, ended, look_at
 from polybus.bus.calls import DriverBug
-from polybus.bus.home import Home
+from polybus.bus.driver_checks import CONSUMER, wrong_part
 from polybus.bus.hooks import combine
-from polybus.bus.lanes import WAITING, Item
-from polybus.bus.odd import CONSUMER, odd_part
+from polybus.bus.loop_guard import LoopGuard
 from polybus.bus.options import ConsumerOptions, PublisherOptions
-from polybus.bus.outgoing import Outbox, check_several
+from polybus.bus.outgoing import Encoder, check_several
 from polybus.bus.retry import Attempts
 from polybus.bus.rights import Checker, check_features
+from polybus.bus.send_queue import WAITING, Item
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, PublisherDriver, Stats
 from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PublishFailed
@@ -76,12 +76,12 @@ class Bus:
         self._given = driver
         self._driver: Driver | None = None
         self._publishers: dict[str, Publisher] = {}
-        self._outboxes: dict[str, Outbox] = {}
+        self._encoders: dict[str, Encoder] = {}
         self._receivers: set[Receiver] = set()
         self._jobs: set[Job] = set()
         self._administration = Administration(clock, publisher.deadline)
         self._closed = False
-        self._home: Home | None = None
+        self._loop_guard: LoopGuard | None = None
         self._ending: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -95,7 +95,7 @@ class Bus:
     @property
     def driver(self) -> Driver:
         """The backend's driver; raises BusClosed outside the `async with` block, in a fork, and on another loop."""
-        self._check_home()
+        self._check_loop()
         return self._opened()
 
     def _opened(self) -> Driver:
@@ -103,9 +103,9 @@ class Bus:
             raise self._not_open()
         return self._driver
 
-    def _check_home(self) -> None:
-        if self._home is not None:
-            self._home.check()
+    def _check_loop(self) -> None:
+        if self._loop_guard is not None:
+            self._loop_guard.check()
 
     def _closing(self) -> bool:
         return self._closed
@@ -123,7 +123,7 @@ class Bus:
         except BaseException:
             await driver.aclose()
             raise
-        self._home = Home(f"bus {self.binding.bus!r}")
+        self._loop_guard = LoopGuard(f"bus {self.binding.bus!r}")
         self._driver = driver
         _log.info("bus %r on backend %r, from %s", self.binding.bus, self.backend, self.origin)
         return self
@@ -143,20 +143,20 @@ class Bus:
         parent's.
         """
         driver, self._closed = self._driver, True
-        if self._home is not None and self._home.forked:
+        if self._loop_guard is not None and self._loop_guard.forked:
             return
         if self._ending is not None:
             await asyncio.wait([self._ending])
             return
         if driver is None:
             return
-        self._check_home()
+        self._check_loop()
         ending = self._ending = asyncio.create_task(self._end(driver))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
             for receiver in self._receivers:
-                receiver.hurry()
+                receiver.end_grace()
             await ending
             raise
 
@@ -207,11 +207,11 @@ class Bus:
         with the reason otherwise, UnsupportedFeature for a key or delay that the topology doesn't declare,
         BindingError for an unknown target.
         """
-        self._check_home()
-        outbox = self._outboxes.get(target) or self._outbox(target)
-        outgoing, blocks = outbox.outgoing(body, attributes, ordering_key, delay)
+        self._check_loop()
+        encoder = self._encoders.get(target) or self._encoder(target)
+        outgoing, blocks = encoder.outgoing(body, attributes, ordering_key, delay)
         publisher = self._publishers.get(target) or self._publisher(target)
-        outcome = await publisher.send(outgoing, outbox.listener(outgoing), blocks=blocks)
+        outcome = await publisher.send(outgoing, encoder.listener(outgoing), blocks=blocks)
         if isinstance(outcome, Fault):
             raise PublishFailed((outcome,))
         return outcome.id
@@ -238,9 +238,9 @@ class Bus:
         or the publisher can't be opened, the rest fails with it. Cancelled, it ends at once; what was taken is sent.
         Raises TypeError for one body instead of several.
         """
-        self._check_home()
+        self._check_loop()
         check_several(messages)
-        outbox = self._outboxes.get(target) or self._outbox(target)
+        encoder = self._encoders.get(target) or self._encoder(target)
         publisher = self._publishers.get(target) or self._publisher(target)
         taken: list[Item | Fault] = []
         refused: Exception | None = None
@@ -248,12 +248,12 @@ class Bus:
             with publisher.turn() as turn:
                 for message in messages:  # one by one: what the publisher has no room for isn't even made yet (P7)
                     try:
-                        outgoing, blocks = outbox.outgoing(message, None, None, 0.0)
+                        outgoing, blocks = encoder.outgoing(message, None, None, 0.0)
                     except Exception as error:  # noqa: BLE001 - a body's own code may raise anything
                         refused = refused or error
-                        taken.append(publisher.refuse(message, outbox.refusal(error)))
+                        taken.append(publisher.refuse(message, encoder.refusal(error)))
                     else:
-                        item = publisher.put(outgoing, outbox.listener(outgoing), blocks=blocks, turn=turn)
+                        item = publisher.put(outgoing, encoder.listener(outgoing), blocks=blocks, turn=turn)
                         taken.append(item)
                         if item.stage == WAITING:
                             await publisher.room(item)
@@ -286,10 +286,10 @@ class Bus:
         publisher = self._publishers.get(target)
         return publisher.blocked() if publisher is not None else Blocked({}, all=False)
 
-    def _outbox(self, target: str) -> Outbox:
+    def _encoder(self, target: str) -> Encoder:
         entity = self._checker.target(target)
-        outbox = self._outboxes[target] = Outbox(entity, self.backend, self._hooks)
-        return outbox
+        encoder = self._encoders[target] = Encoder(entity, self.backend, self._hooks)
+        return encoder
 
     def _publisher(self, target: str) -> Publisher:
         from polybus.bus.publisher import Publisher
@@ -346,8 +346,8 @@ class Bus:
 
         async def open() -> ConsumerDriver[Any]:
             given = await driver.open_consumer(entity, prefetch=pace.at_first, concurrency=options.concurrency)
-            if (odd := odd_part(given, CONSUMER)) is not None:
-                detail = f"{what}: the driver gave {odd}; a bug of this backend"
+            if (wrong := wrong_part(given, CONSUMER)) is not None:
+                detail = f"{what}: the driver gave {wrong}; a bug of this backend"
                 raise BackendError(DriverBug(FaultKind.INVALID, detail))
             return given
 

@@ -11,15 +11,15 @@ from typing import Any, Protocol
 
 from polybus.bus.delivery import SETTLED, Delivery
 from polybus.bus.holding import Holding
-from polybus.bus.lingering import Lingering
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
+from polybus.bus.stragglers import Stragglers
 from polybus.bus.texts import said
 from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
 from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
-__all__ = ["Consumer", "Consumption", "note_odd"]
+__all__ = ["Consumer", "Consumption", "log_unexpected_end"]
 
 _log = logging.getLogger("polybus")
 
@@ -50,7 +50,7 @@ class Consumer:
         # Why nothing is taken: what `pause` was told, and that too many handlers don't end.
         self._paused: str | None = None
         self._stuck: str | None = None
-        self._lingering: Lingering | None = None
+        self._stragglers: Stragglers | None = None
         self._replaced = 0
 
     @property
@@ -91,10 +91,10 @@ class Consumer:
         else:
             self._receiver.pause(reason)
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace of a drain that is under way."""
         if self._receiver is not None:
-            self._receiver.hurry()
+            self._receiver.end_grace()
 
     def draining(self) -> bool:
         """Say whether a drain was asked for."""
@@ -131,7 +131,7 @@ class Consumer:
         holding.on_taken = self._finish
         receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
-        lingering = self._lingering = Lingering(
+        stragglers = self._stragglers = Stragglers(
             receiver.source.name,
             holding.handler,
             clock=receiver.clock,
@@ -139,8 +139,8 @@ class Consumer:
             replace=lambda: self._hire(receiver),
             pause=self._pause_stuck,
         )
-        holding.on_lost = lingering.lost
-        holding.on_settling = lingering.settled
+        holding.on_lost = stragglers.lost
+        holding.on_settling = stragglers.settled
         self._take_or_not()
         receiver.start()
         for _ in range(self._options.concurrency):
@@ -150,7 +150,7 @@ class Consumer:
         finally:
             await receiver.drain(None if self.draining() else 0)
             self._finish()
-            lingering.close()
+            stragglers.close()
 
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, let handlers finish within `grace` seconds, give the rest back (contract, D12)."""
@@ -232,8 +232,8 @@ class Consumer:
                 conclude(delivery, error, given_back=delivery.cancelled or self._is_cancelled())
         finally:
             delivery.end(error)
-            if self._lingering is not None:
-                self._replaced += self._lingering.ended(delivery)
+            if self._stragglers is not None:
+                self._replaced += self._stragglers.ended(delivery)
             holding.ended(delivery)
         fatal = None if error is None else exit_in(error)
         if fatal is not None:
@@ -277,13 +277,13 @@ def conclude(delivery: Delivery, error: BaseException, *, given_back: bool) -> N
         if exit_in(error) is not None or (given_back and signal_in(error) is None):
             delivery.release_soon()
         else:
-            note_odd(delivery, error)
+            log_unexpected_end(delivery, error)
             delivery.fail_soon(error)
     except LeaseLost:
         return  # it was logged where it was found
 
 
-def note_odd(delivery: Delivery, error: BaseException) -> None:
+def log_unexpected_end(delivery: Delivery, error: BaseException) -> None:
     """Log what no handler should end with: a cancellation that nobody here caused, a BaseException."""
     if not isinstance(error, Exception) and not delivery.lost:
         _log.error(
@@ -332,7 +332,7 @@ class Consumption:
     async def __anext__(self) -> Delivery:
         if self._receiver is None:
             raise BusClosed("iterate inside the block: async with bus.consume(...) as deliveries")
-        self._receiver.check_home()
+        self._receiver.check_loop()
         delivery = await self._receiver.next()
         if delivery is None:
             raise StopAsyncIteration

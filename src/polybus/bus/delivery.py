@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol
 
 from polybus.binding import Entity
-from polybus.bus.around import leave
+from polybus.bus.hook_context import leave
 from polybus.bus.texts import reason_of, shorten
 from polybus.bus.verdict import Failed, only_signals, read
 from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
@@ -71,7 +71,7 @@ class Delivery:
         "attempt",
         "begun",
         "cancelled",
-        "lane",
+        "group",
         "lease_until",
         "message",
         "received",
@@ -98,7 +98,7 @@ class Delivery:
         self.lease_until = received.lease_until
         self.renew_at = (received_at + received.lease_until) / 2
         self.state = HELD
-        self.lane: Any = None
+        self.group: Any = None
         self.cancelled = False
         # Whether a handler ever began with it; whether the backend is being told; the latest extension asked for.
         self.begun = False

@@ -11,9 +11,9 @@ from typing import Any
 from polybus.binding import Entity
 from polybus.bus.calls import Calls
 from polybus.bus.delivery import HELD, LOST, SETTLED, Delivery
-from polybus.bus.home import Home
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
+from polybus.bus.loop_guard import LoopGuard
 from polybus.bus.losses import Losses
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.order import Groups
@@ -36,7 +36,7 @@ NOT_IN_TIME = "its lease ended before it was settled"
 class Holding:
     """What one source's receiver holds, and the owner of each such delivery; for one event loop.
 
-    `offer` gets each delivery that a handler may have now. `widened` is set when there may be room for more.
+    `offer` gets each delivery that a handler may have now. `room_freed` is set when there may be room for more.
     """
 
     def __init__(
@@ -45,24 +45,24 @@ class Holding:
         source: Entity,
         features: Feature,
         *,
-        home: Home,
+        loop_guard: LoopGuard,
         clock: Clock,
         options: ConsumerOptions,
         calls: Calls,
         intake: Intake,
         pace: Pace,
-        widened: asyncio.Event,
+        room_freed: asyncio.Event,
         report: Reporter | None,
         offer: Callable[[Delivery], None],
         on_spent: Callable[[Delivery], None],
     ) -> None:
         self.source = source
         self._consumer = consumer
-        self._home = home
+        self._loop_guard = loop_guard
         self._clock = clock
         self._intake = intake
         self._pace = pace
-        self._widened = widened
+        self._room_freed = room_freed
         self._report = report
         self._offer = offer
         self._losses = Losses(source.name, clock)
@@ -166,7 +166,7 @@ class Holding:
             began = self._began.pop(delivery, None)
             if began is not None:
                 self._pace.took(self._clock.monotonic() - began)
-                self._widened.set()
+                self._room_freed.set()
         if not self.held and not self._handled:
             self._empty.set()
 
@@ -178,7 +178,7 @@ class Holding:
 
     def check_lease(self, delivery: Delivery) -> None:
         """Raise LeaseLost where the lease is over by our own clock, before anything is sent (contract, D2)."""
-        self._home.check()
+        self._loop_guard.check()
         self._check_lease(delivery)
 
     def _check_lease(self, delivery: Delivery) -> None:
@@ -222,18 +222,18 @@ class Holding:
         nack = delivery.returned(delivery.attempt)
         if self._intake.stopping:
             return nack
-        if delivery.lane is None and (self._nack_delay or delay <= 0):
+        if delivery.group is None and (self._nack_delay or delay <= 0):
             return Nack(nack.received, delay, nack.attempts)
         if self._report is not None:
             self._report.held_back(delivery)
         self._told.add(delivery)
         self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
-        self._widened.set()
+        self._room_freed.set()
         return None
 
     def _due(self, delivery: Delivery) -> None:
         self._held_back.pop(delivery)
-        if delivery.lane is None:
+        if delivery.group is None:
             self.settler.soon(delivery, delivery.returned(delivery.attempt))
             return
         again = Delivery(self, delivery.received, delivery.received_at, delivery.retries + 1)
@@ -281,7 +281,7 @@ class Holding:
             self._told.discard(delivery)
         if self._report is not None:
             self._report.in_flight(-1)
-        if delivery.lane is not None:
+        if delivery.group is not None:
             if in_order and not self._intake.stopping:
                 following = self.groups.advance(delivery)
                 if following is not None:
@@ -289,7 +289,7 @@ class Holding:
             else:
                 for later in self.groups.close(delivery):
                     self.give_back(later)
-        self._widened.set()
+        self._room_freed.set()
         if not self.held and not self._handled:
             self._empty.set()
 
@@ -341,9 +341,9 @@ class Holding:
             _log.exception("%r can't be told of a lost delivery; a bug of this backend", self.source.name)
 
     def _of_its_lease(self, delivery: Delivery) -> list[Delivery]:
-        if not self._group_lease or delivery.lane is None:
+        if not self._group_lease or delivery.group is None:
             return []
-        return [held for held in self.held if held is not delivery and held.lane is delivery.lane]
+        return [held for held in self.held if held is not delivery and held.group is delivery.group]
 
     def _extended(self, count: int) -> None:
         if self._report is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from polybus.bus.calls import Calls
 from polybus.bus.delivery import HELD, Delivery
-from polybus.bus.odd import odd_answers
+from polybus.bus.driver_checks import wrong_answers
 from polybus.clock import Alarm, Clock, Timer
 from polybus.driver import ConsumerDriver, LeaseUntil
 from polybus.errors import Fault, FaultKind
@@ -187,8 +187,8 @@ class LeaseKeeper:
         deliveries = call.deliveries
         if isinstance(answers, Fault):
             answers = [answers] * len(deliveries)
-        elif (odd := odd_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:
-            what = f"the driver gave {odd} for {len(deliveries)} leases; a bug of this backend"
+        elif (wrong := wrong_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:
+            what = f"the driver gave {wrong} for {len(deliveries)} leases; a bug of this backend"
             _log.error("leases of %r can't be extended: %s", deliveries[0].source, what)
             answers = [Fault(FaultKind.INTERNAL, what)] * len(deliveries)
         extended = sum(
@@ -208,10 +208,10 @@ class LeaseKeeper:
     def _conclude(self, delivery: Delivery, answer: LeaseUntil | Fault, asked: int) -> bool:
         if delivery not in self._held:
             # Its retry may have fallen due meanwhile: a new delivery, of the same lease.
-            heir = next((held for held in self._held if held.received is delivery.received), None)
-            if heir is None:
+            retried = next((held for held in self._held if held.received is delivery.received), None)
+            if retried is None:
                 return False
-            delivery = heir
+            delivery = retried
         if isinstance(answer, Fault):
             self._fault = answer
         now = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""Looking at dead letters, and putting them back where they came from (contract, D13)."""
+"""Looking at dead letters (here: letters), and putting them back where they came from (contract, D13)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import msgspec
 
 from polybus.binding import Entity, Kind
 from polybus.bus.delivery import Delivery
-from polybus.bus.looking import HOLD, WINDOW, Look
+from polybus.bus.leased_peek import leased_peek
 from polybus.bus.operating import OperatedBus
 from polybus.bus.publisher import Publisher
-from polybus.bus.showing import show
+from polybus.bus.scan import HOLD, WINDOW, Scan
 from polybus.bus.work import Work
 from polybus.driver import AdminDriver, Outgoing, Peeked
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
@@ -110,8 +110,8 @@ async def peek(bus: OperatedBus, entity: Entity, count: int) -> AsyncGenerator[P
             for peeked in found:
                 yield peeked
             return
-        async with aclosing(show(bus, entity, count)) as shown:
-            async for peeked in shown:
+        async with aclosing(leased_peek(bus, entity, count)) as one_by_one:
+            async for peeked in one_by_one:
                 yield peeked
         return
     after: str | None = None
@@ -162,14 +162,14 @@ class _Redrive(Work):
         finally:
             await self._publisher.aclose()
         if self._faults:
-            raise BackendError(self._told())
+            raise BackendError(self._summary())
 
-    async def _go_through(self, look: Look) -> None:
+    async def _go_through(self, scan: Scan) -> None:
         while not self.stopping and (most := self._most()) > 0:
-            letters = await look.next(most)
+            letters = await scan.next(most)
             if not letters:
                 return
-            await self._put_back(letters, self._publisher, look)
+            await self._put_back(letters, self._publisher, scan)
             if self._in_a_row >= FAILURES:
                 return
 
@@ -179,15 +179,15 @@ class _Redrive(Work):
             _log.warning("%d letters of %r are back; redrive again for the others", self.done, self._source.name)
         return min(WINDOW, left, WINDOW if self._limit is None else self._limit - self.done)
 
-    async def _put_back(self, letters: list[Delivery], publisher: Publisher, look: Look) -> None:
+    async def _put_back(self, letters: list[Delivery], publisher: Publisher, scan: Scan) -> None:
         chosen = [letter for letter in letters if self._choose(letter)]
         outgoing = [self._outgoing(letter) for letter in chosen]  # all, before any is back and not yet removed here
-        look.keep([letter for letter in letters if letter not in chosen])
+        scan.keep([letter for letter in letters if letter not in chosen])
         sent = [publisher.put(each, blocks=False) for each in outgoing]
         outcomes = [(letter, await publisher.outcome(item)) for letter, item in zip(chosen, sent, strict=True)]
         failed = [(letter, outcome) for letter, outcome in outcomes if isinstance(outcome, Fault)]
         back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]
-        look.keep([letter for letter, _ in failed])
+        scan.keep([letter for letter, _ in failed])
         for letter in back:
             self._moved[letter.id] = min(letter.received.moves, self._moved.get(letter.id, sys.maxsize))
         self._count([fault for _, fault in failed] + await self._remove(back), len(back))
@@ -227,7 +227,7 @@ class _Redrive(Work):
             message = msgspec.structs.replace(self._edit(message), id=message.id)
         return Outgoing(message, moves=letter.received.moves + 1, token=letter.received.token)
 
-    def _told(self) -> Fault:
+    def _summary(self) -> Fault:
         """Return the first letter's fault; of several, with how many there are."""
         first = self._faults[0]
         if self._failed == 1:

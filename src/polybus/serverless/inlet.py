@@ -12,7 +12,7 @@ from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.bounds import ended, look_at
-from polybus.bus.consumer import Consumer, Handler, note_odd
+from polybus.bus.consumer import Consumer, Handler, log_unexpected_end
 from polybus.bus.delivery import Delivery, State
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import lasted
@@ -192,7 +192,7 @@ class _Attempt:
             if fatal is not None or (self.delivery.cancelled and signal_in(error) is None):
                 await self.delivery.release()
             else:
-                note_odd(self.delivery, error)
+                log_unexpected_end(self.delivery, error)
                 await self.delivery.fail(error)
         except LeaseLost:
             return  # told, and logged, as `deliver` ends

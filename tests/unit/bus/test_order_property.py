@@ -166,8 +166,8 @@ async def live(acts: list[tuple[str, Any]], limits: BatchLimits, max_outstanding
         for task in world.tasks:
             if not task.cancelled():
                 task.exception()
-        gate = world.bus._publishers["serial"]._gate if world.tasks else None
-        assert gate is None or (gate.count, gate.bytes, bool(gate)) == (0, 0, False)
+        flow = world.bus._publishers["serial"]._flow if world.tasks else None
+        assert flow is None or (flow.count, flow.bytes, bool(flow)) == (0, 0, False)
         closing = asyncio.create_task(world.bus.aclose())
         await world.clock.advance(12)
         await closing

@@ -72,7 +72,7 @@ CONSUMING = (
         "too few answers to an extension are taken as they are",
         edit(
             f"{_KEEPER}._answered",
-            "elif (odd := odd_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:",
+            "elif (wrong := wrong_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:",
             "elif False:\n        odd = None",
         ),
         "goes_wrong_once",
@@ -156,7 +156,7 @@ CONSUMING = (
     _m(
         "D12",
         "the grace is ten times what was asked for",
-        edit(f"{_DRAIN}.run", "self._after(grace, self._hurried)", "self._after(10 * grace, self._hurried)"),
+        edit(f"{_DRAIN}.run", "self._after(grace, self._grace_over)", "self._after(10 * grace, self._grace_over)"),
         "after_the_grace a_handler_does_not",
     ),
     _m(

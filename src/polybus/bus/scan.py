@@ -1,4 +1,7 @@
-"""Going through dead letters: each once, a bounded number held, and a sure end."""
+"""Going through dead letters: each once, a bounded number held, and a sure end.
+
+Here, and where it is used, a letter is a dead letter: the delivery of one, or its message.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from polybus.feature import Feature
 if TYPE_CHECKING:
     from polybus.bus.receiver import Receiver
 
-__all__ = ["WINDOW", "Look"]
+__all__ = ["WINDOW", "Scan"]
 
 _log = logging.getLogger("polybus")
 
@@ -54,7 +57,7 @@ EMPTY_COUNTED = 4
 PASSES = 2
 
 
-class Look:
+class Scan:
     """Receives letters until there are none that it has not seen; `receiver` isn't started, and has no window."""
 
     def __init__(self, bus: OperatedBus, receiver: Receiver, entity: Entity) -> None:

@@ -152,8 +152,10 @@ class Session:
         self._interrupting.set()
         for invoker in self._invokers:
             invoker.interrupt()
+        from polybus.bus.consumer import end_grace
+
         for consumer in self.consumers:
-            consumer.end_grace()
+            end_grace(consumer)
 
     # Drain -----------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Protocol
 
-from polybus.bus.delivery import SETTLED, Delivery
+from polybus.bus.delivery import Delivery
+from polybus.bus.held import SETTLED, HeldDelivery
 from polybus.bus.holding import Holding
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
@@ -19,7 +20,7 @@ from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
 from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
-__all__ = ["Consumer", "Consumption", "log_unexpected_end"]
+__all__ = ["Consumer", "Consumption", "end_grace", "log_unexpected_end"]
 
 _log = logging.getLogger("polybus")
 
@@ -91,15 +92,6 @@ class Consumer:
         else:
             self._receiver.pause(reason)
 
-    def end_grace(self) -> None:
-        """End the grace of a drain that is under way."""
-        if self._receiver is not None:
-            self._receiver.end_grace()
-
-    def draining(self) -> bool:
-        """Say whether a drain was asked for."""
-        return self._drained.is_set()
-
     async def run(self) -> None:
         """Handle deliveries until a drain is over; raise BackendError where the backend ends it.
 
@@ -114,15 +106,15 @@ class Consumer:
         self._ended = "ended"
 
     async def _run(self) -> None:
-        if self.draining():
+        if self._drained.is_set():
             return
         try:
             receiver = self._receiver = await self._opener(self._drained)
         except BackendError as error:
-            if self.draining() and error.fault.retryable:
+            if self._drained.is_set() and error.fault.retryable:
                 return  # the drain ended the tries, and nothing was ever received
             raise
-        if self.draining():
+        if self._drained.is_set():
             await receiver.drain(0)
             return
         holding = receiver.holding
@@ -148,7 +140,7 @@ class Consumer:
         try:
             await self._over
         finally:
-            await receiver.drain(None if self.draining() else 0)
+            await receiver.drain(None if self._drained.is_set() else 0)
             self._finish()
             stragglers.close()
 
@@ -214,12 +206,12 @@ class Consumer:
         return True
 
     async def _handle(
-        self, holding: Holding, delivery: Delivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
+        self, holding: Holding, delivery: HeldDelivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         error: BaseException | None = None
         delivery.begin(task)
         try:
-            await self._handler(delivery)
+            await self._handler(Delivery(delivery))
         except BaseException as raised:  # whatever a handler raises is a failed attempt
             if asyncio.current_task(loop) is not task:
                 raise  # it is closed together with its loop: nothing can be told any more
@@ -252,13 +244,19 @@ def _name(handler: object) -> str:
     return type(handler).__qualname__
 
 
+def end_grace(consumer: Consumer) -> None:
+    """End the grace of a drain that is under way."""
+    if consumer._receiver is not None:
+        consumer._receiver.end_grace()
+
+
 class Sink(Protocol):
     """What a delivery is settled with once its handler is done."""
 
-    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
+    def settle_soon(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None: ...
 
 
-def acknowledge(sink: Sink, delivery: Delivery) -> None:
+def acknowledge(sink: Sink, delivery: HeldDelivery) -> None:
     """Ack what its handler returned from, and has not settled by itself, without waiting."""
     if delivery.state is not SETTLED:
         try:
@@ -267,7 +265,7 @@ def acknowledge(sink: Sink, delivery: Delivery) -> None:
             return  # it was logged where it was found
 
 
-def conclude(delivery: Delivery, error: BaseException, *, given_back: bool) -> None:
+def conclude(delivery: HeldDelivery, error: BaseException, *, given_back: bool) -> None:
     """Settle a delivery as its handler's error asks, without waiting; what fails then is logged by the receiver.
 
     `given_back` says that its consumer cancelled the handler: then only its own words, Retry or DeadLetter, count, and
@@ -283,7 +281,7 @@ def conclude(delivery: Delivery, error: BaseException, *, given_back: bool) -> N
         return  # it was logged where it was found
 
 
-def log_unexpected_end(delivery: Delivery, error: BaseException) -> None:
+def log_unexpected_end(delivery: HeldDelivery, error: BaseException) -> None:
     """Log what no handler should end with: a cancellation that nobody here caused, a BaseException."""
     if not isinstance(error, Exception) and not delivery.lost:
         _log.error(
@@ -338,4 +336,4 @@ class Consumption:
             raise StopAsyncIteration
         # Whoever has it may have done anything with it: uncounted, what ends its consumer each time came for ever.
         delivery.begun = True
-        return delivery
+        return Delivery(delivery)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from polybus.bus.bounds import closed, ended, look_at
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
 from polybus.bus.settle import Settler
@@ -34,10 +34,10 @@ class Drained(Protocol):
 
     handler: str
 
-    def left(self) -> list[Delivery]:
+    def left(self) -> list[HeldDelivery]:
         """Return what handlers still have."""
 
-    def take_from(self, deliveries: Iterable[Delivery]) -> None:
+    def take_from(self, deliveries: Iterable[HeldDelivery]) -> None:
         """Give back what handlers don't give back themselves."""
 
     async def until_empty(self) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 
 from polybus.binding import Entity
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.operating import OperatedBus
 from polybus.bus.scan import HOLD, WINDOW, Scan
 from polybus.bus.work import Work
@@ -100,7 +100,7 @@ class _LeasedPeek(Work):
             await self._taken.wait()
 
 
-def _peeked(letter: Delivery) -> Peeked:
+def _peeked(letter: HeldDelivery) -> Peeked:
     received = letter.received
     position = received.token or letter.id
     return Peeked(position, letter.message, 0, received.reason, received.description, received.at)

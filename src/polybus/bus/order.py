@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 
 __all__ = ["Groups"]
 
@@ -14,10 +14,10 @@ class Group:
 
     __slots__ = ("first", "name", "waiting")
 
-    def __init__(self, name: str, first: Delivery) -> None:
+    def __init__(self, name: str, first: HeldDelivery) -> None:
         self.name = name
         self.first = first
-        self.waiting: deque[Delivery] = deque()
+        self.waiting: deque[HeldDelivery] = deque()
 
 
 class Groups:
@@ -28,7 +28,7 @@ class Groups:
         self.waiting = 0
         """How many deliveries wait behind others of their group."""
 
-    def add(self, delivery: Delivery) -> bool:
+    def add(self, delivery: HeldDelivery) -> bool:
         """Put a delivery behind those of its group; say whether it may be handled now."""
         name = delivery.received.group
         if name is None:
@@ -42,16 +42,16 @@ class Groups:
         self.waiting += 1
         return False
 
-    def is_first(self, delivery: Delivery) -> bool:
+    def is_first(self, delivery: HeldDelivery) -> bool:
         """Say whether nothing of its group is before it."""
         return delivery.group is None or delivery.group.first is delivery
 
-    def replace(self, old: Delivery, new: Delivery) -> None:
+    def replace(self, old: HeldDelivery, new: HeldDelivery) -> None:
         """Let `new`, another attempt of the same message, take the place of the first of its group."""
         new.group = old.group
         new.group.first = new
 
-    def advance(self, done: Delivery) -> Delivery | None:
+    def advance(self, done: HeldDelivery) -> HeldDelivery | None:
         """Remove the settled first of its group, and return the one that may be handled now."""
         group: Group = done.group
         while group.waiting:
@@ -62,7 +62,7 @@ class Groups:
         self._close(group)
         return None
 
-    def close(self, delivery: Delivery) -> list[Delivery]:
+    def close(self, delivery: HeldDelivery) -> list[HeldDelivery]:
         """Remove a delivery that is lost or given back, and return all that were behind it, in order."""
         group: Group = delivery.group
         if group.first is not delivery:

@@ -8,8 +8,8 @@ from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import HELD, Delivery
 from polybus.bus.drain import Drain
+from polybus.bus.held import HELD, HeldDelivery
 from polybus.bus.holding import Holding
 from polybus.bus.intake import Intake
 from polybus.bus.loop_guard import LoopGuard
@@ -153,7 +153,7 @@ class Receiver:
         """Begin to receive."""
         self._intake.start()
 
-    async def next(self) -> Delivery | None:
+    async def next(self) -> HeldDelivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
         while True:
             delivery = self.take()
@@ -167,7 +167,7 @@ class Receiver:
                 raise BackendError(self._error.fault)
             await self._ready.wait()
 
-    def take(self) -> Delivery | None:
+    def take(self) -> HeldDelivery | None:
         """Return the next delivery, if one is there."""
         ready = self._ready.queue
         while ready:
@@ -181,7 +181,7 @@ class Receiver:
                 self.holding.lose(delivery, "the event loop or the process stood still until after its end")
         return None
 
-    async def fetch(self, count: int, wait: float) -> list[Delivery]:
+    async def fetch(self, count: int, wait: float) -> list[HeldDelivery]:
         """Receive once, without `start`, and return what came; raise BackendError where that failed.
 
         Cancelled, it leaves nothing behind: what the call still brings is given back by the drain. Groups don't count
@@ -217,13 +217,13 @@ class Receiver:
             if delivery.received.group is None or groups.add(delivery):
                 self._offer(delivery)
 
-    def _offer(self, delivery: Delivery) -> None:
+    def _offer(self, delivery: HeldDelivery) -> None:
         if self._intake.stopping or self._paused is not None:
             self.holding.give_back(delivery)
         else:
             self._ready.put(delivery)
 
-    def _spent(self, delivery: Delivery) -> None:
+    def _spent(self, delivery: HeldDelivery) -> None:
         """Give back what nobody has taken while its lease could be extended: it needn't be lost for that.
 
         It is called when a quarter of the last lease is left. What waits behind others of its key shares their fate.

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import AGAIN, lasted
 from polybus.clock import Alarm, Clock
@@ -75,28 +75,28 @@ class Stragglers:
         self._replace = replace
         self._pause = pause
         self._paused: str | None = None
-        self._watched: dict[Delivery, _Straggler] = {}
+        self._watched: dict[HeldDelivery, _Straggler] = {}
         self._alarm = Alarm(clock, self._look)
 
-    def lost(self, delivery: Delivery) -> None:
+    def lost(self, delivery: HeldDelivery) -> None:
         """Note that a handler was told that its lease is lost."""
         straggler = self._watched.get(delivery)
         if straggler is None or (straggler.settled and not straggler.replaced):
             now = self._clock.monotonic()
             self._watch(delivery, _Straggler(now, now + AFTER, settled=False))
 
-    def settled(self, delivery: Delivery) -> None:
+    def settled(self, delivery: HeldDelivery) -> None:
         """Note that a handler settles its delivery by itself."""
         if delivery not in self._watched:
             now = self._clock.monotonic()
             until = max(delivery.received_at + self._max_lease, now + AFTER)
             self._watch(delivery, _Straggler(now, until, settled=True))
 
-    def _watch(self, delivery: Delivery, straggler: _Straggler) -> None:
+    def _watch(self, delivery: HeldDelivery, straggler: _Straggler) -> None:
         self._watched[delivery] = straggler
         self._alarm.set(min(straggler.until, straggler.tell_at))
 
-    def ended(self, delivery: Delivery) -> bool:
+    def ended(self, delivery: HeldDelivery) -> bool:
         """Note that a handler ended; say whether another has taken its place."""
         if not self._watched:
             return False
@@ -125,7 +125,7 @@ class Stragglers:
         self._pause_or_not()
         self._alarm.set(min((each.next_look for each in self._watched.values()), default=math.inf))
 
-    def _tell(self, deliveries: Sequence[Delivery], now: float) -> None:
+    def _tell(self, deliveries: Sequence[HeldDelivery], now: float) -> None:
         those = [self._watched[each] for each in deliveries]
         if all(now < straggler.tell_at for straggler in those):
             return
@@ -162,7 +162,7 @@ class Stragglers:
             names,
         )
 
-    def _name(self, delivery: Delivery) -> str:
+    def _name(self, delivery: HeldDelivery) -> str:
         return f"message {delivery.id} of {self._source!r}, attempt {delivery.attempt}"
 
     def _pause_or_not(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polybus.app import App
 from polybus.binding import Binding, Entity
+from polybus.bus.bus import connection_of
 from polybus.clock import Clock
 from polybus.driver import DeadLetter, Received
 from polybus.errors import BackendError, ConfigError, Fault
@@ -146,7 +147,7 @@ async def _bury(bus: FunctionBus, source: Entity, letter: DeadLetter[Any]) -> Fa
     except BackendError as error:
         return error.fault
     except Exception as error:  # noqa: BLE001 - the driver says what its SDK's exceptions mean
-        return bus.driver.fault(error)
+        return connection_of(bus).opened().fault(error)
 
 
 def aws_lambda(

@@ -412,7 +412,7 @@ async def test_a_run_that_is_cancelled_twice_interrupts_its_handlers() -> None:
     async with in_background(held.app.run()) as running:
         await held.started.wait()
         running.cancel()
-        await until(lambda: held.app.consumers[0].draining())
+        await until(lambda: held.app.consumers[0]._drained.is_set())
         assert held.ends == []
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -434,7 +434,7 @@ async def test_a_second_signal_ends_the_grace_of_a_handler_that_swallows_it() ->
     async with in_background(app.run()) as running:
         await stubborn.started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: app.consumers[0].draining())
+        await until(lambda: app.consumers[0]._drained.is_set())
         os.kill(os.getpid(), signal.SIGTERM)
         await running
     assert await waiting(binding) == 1

@@ -471,7 +471,7 @@ async def test_d12_a_drain_waits_for_the_grace_and_leaves_no_process(load: Load,
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
         draining = asyncio.create_task(app.drain(grace=30))
-        await until(lambda: app.consumers[0].draining())
+        await until(lambda: app.consumers[0]._drained.is_set())
         assert alive(pid)
         (tmp_path / "held.go").touch()
         await draining

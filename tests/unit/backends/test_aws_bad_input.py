@@ -15,6 +15,7 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
+from polybus.bus.delivery import held_of
 from polybus.clouds.aws.local import realise
 from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.errors import BackendError, FaultKind, PublishFailed
@@ -275,8 +276,8 @@ async def test_a_receipt_that_is_no_good_is_a_lost_lease(bus: polybus.Bus) -> No
     await bus.publish("jobs", "a")
     async with bus.consume("jobs") as deliveries:
         delivery = await anext(aiter(deliveries))
-        poisoned = msgspec.structs.replace(delivery.received, receipt="no receipt at all")
-        delivery.received = poisoned
+        poisoned = msgspec.structs.replace(held_of(delivery).received, receipt="no receipt at all")
+        held_of(delivery).received = poisoned
         with pytest.raises(polybus.LeaseLost):
             await delivery.ack()
     assert (await bus.stats("jobs")).waiting + (await bus.stats("jobs")).leased == 1

@@ -53,7 +53,7 @@ class World:
         self.told: Counter[int] = Counter()
         self.tasks: list[asyncio.Task[str]] = []
         driver.limits, driver.calls, driver.opens = limits, self._call, self._open
-        self.bus._hooks = self._listener()
+        self.bus._connection.hooks = self._listener()
 
     def _listener(self) -> NoHooks:
         world = self

@@ -9,7 +9,7 @@ __all__ = ["CONSUMING"]
 
 _RECEIVER = "polybus.bus.receiver:Receiver"
 _HOLDING = "polybus.bus.holding:Holding"
-_DELIVERY = "polybus.bus.delivery:Delivery"
+_DELIVERY = "polybus.bus.held:HeldDelivery"
 _KEEPER = "polybus.bus.lease:LeaseKeeper"
 _DRAIN = "polybus.bus.drain:Drain"
 _REDRIVE = "polybus.bus.redrive:_Redrive"
@@ -111,7 +111,7 @@ CONSUMING = (
         "D6",
         "the reason isn't the error's name",
         edit(
-            "polybus.bus.delivery:read",
+            "polybus.bus.held:read",
             "Failed(type(error).__qualname__,",
             'Failed("Error",',
         ),

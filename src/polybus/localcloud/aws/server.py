@@ -12,8 +12,8 @@ from aiohttp import web
 from polybus.clock import Clock, SystemClock
 from polybus.localcloud.aws.faults import Faults
 from polybus.localcloud.aws.http import MAX_REQUEST, Front
-from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.policy.identities import Identities
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.service import SnsService
 from polybus.localcloud.aws.sqs.registry import Queues
@@ -21,6 +21,7 @@ from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
+from polybus.localcloud.journal import Journal
 from polybus.localcloud.server import LOOPBACK
 from polybus.localcloud.store import Store
 
@@ -112,9 +113,9 @@ class AwsServer:
         """Load what `data` holds and listen; raise OSError where the port is taken."""
         self._store.open()
         timeline = Timeline(self._clock)
-        journal = Journal(self._store)
-        self._sqs = SqsService(self.account, journal, timeline, self.faults, self._sampler)
-        sns = SnsService(self._sqs.queues, journal, self.faults)
+        rows = Rows(Journal(self._store))
+        self._sqs = SqsService(self.account, rows, timeline, self.faults, self._sampler)
+        sns = SnsService(self._sqs.queues, rows, self.faults)
         services: dict[str, Service] = {"sqs": self._sqs, "sns": sns, "sts": StsService(self.account)}
         for service in services.values():
             service.load()

@@ -23,6 +23,8 @@ from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
 from polybus.topology.file import loads
 
+from .refused import failed
+
 TOPOLOGY = """\
 [bus]
 name = "shop"
@@ -62,15 +64,6 @@ def binding(server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> Binding:
 async def bus(binding: Binding) -> AsyncIterator[polybus.Bus]:
     async with polybus.connect(binding) as bus:
         yield bus
-
-
-async def failed(bus: polybus.Bus, target: str, body: Any = "x", **more: Any) -> polybus.Fault:
-    """Publish what must not be accepted, and return why; nothing of it may be there."""
-    with pytest.raises(PublishFailed) as caught:
-        await bus.publish(target, body, **more)
-    [fault] = caught.value.outcomes
-    assert isinstance(fault, polybus.Fault)
-    return fault
 
 
 async def take(bus: polybus.Bus, source: str, count: int) -> list[bytes]:

@@ -59,6 +59,8 @@ class AwsServer:
         self.region = region
         self.identities = Identities(account)
         self.faults = Faults()
+        self.fail_next = self.faults.fail_next
+        """Makes the next requests of an action fail: `Faults.fail_next`."""
         self._sampler = None if sampling is None else Sampler(sampling)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._store = Store(data, "aws")
@@ -95,19 +97,6 @@ class AwsServer:
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
         }
-
-    def fail_next(
-        self,
-        action: str,
-        code: str,
-        http_status: int = 400,
-        count: int = 1,
-        entries: Iterable[str] | None = None,
-        *,
-        after: bool = False,
-    ) -> None:
-        """Make the next `count` requests of `action` fail; see Faults.fail_next."""
-        self.faults.fail_next(action, code, http_status, count, entries, after=after)
 
     async def start(self) -> None:
         """Load what `data` holds and listen; raise OSError where the port is taken."""

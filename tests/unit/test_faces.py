@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 import polybus
+import polybus.driver
+import polybus.errors
 from polybus import sync
 from polybus.topology.file import loads
 
@@ -95,3 +97,9 @@ def test_what_users_see_is_explained(name: str) -> None:
         if not inspect.getdoc(getattr(kind, member, None)) and f"`{member}`" not in text
     ]
     assert unexplained == []
+
+
+def test_one_name_means_one_thing_and_drivers_that_match_on_the_former_one_go_on() -> None:
+    assert polybus.driver.DeadLetter is polybus.driver.ToDeadLetters
+    assert polybus.DeadLetter is polybus.errors.DeadLetter
+    assert not issubclass(polybus.driver.ToDeadLetters, BaseException)

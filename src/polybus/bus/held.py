@@ -13,7 +13,7 @@ from polybus.bus import hook_context
 from polybus.bus.texts import reason_of, shorten
 from polybus.bus.verdict import Failed, only_signals, read
 from polybus.clock import Timer
-from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
+from polybus.driver import Ack, Nack, Received, Settlement, ToDeadLetters
 from polybus.errors import BackendError, LeaseLost, exit_in, signal_in
 from polybus.message import Message
 
@@ -209,8 +209,8 @@ class HeldDelivery:
     def _wait(self, failed: Failed) -> float:
         return self._owner.retry_delay(self.attempt) if failed.delay is None else failed.delay
 
-    def _letter(self, reason: object, description: object) -> DeadLetter[Any]:
-        return DeadLetter(self.received, reason_of(reason), shorten(description))
+    def _letter(self, reason: object, description: object) -> ToDeadLetters[Any]:
+        return ToDeadLetters(self.received, reason_of(reason), shorten(description))
 
     async def _settle(self, settlement: Settlement[Any]) -> None:
         self._owner.check_lease(self)

@@ -8,7 +8,7 @@ from typing import Any
 from polybus.binding import Entity
 from polybus.bus.held import HeldDelivery
 from polybus.clock import Clock
-from polybus.driver import Ack, DeadLetter, Settlement
+from polybus.driver import Ack, Settlement, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Outcome, Processing, Settled
 
@@ -65,4 +65,4 @@ class Reporter:
 def _outcome(settlement: Settlement[Any]) -> Outcome:
     if isinstance(settlement, Ack):
         return "ack"
-    return "dead_letter" if isinstance(settlement, DeadLetter) else "nack"
+    return "dead_letter" if isinstance(settlement, ToDeadLetters) else "nack"

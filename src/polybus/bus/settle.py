@@ -15,7 +15,7 @@ from polybus.bus.calls import Calls
 from polybus.bus.held import HeldDelivery
 from polybus.bus.retry import RetryPolicy
 from polybus.clock import Alarm, Clock
-from polybus.driver import ConsumerDriver, DeadLetter, Settlement
+from polybus.driver import ConsumerDriver, Settlement, ToDeadLetters
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 
 __all__ = ["Settler"]
@@ -333,9 +333,9 @@ class Settler:
             self._idle.set()
 
 
-def _less(settlement: Settlement[Any]) -> DeadLetter[Any] | None:
+def _less(settlement: Settlement[Any]) -> ToDeadLetters[Any] | None:
     """Return a dead letter with less of what polybus adds to it, or None where there is no less."""
-    if not isinstance(settlement, DeadLetter):
+    if not isinstance(settlement, ToDeadLetters):
         return None
     if settlement.description:
         return msgspec.structs.replace(settlement, description="")

@@ -19,7 +19,7 @@ from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import lasted
 from polybus.bus.retry import backoff
 from polybus.clock import Clock
-from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
+from polybus.driver import Ack, Nack, Received, Settlement, ToDeadLetters
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost, exit_in, signal_in
 from polybus.telemetry import Hooks, LeaseLostEvent, Outcome, Processing, Settled
 
@@ -28,7 +28,7 @@ __all__ = ["Bury", "Inlet", "Verdict"]
 _log = logging.getLogger("polybus.serverless")
 
 # Puts a delivery among the dead letters and ends it at its source; a Fault says why that failed.
-Bury = Callable[[DeadLetter[Any]], Awaitable[Fault | None]]
+Bury = Callable[[ToDeadLetters[Any]], Awaitable[Fault | None]]
 
 # Seconds that a handler has to end once it was cancelled: the invocation's own end is near, and what it did by then has
 # to get out.
@@ -244,7 +244,7 @@ class _Attempt:
         delivery.state = State.SETTLED
         self._done(delivery)
 
-    async def _buried(self, letter: DeadLetter[Any], bury: Bury) -> Fault | None:
+    async def _buried(self, letter: ToDeadLetters[Any], bury: Bury) -> Fault | None:
         """Dead-letter it in a task of its own, which the end of the invocation's time cuts off."""
 
         async def call() -> Fault | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from typing import Any, Final, Protocol
@@ -49,7 +50,9 @@ class Owner(Protocol):
 
     def check_lease(self, delivery: HeldDelivery) -> None: ...
 
-    def processing(self, delivery: HeldDelivery) -> AbstractContextManager[None] | None: ...
+    @property
+    def processing(self) -> Callable[[HeldDelivery], AbstractContextManager[None] | None] | None:
+        """Returns what hooks want around a handler; None where there are no hooks."""
 
 
 class HeldDelivery:
@@ -102,7 +105,7 @@ class HeldDelivery:
         # Its group, where it has an ordering key; the number of the latest extension of its lease that was asked for.
         self.group: Any = None
         self.extension = 0
-        # Whether a handler ever began with it; since when, where that is measured; whether `cancel` cancelled it.
+        # Whether a handler ever began with it; since when a consumer's handler has it; whether `cancel` cancelled it.
         self.begun = False
         self.handled_since: float | None = None
         self.cancelled = False
@@ -231,9 +234,10 @@ class HeldDelivery:
         self.begun = True
         self._task = task
         self._cancelling = 0 if task is None else task.cancelling()
-        self._context = self._owner.processing(self)
-        if self._context is not None:
-            self._context.__enter__()
+        processing = self._owner.processing
+        if processing is not None and (context := processing(self)) is not None:
+            self._context = context
+            context.__enter__()
 
     def end(self, error: BaseException | None = None) -> None:
         """Note that its handler is done, and with what error."""

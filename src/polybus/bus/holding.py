@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from polybus.binding import Entity
@@ -64,6 +63,8 @@ class Holding:
         self._pace = pace
         self._room_freed = room_freed
         self._report = report
+        self.processing = None if report is None else report.processing
+        """Returns the context that hooks want around the handler of a delivery; None where there are no hooks."""
         self._offer = offer
         self._losses = Losses(source.name, clock)
         self._nack_delay = Feature.NACK_DELAY in features
@@ -71,7 +72,8 @@ class Holding:
         self.held: dict[HeldDelivery, None] = {}
         """What isn't settled or lost yet: with a handler, waiting for one, or for its retry; leases are extended."""
         self._retrying = 0
-        self._handled: set[HeldDelivery] = set()
+        # Settled or lost, while their handlers go on: a drain waits for these, too.
+        self._outlasting: set[HeldDelivery] = set()
         self.groups = Groups()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -153,22 +155,18 @@ class Holding:
 
     def begun(self, delivery: HeldDelivery) -> None:
         """Note that a handler has it: a drain waits for the handler, even for what it does after its own ack."""
-        self._handled.add(delivery)
-        if self._pace.adapts:
-            delivery.handled_since = self._clock.monotonic()
+        delivery.handled_since = self._clock.monotonic() if self._pace.adapts else 0.0
 
     def ended(self, delivery: HeldDelivery) -> None:
         """Note that its handler is done."""
-        self._handled.discard(delivery)
-        if delivery.handled_since is not None:
-            self._pace.took(self._clock.monotonic() - delivery.handled_since)
+        since, delivery.handled_since = delivery.handled_since, None
+        if since is not None and self._pace.adapts:
+            self._pace.took(self._clock.monotonic() - since)
             self._room_freed.set()
-        if not self.held and not self._handled:
+        if self._outlasting:
+            self._outlasting.discard(delivery)
+        if not self.held and not self._outlasting:
             self._empty.set()
-
-    def processing(self, delivery: HeldDelivery) -> AbstractContextManager[None] | None:
-        """Return the context that hooks want around the handler, or None where there are no hooks."""
-        return None if self._report is None else self._report.processing(delivery)
 
     # Settling --------------------------------------------------------------------------------------------------------
 
@@ -248,7 +246,7 @@ class Holding:
         again.lease_until, again.renew_at = delivery.lease_until, min(delivery.renew_at, halfway)
         again.extension = delivery.extension
         self.groups.replace(delivery, again)
-        del self.held[delivery]
+        self._forget(delivery)
         self.held[again] = None
         self.keeper.added([again])
         self._offer(again)
@@ -280,8 +278,8 @@ class Holding:
         self._release(delivery, in_order=False)
 
     def _release(self, delivery: HeldDelivery, *, in_order: bool) -> None:
-        """Forget a delivery; let the next of its group pass, or give the group's others back."""
-        del self.held[delivery]
+        """Hold a delivery no longer; let the next of its group pass, or give the group's others back."""
+        self._forget(delivery)
         if self._report is not None:
             self._report.in_flight(-1)
         if delivery.group is not None:
@@ -293,8 +291,13 @@ class Holding:
                 for later in self.groups.close(delivery):
                     self.give_back(later)
         self._room_freed.set()
-        if not self.held and not self._handled:
+        if not self.held and not self._outlasting:
             self._empty.set()
+
+    def _forget(self, delivery: HeldDelivery) -> None:
+        del self.held[delivery]
+        if delivery.handled_since is not None:
+            self._outlasting.add(delivery)
 
     def give_back(self, delivery: HeldDelivery) -> None:
         """Let others have it at once, unless it was settled or lost."""
@@ -365,7 +368,7 @@ class Holding:
         """Return what handlers still have."""
         return [
             delivery
-            for delivery in {**self.held, **dict.fromkeys(self._handled)}
+            for delivery in {**self.held, **dict.fromkeys(self._outlasting)}
             if delivery.running and (delivery.state is HELD or delivery not in self.held)
         ]
 
@@ -376,7 +379,7 @@ class Holding:
                 self.give_back(delivery)
                 delivery.state = LOST
         for delivery in deliveries:
-            self._handled.discard(delivery)
+            self._outlasting.discard(delivery)
             delivery.handled_since = None
         self.on_taken()
 

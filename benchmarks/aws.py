@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -20,6 +17,7 @@ import polybus
 from polybus.binding import Binding, Entity, Kind
 
 from .harness import Aim, Contender, Report, Sample, measured
+from .local import environment, served
 
 BODY = "x" * 200
 ATTRIBUTES = {"region": "eu", "tenant": "shop-17"}
@@ -37,8 +35,8 @@ NOTE = (
 
 
 def run(report: Report) -> None:
-    with _environment(), _server() as endpoint:
-        bench = Bench(endpoint)
+    with environment(**LOCAL), served("aws") as (host, port):
+        bench = Bench(f"http://{host}:{port}")
         many, few = report.count(2_000), report.count(300, 50)
         aims = [Aim("cpu", TEN, at_most=1.25), Aim("rate", KOMBU, at_least=4)]
         report.compare(
@@ -244,27 +242,3 @@ def _batches(count: int, body: str) -> Iterator[list[dict[str, Any]]]:
     numbers = iter(range(count))
     while batch := list(itertools.islice(numbers, 10)):
         yield [{"Id": str(number), body: BODY, "MessageAttributes": NATIVE} for number in batch]
-
-
-@contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """Point boto3 at nothing real."""
-    before = dict(os.environ)
-    os.environ.update(LOCAL)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextlib.contextmanager
-def _server() -> Iterator[str]:
-    command = [sys.executable, "-m", "polybus.localcloud.run", "aws"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            _, host, port = process.stdout.readline().split()
-            yield f"http://{host}:{port}"
-        finally:
-            process.terminate()

@@ -10,8 +10,6 @@ import asyncio
 import contextlib
 import os
 import ssl
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +27,7 @@ from polybus.registry import load
 from polybus.testing.proxy import DriverProxy
 
 from .harness import Aim, Contender, Report, Sample, measured
+from .local import environment, served
 
 BODY = "x" * 200
 ATTRIBUTES = {"region": "eu", "tenant": "shop-17"}
@@ -49,7 +48,7 @@ NOTE = (
 
 
 def run(report: Report) -> None:
-    with _environment(), _server() as connection_string:
+    with environment(), _server() as connection_string:
         os.environ["AZURE_SERVICEBUS_CONNECTION_STRING"] = connection_string
         bench = Bench(connection_string)
         many = report.count(2_000)
@@ -188,31 +187,15 @@ async def _send(sender: ServiceBusSender, count: int) -> None:
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextlib.contextmanager
 def _server() -> Iterator[str]:
     """Run the local server in memory, with the queue in it, and yield its connection string."""
-    command = [sys.executable, "-m", "polybus.localcloud.run", "azure"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            _, host, port = process.stdout.readline().split()
-            connection_string = (
-                f"Endpoint=sb://localhost:{port};SharedAccessKeyName=RootManageSharedAccessKey;"
-                "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
-            )
-            _make_queue(connection_string, host, int(port))
-            yield connection_string
-        finally:
-            process.terminate()
+    with served("azure") as (host, port):
+        connection_string = (
+            f"Endpoint=sb://localhost:{port};SharedAccessKeyName=RootManageSharedAccessKey;"
+            "SharedAccessKey=SAS_KEY_VALUE;UseDevelopmentEmulator=true;"
+        )
+        _make_queue(connection_string, host, port)
+        yield connection_string
 
 
 def _make_queue(connection_string: str, host: str, port: int) -> None:

@@ -11,9 +11,6 @@ import contextlib
 import functools
 import itertools
 import os
-import signal
-import subprocess
-import sys
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -28,6 +25,7 @@ import polybus
 from polybus.binding import Binding, Entity, Kind
 
 from .harness import Aim, Contender, Report, Sample, measured
+from .local import environment, served
 
 BODY = b"x" * 256
 ATTRIBUTES = {"kind": "order.created", "trace": "0123456789abcdef0123456789abcdef"}
@@ -79,19 +77,8 @@ def run(report: Report) -> None:
 @contextlib.contextmanager
 def _server() -> Iterator[None]:
     """Run the local server, and let the library find it."""
-    before = os.environ.get("PUBSUB_EMULATOR_HOST")
-    command = [sys.executable, "-m", "polybus.localcloud.run", "gcp"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        _, host, port = process.stdout.readline().split()
-        os.environ["PUBSUB_EMULATOR_HOST"] = f"{host}:{port}"
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            os.environ.pop("PUBSUB_EMULATOR_HOST")
-            if before is not None:
-                os.environ["PUBSUB_EMULATOR_HOST"] = before
+    with served("gcp") as (host, port), environment(PUBSUB_EMULATOR_HOST=f"{host}:{port}"):
+        yield
 
 
 @dataclass(frozen=True, slots=True)

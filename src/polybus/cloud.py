@@ -9,7 +9,7 @@ from typing import Any
 
 from polybus.errors import ConfigError, MissingExtra, UnsupportedFeature
 
-__all__ = ["INTERFACE", "Cloud"]
+__all__ = ["INTERFACE", "TARGETS", "Cloud"]
 
 INTERFACE = 1
 """The version of what this module, `polybus.driver` and `polybus.plan.planning` ask of a cloud.
@@ -17,6 +17,9 @@ INTERFACE = 1
 A change that a cloud written to the last version would not survive makes it one more; a cloud of another version is
 refused when it is loaded, with both numbers.
 """
+
+TARGETS = ("topics", "ordered topics", "queues", "ordered queues")
+"""What can be published to, of which a cloud may be able to delay messages on some."""
 
 _WHAT = {
     "driver": "a driver",
@@ -41,7 +44,8 @@ class Cloud:
     `title` is the name that people know. `packages` are the modules whose absence means that the cloud's SDK isn't
     installed, each with what it is installed as, and `extra` the extra of polybus that brings them, "" for a cloud of
     another package. `loggers` are the names of the loggers of its libraries. `system` is OpenTelemetry's
-    `messaging.system`, `topic_system` that of topics where it is another.
+    `messaging.system`, `topic_system` that of topics where it is another. `no_delay_on` are those of TARGETS on which
+    the cloud may refuse delays (contract, P8); the conformance kit lets it refuse no others.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Cloud:
     loggers: tuple[str, ...] = ()
     system: str = ""
     topic_system: str = ""
+    no_delay_on: tuple[str, ...] = TARGETS
     interface: int = INTERFACE
 
     def offers(self, part: str) -> bool:

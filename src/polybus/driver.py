@@ -45,6 +45,7 @@ __all__ = [
     "Received",
     "Settlement",
     "Stats",
+    "ToDeadLetters",
 ]
 
 VERSION = "1.1"
@@ -147,7 +148,7 @@ class Nack(msgspec.Struct, Generic[R], frozen=True):
     attempts: int | None = None
 
 
-class DeadLetter(msgspec.Struct, Generic[R], frozen=True):
+class ToDeadLetters(msgspec.Struct, Generic[R], frozen=True):
     """Put it among the dead letters, unchanged but for the reason and `moves` + 1.
 
     Where a cloud has no such operation, the driver sends a copy and then acks: a crash in between leaves the letter
@@ -159,7 +160,10 @@ class DeadLetter(msgspec.Struct, Generic[R], frozen=True):
     description: str = ""
 
 
-Settlement = Ack[R] | Nack[R] | DeadLetter[R]
+DeadLetter = ToDeadLetters
+"""Its former name. `polybus.DeadLetter` is what handlers raise."""
+
+Settlement = Ack[R] | Nack[R] | ToDeadLetters[R]
 
 
 class LeaseUntil(msgspec.Struct, frozen=True):

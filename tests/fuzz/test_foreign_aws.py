@@ -13,7 +13,7 @@ from polybus.binding import Entity, Kind
 from polybus.clock import ManualClock
 from polybus.clouds.aws.driver.consume import SqsConsumer
 from polybus.clouds.aws.driver.publish import SqsPublisher
-from polybus.driver import Ack, DeadLetter, Nack, Outgoing, Received
+from polybus.driver import Ack, Nack, Outgoing, Received, ToDeadLetters
 
 from .foreign import ENVELOPES, JSON_TEXTS, KEYS, TEXTS, VALUES, a_message, a_wire_form
 from .scale import cases
@@ -133,7 +133,7 @@ async def test_a_foreign_message_lives_through_all_that_is_done_with_it(
     consumer, one = await received(sqs, source)
     assert await consumer.settle_batch([Nack(one, 3.0)]) == [None]
     consumer, one = await received(sqs, source)  # by a receipt that gave it back it can't be settled again
-    [fault] = await consumer.settle_batch([DeadLetter(one, said, said)])
+    [fault] = await consumer.settle_batch([ToDeadLetters(one, said, said)])
     if fault is not None:
         assert not sqs.sent
         assert await consumer.settle_batch([Ack(one)]) == [None]

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from shop import binding
 
 from polybus import ConsumerOptions, Delivery, ManualClock
-from polybus.driver import DeadLetter, Received
+from polybus.driver import Received, ToDeadLetters
 from polybus.errors import Fault
 from polybus.message import Message
 from polybus.serverless.inlet import Inlet, Verdict
@@ -38,11 +38,11 @@ async def fails(delivery: Delivery) -> None:
     raise ValueError("it fails")
 
 
-def endless() -> tuple[asyncio.Event, Callable[[DeadLetter[str]], Awaitable[Fault | None]]]:
+def endless() -> tuple[asyncio.Event, Callable[[ToDeadLetters[str]], Awaitable[Fault | None]]]:
     """Give a way to bury letters that never ends by itself, and the event that says it has begun."""
     sending = asyncio.Event()
 
-    async def bury(letter: DeadLetter[str]) -> Fault | None:
+    async def bury(letter: ToDeadLetters[str]) -> Fault | None:
         sending.set()
         await asyncio.Event().wait()
         raise AssertionError("it was cut off")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import polybus
+from polybus.provision import MessageBus
 
 
 @dataclass
@@ -97,3 +98,7 @@ def use_blocking() -> None:
         with bus.consume("billing") as deliveries:
             print(next(deliveries).attempts)  # error: attr-defined
             next(deliveries).lost = True  # error: misc
+
+
+def use_stack() -> None:
+    MessageBus("bus", topology="polybus.toml", cloud="aws", settings={"region": "eu-west-1"})  # error: arg-type

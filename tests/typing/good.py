@@ -14,6 +14,8 @@ import pydantic
 import polybus
 import polybus.otel
 import polybus.telemetry
+from polybus.clouds.aws import AwsSettings
+from polybus.provision import MessageBus
 
 
 @dataclass
@@ -123,4 +125,5 @@ class Listener(polybus.telemetry.NoHooks):
         return {}
 
 
+MessageBus("bus", topology="polybus.toml", cloud="aws", settings=AwsSettings(region="eu-west-1"))
 hooked: Any = polybus.connect(hooks=[Listener(), polybus.otel.OpenTelemetryHooks()])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,3 +107,56 @@ def test_nothing_refers_to_documents_that_are_not_here() -> None:
     files = (*ROOT.rglob("*.py"), *(Path(__file__).parents[2] / "docs").glob("*.md"))
     found = [f"{path}: {name}" for path in files for name in elsewhere.findall(path.read_text())]
     assert found == []
+
+
+# Where clouds are named outside of their folders, and why. Docstrings and comments may name them anywhere.
+NAMED = {
+    "polybus.registry": "registers those that polybus brings",
+    "polybus.moved": "knows the names that modules had before",
+    "polybus.bus.resolve": "knows the variables that platforms set for what runs on them",
+    "polybus.cli.main": "says in its help what polybus is for",
+    "polybus.cli.stack": "gives an example of a stack's name in its help",
+    "polybus.cli.init": "writes comments for people into a new topology",
+    "polybus.plan.findings": "names the documents that findings refer to",
+    "polybus.plan.policy": "proves stack rules by the types of resources",
+    "polybus.plan.same": "tells values that a cloud writes in two ways from others",
+    "polybus.provision": "names the extras that bring Pulumi",
+    "polybus.topology.file": "says in an error what a function may be",
+    "polybus.topology.limits": "keeps the beginnings of names that clouds reserve",
+    "polybus.testing.conformance.limits": "tries such names",
+}
+CLOUD = re.compile(r"(?<![a-z])(aws|azure|gcp)(?![a-z])", re.IGNORECASE)
+ROOMS = ("polybus.clouds", "polybus.localcloud", "polybus.serverless")
+
+
+def words_of(path: Path) -> Iterator[str]:
+    """Give the names and texts of a file, but for its docstrings: a text that stands alone is one, wherever it does."""
+    texts = (tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))  # the latter from Python 3.12 on
+    begins = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    with path.open("rb") as file:
+        stands_alone = True
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.NAME or (token.type in texts and not stands_alone):
+                yield token.string
+            if token.type not in (tokenize.COMMENT, tokenize.NL, tokenize.ENCODING):
+                stands_alone = token.type in begins
+
+
+def test_only_a_cloud_s_own_rooms_name_it() -> None:
+    naming = {
+        module: words
+        for path in ROOT.rglob("*.py")
+        if not (module := module_of(path, ROOT)).startswith(ROOMS)
+        and (words := [word for word in words_of(path) if CLOUD.search(word)])
+    }
+    unexpected = {module: words for module, words in naming.items() if module not in NAMED}
+    assert unexpected == {}, "ask polybus.registry, or the Cloud, or move it into the cloud's folder"
+    assert NAMED.keys() <= naming.keys(), "an exception that is none any more"
+
+
+def test_texts_count_where_they_are_no_docstrings(tmp_path: Path) -> None:
+    file = tmp_path / "file.py"
+    file.write_text(
+        '"""Of aws."""\n# azure\nA = "aws_1"\n"""Of gcp."""\n\n\ndef azure():\n    """AWS."""\n    return f"gcp {A}"\n'
+    )
+    assert [found for word in words_of(file) for found in CLOUD.findall(word)] == ["aws", "azure", "gcp"]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from polybus.app.handler import Handler, Where
 from polybus.app.signature import Signature, describe, read_signature
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from polybus.bus.consumer import Consumer
     from polybus.topology.model import Topology
 
-__all__ = ["App", "HandlerFunction", "Lifespan"]
+__all__ = ["App", "ConnectArguments", "HandlerFunction", "Lifespan", "connect_arguments"]
 
 
 class _WithDeliveryKeyword(Protocol):
@@ -57,7 +57,8 @@ class App:
     """What a service is made of; `polybus run module:app` runs it.
 
     `service` is its name in the topology: what the service hasn't declared is then refused. The other arguments are
-    those of `polybus.connect`, which is called when the app starts. POLYBUS_OTEL=1 adds OpenTelemetry's hooks.
+    those of `polybus.connect`, which is called when the app starts. POLYBUS_OTEL=1 adds OpenTelemetry's hooks. Until
+    then `service` and `clock` may be set.
     """
 
     def __init__(
@@ -70,10 +71,10 @@ class App:
         publisher: PublisherOptions | None = None,
     ) -> None:
         self.service = service
-        self._source = source
         self.clock = clock
+        self._source = source
         self._hooks = tuple(hooks)
-        self.publisher = publisher if publisher is not None else PublisherOptions()
+        self._publisher = publisher if publisher is not None else PublisherOptions()
         self._handlers: dict[str, Handler] = {}
         self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
         self._lifespan_name = ""
@@ -90,24 +91,9 @@ class App:
         return tuple(self._handlers.values())
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to run: no handler, and no lifespan."""
-        return not self._handlers and self._lifespan is None
-
-    @property
     def problem(self) -> str | None:
         """Why the app isn't ready, in one line, as `/ready` tells it; None while it is."""
         return "starting" if self._session is None else self._session.problem
-
-    @property
-    def source(self) -> Binding | Topology | Path | str | None:
-        """What the app connects to, as it was given."""
-        return self._source
-
-    @property
-    def hooks(self) -> tuple[Hooks, ...]:
-        """The listeners that the app was given."""
-        return self._hooks
 
     @property
     def bus(self) -> Bus:
@@ -251,7 +237,7 @@ class App:
             service=self.service,
             clock=self.clock,
             hooks=from_environment(self._hooks),
-            publisher=self.publisher,
+            publisher=self._publisher,
         )
 
     def _forget(self) -> None:
@@ -272,8 +258,12 @@ class App:
                     f"at $.services.{self.service}.consumes: found {list(declared.consumes)}; add it there and deploy"
                 )
 
-    def executing(self, task: Any) -> str | None:
-        """Return the name of the handler that a task runs now."""
+    # What `run_apps` asks of it (polybus.app.running.Runnable) --------------------------------------------------------
+
+    def _is_idle(self) -> bool:
+        return not self._handlers and self._lifespan is None
+
+    def _handler_of(self, task: Any) -> str | None:
         return self._executing.get(task)
 
     async def run(self, *, health_port: int | None = None, grace: float | None = None) -> None:
@@ -289,6 +279,21 @@ class App:
         """Stop the running app: take no more, let handlers finish, give the rest back; returns when it is done."""
         if self._session is not None:
             await self._session.drain(grace)
+
+
+class ConnectArguments(NamedTuple):
+    """What an app was given for `polybus.connect`."""
+
+    source: Binding | Topology | Path | str | None
+    service: str | None
+    clock: Clock | None
+    hooks: tuple[Hooks, ...]
+    publisher: PublisherOptions
+
+
+def connect_arguments(app: App) -> ConnectArguments:
+    """Return what an app would connect with, for what connects in its place."""
+    return ConnectArguments(app._source, app.service, app.clock, app._hooks, app._publisher)
 
 
 def _where(executor: str | None, signature: Signature) -> Where:

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from types import FrameType, ModuleType
@@ -24,7 +25,8 @@ from typing import Any, NoReturn
 from polybus.app import frames
 from polybus.app.executor import own_decimals
 from polybus.app.signature import Signature, read_signature
-from polybus.bus.delivery import Delivery, State
+from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery, State
 from polybus.bus.texts import reason_of, shorten
 from polybus.bus.verdict import read
 from polybus.clock import machine_time
@@ -53,8 +55,8 @@ class _Ended(SystemExit):
     """Its delivery was taken from the handler: raised where it is, so that its `finally` blocks run."""
 
 
-class ChildDelivery(Delivery):
-    """A delivery as a handler in a process of its own sees it: to be read, and settled by returning or raising."""
+class ChildDelivery(HeldDelivery):
+    """What a handler in a process of its own sees of its delivery: to be read, and settled by returning or raising."""
 
     __slots__ = ("_flag", "_source")
 
@@ -64,6 +66,7 @@ class ChildDelivery(Delivery):
         self.message = message_of(job)
         self.attempt = job.attempt
         self.redelivered = job.redelivered
+        self.lease_until = time.monotonic() + job.until - machine_time()
         self.state = State.HELD
 
     @property
@@ -83,10 +86,7 @@ class ChildDelivery(Delivery):
     async def dead_letter(self, reason: str, description: str = "") -> None:
         self._refuse()
 
-    async def give_back(self) -> None:
-        self._refuse()
-
-    async def __aenter__(self) -> Delivery:
+    def enter(self) -> None:
         self._refuse()
 
     def _refuse(self) -> NoReturn:
@@ -216,7 +216,7 @@ class _Child:
             # Only now: this process may have been stopped since the job was sent, and its parent with it.
             if machine_time() >= job.until:
                 return frames.TooLate()
-            result = signature.call(body, ChildDelivery(job, self._flag))
+            result = signature.call(body, Delivery(ChildDelivery(job, self._flag)))
             if inspect.isawaitable(result):
                 runner.run(_awaited(result), context=contextvars.copy_context())
         except _Ended:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from polybus.app.handler import Handler
 from polybus.app.threads import Call, ThreadPool
-from polybus.bus.delivery import Delivery, State
+from polybus.bus.delivery import Delivery, held_of
+from polybus.bus.held import State
 from polybus.clock import Clock, Timer
 from polybus.errors import BackendError, DeadLetter, DecodeError, LeaseLost
 
@@ -153,7 +154,7 @@ class OnThreads:
         result, error = outcome[0]
         if error is not None:
             if isinstance(error, TooLate):
-                delivery.begun = False
+                held_of(delivery).begun = False
             try:
                 raise error
             finally:
@@ -227,7 +228,7 @@ class OnThreads:
             self._teller.cancel()
         self._pool.close()
         for delivery in self._given_up.values():
-            delivery.state = State.LOST  # it was given back by now: whoever still works on it sees that
+            held_of(delivery).state = State.LOST  # it was given back by now: whoever still works on it sees that
 
 
 def own_decimals() -> None:
@@ -260,7 +261,7 @@ async def not_begun(delivery: Delivery, waiting: Awaitable[Any]) -> None:
         await waiting
     except asyncio.CancelledError:
         with suppress(LeaseLost, BackendError):
-            await delivery.give_back()
+            await held_of(delivery).give_back()
         raise
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from polybus.app.executor import CallEnded, Executor, TooLate, Undecodable, describe
 from polybus.app.handler import Handler
 from polybus.app.watchdog import Running
-from polybus.bus.delivery import Delivery
+from polybus.bus.delivery import Delivery, held_of
 from polybus.errors import DeadLetter, exit_in, signal_in
 
 __all__ = ["Invoker"]
@@ -37,7 +37,7 @@ class Invoker:
 
     async def __call__(self, delivery: Delivery) -> None:
         if self._interrupted:
-            await delivery.give_back()
+            await held_of(delivery).give_back()
             return
         task = asyncio.current_task()
         self._running[task] = self._handler.name
@@ -54,7 +54,7 @@ class Invoker:
             _log.warning("handler %s ends the process: %r: %s", self._handler.name, leaving, describe(delivery))
             if not self._on_exit(leaving):
                 raise
-            await delivery.fail(leaving)
+            await held_of(delivery).fail(leaving)
         finally:
             self._deliveries.discard(delivery)
             del self._running[task]
@@ -86,7 +86,7 @@ class Invoker:
         """Cancel what is being handled, and handle nothing more: it is given back at once."""
         self._interrupted = True
         for delivery in list(self._deliveries):
-            delivery.cancel()
+            held_of(delivery).cancel()
 
 
 def _is_thrown_away(task: asyncio.Task[object] | None) -> bool:

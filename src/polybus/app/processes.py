@@ -10,7 +10,7 @@ from polybus.app.executor import Pause, TooLate, Undecodable, describe, not_begu
 from polybus.app.handler import Handler
 from polybus.app.process import NotBegun, Process, ProcessEnded
 from polybus.app.target import setup_of
-from polybus.bus.delivery import Delivery
+from polybus.bus.delivery import Delivery, held_of
 from polybus.clock import Clock, machine_time
 from polybus.errors import ConfigError, DeadLetter, Retry
 
@@ -80,9 +80,10 @@ class OnProcesses:
         if isinstance(outcome, frames.TooLate):
             if delivery.lease_until > until:
                 return False  # it was extended meanwhile, which the process doesn't know
-            delivery.begun = False
+            held = held_of(delivery)
+            held.begun = False
             # By a clock that also counts what this machine slept: ours may not have seen it.
-            delivery.lease_until = min(until, self._clock.monotonic())
+            held.lease_until = min(until, self._clock.monotonic())
             raise TooLate(f"{describe(delivery)}: its lease was over before its process began with it")
         _conclude(outcome)
         return True

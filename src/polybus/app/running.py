@@ -44,10 +44,6 @@ class Runnable(Protocol):
         """The handlers, in the order of their declaration."""
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to run."""
-
-    @property
     def bus(self) -> Bus:
         """The bus of the running app."""
 
@@ -56,7 +52,10 @@ class Runnable(Protocol):
     ) -> AbstractAsyncContextManager[Session]:
         """Run the app for the length of the block; at its end, drain."""
 
-    def executing(self, task: Any) -> str | None:
+    def _is_idle(self) -> bool:
+        """Say whether there is nothing to run: no handler, and no lifespan."""
+
+    def _handler_of(self, task: Any) -> str | None:
         """Return the name of the handler that a task runs now."""
 
 
@@ -100,7 +99,7 @@ def _check(apps: Sequence[Runnable]) -> None:
 
 def _refuse_idle(apps: Sequence[Runnable]) -> None:
     for app in apps:
-        if app.idle:
+        if app._is_idle():
             raise ConfigError(f"{app!r} has no handlers and no lifespan: it would do nothing; see App.handler")
         if not app.handlers:
             _log.warning("%r has no handlers: it consumes nothing", app)
@@ -136,7 +135,7 @@ class _Supervisor:
 
     def executing(self, task: asyncio.Task[object]) -> str | None:
         """Return the name of the handler that a task runs now."""
-        return next((name for app in self._apps if (name := app.executing(task)) is not None), None)
+        return next((name for app in self._apps if (name := app._handler_of(task)) is not None), None)
 
     async def run(self, stack: AsyncExitStack) -> None:
         """Run the apps to their ends; `stack` holds what lives as long."""

@@ -45,7 +45,7 @@ class Session:
         self._interrupted = False
         self._supervised = False
         self._deadline: float | None = None
-        self._hurry = asyncio.Event()
+        self._interrupting = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self.leaving: BaseException | None = None
@@ -149,11 +149,13 @@ class Session:
         """Cancel the handlers that still run; a drain that is under way, or comes, ends soon after."""
         self._interrupted = True
         self._shorten(DRAIN)
-        self._hurry.set()
+        self._interrupting.set()
         for invoker in self._invokers:
             invoker.interrupt()
+        from polybus.bus.consumer import end_grace
+
         for consumer in self.consumers:
-            consumer.hurry()
+            end_grace(consumer)
 
     # Drain -----------------------------------------------------------------------------------------------------------
 
@@ -212,10 +214,10 @@ class Session:
             raise error
 
     async def _drain_over(self, drain: asyncio.Task[None], handler: Handler) -> None:
-        hurried = asyncio.create_task(self._hurry.wait())
-        first = asyncio.create_task(asyncio.wait([drain, hurried], return_when=asyncio.FIRST_COMPLETED))
+        interrupted = asyncio.create_task(self._interrupting.wait())
+        first = asyncio.create_task(asyncio.wait([drain, interrupted], return_when=asyncio.FIRST_COMPLETED))
         await over_within(self.bus.clock, first, self.time_left - _AFTER)
-        for task in (first, hurried):
+        for task in (first, interrupted):
             task.cancel()
         # Where the handlers were interrupted meanwhile, the time that is left is shorter.
         if not await bounded(self.bus.clock, drain, self.time_left - _AFTER):

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from polybus import registry
-from polybus.binding import Binding, Entity
-from polybus.bus.administration import Administration
-from polybus.bus.bounds import closed, ended, look_at
-from polybus.bus.calls import DriverBug
-from polybus.bus.home import Home
+from polybus.binding import Binding
+from polybus.bus.connection import Connection
 from polybus.bus.hooks import combine
-from polybus.bus.lanes import WAITING, Item
-from polybus.bus.odd import CONSUMER, odd_part
 from polybus.bus.options import ConsumerOptions, PublisherOptions
-from polybus.bus.outgoing import Outbox, check_several
-from polybus.bus.retry import Attempts
-from polybus.bus.rights import Checker, check_features
+from polybus.bus.outgoing import Encoder, check_several
+from polybus.bus.rights import Checker
+from polybus.bus.send_queue import WAITING, Item
 from polybus.clock import Clock
-from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, PublisherDriver, Stats
-from polybus.errors import BackendError, BusClosed, Fault, FaultKind, PublishFailed
+from polybus.driver import Driver, Peeked, Stats
+from polybus.errors import Fault, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
 from polybus.telemetry import Hooks
@@ -35,26 +27,20 @@ from polybus.telemetry import Hooks
 if TYPE_CHECKING:
     from polybus.bus.blocked import Blocked
     from polybus.bus.consumer import Consumer, Consumption, Handler
-    from polybus.bus.operating import Job
     from polybus.bus.publisher import Publisher
-    from polybus.bus.receiver import Receiver
     from polybus.bus.redrive import DeadLetters
 
-__all__ = ["Bus"]
+__all__ = ["Bus", "connection_of"]
 
-T = TypeVar("T")
-_log = logging.getLogger("polybus")
-
-# Seconds that a redrive which is told to stop has to end: those of a drain after its grace (contract, D12).
-LOOKING = 10.0
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
-# Seconds for a backend's driver to close its connections: with a receiver's own end, within the 10 s after the grace.
-CLOSE = 2.0
 
 
 class Bus:
-    """Publishes to and consumes from what one binding names; for one event loop, within its `async with` block."""
+    """Publishes to and consumes from what one binding names; for one event loop, within its `async with` block.
+
+    `binding` is what it was connected by, `origin` says in words where that came from, and `clock` tells it the time.
+    """
 
     def __init__(
         self,
@@ -71,18 +57,11 @@ class Bus:
         self.origin = origin
         self.clock = clock
         self._checker = Checker(binding, service)
-        self._hooks = combine(hooks)
-        self._options = publisher
-        self._given = driver
-        self._driver: Driver | None = None
-        self._publishers: dict[str, Publisher] = {}
-        self._outboxes: dict[str, Outbox] = {}
-        self._receivers: set[Receiver] = set()
-        self._jobs: set[Job] = set()
-        self._administration = Administration(clock, publisher.deadline)
-        self._closed = False
-        self._home: Home | None = None
-        self._ending: asyncio.Task[None] | None = None
+        self._connection = Connection(
+            binding, origin=origin, clock=clock, hooks=combine(hooks), options=publisher, driver=driver
+        )
+        self._publishers = self._connection.publishers
+        self._encoders: dict[str, Encoder] = {}
 
     def __repr__(self) -> str:
         return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
@@ -92,40 +71,8 @@ class Bus:
         """The backend's registered name."""
         return self.binding.backend
 
-    @property
-    def driver(self) -> Driver:
-        """The backend's driver; raises BusClosed outside the `async with` block, in a fork, and on another loop."""
-        self._check_home()
-        return self._opened()
-
-    def _opened(self) -> Driver:
-        if self._driver is None:
-            raise self._not_open()
-        return self._driver
-
-    def _check_home(self) -> None:
-        if self._home is not None:
-            self._home.check()
-
-    def _closing(self) -> bool:
-        return self._closed
-
-    def _not_open(self) -> BusClosed:
-        state = "closed" if self._closed else "not open: use it as `async with polybus.connect() as bus`"
-        return BusClosed(f"bus {self.binding.bus!r} is {state}")
-
     async def __aenter__(self) -> Bus:
-        if self._closed or self._driver is not None:
-            raise BusClosed(f"bus {self.binding.bus!r} was opened before; connect again")
-        driver = self._given or registry.load(self.backend)(self.binding, self.clock)
-        try:
-            check_features(self.binding, driver)
-        except BaseException:
-            await driver.aclose()
-            raise
-        self._home = Home(f"bus {self.binding.bus!r}")
-        self._driver = driver
-        _log.info("bus %r on backend %r, from %s", self.binding.bus, self.backend, self.origin)
+        await self._connection.open()
         return self
 
     async def __aexit__(
@@ -142,52 +89,7 @@ class Bus:
         else is closed; what hangs is left to itself and logged. In a forked process it does nothing: the bus is its
         parent's.
         """
-        driver, self._closed = self._driver, True
-        if self._home is not None and self._home.forked:
-            return
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
-            return
-        if driver is None:
-            return
-        self._check_home()
-        ending = self._ending = asyncio.create_task(self._end(driver))
-        try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            for receiver in self._receivers:
-                receiver.hurry()
-            await ending
-            raise
-
-    async def _end(self, driver: Driver) -> None:
-        async with AsyncExitStack() as last:
-            last.push_async_callback(self._close_in_time, "the backend's driver", driver.aclose)
-            last.push_async_callback(self._close_in_time, "its administration", self._administration.aclose)
-            last.push_async_callback(self._close_publishers)
-            jobs = list(self._jobs)
-            for job in jobs:
-                job.stop()
-            theirs = {job.receiver for job in jobs}  # which they drain themselves, once what is put back is removed
-            ending = [job.ended(LOOKING) for job in jobs]
-            await _all([*ending, *(each.drain() for each in list(self._receivers) if each not in theirs)])
-
-    async def _close_in_time(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
-        async def call() -> None:
-            await close()
-
-        closing = asyncio.create_task(call())
-        if await ended(self.clock, closing, CLOSE):
-            closed(closing, what)
-            return
-        closing.cancel()
-        closing.add_done_callback(look_at)
-        _log.warning("bus %r: %s does not close; it is left to itself", self.binding.bus, what)
-
-    async def _close_publishers(self) -> None:
-        self._driver = None
-        publishers, self._publishers = self._publishers, {}
-        await _all(publisher.aclose() for publisher in publishers.values())
+        await self._connection.aclose()
 
     # Publishing ------------------------------------------------------------------------------------------------------
 
@@ -207,11 +109,11 @@ class Bus:
         with the reason otherwise, UnsupportedFeature for a key or delay that the topology doesn't declare,
         BindingError for an unknown target.
         """
-        self._check_home()
-        outbox = self._outboxes.get(target) or self._outbox(target)
-        outgoing, blocks = outbox.outgoing(body, attributes, ordering_key, delay)
-        publisher = self._publishers.get(target) or self._publisher(target)
-        outcome = await publisher.send(outgoing, outbox.listener(outgoing), blocks=blocks)
+        self._connection.check_loop()
+        encoder = self._encoders.get(target) or self._encoder(target)
+        outgoing, blocks = encoder.outgoing(body, attributes, ordering_key, delay)
+        publisher = self._publishers.get(target) or self._connection.publisher(self._checker.target(target))
+        outcome = await publisher.send(outgoing, encoder.listener(outgoing), blocks=blocks)
         if isinstance(outcome, Fault):
             raise PublishFailed((outcome,))
         return outcome.id
@@ -238,22 +140,22 @@ class Bus:
         or the publisher can't be opened, the rest fails with it. Cancelled, it ends at once; what was taken is sent.
         Raises TypeError for one body instead of several.
         """
-        self._check_home()
+        self._connection.check_loop()
         check_several(messages)
-        outbox = self._outboxes.get(target) or self._outbox(target)
-        publisher = self._publishers.get(target) or self._publisher(target)
+        encoder = self._encoders.get(target) or self._encoder(target)
+        publisher = self._publishers.get(target) or self._connection.publisher(self._checker.target(target))
         taken: list[Item | Fault] = []
         refused: Exception | None = None
         try:
             with publisher.turn() as turn:
                 for message in messages:  # one by one: what the publisher has no room for isn't even made yet (P7)
                     try:
-                        outgoing, blocks = outbox.outgoing(message, None, None, 0.0)
+                        outgoing, blocks = encoder.outgoing(message, None, None, 0.0)
                     except Exception as error:  # noqa: BLE001 - a body's own code may raise anything
                         refused = refused or error
-                        taken.append(publisher.refuse(message, outbox.refusal(error)))
+                        taken.append(publisher.refuse(message, encoder.refusal(error)))
                     else:
-                        item = publisher.put(outgoing, outbox.listener(outgoing), blocks=blocks, turn=turn)
+                        item = publisher.put(outgoing, encoder.listener(outgoing), blocks=blocks, turn=turn)
                         taken.append(item)
                         if item.stage == WAITING:
                             await publisher.room(item)
@@ -286,21 +188,10 @@ class Bus:
         publisher = self._publishers.get(target)
         return publisher.blocked() if publisher is not None else Blocked({}, all=False)
 
-    def _outbox(self, target: str) -> Outbox:
+    def _encoder(self, target: str) -> Encoder:
         entity = self._checker.target(target)
-        outbox = self._outboxes[target] = Outbox(entity, self.backend, self._hooks)
-        return outbox
-
-    def _publisher(self, target: str) -> Publisher:
-        from polybus.bus.publisher import Publisher
-
-        entity = self._checker.target(target)
-        driver = self.driver
-        publisher = Publisher(
-            driver, lambda: driver.open_publisher(entity), entity, clock=self.clock, options=self._options
-        )
-        self._publishers[target] = publisher
-        return publisher
+        encoder = self._encoders[target] = Encoder(entity, self.backend, self._connection.hooks)
+        return encoder
 
     # Consuming -------------------------------------------------------------------------------------------------------
 
@@ -322,7 +213,7 @@ class Bus:
 
         options = ConsumerOptions(concurrency, prefetch, max_lease, grace)
         entity = self._checker.source(source)
-        return Consumption(lambda: self._open_receiver(entity, options))
+        return Consumption(lambda: self._connection.receiver(entity, options))
 
     def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
         """Return a consumer that calls `handler` for each delivery of a subscription or queue, once it is run."""
@@ -330,44 +221,7 @@ class Bus:
 
         entity = self._checker.source(source)
         chosen = options or ConsumerOptions()
-        return Consumer(lambda stop: self._open_receiver(entity, chosen, stop), handler, chosen)
-
-    async def _open_receiver(
-        self, entity: Entity, options: ConsumerOptions, stop: asyncio.Event | None = None
-    ) -> Receiver:
-        from polybus.bus.pace import Pace
-        from polybus.bus.receiver import Receiver
-
-        driver = self.driver
-        if self._closing():
-            raise self._not_open()
-        what = f"consuming from {entity.name!r}"
-        pace = Pace(options, counts=Feature.ATTEMPTS not in driver.features(entity))
-
-        async def open() -> ConsumerDriver[Any]:
-            given = await driver.open_consumer(entity, prefetch=pace.at_first, concurrency=options.concurrency)
-            if (odd := odd_part(given, CONSUMER)) is not None:
-                detail = f"{what}: the driver gave {odd}; a bug of this backend"
-                raise BackendError(DriverBug(FaultKind.INVALID, detail))
-            return given
-
-        opened = await self._attempts(driver).at(what, open, stop)
-        receiver = Receiver(
-            driver,
-            opened,
-            entity,
-            backend=self.backend,
-            clock=self.clock,
-            options=options,
-            pace=pace,
-            hooks=self._hooks,
-            on_closed=self._receivers.discard,
-        )
-        if self._closing():  # while it was opened: the drain of all the others began without it
-            await receiver.drain(0)
-            raise self._not_open()
-        self._receivers.add(receiver)
-        return receiver
+        return Consumer(lambda stop: self._connection.receiver(entity, chosen, stop), handler, chosen)
 
     # Operating -------------------------------------------------------------------------------------------------------
 
@@ -375,14 +229,14 @@ class Bus:
         """Return the dead letters of a subscription or queue."""
         from polybus.bus.redrive import DeadLetters
 
-        return DeadLetters(self, self._checker.operated(name))
+        return DeadLetters(self._connection, self._checker.operated(name))
 
     async def stats(self, name: str) -> Stats:
         """Return what is known of a subscription or queue now, its dead letters counted."""
         entity = self._checker.operated(name)
-        stats = await self.call(lambda admin: admin.stats(entity))
+        stats = await self._connection.call(lambda admin: admin.stats(entity))
         if stats.dead is None and entity.dead_letter is not None:
-            dead = await self.call(lambda admin: admin.stats(entity.dead_letters))
+            dead = await self._connection.call(lambda admin: admin.stats(entity.dead_letters))
             stats = Stats(stats.waiting, stats.leased, stats.delayed, dead.waiting, stats.oldest_age)
         return stats
 
@@ -390,7 +244,7 @@ class Bus:
         """Look at up to `count` messages that wait, without changing anything that others see."""
         from polybus.bus.redrive import peek
 
-        return peek(self, self._checker.operated(name), count)
+        return peek(self._connection, self._checker.operated(name), count)
 
     async def purge(self, name: str) -> int | None:
         """Delete every message that waits in a subscription or queue; return how many, where the cloud tells.
@@ -400,63 +254,30 @@ class Bus:
         from polybus.bus.redrive import LONG
 
         entity = self._checker.purged(name)
-        return await self.call(lambda admin: admin.purge(entity), seconds=LONG)
+        return await self._connection.call(lambda admin: admin.purge(entity), seconds=LONG)
 
     async def describe(self, name: str) -> Mapping[str, Any]:
         """Return the cloud's own description of a topic, subscription or queue; raise BackendError where it is gone."""
         entity = self.binding.entity(name)
-        return await self.call(lambda admin: admin.describe(entity))
+        return await self._connection.call(lambda admin: admin.describe(entity))
 
     async def ping(self) -> None:
         """Reach the backend; raise BackendError where it can't be reached or refuses."""
-        await self.call(lambda admin: admin.ping())
+        await self._connection.call(lambda admin: admin.ping())
 
     def features(self, name: str) -> Feature:
         """Return what the backend can do with a topic, subscription or queue."""
-        return self._opened().features(self.binding.entity(name))  # from any thread: nothing waits
+        return self._connection.opened().features(self.binding.entity(name))  # from any thread: nothing waits
 
     def raw(self, name: str) -> object:
         """Return the SDK's own client and the address, for what polybus doesn't do."""
-        return self._opened().raw(self.binding.entity(name))
+        return self._connection.opened().raw(self.binding.entity(name))
 
-    async def call(self, function: Callable[[AdminDriver], Awaitable[T]], *, seconds: float | None = None) -> T:
-        """Run one call of the backend's administration, for so many seconds; the publisher's deadline where None.
 
-        Raises BackendError where the backend fails it or gives no answer; what polybus itself refuses is raised as it
-        is. Cancelled, it waits for what the driver has to give back, for some seconds.
-        """
-        return await self._administration.call(self.driver, function, seconds)
-
-    async def open_return(self, source: Entity) -> Publisher:
-        """Return a publisher that reaches one subscription or queue alone, for redrive."""
-        from polybus.bus.publisher import Publisher
-
-        opened = await self.call(lambda admin: admin.open_return(source))
-
-        async def given() -> PublisherDriver[Any]:
-            return opened
-
-        return Publisher(self.driver, given, source, clock=self.clock, options=self._options)
-
-    async def open_receiver(self, entity: Entity, window: int) -> Receiver:
-        """Return a receiver that isn't started, for redrive."""
-        return await self._open_receiver(entity, ConsumerOptions(concurrency=window, prefetch=window))
-
-    async def run(self, job: Job) -> None:
-        """Run what goes through dead letters; closing the bus ends it first."""
-        self._jobs.add(job)
-        await job.run(lambda: self._jobs.discard(job))
-
-    def _attempts(self, driver: Driver) -> Attempts:
-        return Attempts(driver, self.clock, self._options.retry, self._options.deadline)
+def connection_of(bus: Bus) -> Connection:
+    """Return what a bus works with, for the other parts of polybus."""
+    return bus._connection
 
 
 async def _outcomes(publisher: Publisher, taken: Iterable[Item | Fault]) -> list[Sent | Fault]:
     return [each if isinstance(each, Fault) else each.outcome or await publisher.outcome(each) for each in taken]
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Wait for all of them, and raise the first error of any."""
-    for result in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result

@@ -9,17 +9,18 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Protocol
 
-from polybus.bus.delivery import SETTLED, Delivery
+from polybus.bus.delivery import Delivery
+from polybus.bus.held import SETTLED, HeldDelivery
 from polybus.bus.holding import Holding
-from polybus.bus.lingering import Lingering
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.receiver import Receiver
+from polybus.bus.stragglers import Stragglers
 from polybus.bus.texts import said
 from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
 from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
-__all__ = ["Consumer", "Consumption", "note_odd"]
+__all__ = ["Consumer", "Consumption", "end_grace", "log_unexpected_end"]
 
 _log = logging.getLogger("polybus")
 
@@ -50,7 +51,7 @@ class Consumer:
         # Why nothing is taken: what `pause` was told, and that too many handlers don't end.
         self._paused: str | None = None
         self._stuck: str | None = None
-        self._lingering: Lingering | None = None
+        self._stragglers: Stragglers | None = None
         self._replaced = 0
 
     @property
@@ -91,15 +92,6 @@ class Consumer:
         else:
             self._receiver.pause(reason)
 
-    def hurry(self) -> None:
-        """End the grace of a drain that is under way."""
-        if self._receiver is not None:
-            self._receiver.hurry()
-
-    def draining(self) -> bool:
-        """Say whether a drain was asked for."""
-        return self._drained.is_set()
-
     async def run(self) -> None:
         """Handle deliveries until a drain is over; raise BackendError where the backend ends it.
 
@@ -114,15 +106,15 @@ class Consumer:
         self._ended = "ended"
 
     async def _run(self) -> None:
-        if self.draining():
+        if self._drained.is_set():
             return
         try:
             receiver = self._receiver = await self._opener(self._drained)
         except BackendError as error:
-            if self.draining() and error.fault.retryable:
+            if self._drained.is_set() and error.fault.retryable:
                 return  # the drain ended the tries, and nothing was ever received
             raise
-        if self.draining():
+        if self._drained.is_set():
             await receiver.drain(0)
             return
         holding = receiver.holding
@@ -131,7 +123,7 @@ class Consumer:
         holding.on_taken = self._finish
         receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
-        lingering = self._lingering = Lingering(
+        stragglers = self._stragglers = Stragglers(
             receiver.source.name,
             holding.handler,
             clock=receiver.clock,
@@ -139,8 +131,8 @@ class Consumer:
             replace=lambda: self._hire(receiver),
             pause=self._pause_stuck,
         )
-        holding.on_lost = lingering.lost
-        holding.on_settling = lingering.settled
+        holding.on_lost = stragglers.lost
+        holding.on_settling = stragglers.settled
         self._take_or_not()
         receiver.start()
         for _ in range(self._options.concurrency):
@@ -148,9 +140,9 @@ class Consumer:
         try:
             await self._over
         finally:
-            await receiver.drain(None if self.draining() else 0)
+            await receiver.drain(None if self._drained.is_set() else 0)
             self._finish()
-            lingering.close()
+            stragglers.close()
 
     async def drain(self, grace: float | None = None) -> None:
         """Take no more, let handlers finish within `grace` seconds, give the rest back (contract, D12)."""
@@ -214,12 +206,12 @@ class Consumer:
         return True
 
     async def _handle(
-        self, holding: Holding, delivery: Delivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
+        self, holding: Holding, delivery: HeldDelivery, task: asyncio.Task[Any], loop: asyncio.AbstractEventLoop
     ) -> None:
         error: BaseException | None = None
         delivery.begin(task)
         try:
-            await self._handler(delivery)
+            await self._handler(Delivery(delivery))
         except BaseException as raised:  # whatever a handler raises is a failed attempt
             if asyncio.current_task(loop) is not task:
                 raise  # it is closed together with its loop: nothing can be told any more
@@ -232,8 +224,8 @@ class Consumer:
                 conclude(delivery, error, given_back=delivery.cancelled or self._is_cancelled())
         finally:
             delivery.end(error)
-            if self._lingering is not None:
-                self._replaced += self._lingering.ended(delivery)
+            if self._stragglers is not None:
+                self._replaced += self._stragglers.ended(delivery)
             holding.ended(delivery)
         fatal = None if error is None else exit_in(error)
         if fatal is not None:
@@ -252,13 +244,19 @@ def _name(handler: object) -> str:
     return type(handler).__qualname__
 
 
+def end_grace(consumer: Consumer) -> None:
+    """End the grace of a drain that is under way."""
+    if consumer._receiver is not None:
+        consumer._receiver.end_grace()
+
+
 class Sink(Protocol):
     """What a delivery is settled with once its handler is done."""
 
-    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
+    def settle_soon(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None: ...
 
 
-def acknowledge(sink: Sink, delivery: Delivery) -> None:
+def acknowledge(sink: Sink, delivery: HeldDelivery) -> None:
     """Ack what its handler returned from, and has not settled by itself, without waiting."""
     if delivery.state is not SETTLED:
         try:
@@ -267,7 +265,7 @@ def acknowledge(sink: Sink, delivery: Delivery) -> None:
             return  # it was logged where it was found
 
 
-def conclude(delivery: Delivery, error: BaseException, *, given_back: bool) -> None:
+def conclude(delivery: HeldDelivery, error: BaseException, *, given_back: bool) -> None:
     """Settle a delivery as its handler's error asks, without waiting; what fails then is logged by the receiver.
 
     `given_back` says that its consumer cancelled the handler: then only its own words, Retry or DeadLetter, count, and
@@ -277,13 +275,13 @@ def conclude(delivery: Delivery, error: BaseException, *, given_back: bool) -> N
         if exit_in(error) is not None or (given_back and signal_in(error) is None):
             delivery.release_soon()
         else:
-            note_odd(delivery, error)
+            log_unexpected_end(delivery, error)
             delivery.fail_soon(error)
     except LeaseLost:
         return  # it was logged where it was found
 
 
-def note_odd(delivery: Delivery, error: BaseException) -> None:
+def log_unexpected_end(delivery: HeldDelivery, error: BaseException) -> None:
     """Log what no handler should end with: a cancellation that nobody here caused, a BaseException."""
     if not isinstance(error, Exception) and not delivery.lost:
         _log.error(
@@ -332,10 +330,10 @@ class Consumption:
     async def __anext__(self) -> Delivery:
         if self._receiver is None:
             raise BusClosed("iterate inside the block: async with bus.consume(...) as deliveries")
-        self._receiver.check_home()
+        self._receiver.check_loop()
         delivery = await self._receiver.next()
         if delivery is None:
             raise StopAsyncIteration
         # Whoever has it may have done anything with it: uncounted, what ends its consumer each time came for ever.
         delivery.begun = True
-        return delivery
+        return Delivery(delivery)

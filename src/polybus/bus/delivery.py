@@ -2,55 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from enum import IntEnum
 from types import TracebackType
-from typing import Any, Final, Protocol
 
-from polybus.binding import Entity
-from polybus.bus.around import leave
-from polybus.bus.texts import reason_of, shorten
-from polybus.bus.verdict import Failed, only_signals, read
-from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
-from polybus.errors import BackendError, LeaseLost, exit_in, signal_in
+from polybus.bus.held import HeldDelivery
 from polybus.message import Message
 
-__all__ = ["HELD", "LOST", "SETTLED", "Delivery", "Owner", "State"]
-
-
-class State(IntEnum):
-    HELD = 0  # received; with a handler, or waiting for one
-    SETTLED = 1  # the handler has decided; the backend knows, or is about to be told
-    LOST = 2  # no longer this consumer's
-
-
-# Each message is looked at several times: a name takes a tenth of what the member of an Enum does (CPython 3.11).
-HELD: Final = State.HELD
-SETTLED: Final = State.SETTLED
-LOST: Final = State.LOST
-
-
-class Owner(Protocol):
-    """What a delivery needs of the receiver that it came from."""
-
-    source: Entity
-
-    async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
-
-    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None: ...
-
-    async def retry(self, delivery: Delivery, delay: float) -> None: ...
-
-    def retry_soon(self, delivery: Delivery, delay: float) -> None: ...
-
-    def retry_delay(self, attempt: int) -> float: ...
-
-    def check_lease(self, delivery: Delivery) -> None: ...
-
-    def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None: ...
+__all__ = ["Delivery", "held_of"]
 
 
 class Delivery:
@@ -61,82 +19,68 @@ class Delivery:
     LeaseLost: the message will come again, here or elsewhere.
     """
 
-    __slots__ = (
-        "_cancelling",
-        "_context",
-        "_depth",
-        "_owner",
-        "_task",
-        "asked",
-        "attempt",
-        "begun",
-        "cancelled",
-        "lane",
-        "lease_until",
-        "message",
-        "received",
-        "received_at",
-        "redelivered",
-        "renew_at",
-        "retries",
-        "settling",
-        "state",
-    )
+    __slots__ = ("_held",)
 
-    def __init__(self, owner: Owner, received: Received[Any], received_at: float, retries: int = 0) -> None:
-        self._owner = owner
-        self._task: asyncio.Task[Any] | None = None
-        self._context: AbstractContextManager[None] | None = None
-        self._depth = 0
-        self._cancelling = 0
-        self.received = received
-        self.message: Message = received.message
-        self.attempt = received.attempt + retries
-        self.retries = retries
-        self.redelivered = received.redelivered or self.attempt > 1
-        self.received_at = received_at
-        self.lease_until = received.lease_until
-        self.renew_at = (received_at + received.lease_until) / 2
-        self.state = HELD
-        self.lane: Any = None
-        self.cancelled = False
-        # Whether a handler ever began with it; whether the backend is being told; the latest extension asked for.
-        self.begun = False
-        self.settling = False
-        self.asked = 0
+    def __init__(self, held: HeldDelivery) -> None:
+        self._held = held
+
+    @property
+    def message(self) -> Message:
+        """The message, as it was published."""
+        return self._held.message
+
+    @property
+    def body(self) -> bytes:
+        """The message's body."""
+        return self._held.message.body
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The message's attributes."""
+        return self._held.message.attributes
+
+    @property
+    def ordering_key(self) -> str | None:
+        """The message's ordering key, None where it has none."""
+        return self._held.message.ordering_key
+
+    @property
+    def id(self) -> str:
+        """The message's id."""
+        return self._held.message.id
 
     @property
     def source(self) -> str:
         """The subscription or queue that it came from."""
-        return self._owner.source.name
+        return self._held.source
 
     @property
-    def body(self) -> bytes:
-        return self.message.body
+    def attempt(self) -> int:
+        """Which attempt at handing the message over this is, from 1."""
+        return self._held.attempt
 
     @property
-    def attributes(self) -> Mapping[str, str]:
-        return self.message.attributes
+    def redelivered(self) -> bool:
+        """Whether it may have been delivered before, or came out of its order."""
+        return self._held.redelivered
 
     @property
-    def ordering_key(self) -> str | None:
-        return self.message.ordering_key
-
-    @property
-    def id(self) -> str:
-        return self.message.id
+    def lease_until(self) -> float:
+        """When its lease ends as far as is known, by the `monotonic` of the bus's clock; later once it is extended."""
+        return self._held.lease_until
 
     @property
     def lost(self) -> bool:
         """Whether its lease ended before it was settled; a blocking handler looks here and stops."""
-        return self.state is LOST
+        return self._held.lost
 
     @property
     def settled(self) -> bool:
-        return self.state is SETTLED
+        """Whether it was settled: acked, given back, or dead-lettered."""
+        return self._held.settled
 
     def __repr__(self) -> str:
-        state = self.state.name.lower()
+        state = "lost" if self.lost else "settled" if self.settled else "held"
         return f"Delivery(source={self.source!r}, id={self.id!r}, attempt={self.attempt}, {state})"
 
     async def ack(self) -> None:
@@ -144,19 +88,15 @@ class Delivery:
 
         Raises LeaseLost where the lease had ended, BackendError where the backend refused.
         """
-        if self.state is not SETTLED:
-            await self._settle(Ack(self.received))
+        await self._held.ack()
 
     async def nack(self, *, delay: float | None = None) -> None:
         """Give it back, to come again after `delay` seconds (0 to 600; the subscription's own backoff where None).
 
-        It counts as a failed attempt: after the last one it goes to the dead letters instead. Raises LeaseLost,
-        BackendError.
+        It counts as a failed attempt: after the last one it goes to the dead letters instead. Raises ValueError for
+        another delay, LeaseLost, BackendError.
         """
-        if delay is not None and not 0 <= delay <= 600:
-            raise ValueError(f"delay={delay!r}: 0 to 600 seconds (contract, D4)")
-        if self.state is not SETTLED:
-            await self._fail(Failed("MaxAttempts", f"given back {self.attempt} times", delay))
+        await self._held.nack(delay=delay)
 
     async def dead_letter(self, reason: str, description: str = "") -> None:
         """Put it among the dead letters; returns once it is there.
@@ -165,175 +105,18 @@ class Delivery:
         may take 6); what can't travel, such as control characters, is written as an escape. Raises LeaseLost,
         BackendError.
         """
-        if self.state is not SETTLED:
-            await self._settle(self._letter(reason, description))
-
-    async def give_back(self) -> None:
-        """Let someone else have it at once; not a failed attempt, so never a dead letter."""
-        if self.state is HELD:
-            await self._settle(self.returned(self.attempt - 1))
-
-    async def put_off(self, delay: float) -> None:
-        """Give it back for `delay` seconds, though nothing failed; over 0 only with Feature.NACK_DELAY."""
-        if self.state is HELD:
-            await self._settle(Nack(self.received, delay, self.received.attempt - 1))
-
-    async def release(self) -> None:
-        """Give it back because its handler was cancelled; what fails then is logged by the receiver, not raised.
-
-        An error here would take the place of the cancellation, and whoever asked for that would wait for ever.
-        """
-        with contextlib.suppress(LeaseLost, BackendError):
-            if self.state is HELD:
-                await self._settle(self.returned())
-
-    def release_soon(self) -> None:
-        """Give it back because its handler was cancelled, without waiting."""
-        if self.state is HELD:
-            with contextlib.suppress(LeaseLost):
-                self._owner.settle_soon(self, self.returned())
-
-    def returned(self, attempts: int | None = None) -> Nack[Any]:
-        """Return what gives it back, with the attempts that were made of it: those a handler began (contract, D5)."""
-        if attempts is None:
-            attempts = self.attempt if self.begun else self.attempt - 1
-        return Nack(self.received, attempts=None if attempts == self.received.attempt else attempts)
-
-    async def fail(self, error: BaseException) -> None:
-        """Settle it as a handler's error asks: Retry, DeadLetter, or a failed attempt."""
-        if self.state is not SETTLED:
-            await self._fail(read(error))
-
-    def fail_soon(self, error: BaseException) -> None:
-        """Settle it as a handler's error asks, without waiting; raises LeaseLost."""
-        if self.state is SETTLED:
-            return
-        failed = read(error)
-        if self._is_last(failed):
-            self._owner.settle_soon(self, self._letter(failed.reason, failed.description))
-            return
-        self._owner.check_lease(self)
-        self.state = SETTLED
-        self._owner.retry_soon(self, self._wait(failed))
-
-    async def _fail(self, failed: Failed) -> None:
-        if self._is_last(failed):
-            await self.dead_letter(failed.reason, failed.description)
-            return
-        self._owner.check_lease(self)
-        self.state = SETTLED
-        await self._owner.retry(self, self._wait(failed))
-
-    def _is_last(self, failed: Failed) -> bool:
-        return failed.dead or self.attempt >= self._owner.source.max_attempts
-
-    def _wait(self, failed: Failed) -> float:
-        return self._owner.retry_delay(self.attempt) if failed.delay is None else failed.delay
-
-    def _letter(self, reason: object, description: object) -> DeadLetter[Any]:
-        return DeadLetter(self.received, reason_of(reason), shorten(description))
-
-    async def _settle(self, settlement: Settlement[Any]) -> None:
-        self._owner.check_lease(self)
-        self.state = SETTLED
-        await self._owner.settle(self, settlement)
-
-    # As a context manager --------------------------------------------------------------------------------------------
-
-    def begin(self, task: asyncio.Task[Any] | None = None) -> None:
-        """Note the task that handles it, this one where None: a lost lease cancels it, and a drain waits for it.
-
-        Within a handler it is begun already: the block is part of that.
-        """
-        self._depth += 1
-        if self._depth > 1:
-            return
-        task = task or asyncio.current_task()
-        self.begun = True
-        self._task = task
-        self._cancelling = 0 if task is None else task.cancelling()
-        self._context = self._owner.processing(self)
-        if self._context is not None:
-            self._context.__enter__()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Note that its handler is done, and with what error."""
-        if self.cancelled and not isinstance(error, asyncio.CancelledError):
-            self.absorb_cancel()  # the handler made something else of it: what its task does next isn't cancelled
-        self._depth -= 1
-        if self._depth > 0:
-            return
-        context, self._context = self._context, None
-        task, self._task = self._task, None
-        if context is not None:
-            leave(context, task, None if error is None else signal_in(error) or error)
-
-    @property
-    def running(self) -> bool:
-        """Whether a task is handling it."""
-        return self._task is not None
-
-    @property
-    def task(self) -> asyncio.Task[Any] | None:
-        """The task that handles it."""
-        return self._task
-
-    def cancel(self) -> None:
-        """Cancel the task that handles it, once; never the one that runs now, which is told by what it calls."""
-        if self._task is not None and not self.cancelled and self._task is not asyncio.current_task():
-            self.cancelled = True
-            self._task.cancel()
-
-    def absorb_cancel(self) -> bool:
-        """Take back the cancellation that `cancel` caused; say whether there was one and no other."""
-        if not self.cancelled or self._task is None or self._task is not asyncio.current_task():
-            return False
-        self.cancelled = False
-        return self._task.uncancel() <= self._cancelling
-
-    def _was_cancelled(self) -> bool:
-        """Say whether somebody cancelled this task since the block began: else a CancelledError is the block's own."""
-        task = asyncio.current_task()
-        if task is None:
-            return False
-        return task.cancelling() > (self._cancelling if task is self._task else 0)
+        await self._held.dead_letter(reason, description)
 
     async def __aenter__(self) -> Delivery:
-        self._owner.check_lease(self)
-        self.begin()
+        self._held.enter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        try:
-            if isinstance(error, asyncio.CancelledError) and self._was_cancelled():
-                raise error
-            return await self._leave(error)
-        except asyncio.CancelledError as cancelled:  # in the block, or while it is settled here
-            error = cancelled
-            if self.lost and self.absorb_cancel():
-                raise LeaseLost(self.lost_text()) from None
-            await self.release()
-            raise
-        finally:
-            self.end(error)
+        return await self._held.leave(error)
 
-    async def _leave(self, error: BaseException | None) -> bool:
-        if self.state is SETTLED:
-            return False
-        if error is None:
-            await self.ack()
-            return False
-        if isinstance(error, GeneratorExit) or exit_in(error) is not None:
-            await self.release()
-            return False
-        await self.fail(error)
-        return only_signals(error)
 
-    def lost_text(self) -> str:
-        """Say what was lost, for an error."""
-        return (
-            f"message {self.id} of {self.source!r}, attempt {self.attempt}: its lease ended before it was settled; "
-            "it will be delivered again"
-        )
+def held_of(delivery: Delivery) -> HeldDelivery:
+    """Return what polybus itself knows of a delivery; not for handlers."""
+    return delivery._held

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from polybus.bus.bounds import closed, ended, look_at
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
 from polybus.bus.settle import Settler
@@ -34,10 +34,10 @@ class Drained(Protocol):
 
     handler: str
 
-    def left(self) -> list[Delivery]:
+    def left(self) -> list[HeldDelivery]:
         """Return what handlers still have."""
 
-    def take_from(self, deliveries: Iterable[Delivery]) -> None:
+    def take_from(self, deliveries: Iterable[HeldDelivery]) -> None:
         """Give back what handlers don't give back themselves."""
 
     async def until_empty(self) -> None:
@@ -65,14 +65,14 @@ class Drain:
         self._intake = intake
         self._settler = settler
         self._keeper = keeper
-        self._hurried = asyncio.Event()
+        self._grace_over = asyncio.Event()
         self._cut = asyncio.Event()
         self._timers: list[Timer] = []
         self._running = False
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace now, or as soon as the drain begins."""
-        self._hurried.set()
+        self._grace_over.set()
         if self._running:
             self._after(CALLS, self._cut)
 
@@ -80,15 +80,15 @@ class Drain:
         """Wait for handlers within the grace, for the backend a few seconds longer, and close its consumer."""
         loop = asyncio.get_running_loop()
         self._running = True
-        if self._hurried.is_set():
+        if self._grace_over.is_set():
             grace = 0.0
-        self._after(grace, self._hurried)
+        self._after(grace, self._grace_over)
         self._after(grace + CALLS, self._cut)
         intake = loop.create_task(self._intake.end())
         handled = loop.create_task(self._handlers_done(intake))
-        handled.add_done_callback(lambda done: self._hurried.set())
+        handled.add_done_callback(lambda done: self._grace_over.set())
         try:
-            await self._hurried.wait()
+            await self._grace_over.wait()
             if not handled.done():
                 handled.cancel()
                 await self._interrupt()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import HELD, LOST, SETTLED, Delivery
-from polybus.bus.home import Home
+from polybus.bus.held import HELD, LOST, SETTLED, HeldDelivery
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper
+from polybus.bus.loop_guard import LoopGuard
 from polybus.bus.losses import Losses
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.order import Groups
@@ -21,7 +20,7 @@ from polybus.bus.pace import Pace
 from polybus.bus.report import Reporter
 from polybus.bus.retry import backoff
 from polybus.bus.settle import Settler
-from polybus.clock import Clock, Timer
+from polybus.clock import Clock
 from polybus.driver import ConsumerDriver, Nack, Received, Settlement
 from polybus.errors import Fault, FaultKind, LeaseLost
 from polybus.feature import Feature
@@ -36,7 +35,7 @@ NOT_IN_TIME = "its lease ended before it was settled"
 class Holding:
     """What one source's receiver holds, and the owner of each such delivery; for one event loop.
 
-    `offer` gets each delivery that a handler may have now. `widened` is set when there may be room for more.
+    `offer` gets each delivery that a handler may have now. `room_freed` is set when there may be room for more.
     """
 
     def __init__(
@@ -45,35 +44,36 @@ class Holding:
         source: Entity,
         features: Feature,
         *,
-        home: Home,
+        loop_guard: LoopGuard,
         clock: Clock,
         options: ConsumerOptions,
         calls: Calls,
         intake: Intake,
         pace: Pace,
-        widened: asyncio.Event,
+        room_freed: asyncio.Event,
         report: Reporter | None,
-        offer: Callable[[Delivery], None],
-        on_spent: Callable[[Delivery], None],
+        offer: Callable[[HeldDelivery], None],
+        on_spent: Callable[[HeldDelivery], None],
     ) -> None:
         self.source = source
         self._consumer = consumer
-        self._home = home
+        self._loop_guard = loop_guard
         self._clock = clock
         self._intake = intake
         self._pace = pace
-        self._widened = widened
+        self._room_freed = room_freed
         self._report = report
+        self.processing = None if report is None else report.processing
+        """Returns the context that hooks want around the handler of a delivery; None where there are no hooks."""
         self._offer = offer
         self._losses = Losses(source.name, clock)
         self._nack_delay = Feature.NACK_DELAY in features
         self._group_lease = Feature.GROUP_LEASE in features
-        self.held: dict[Delivery, None] = {}
-        """What is held: waiting for a handler, with one, or for its retry."""
-        self._held_back: dict[Delivery, Timer] = {}
-        self._told: set[Delivery] = set()
-        self._handled: set[Delivery] = set()
-        self._began: dict[Delivery, float] = {}
+        self.held: dict[HeldDelivery, None] = {}
+        """What isn't settled or lost yet: with a handler, waiting for one, or for its retry; leases are extended."""
+        self._retrying = 0
+        # Settled or lost, while their handlers go on: a drain waits for these, too.
+        self._outlasting: set[HeldDelivery] = set()
         self.groups = Groups()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -81,9 +81,9 @@ class Holding:
         """What handles the deliveries, for the log."""
         self.on_taken: Callable[[], None] = lambda: None
         """Called when a drain has taken deliveries from handlers that don't end."""
-        self.on_lost: Callable[[Delivery], None] = lambda delivery: None
+        self.on_lost: Callable[[HeldDelivery], None] = lambda delivery: None
         """Called when a delivery was lost that a handler has."""
-        self.on_settling: Callable[[Delivery], None] = lambda delivery: None
+        self.on_settling: Callable[[HeldDelivery], None] = lambda delivery: None
         """Called when a handler settles its delivery by itself."""
         self.keeper = LeaseKeeper(
             consumer,
@@ -103,11 +103,11 @@ class Holding:
     @property
     def blocked(self) -> int:
         """How many can't be handled yet: they wait for their retry, or behind others of their group."""
-        return len(self._held_back) + self.groups.waiting
+        return self._retrying + self.groups.waiting
 
     # From the backend ------------------------------------------------------------------------------------------------
 
-    def hold(self, batch: Sequence[Received[Any]]) -> list[Delivery]:
+    def hold(self, batch: Sequence[Received[Any]]) -> list[HeldDelivery]:
         """Hold what came, and return it, but for what came too late."""
         return self._hold(self._in_time(batch))
 
@@ -137,12 +137,12 @@ class Holding:
             self._tell_lost(received)
         if self._report is not None:
             for received in over:
-                self._report.lost(Delivery(self, received, now))
+                self._report.lost(HeldDelivery(self, received, now))
         return good
 
-    def _hold(self, batch: Sequence[Received[Any]]) -> list[Delivery]:
+    def _hold(self, batch: Sequence[Received[Any]]) -> list[HeldDelivery]:
         now = self._clock.monotonic()
-        deliveries = [Delivery(self, received, now) for received in batch]
+        deliveries = [HeldDelivery(self, received, now) for received in batch]
         if deliveries:
             self.held.update(dict.fromkeys(deliveries))
             self._empty.clear()
@@ -153,47 +153,41 @@ class Holding:
 
     # With its handler ------------------------------------------------------------------------------------------------
 
-    def begun(self, delivery: Delivery) -> None:
+    def begun(self, delivery: HeldDelivery) -> None:
         """Note that a handler has it: a drain waits for the handler, even for what it does after its own ack."""
-        self._handled.add(delivery)
-        if self._pace.adapts:
-            self._began[delivery] = self._clock.monotonic()
+        delivery.handled_since = self._clock.monotonic() if self._pace.adapts else 0.0
 
-    def ended(self, delivery: Delivery) -> None:
+    def ended(self, delivery: HeldDelivery) -> None:
         """Note that its handler is done."""
-        self._handled.discard(delivery)
-        if self._pace.adapts:
-            began = self._began.pop(delivery, None)
-            if began is not None:
-                self._pace.took(self._clock.monotonic() - began)
-                self._widened.set()
-        if not self.held and not self._handled:
+        since, delivery.handled_since = delivery.handled_since, None
+        if since is not None and self._pace.adapts:
+            self._pace.took(self._clock.monotonic() - since)
+            self._room_freed.set()
+        if self._outlasting:
+            self._outlasting.discard(delivery)
+        if not self.held and not self._outlasting:
             self._empty.set()
-
-    def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
-        """Return the context that hooks want around the handler, or None where there are no hooks."""
-        return None if self._report is None else self._report.processing(delivery)
 
     # Settling --------------------------------------------------------------------------------------------------------
 
-    def check_lease(self, delivery: Delivery) -> None:
+    def check_lease(self, delivery: HeldDelivery) -> None:
         """Raise LeaseLost where the lease is over by our own clock, before anything is sent (contract, D2)."""
-        self._home.check()
+        self._loop_guard.check()
         self._check_lease(delivery)
 
-    def _check_lease(self, delivery: Delivery) -> None:
+    def _check_lease(self, delivery: HeldDelivery) -> None:
         if delivery.state is HELD and self._clock.monotonic() >= delivery.lease_until:
             self.lose(delivery, NOT_IN_TIME)
         if delivery.state is LOST:
             raise LeaseLost(delivery.lost_text())
 
-    async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+    async def settle(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None:
         """Tell the backend; returns once it knows."""
         if delivery.running:
             self.on_settling(delivery)
         await self.settler.settle(delivery, settlement)
 
-    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+    def settle_soon(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None:
         """Tell the backend without waiting; a lost lease or a fault is logged and counted."""
         self._check_lease(delivery)
         delivery.state = SETTLED
@@ -203,7 +197,7 @@ class Holding:
         """Return the source's own wait, in seconds, after a failed attempt."""
         return backoff(self.source.backoff.initial, min(self.source.backoff.maximum, 600.0), attempt)
 
-    async def retry(self, delivery: Delivery, delay: float) -> None:
+    async def retry(self, delivery: HeldDelivery, delay: float) -> None:
         """See to it that a failed delivery comes again after `delay` seconds (contract, D4 and D10)."""
         if delivery.running:
             self.on_settling(delivery)
@@ -211,48 +205,57 @@ class Holding:
         if nack is not None:
             await self.settler.settle(delivery, nack)
 
-    def retry_soon(self, delivery: Delivery, delay: float) -> None:
+    def retry_soon(self, delivery: HeldDelivery, delay: float) -> None:
         """See to it likewise, without waiting for the backend."""
         nack = self._retry(delivery, delay)
         if nack is not None:
             self.settler.soon(delivery, nack)
 
-    def _retry(self, delivery: Delivery, delay: float) -> Nack[Any] | None:
+    def _retry(self, delivery: HeldDelivery, delay: float) -> Nack[Any] | None:
         """Return what gives a failed delivery back, or None where it waits here for its retry."""
         nack = delivery.returned(delivery.attempt)
         if self._intake.stopping:
             return nack
-        if delivery.lane is None and (self._nack_delay or delay <= 0):
+        if delivery.group is None and (self._nack_delay or delay <= 0):
             return Nack(nack.received, delay, nack.attempts)
         if self._report is not None:
             self._report.held_back(delivery)
-        self._told.add(delivery)
-        self._held_back[delivery] = self._clock.call_later(delay, lambda: self._due(delivery))
-        self._widened.set()
+        delivery.reported = True
+        delivery.retry = self._clock.call_later(delay, lambda: self._due(delivery))
+        self._retrying += 1
+        self._room_freed.set()
         return None
 
-    def _due(self, delivery: Delivery) -> None:
-        self._held_back.pop(delivery)
-        if delivery.lane is None:
+    def _end_retry(self, delivery: HeldDelivery) -> bool:
+        """Note that a delivery waits for its retry no longer; say whether it did."""
+        if delivery.retry is None:
+            return False
+        delivery.retry.cancel()
+        delivery.retry = None
+        self._retrying -= 1
+        return True
+
+    def _due(self, delivery: HeldDelivery) -> None:
+        self._end_retry(delivery)
+        if delivery.group is None:
             self.settler.soon(delivery, delivery.returned(delivery.attempt))
             return
-        again = Delivery(self, delivery.received, delivery.received_at, delivery.retries + 1)
+        again = HeldDelivery(self, delivery.received, delivery.received_at, delivery.retries + 1)
         # An extension that is under way may fail: the new one asks for its own.
         halfway = (self._clock.monotonic() + delivery.lease_until) / 2
         again.lease_until, again.renew_at = delivery.lease_until, min(delivery.renew_at, halfway)
-        again.asked = delivery.asked
+        again.extension = delivery.extension
         self.groups.replace(delivery, again)
-        del self.held[delivery]
-        self._told.discard(delivery)
+        self._forget(delivery)
         self.held[again] = None
         self.keeper.added([again])
         self._offer(again)
 
-    def _settled(self, delivery: Delivery, settlement: Settlement[Any], fault: Fault | None) -> None:
+    def _settled(self, delivery: HeldDelivery, settlement: Settlement[Any], fault: Fault | None) -> None:
         if delivery not in self.held:
             return
         if fault is None:
-            if self._report is not None and delivery not in self._told:  # a retry that was held back is told of then
+            if self._report is not None and not delivery.reported:  # what waited for a retry was reported then
                 self._report.settled(delivery, settlement)
             self._release(delivery, in_order=not isinstance(settlement, Nack))
             return
@@ -274,14 +277,12 @@ class Holding:
             self.on_lost(delivery)
         self._release(delivery, in_order=False)
 
-    def _release(self, delivery: Delivery, *, in_order: bool) -> None:
-        """Forget a delivery; let the next of its group pass, or give the group's others back."""
-        del self.held[delivery]
-        if self._told:
-            self._told.discard(delivery)
+    def _release(self, delivery: HeldDelivery, *, in_order: bool) -> None:
+        """Hold a delivery no longer; let the next of its group pass, or give the group's others back."""
+        self._forget(delivery)
         if self._report is not None:
             self._report.in_flight(-1)
-        if delivery.lane is not None:
+        if delivery.group is not None:
             if in_order and not self._intake.stopping:
                 following = self.groups.advance(delivery)
                 if following is not None:
@@ -289,11 +290,16 @@ class Holding:
             else:
                 for later in self.groups.close(delivery):
                     self.give_back(later)
-        self._widened.set()
-        if not self.held and not self._handled:
+        self._room_freed.set()
+        if not self.held and not self._outlasting:
             self._empty.set()
 
-    def give_back(self, delivery: Delivery) -> None:
+    def _forget(self, delivery: HeldDelivery) -> None:
+        del self.held[delivery]
+        if delivery.handled_since is not None:
+            self._outlasting.add(delivery)
+
+    def give_back(self, delivery: HeldDelivery) -> None:
         """Let others have it at once, unless it was settled or lost."""
         if delivery.state is not HELD:
             return
@@ -305,14 +311,12 @@ class Holding:
 
     # Leases ----------------------------------------------------------------------------------------------------------
 
-    def lose(self, delivery: Delivery, why: str) -> None:
+    def lose(self, delivery: HeldDelivery, why: str) -> None:
         """Note, and tell everyone, that a lease is over."""
         if delivery not in self.held:
             return
         delivery.state = LOST
-        timer = self._held_back.pop(delivery, None)
-        if timer is not None:
-            timer.cancel()
+        self._end_retry(delivery)
         self._tell_lost(delivery.received)
         self._losses.lost(delivery, why)
         if self._report is not None:
@@ -340,10 +344,10 @@ class Holding:
         except Exception:  # noqa: BLE001 - no slip of a driver is to end receiving
             _log.exception("%r can't be told of a lost delivery; a bug of this backend", self.source.name)
 
-    def _of_its_lease(self, delivery: Delivery) -> list[Delivery]:
-        if not self._group_lease or delivery.lane is None:
+    def _of_its_lease(self, delivery: HeldDelivery) -> list[HeldDelivery]:
+        if not self._group_lease or delivery.group is None:
             return []
-        return [held for held in self.held if held is not delivery and held.lane is delivery.lane]
+        return [held for held in self.held if held is not delivery and held.group is delivery.group]
 
     def _extended(self, count: int) -> None:
         if self._report is not None:
@@ -353,30 +357,30 @@ class Holding:
 
     def give_back_idle(self) -> None:
         """Give back all that no handler has: it may come to no other here."""
-        for delivery, timer in list(self._held_back.items()):
-            timer.cancel()
-            self.settler.soon(delivery, delivery.returned(delivery.attempt))
-        self._held_back.clear()
+        for delivery in list(self.held):
+            if self._end_retry(delivery):
+                self.settler.soon(delivery, delivery.returned(delivery.attempt))
         for delivery in list(self.held):
             if delivery in self.held and not delivery.running and self.groups.is_first(delivery):
                 self.give_back(delivery)
 
-    def left(self) -> list[Delivery]:
+    def left(self) -> list[HeldDelivery]:
         """Return what handlers still have."""
         return [
             delivery
-            for delivery in {**self.held, **dict.fromkeys(self._handled)}
+            for delivery in {**self.held, **dict.fromkeys(self._outlasting)}
             if delivery.running and (delivery.state is HELD or delivery not in self.held)
         ]
 
-    def take_from(self, deliveries: Iterable[Delivery]) -> None:
+    def take_from(self, deliveries: Iterable[HeldDelivery]) -> None:
         """Give back what handlers don't give back themselves."""
         for delivery in list(self.held):
             if delivery.state is HELD:
                 self.give_back(delivery)
                 delivery.state = LOST
-        self._handled.difference_update(deliveries)
-        self._began.clear()
+        for delivery in deliveries:
+            self._outlasting.discard(delivery)
+            delivery.handled_since = None
         self.on_taken()
 
     async def until_empty(self) -> None:

@@ -41,7 +41,7 @@ _CANCELLED = Fault(FaultKind.INTERNAL, "receiving ended cancelled, though nobody
 class Intake:
     """Asks the driver for as many deliveries as there is room for, again and again.
 
-    `room` says how many that are, 0 or less for none; setting `widened` has it asked again. `accept` gets what came,
+    `room` says how many that are, 0 or less for none; setting `room_freed` has it asked again. `accept` gets what came,
     `failed` the error that ends receiving. `stopping` is set once nothing more is to be taken.
     """
 
@@ -54,7 +54,7 @@ class Intake:
         retry: RetryPolicy,
         calls: Calls,
         room: Callable[[], int],
-        widened: asyncio.Event,
+        room_freed: asyncio.Event,
         accept: Callable[[Sequence[Received[Any]]], None],
         failed: Callable[[BackendError], None],
     ) -> None:
@@ -66,7 +66,7 @@ class Intake:
         self._room = room
         self._accept = accept
         self._failed = failed
-        self._widened = widened
+        self._room_freed = room_freed
         self._outage = Outage(f"receiving from {source!r}", clock)
         self._stopping = asyncio.Event()
         self.stopping = False
@@ -79,7 +79,7 @@ class Intake:
         self._silence: Timer | None = None
         self._look_at = 0.0
         self._quick = 0
-        self._told_of_more = float("-inf")
+        self._said_at = float("-inf")
 
     @property
     def problem(self) -> str | None:
@@ -101,7 +101,7 @@ class Intake:
         if self._silence is not None:
             self._silence.cancel()
         self._stopping.set()
-        self._widened.set()
+        self._room_freed.set()
 
     async def end(self) -> None:
         """Stop the driver, and hand over whatever it still brings."""
@@ -206,8 +206,8 @@ class Intake:
             return Fault(FaultKind.INTERNAL, f"{detail}; a bug of this backend")
         if count is not None and len(answer) > count:
             now = self._clock.monotonic()
-            if now - self._told_of_more >= SILENCE:
-                self._told_of_more = now
+            if now - self._said_at >= SILENCE:
+                self._said_at = now
                 _log.error(
                     "receiving from %r gave %d messages where %d were asked for; a bug of this backend",
                     self._source,
@@ -225,8 +225,8 @@ class Intake:
         while not self.stopping:
             room = self._room()
             if room <= 0:
-                self._widened.clear()
-                await self._widened.wait()
+                self._room_freed.clear()
+                await self._room_freed.wait()
                 continue
             began = self._clock.monotonic()
             answer = await self._ask(room)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import HELD, Delivery
-from polybus.bus.odd import odd_answers
+from polybus.bus.driver_checks import wrong_answers
+from polybus.bus.held import HELD, HeldDelivery
 from polybus.clock import Alarm, Clock, Timer
 from polybus.driver import ConsumerDriver, LeaseUntil
 from polybus.errors import Fault, FaultKind
@@ -39,7 +39,7 @@ class _Call:
 
     __slots__ = ("deliveries", "number", "task", "timer")
 
-    def __init__(self, deliveries: Sequence[Delivery], number: int) -> None:
+    def __init__(self, deliveries: Sequence[HeldDelivery], number: int) -> None:
         self.deliveries = deliveries
         self.number = number
         self.task: asyncio.Task[None] | None = None
@@ -57,15 +57,15 @@ class LeaseKeeper:
     def __init__(
         self,
         consumer: ConsumerDriver[Any],
-        held: dict[Delivery, None],
+        held: dict[HeldDelivery, None],
         *,
         clock: Clock,
         lease: float,
         max_lease: float,
         calls: Calls,
-        on_lost: Callable[[Delivery, str], None],
+        on_lost: Callable[[HeldDelivery, str], None],
         on_extended: Callable[[int], None],
-        on_spent: Callable[[Delivery], None],
+        on_spent: Callable[[HeldDelivery], None],
     ) -> None:
         self._consumer = consumer
         self._held = held
@@ -82,7 +82,7 @@ class LeaseKeeper:
         # Why the latest extension failed; None since one has succeeded.
         self._fault: Fault | None = None
 
-    def added(self, deliveries: Sequence[Delivery]) -> None:
+    def added(self, deliveries: Sequence[HeldDelivery]) -> None:
         """Note that these deliveries, at least one, are now in `held`."""
         due = min([delivery.renew_at for delivery in deliveries])
         self._alarm.set(min(due, *[delivery.lease_until for delivery in deliveries]))
@@ -95,7 +95,7 @@ class LeaseKeeper:
             self._extend_all([delivery for delivery in self._held if self._is_due(delivery, soon)], now)
         self._alarm.set(self._next_due(self._held))
 
-    def _why(self, delivery: Delivery, now: float) -> str:
+    def _why(self, delivery: HeldDelivery, now: float) -> str:
         late = now - delivery.lease_until
         # A timer fires within milliseconds unless the loop stood still.
         if late > max(0.5, self._lease * TOGETHER_PART):
@@ -107,20 +107,20 @@ class LeaseKeeper:
         return "it could not be extended" + (f"; last: {self._fault}" if self._fault is not None else "")
 
     @staticmethod
-    def _is_due(delivery: Delivery, when: float) -> bool:
+    def _is_due(delivery: HeldDelivery, when: float) -> bool:
         # What is being settled isn't extended: else a drain in an outage would wait for as long as max_lease.
         return delivery.renew_at <= when and not delivery.settling
 
     @staticmethod
-    def _next_due(deliveries: Iterable[Delivery]) -> float:
+    def _next_due(deliveries: Iterable[HeldDelivery]) -> float:
         return min(
             (held.lease_until if held.settling else min(held.renew_at, held.lease_until) for held in deliveries),
             default=math.inf,
         )
 
-    def _extend_all(self, due: Sequence[Delivery], now: float) -> None:
+    def _extend_all(self, due: Sequence[HeldDelivery], now: float) -> None:
         # Those whose max_lease is over, and those that get only a part of a lease, are called for by themselves.
-        by_seconds: dict[float, list[Delivery]] = {}
+        by_seconds: dict[float, list[HeldDelivery]] = {}
         for delivery in due:
             delivery.renew_at = math.inf
             seconds = min(self._lease, delivery.received_at + self._max_lease - now)
@@ -135,10 +135,10 @@ class LeaseKeeper:
             for start in range(0, len(deliveries), most):
                 self._start(deliveries[start : start + most], seconds)
 
-    def _start(self, deliveries: Sequence[Delivery], seconds: float) -> None:
+    def _start(self, deliveries: Sequence[HeldDelivery], seconds: float) -> None:
         self._asked += 1
         for delivery in deliveries:
-            delivery.asked = self._asked
+            delivery.extension = self._asked
         call = _Call(deliveries, self._asked)
         left = max(delivery.lease_until for delivery in deliveries) - self._clock.monotonic()
         patience = max(left * ANSWER_PART, self._lease * RETRY_FLOOR)
@@ -187,8 +187,8 @@ class LeaseKeeper:
         deliveries = call.deliveries
         if isinstance(answers, Fault):
             answers = [answers] * len(deliveries)
-        elif (odd := odd_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:
-            what = f"the driver gave {odd} for {len(deliveries)} leases; a bug of this backend"
+        elif (wrong := wrong_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:
+            what = f"the driver gave {wrong} for {len(deliveries)} leases; a bug of this backend"
             _log.error("leases of %r can't be extended: %s", deliveries[0].source, what)
             answers = [Fault(FaultKind.INTERNAL, what)] * len(deliveries)
         extended = sum(
@@ -199,19 +199,19 @@ class LeaseKeeper:
             self._on_extended(extended)
         self._alarm.set(self._next_due(self._held))
 
-    async def _ask(self, deliveries: Sequence[Delivery], seconds: float) -> Sequence[LeaseUntil | Fault]:
+    async def _ask(self, deliveries: Sequence[HeldDelivery], seconds: float) -> Sequence[LeaseUntil | Fault]:
         return await self._consumer.extend_batch([delivery.received for delivery in deliveries], seconds)
 
-    def _later(self, delivery: Delivery, now: float) -> None:
+    def _later(self, delivery: HeldDelivery, now: float) -> None:
         delivery.renew_at = now + max((delivery.lease_until - now) * RETRY_PART, self._lease * RETRY_FLOOR)
 
-    def _conclude(self, delivery: Delivery, answer: LeaseUntil | Fault, asked: int) -> bool:
+    def _conclude(self, delivery: HeldDelivery, answer: LeaseUntil | Fault, asked: int) -> bool:
         if delivery not in self._held:
             # Its retry may have fallen due meanwhile: a new delivery, of the same lease.
-            heir = next((held for held in self._held if held.received is delivery.received), None)
-            if heir is None:
+            retried = next((held for held in self._held if held.received is delivery.received), None)
+            if retried is None:
                 return False
-            delivery = heir
+            delivery = retried
         if isinstance(answer, Fault):
             self._fault = answer
         now = self._clock.monotonic()
@@ -230,8 +230,8 @@ class LeaseKeeper:
             _log.warning("lease of message %s of %r can't be extended: %s", delivery.id, delivery.source, answer)
         return False
 
-    def _extended(self, delivery: Delivery, until: float, asked: int, now: float) -> bool:
-        if asked < delivery.asked:
+    def _extended(self, delivery: HeldDelivery, until: float, asked: int, now: float) -> bool:
+        if asked < delivery.extension:
             until = max(until, delivery.lease_until)  # a later one was asked for; its answer says how it is
         if until <= now:
             self._on_lost(delivery, "its extension was over when the answer came")

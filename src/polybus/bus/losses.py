@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.outage import AGAIN, lasted
 from polybus.clock import Clock
 
@@ -22,7 +22,7 @@ class Losses:
         self._arrived = 0
         self._said = float("-inf")
 
-    def lost(self, delivery: Delivery, why: str) -> None:
+    def lost(self, delivery: HeldDelivery, why: str) -> None:
         """Log one that was lost after it was held."""
         _log.warning(
             "the lease of message %s of %r, attempt %d, was lost after %s: %s; the message comes again",

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from polybus.bus.calls import Calls, DriverBug
-from polybus.bus.odd import PUBLISHER, odd_part
+from polybus.bus.driver_checks import PUBLISHER, wrong_part
 from polybus.bus.options import PublisherOptions
 from polybus.bus.outage import Outage
 from polybus.clock import Clock
@@ -107,7 +107,7 @@ class Opening:
         task = asyncio.current_task()
         if task is not None and task.cancelling():  # the driver swallowed it, and nobody waits for the answer
             await opened.aclose()
-        if (odd := odd_part(opened, PUBLISHER)) is not None:
-            detail = f"publishing to {self._target!r}: the driver gave {odd}; a bug of this backend"
+        if (wrong := wrong_part(opened, PUBLISHER)) is not None:
+            detail = f"publishing to {self._target!r}: the driver gave {wrong}; a bug of this backend"
             raise BackendError(DriverBug(FaultKind.INVALID, detail))
         return opened

@@ -4,79 +4,79 @@ from __future__ import annotations
 
 from collections import deque
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 
 __all__ = ["Groups"]
 
 
-class Lane:
+class Group:
     """A group's deliveries: the first may be handled, the others wait for it."""
 
     __slots__ = ("first", "name", "waiting")
 
-    def __init__(self, name: str, first: Delivery) -> None:
+    def __init__(self, name: str, first: HeldDelivery) -> None:
         self.name = name
         self.first = first
-        self.waiting: deque[Delivery] = deque()
+        self.waiting: deque[HeldDelivery] = deque()
 
 
 class Groups:
-    """The lanes of one source; deliveries without a group pass freely and have no lane."""
+    """The groups of one source, each of deliveries that share an ordering key; those without a key pass freely."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, Lane] = {}
+        self._groups: dict[str, Group] = {}
         self.waiting = 0
         """How many deliveries wait behind others of their group."""
 
-    def add(self, delivery: Delivery) -> bool:
+    def add(self, delivery: HeldDelivery) -> bool:
         """Put a delivery behind those of its group; say whether it may be handled now."""
-        group = delivery.received.group
+        name = delivery.received.group
+        if name is None:
+            return True
+        group = self._groups.get(name)
         if group is None:
+            delivery.group = self._groups[name] = Group(name, delivery)
             return True
-        lane = self._lanes.get(group)
-        if lane is None:
-            delivery.lane = self._lanes[group] = Lane(group, delivery)
-            return True
-        delivery.lane = lane
-        lane.waiting.append(delivery)
+        delivery.group = group
+        group.waiting.append(delivery)
         self.waiting += 1
         return False
 
-    def is_first(self, delivery: Delivery) -> bool:
+    def is_first(self, delivery: HeldDelivery) -> bool:
         """Say whether nothing of its group is before it."""
-        return delivery.lane is None or delivery.lane.first is delivery
+        return delivery.group is None or delivery.group.first is delivery
 
-    def replace(self, old: Delivery, new: Delivery) -> None:
-        """Let `new`, another attempt of the same message, take the place of the first of its lane."""
-        new.lane = old.lane
-        new.lane.first = new
+    def replace(self, old: HeldDelivery, new: HeldDelivery) -> None:
+        """Let `new`, another attempt of the same message, take the place of the first of its group."""
+        new.group = old.group
+        new.group.first = new
 
-    def advance(self, done: Delivery) -> Delivery | None:
-        """Remove the settled first of its lane, and return the one that may be handled now."""
-        lane: Lane = done.lane
-        while lane.waiting:
-            lane.first = lane.waiting.popleft()
+    def advance(self, done: HeldDelivery) -> HeldDelivery | None:
+        """Remove the settled first of its group, and return the one that may be handled now."""
+        group: Group = done.group
+        while group.waiting:
+            group.first = group.waiting.popleft()
             self.waiting -= 1
-            if not lane.first.lost:
-                return lane.first
-        self._close(lane)
+            if not group.first.lost:
+                return group.first
+        self._close(group)
         return None
 
-    def close(self, delivery: Delivery) -> list[Delivery]:
+    def close(self, delivery: HeldDelivery) -> list[HeldDelivery]:
         """Remove a delivery that is lost or given back, and return all that were behind it, in order."""
-        lane: Lane = delivery.lane
-        if lane.first is not delivery:
-            later = list(lane.waiting)
+        group: Group = delivery.group
+        if group.first is not delivery:
+            later = list(group.waiting)
             behind = later[later.index(delivery) + 1 :] if delivery in later else []
-            lane.waiting = deque(waiting for waiting in later if waiting is not delivery and waiting not in behind)
-            self.waiting -= len(later) - len(lane.waiting)
+            group.waiting = deque(waiting for waiting in later if waiting is not delivery and waiting not in behind)
+            self.waiting -= len(later) - len(group.waiting)
             return behind
-        behind = list(lane.waiting)
+        behind = list(group.waiting)
         self.waiting -= len(behind)
-        lane.waiting.clear()
-        self._close(lane)
+        group.waiting.clear()
+        self._close(group)
         return behind
 
-    def _close(self, lane: Lane) -> None:
-        if self._lanes.get(lane.name) is lane:
-            del self._lanes[lane.name]
+    def _close(self, group: Group) -> None:
+        if self._groups.get(group.name) is group:
+            del self._groups[group.name]

@@ -15,7 +15,7 @@ from polybus.errors import Fault, FaultKind, UnsupportedFeature
 from polybus.message import Message, Sent, encode_body
 from polybus.telemetry import Hooks, Publishing
 
-__all__ = ["Outbox", "check_several", "new_id"]
+__all__ = ["Encoder", "check_several", "new_id"]
 
 # The first hexadecimal digit of a UUID's fourth group: two bits of it are the variant (RFC 9562).
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
@@ -34,7 +34,7 @@ def check_several(messages: object) -> None:
         raise TypeError(f"publish_many takes an iterable of bodies, and was given one, {_type(messages)}: use publish")
 
 
-class Outbox:
+class Encoder:
     """Makes messages for one target."""
 
     def __init__(self, target: Entity, backend: str, hooks: Hooks | None) -> None:

@@ -15,11 +15,11 @@ from polybus.binding import Entity
 from polybus.bus.batches import Batches
 from polybus.bus.blocked import Blocked, BlockedKeys
 from polybus.bus.calls import Calls, DriverBug
-from polybus.bus.gate import Gate, Turn
-from polybus.bus.lanes import DONE, SENDING, WAITING, Item, Lanes, Listener
+from polybus.bus.flow_control import FlowControl, Turn
 from polybus.bus.opening import Opening
 from polybus.bus.options import PublisherOptions
 from polybus.bus.outage import Outage
+from polybus.bus.send_queue import DONE, SENDING, WAITING, Item, Listener, SendQueue
 from polybus.bus.sending import Sender
 from polybus.clock import Clock, Timer
 from polybus.driver import Driver, Outgoing, Prepared, PublisherDriver
@@ -75,9 +75,9 @@ class Publisher:
             failed=self._failed_to_open,
         )
         self._driver: PublisherDriver[Any] | None = None
-        self._lanes: Lanes
+        self._queue: SendQueue
         self._batches: Batches
-        self._gate = Gate(options.max_outstanding, options.max_outstanding_bytes)
+        self._flow = FlowControl(options.max_outstanding, options.max_outstanding_bytes)
         self._blocked = BlockedKeys(target.name)
         # What has no outcome yet, in the order of the calls, which is that of the deadlines.
         self._open: dict[Item, None] = {}
@@ -126,18 +126,18 @@ class Publisher:
         if self._driver is None:
             item.outgoing = _as_it_is_now(outgoing)
             self._opening.want()
-            self._gate.wait(item, turn)
+            self._flow.wait(item, turn)
         else:
             prepared = self._prepare(self._driver, outgoing)
             if isinstance(prepared, Fault):
                 self._cannot_send(item, prepared)
                 return item
             item.prepared, item.size = prepared, prepared.size
-            if self._gate.enter(item, turn):
-                self._lanes.add(item)
+            if self._flow.enter(item, turn):
+                self._queue.add(item)
                 self._batches.schedule()
             else:
-                self._gate.wait(item, turn)
+                self._flow.wait(item, turn)
         self._open[item] = None
         if self._overdue is None:
             self._watch(item)
@@ -164,11 +164,11 @@ class Publisher:
     @contextmanager
     def turn(self) -> Iterator[Turn]:
         """Hold a place for the messages of one call, before those of all later calls (contract, P6)."""
-        turn = self._gate.take_turn()
+        turn = self._flow.take_turn()
         try:
             yield turn
         finally:
-            self._gate.end_turn(turn)
+            self._flow.end_turn(turn)
             self._admit()
 
     def withdraw(self, item: Item) -> None:
@@ -195,7 +195,7 @@ class Publisher:
         """Send all that was taken, at the latest until its deadline, and close the driver."""
         self._closing = True
         if self._driver is not None:
-            self._batches.hurry()
+            self._batches.flush()
         if self._open:
             self._idle = self._loop.create_future()
             await self._idle
@@ -230,7 +230,7 @@ class Publisher:
     # Opening ----------------------------------------------------------------------------------------------------------
 
     def _opened(self, driver: PublisherDriver[Any]) -> None:
-        self._lanes = Lanes(driver.limits)
+        self._queue = SendQueue(driver.limits)
         self._driver = driver
         sender = Sender(
             driver,
@@ -243,9 +243,9 @@ class Publisher:
             progressed=self._progressed,
             ended=self._ended,
         )
-        self._batches = Batches(self._lanes, sender, clock=self._clock, options=self._options)
+        self._batches = Batches(self._queue, sender, clock=self._clock, options=self._options)
         if self._closing:
-            self._batches.hurry()
+            self._batches.flush()
         self._admit()
 
     def _progressed(self) -> None:
@@ -255,7 +255,7 @@ class Publisher:
         self._batches.ended(batch)
 
     def _failed_to_open(self, fault: Fault) -> None:
-        for item in self._gate.waiting():
+        for item in self._flow.waiting():
             if item.turn is not None:
                 item.turn.fault = fault  # and nor is the rest of its call
             self._conclude(item, fault)
@@ -264,17 +264,17 @@ class Publisher:
         """Let in what waits, in the order of the calls, for as long as there is room."""
         if self._driver is None:
             return
-        while (item := self._gate.first()) is not None:
+        while (item := self._flow.first()) is not None:
             if item.prepared is None:
                 prepared = self._prepare(self._driver, item.outgoing)
                 if isinstance(prepared, Fault):
                     self._conclude(item, prepared)  # it is the first: what it blocks waits behind it
                     continue
                 item.prepared, item.size = prepared, prepared.size
-            if not self._gate.enter(item, item.turn):
+            if not self._flow.enter(item, item.turn):
                 break
-            self._gate.remove(item)
-            self._lanes.add(item)
+            self._flow.remove(item)
+            self._queue.add(item)
             if item.room is not None and not item.room.done():
                 item.room.set_result(None)
         self._batches.schedule()
@@ -290,11 +290,11 @@ class Publisher:
         self._open.pop(item, None)
         if stage == SENDING:
             if item.key is not None:
-                self._lanes.done(item)
+                self._queue.done(item)
         elif stage == WAITING:
-            self._gate.remove(item)
+            self._flow.remove(item)
         else:
-            self._lanes.remove(item)
+            self._queue.remove(item)
         item.outcome = outcome
         if item.known is not None and not item.known.done():
             item.known.set_result(None)
@@ -306,8 +306,8 @@ class Publisher:
             item.failed = True
             self._block(item, outcome, stage)
         if stage != WAITING:
-            self._gate.leave(item)
-            if self._gate.messages:
+            self._flow.leave(item)
+            if self._flow.messages:
                 self._admit()
         if self._idle is not None and not self._open and not self._idle.done():
             self._idle.set_result(None)
@@ -326,14 +326,14 @@ class Publisher:
         if not item.blocks or key is None or fault.kind in _BLOCKS_NOTHING:
             return
         self._blocked.add(key, fault)
-        later = self._lanes.clear(key) if stage != WAITING else []
+        later = self._queue.clear(key) if stage != WAITING else []
         for each in later:
             each.stage = WAITING
-            self._gate.leave(each)
+            self._flow.leave(each)
         # All are taken out before any of the room that they leave is given to others.
-        later += self._gate.waiting(key)
+        later += self._flow.waiting(key)
         for each in later:
-            self._gate.remove(each)
+            self._flow.remove(each)
         for each in later:
             self._conclude(each, self._blocked.following(key, fault))
 

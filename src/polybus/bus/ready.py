@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 
-from polybus.bus.delivery import Delivery, State
+from polybus.bus.held import HeldDelivery, State
 
 __all__ = ["Ready"]
 
@@ -19,10 +19,10 @@ class Ready:
     """
 
     def __init__(self) -> None:
-        self.queue: deque[Delivery] = deque()
+        self.queue: deque[HeldDelivery] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
 
-    def put(self, delivery: Delivery) -> None:
+    def put(self, delivery: HeldDelivery) -> None:
         """Add a delivery, and wake one who waits."""
         queue = self.queue
         # What is no longer held stays until it is taken; where nobody takes any, it is dropped as others come.

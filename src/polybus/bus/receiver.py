@@ -8,11 +8,11 @@ from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import HELD, Delivery
 from polybus.bus.drain import Drain
+from polybus.bus.held import HELD, HeldDelivery
 from polybus.bus.holding import Holding
-from polybus.bus.home import Home
 from polybus.bus.intake import Intake
+from polybus.bus.loop_guard import LoopGuard
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.pace import Pace
 from polybus.bus.ready import Ready
@@ -52,14 +52,14 @@ class Receiver:
         on_closed: Callable[[Receiver], None] = lambda receiver: None,
     ) -> None:
         self.source = source
-        self._home = Home(f"the consumer of {source.name!r}")
+        self._loop_guard = LoopGuard(f"the consumer of {source.name!r}")
         self._clock = clock
         self._options = options
         self._on_closed = on_closed
         features = driver.features(source)
         self._pace = pace
         self._ready = Ready()
-        self._widened = asyncio.Event()
+        self._room_freed = asyncio.Event()
         self._error: BackendError | None = None
         self.returns_spent = False
         """Whether what no handler takes in time is given back; whoever iterates takes it in a time of their own."""
@@ -73,7 +73,7 @@ class Receiver:
             retry=options.retry,
             calls=calls,
             room=self._free,
-            widened=self._widened,
+            room_freed=self._room_freed,
             accept=self._accept,
             failed=self.fail,
         )
@@ -81,13 +81,13 @@ class Receiver:
             consumer,
             source,
             features,
-            home=self._home,
+            loop_guard=self._loop_guard,
             clock=clock,
             options=options,
             calls=calls,
             intake=self._intake,
             pace=self._pace,
-            widened=self._widened,
+            room_freed=self._room_freed,
             report=None if hooks is None else Reporter(hooks, backend, source, clock),
             offer=self._offer,
             on_spent=self._spent,
@@ -139,11 +139,11 @@ class Receiver:
     def resume(self) -> None:
         """Go on after a `pause`."""
         self._paused = None
-        self._widened.set()
+        self._room_freed.set()
 
-    def check_home(self) -> None:
+    def check_loop(self) -> None:
         """Raise BusClosed in a forked process, and on another loop than the receiver's own."""
-        self._home.check()
+        self._loop_guard.check()
 
     def follow_pace(self) -> None:
         """Take ahead no more than handlers soon get to, as far as nobody chose how much."""
@@ -153,7 +153,7 @@ class Receiver:
         """Begin to receive."""
         self._intake.start()
 
-    async def next(self) -> Delivery | None:
+    async def next(self) -> HeldDelivery | None:
         """Return the next delivery, or None once a drain has begun; raise BackendError where receiving is over."""
         while True:
             delivery = self.take()
@@ -167,13 +167,13 @@ class Receiver:
                 raise BackendError(self._error.fault)
             await self._ready.wait()
 
-    def take(self) -> Delivery | None:
+    def take(self) -> HeldDelivery | None:
         """Return the next delivery, if one is there."""
         ready = self._ready.queue
         while ready:
             delivery = ready.popleft()
             if not ready:
-                self._widened.set()
+                self._room_freed.set()
             if delivery.state is HELD:
                 if delivery.lease_until > self._clock.monotonic():
                     return delivery
@@ -181,13 +181,13 @@ class Receiver:
                 self.holding.lose(delivery, "the event loop or the process stood still until after its end")
         return None
 
-    async def fetch(self, count: int, wait: float) -> list[Delivery]:
+    async def fetch(self, count: int, wait: float) -> list[HeldDelivery]:
         """Receive once, without `start`, and return what came; raise BackendError where that failed.
 
         Cancelled, it leaves nothing behind: what the call still brings is given back by the drain. Groups don't count
         here: it is for dead letters, which have no order to keep.
         """
-        self._home.check()
+        self._loop_guard.check()
         answer = await self._intake.ask(count, wait, wait + PATIENCE)
         if isinstance(answer, Fault):
             raise BackendError(answer)
@@ -217,13 +217,13 @@ class Receiver:
             if delivery.received.group is None or groups.add(delivery):
                 self._offer(delivery)
 
-    def _offer(self, delivery: Delivery) -> None:
+    def _offer(self, delivery: HeldDelivery) -> None:
         if self._intake.stopping or self._paused is not None:
             self.holding.give_back(delivery)
         else:
             self._ready.put(delivery)
 
-    def _spent(self, delivery: Delivery) -> None:
+    def _spent(self, delivery: HeldDelivery) -> None:
         """Give back what nobody has taken while its lease could be extended: it needn't be lost for that.
 
         It is called when a quarter of the last lease is left. What waits behind others of its key shares their fate.
@@ -238,15 +238,15 @@ class Receiver:
 
         Returns when nothing is in flight, at the latest 10 s after the grace. Calling it again waits for the first.
         """
-        self._home.check()
+        self._loop_guard.check()
         if self._draining is None:
             grace = self._options.grace if grace is None else grace
             self._draining = asyncio.get_running_loop().create_task(self._end(grace))
         await asyncio.shield(self._draining)
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace of a drain that is under way, or comes."""
-        self._drain.hurry()
+        self._drain.end_grace()
 
     async def _end(self, grace: float) -> None:
         self._intake.stop()

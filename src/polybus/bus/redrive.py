@@ -1,4 +1,4 @@
-"""Looking at dead letters, and putting them back where they came from (contract, D13)."""
+"""Looking at dead letters (here: letters), and putting them back where they came from (contract, D13)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from contextlib import aclosing
 import msgspec
 
 from polybus.binding import Entity, Kind
-from polybus.bus.delivery import Delivery
-from polybus.bus.looking import HOLD, WINDOW, Look
+from polybus.bus.held import HeldDelivery
+from polybus.bus.leased_peek import leased_peek
 from polybus.bus.operating import OperatedBus
 from polybus.bus.publisher import Publisher
-from polybus.bus.showing import show
+from polybus.bus.scan import HOLD, WINDOW, Scan
 from polybus.bus.work import Work
 from polybus.driver import AdminDriver, Outgoing, Peeked
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
@@ -48,8 +48,8 @@ class DeadLetters:
 
     def __init__(self, bus: OperatedBus, source: Entity) -> None:
         self._bus = bus
-        self.source = source
-        self.entity = source.dead_letters
+        self._source = source
+        self._entity = source.dead_letters
 
     def peek(self, count: int = PAGE) -> AsyncIterator[Peeked]:
         """Look at up to `count` letters, oldest first where the cloud keeps an order, without changing anything.
@@ -58,12 +58,12 @@ class DeadLetters:
         thousand, in any order then, some hundreds are held at a time. Leaving the iteration early ends the look once
         it is closed (`contextlib.aclosing`).
         """
-        return peek(self._bus, self.entity, count)
+        return peek(self._bus, self._entity, count)
 
     async def find(self, match: Match, *, enough: int | None = None) -> list[Peeked]:
         """Return the letters that `match` chooses among all there are, up to `enough` of them."""
         found: list[Peeked] = []
-        async with aclosing(peek(self._bus, self.entity, sys.maxsize)) as letters:
+        async with aclosing(peek(self._bus, self._entity, sys.maxsize)) as letters:
             async for letter in letters:
                 if match(letter.message):
                     found.append(letter)
@@ -87,13 +87,13 @@ class DeadLetters:
         others go on: BackendError is raised at the end, with how many and the first one's reason. Cancelled, it gives
         back what it holds, in the background where that takes longer than a second.
         """
-        run = _Redrive(self._bus, self.source, limit=limit, match=match, edit=edit, progress=progress)
+        run = _Redrive(self._bus, self._source, limit=limit, match=match, edit=edit, progress=progress)
         await self._bus.run(run)
         return run.done
 
     async def purge(self) -> int | None:
         """Delete all letters; return how many, where the cloud tells."""
-        return await self._bus.call(lambda admin: admin.purge(self.entity), seconds=LONG)
+        return await self._bus.call(lambda admin: admin.purge(self._entity), seconds=LONG)
 
 
 async def peek(bus: OperatedBus, entity: Entity, count: int) -> AsyncGenerator[Peeked, None]:
@@ -110,8 +110,8 @@ async def peek(bus: OperatedBus, entity: Entity, count: int) -> AsyncGenerator[P
             for peeked in found:
                 yield peeked
             return
-        async with aclosing(show(bus, entity, count)) as shown:
-            async for peeked in shown:
+        async with aclosing(leased_peek(bus, entity, count)) as one_by_one:
+            async for peeked in one_by_one:
                 yield peeked
         return
     after: str | None = None
@@ -162,14 +162,14 @@ class _Redrive(Work):
         finally:
             await self._publisher.aclose()
         if self._faults:
-            raise BackendError(self._told())
+            raise BackendError(self._summary())
 
-    async def _go_through(self, look: Look) -> None:
+    async def _go_through(self, scan: Scan) -> None:
         while not self.stopping and (most := self._most()) > 0:
-            letters = await look.next(most)
+            letters = await scan.next(most)
             if not letters:
                 return
-            await self._put_back(letters, self._publisher, look)
+            await self._put_back(letters, self._publisher, scan)
             if self._in_a_row >= FAILURES:
                 return
 
@@ -179,15 +179,15 @@ class _Redrive(Work):
             _log.warning("%d letters of %r are back; redrive again for the others", self.done, self._source.name)
         return min(WINDOW, left, WINDOW if self._limit is None else self._limit - self.done)
 
-    async def _put_back(self, letters: list[Delivery], publisher: Publisher, look: Look) -> None:
+    async def _put_back(self, letters: list[HeldDelivery], publisher: Publisher, scan: Scan) -> None:
         chosen = [letter for letter in letters if self._choose(letter)]
         outgoing = [self._outgoing(letter) for letter in chosen]  # all, before any is back and not yet removed here
-        look.keep([letter for letter in letters if letter not in chosen])
+        scan.keep([letter for letter in letters if letter not in chosen])
         sent = [publisher.put(each, blocks=False) for each in outgoing]
         outcomes = [(letter, await publisher.outcome(item)) for letter, item in zip(chosen, sent, strict=True)]
         failed = [(letter, outcome) for letter, outcome in outcomes if isinstance(outcome, Fault)]
         back = [letter for letter, outcome in outcomes if not isinstance(outcome, Fault)]
-        look.keep([letter for letter, _ in failed])
+        scan.keep([letter for letter, _ in failed])
         for letter in back:
             self._moved[letter.id] = min(letter.received.moves, self._moved.get(letter.id, sys.maxsize))
         self._count([fault for _, fault in failed] + await self._remove(back), len(back))
@@ -201,7 +201,7 @@ class _Redrive(Work):
         if self._progress is not None and back:
             self._progress(self.done)
 
-    async def _remove(self, back: Sequence[Delivery]) -> list[Fault]:
+    async def _remove(self, back: Sequence[HeldDelivery]) -> list[Fault]:
         """Remove what was put back; return what the backend refused. A lease that ended meanwhile is only said."""
         faults: list[Fault] = []
         for result in await asyncio.gather(*(letter.ack() for letter in back), return_exceptions=True):
@@ -215,19 +215,19 @@ class _Redrive(Work):
                 raise result
         return faults
 
-    def _choose(self, letter: Delivery) -> bool:
+    def _choose(self, letter: HeldDelivery) -> bool:
         """Say whether to redrive it: not what came back since, which has moved further than what was put back."""
         if letter.received.moves > self._moved.get(letter.id, sys.maxsize):
             return False
         return self._match is None or self._match(letter.message)
 
-    def _outgoing(self, letter: Delivery) -> Outgoing:
+    def _outgoing(self, letter: HeldDelivery) -> Outgoing:
         message = letter.message
         if self._edit is not None:
             message = msgspec.structs.replace(self._edit(message), id=message.id)
         return Outgoing(message, moves=letter.received.moves + 1, token=letter.received.token)
 
-    def _told(self) -> Fault:
+    def _summary(self) -> Fault:
         """Return the first letter's fault; of several, with how many there are."""
         first = self._faults[0]
         if self._failed == 1:

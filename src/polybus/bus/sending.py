@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from polybus.bus.calls import Calls, DriverBug
-from polybus.bus.lanes import DONE, Item
 from polybus.bus.options import PublisherOptions
 from polybus.bus.outage import Outage
+from polybus.bus.send_queue import DONE, Item
 from polybus.clock import Clock
 from polybus.driver import PublisherDriver
 from polybus.errors import Fault, FaultKind

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from polybus.bus.calls import Calls
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.retry import RetryPolicy
 from polybus.clock import Alarm, Clock
-from polybus.driver import ConsumerDriver, DeadLetter, Settlement
+from polybus.driver import ConsumerDriver, Settlement, ToDeadLetters
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 
 __all__ = ["Settler"]
@@ -37,7 +37,9 @@ _TOO_LATE = "the event loop or the process stood still until its lease was over,
 class _Entry:
     __slots__ = ("alone", "attempts", "delivery", "future", "settlement")
 
-    def __init__(self, delivery: Delivery, settlement: Settlement[Any], future: asyncio.Future[None] | None) -> None:
+    def __init__(
+        self, delivery: HeldDelivery, settlement: Settlement[Any], future: asyncio.Future[None] | None
+    ) -> None:
         self.delivery = delivery
         self.settlement = settlement
         self.future = future
@@ -71,7 +73,7 @@ class Settler:
         clock: Clock,
         retry: RetryPolicy,
         calls: Calls,
-        on_done: Callable[[Delivery, Settlement[Any], Fault | None], None],
+        on_done: Callable[[HeldDelivery, Settlement[Any], Fault | None], None],
     ) -> None:
         self._consumer = consumer
         self._source = source
@@ -80,7 +82,7 @@ class Settler:
         self._driver = calls
         self._on_done = on_done
         self._waiting: deque[_Entry] = deque()
-        self._open: dict[Delivery, _Entry] = {}
+        self._open: dict[HeldDelivery, _Entry] = {}
         self._scheduled = False
         self._calls: set[_Call] = set()
         # Due when the first of the calls may be over; it nearly always finds it done.
@@ -95,11 +97,11 @@ class Settler:
         """How many settlements the backend has not answered yet."""
         return len(self._open)
 
-    def soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+    def soon(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None:
         """Settle without anyone waiting for it."""
         self._add(_Entry(delivery, settlement, None))
 
-    async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+    async def settle(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None:
         """Settle and return once the backend knows; raise LeaseLost or BackendError."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._add(_Entry(delivery, settlement, future))
@@ -110,7 +112,7 @@ class Settler:
         await self._idle.wait()
         self._alarm.clear()
 
-    def give_up(self, delivery: Delivery) -> None:
+    def give_up(self, delivery: HeldDelivery) -> None:
         """Wait no longer for the answer on a delivery whose lease is over: whoever waits is told LeaseLost."""
         entry = self._open.get(delivery)
         if entry is not None:
@@ -331,9 +333,9 @@ class Settler:
             self._idle.set()
 
 
-def _less(settlement: Settlement[Any]) -> DeadLetter[Any] | None:
+def _less(settlement: Settlement[Any]) -> ToDeadLetters[Any] | None:
     """Return a dead letter with less of what polybus adds to it, or None where there is no less."""
-    if not isinstance(settlement, DeadLetter):
+    if not isinstance(settlement, ToDeadLetters):
         return None
     if settlement.description:
         return msgspec.structs.replace(settlement, description="")

@@ -1,4 +1,4 @@
-"""What goes through dead letters, and strands none when it is cancelled."""
+"""What goes through dead letters (here: letters), and leaves none leased to nobody when it is cancelled."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from polybus.binding import Entity
-from polybus.bus.looking import WINDOW, Look
 from polybus.bus.operating import OperatedBus
+from polybus.bus.scan import WINDOW, Scan
 from polybus.clock import wait_for
 from polybus.errors import BusClosed, PolybusError
 
@@ -36,7 +36,7 @@ class Work:
         self._letters = letters
         self.stopping = False
         self.receiver: Receiver | None = None
-        self._look: Look | None = None
+        self._scan: Scan | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, ended: Callable[[], None]) -> None:
@@ -58,8 +58,8 @@ class Work:
     def stop(self) -> None:
         """Take nothing more."""
         self.stopping = True
-        if self._look is not None:
-            self._look.stop()
+        if self._scan is not None:
+            self._scan.stop()
 
     async def ended(self, seconds: float) -> None:
         """Wait for its end, at most so long; what goes wrong then is logged."""
@@ -74,16 +74,16 @@ class Work:
 
     async def _run(self) -> None:
         receiver = self.receiver = await self._bus.open_receiver(self._letters, window=WINDOW)
-        look = self._look = Look(self._bus, receiver, self._letters)
+        scan = self._scan = Scan(self._bus, receiver, self._letters)
         try:
             if not self.stopping:
-                await self._go_through(look)
+                await self._go_through(scan)
         finally:
             await receiver.drain(0)  # gives back what was not put back
         if not self.stopping:
-            await look.all_back()
+            await scan.all_back()
 
-    async def _go_through(self, look: Look) -> None:
+    async def _go_through(self, scan: Scan) -> None:
         raise NotImplementedError
 
 

@@ -87,7 +87,8 @@ def env(cloud: Chosen = options.ALL, topology: Topology = None, json: options.Js
     folder = find_folder(topology)
     found = [state for state in running(folder, options.clouds_of(cloud, "local")) if state.ready]
     if not found:
-        wanted, named = ("cloud", "aws") if cloud == options.ALL else (cloud, cloud)
+        wanted = "cloud" if cloud == options.ALL else cloud
+        named = next(iter(options.clouds_of(cloud, "local")))
         raise ConfigError(f"no local {wanted} runs in {folder}: start one with `polybus local up --cloud {named}`")
     if json:
         print_json(environment_of(found))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from polybus import registry
 from polybus.cli import options
 from polybus.errors import ConfigError, MissingExtra
 
@@ -56,7 +57,8 @@ def _folder(given: Path | None) -> Path:
 
 
 def _cloud(folder: Path, stack: str) -> str:
-    """Read the stack's cloud without a parser for YAML, to name the extra that it needs; AWS's has all that is said."""
+    """Read the stack's cloud without a parser for YAML, to name the extra that it needs; any has all that is said."""
     path = folder / f"Pulumi.{stack}.yaml"
-    found = re.search(r"polybus:cloud:\s*[\"']?(aws|azure|gcp)\b", path.read_text() if path.is_file() else "")
-    return found[1] if found else "aws"
+    known = [cloud.name for cloud in registry.built_in("provider")]
+    found = re.search(rf"polybus:cloud:\s*[\"']?({'|'.join(known)})\b", path.read_text() if path.is_file() else "")
+    return found[1] if found else known[0]

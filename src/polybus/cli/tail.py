@@ -108,9 +108,11 @@ async def _read_tap(bus: Bus, entity: Entity, wait: float | None, show: Callable
 
 
 async def _peek(bus: Bus, entity: Entity, wait: float | None, show: Callable[[Message], bool]) -> None:
+    from polybus.bus.bus import connection_of
+
     after: str | None = None
     while True:
-        page = await bus.call(_page(entity, after))
+        page = await connection_of(bus).call(_page(entity, after))
         for peeked in page:
             after = peeked.position
             if not show(peeked.message):

@@ -30,7 +30,8 @@ class LocalServer(Protocol):
         """The cloud that it stands in for: `aws`, `azure` or `gcp`."""
 
     @property
-    def host(self) -> str: ...
+    def host(self) -> str:
+        """The address that it listens on."""
 
     @property
     def port(self) -> int:
@@ -65,6 +66,7 @@ class ThreadedServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"local-{server.cloud}", daemon=True)
 
     def start(self) -> None:
+        """Start the thread and the server, and return once it listens; raise what the server's start raises."""
         self._thread.start()
         self.call(self.server.start)
 
@@ -74,6 +76,7 @@ class ThreadedServer:
         return future.result()
 
     def stop(self) -> None:
+        """Stop the server, end what is left on its loop, and end the thread."""
         self.call(self.server.stop)
         self.call(self._cancel_leftovers)
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Observed"]
+__all__ = ["Observed", "with_others"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,10 @@ class Observed:
     properties: Mapping[str, Any] | None
     outputs: Mapping[str, str] = field(default_factory=dict)
     shared: bool = False
+
+
+def with_others(parts: Iterable[Iterable[Observed]], others: Iterable[Observed]) -> list[Observed]:
+    """Return what was read by the binding, in parts, and then what else is there: others of another address."""
+    found = [item for part in parts for item in part]
+    known = {item.address for item in found}
+    return [*found, *(item for item in others if item.address not in known)]

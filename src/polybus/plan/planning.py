@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from polybus.plan.tags import TagRules
     from polybus.topology.limits import NameRule
 
-__all__ = ["CloudPlan", "Entry", "Live", "Local", "OwnName", "Planning", "local_of", "planning_of", "planning_of_type"]
+__all__ = [
+    "CloudPlan",
+    "CloudSettings",
+    "Entry",
+    "Live",
+    "Local",
+    "OwnName",
+    "Planning",
+    "local_of",
+    "planning_of",
+    "planning_of_type",
+]
 
 Entry: TypeAlias = Topic | Subscription | Queue
 
@@ -33,6 +44,14 @@ class CloudPlan(Protocol):
 
     @property
     def resources(self) -> Sequence[Resource]: ...
+
+
+class CloudSettings(Protocol):
+    """What the settings of all clouds share: what a stack's configuration decides."""
+
+    @property
+    def stack(self) -> str:
+        """The stack's name, which is part of physical names."""
 
 
 @dataclass(frozen=True, slots=True)

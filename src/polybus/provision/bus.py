@@ -9,6 +9,7 @@ from typing import Any
 import pulumi
 
 from polybus.plan.immutable import unannounced
+from polybus.plan.planning import CloudSettings
 from polybus.plan.values import Ref, Resource
 from polybus.provision.cloud import Provider, cloud_named
 from polybus.provision.values import folded
@@ -35,7 +36,7 @@ class MessageBus(pulumi.ComponentResource):
         *,
         topology: Topology | Path | str,
         cloud: str,
-        settings: object = None,
+        settings: CloudSettings | None = None,
         protect: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from polybus.errors import ConfigError
-from polybus.plan.planning import CloudPlan, Planning
+from polybus.plan.planning import CloudPlan, CloudSettings, Planning
 from polybus.provision.sdk import Sdk
 from polybus.registry import each, find, offering
 from polybus.topology.model import Topology
@@ -34,7 +34,7 @@ class Provider:
     keys: Mapping[str, str]
     who: str = ""
 
-    def planned(self, topology: Topology, settings: object) -> CloudPlan:
+    def planned(self, topology: Topology, settings: CloudSettings | None) -> CloudPlan:
         """Plan a topology; raises ConfigError or UnsupportedFeature with everything that is wrong for this cloud."""
         if settings is not None and not isinstance(settings, self.planning.settings):
             expected, found = self.planning.settings.__name__, type(settings).__name__

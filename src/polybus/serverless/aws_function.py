@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from polybus.app import App
 from polybus.binding import Binding, Entity
+from polybus.bus.bus import connection_of
 from polybus.clock import Clock
-from polybus.driver import DeadLetter, Received
+from polybus.driver import Received, ToDeadLetters
 from polybus.errors import BackendError, ConfigError, Fault
 from polybus.serverless.aws_event import sns_message, sqs_message
 from polybus.serverless.bus import FunctionBus
@@ -103,7 +104,7 @@ class AwsLambda:
             inlet = bus.inlets[self._router.find(arn, from_queue(arn))]
             batch = [sqs_message(record, inlet.source, until, bus.binding.topics) for record in records]
 
-        async def bury(letter: DeadLetter[Any]) -> Fault | None:
+        async def bury(letter: ToDeadLetters[Any]) -> Fault | None:
             return await _bury(bus, inlet.source, letter)
 
         can_bury = bus.backend == "aws" and inlet.source.dead_letter is not None
@@ -138,7 +139,7 @@ def _documented() -> Iterator[None]:
         raise ConfigError(f"a record of the event is not what Lambda documents: {error!r}") from error
 
 
-async def _bury(bus: FunctionBus, source: Entity, letter: DeadLetter[Any]) -> Fault | None:
+async def _bury(bus: FunctionBus, source: Entity, letter: ToDeadLetters[Any]) -> Fault | None:
     """Send a copy to the dead letters and delete the message, by the receipt that Lambda passes on."""
     try:
         settler = await bus.settler(source)
@@ -146,7 +147,7 @@ async def _bury(bus: FunctionBus, source: Entity, letter: DeadLetter[Any]) -> Fa
     except BackendError as error:
         return error.fault
     except Exception as error:  # noqa: BLE001 - the driver says what its SDK's exceptions mean
-        return bus.driver.fault(error)
+        return connection_of(bus).opened().fault(error)
 
 
 def aws_lambda(

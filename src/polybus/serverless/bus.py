@@ -55,9 +55,8 @@ class FunctionBus(Bus):
     def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
         """Return the inlet of a subscription or queue; nothing polls."""
         entity = self._checker.source(source)
-        inlet = Inlet(
-            entity, handler, options or ConsumerOptions(), backend=self.backend, clock=self.clock, hooks=self._hooks
-        )
+        chosen, hooks = options or ConsumerOptions(), self._connection.hooks
+        inlet = Inlet(entity, handler, chosen, backend=self.backend, clock=self.clock, hooks=hooks)
         self.inlets[source] = inlet
         return inlet
 
@@ -66,7 +65,7 @@ class FunctionBus(Bus):
         async with self._one_opens:
             found = self._settlers.get(source.name)
             if found is None:
-                found = await self.driver.open_consumer(source, prefetch=1, concurrency=1)
+                found = await self._connection.driver.open_consumer(source, prefetch=1, concurrency=1)
                 self._settlers[source.name] = found
         return found
 
@@ -76,7 +75,7 @@ class FunctionBus(Bus):
         async with AsyncExitStack() as last:
             last.push_async_callback(super().aclose)
             for settler in settlers.values():
-                last.push_async_callback(self._close_in_time, "what settles deliveries", settler.aclose)
+                last.push_async_callback(self._connection.close_in_time, "what settles deliveries", settler.aclose)
 
 
 def _handled(binding: Binding) -> Binding:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polybus.app import App
+from polybus.app.application import connect_arguments
 from polybus.binding import Binding
 from polybus.bus.resolve import resolve
 from polybus.clock import Clock, SystemClock
@@ -28,8 +29,9 @@ class Host:
 
     def __init__(self, app: App, source: Binding | Topology | Path | str | None, clock: Clock | None) -> None:
         self.app = app
-        self.binding, self._origin = resolve(app.source if source is None else source)
-        self.clock = clock or app.clock or SystemClock()
+        self._given = connect_arguments(app)
+        self.binding, self._origin = resolve(self._given.source if source is None else source)
+        self.clock = clock or self._given.clock or SystemClock()
         self._bus: FunctionBus | None = None
         self._running: asyncio.Task[None] | None = None
         self._opened: asyncio.Future[FunctionBus] | None = None
@@ -70,10 +72,10 @@ class Host:
         return FunctionBus(
             self.binding,
             origin=self._origin,
-            service=self.app.service,
+            service=self._given.service,
             clock=self.clock,
-            hooks=tuple(from_environment(self.app.hooks)),
-            publisher=self.app.publisher,
+            hooks=tuple(from_environment(self._given.hooks)),
+            publisher=self._given.publisher,
         )
 
     async def close(self) -> None:

@@ -12,13 +12,14 @@ from typing import Any
 
 from polybus.binding import Entity
 from polybus.bus.bounds import ended, look_at
-from polybus.bus.consumer import Consumer, Handler, note_odd
-from polybus.bus.delivery import Delivery, State
+from polybus.bus.consumer import Consumer, Handler, log_unexpected_end
+from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery, State
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import lasted
 from polybus.bus.retry import backoff
 from polybus.clock import Clock
-from polybus.driver import Ack, DeadLetter, Nack, Received, Settlement
+from polybus.driver import Ack, Nack, Received, Settlement, ToDeadLetters
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost, exit_in, signal_in
 from polybus.telemetry import Hooks, LeaseLostEvent, Outcome, Processing, Settled
 
@@ -27,7 +28,7 @@ __all__ = ["Bury", "Inlet", "Verdict"]
 _log = logging.getLogger("polybus.serverless")
 
 # Puts a delivery among the dead letters and ends it at its source; a Fault says why that failed.
-Bury = Callable[[DeadLetter[Any]], Awaitable[Fault | None]]
+Bury = Callable[[ToDeadLetters[Any]], Awaitable[Fault | None]]
 
 # Seconds that a handler has to end once it was cancelled: the invocation's own end is near, and what it did by then has
 # to get out.
@@ -100,14 +101,14 @@ class Inlet(Consumer):
         again; what begins only after it is not handled. `bury` dead-letters where that can be done from here; without
         it a dead letter is REFUSED. KeyboardInterrupt and SystemExit of a handler are raised, and end the process.
         """
-        if self.draining():
+        if self._drained.is_set():
             return Verdict.AGAIN
         attempt = _Attempt(self, received, bury)
         self._count(attempt, 1)
         timer = self.clock.call_later(received.lease_until - self.clock.monotonic(), attempt.expire)
         try:
             async with self._slots:
-                if attempt.may_begin() and not self.draining():
+                if attempt.may_begin() and not self._drained.is_set():
                     await attempt.run(self._handler)
         finally:
             timer.cancel()
@@ -132,7 +133,7 @@ class _Attempt:
     def __init__(self, inlet: Inlet, received: Received[Any], bury: Bury | None) -> None:
         self.source = inlet.source
         self.verdict = Verdict.AGAIN
-        self.delivery = Delivery(self, received, inlet.clock.monotonic())
+        self.delivery = HeldDelivery(self, received, inlet.clock.monotonic())
         self._inlet = inlet
         self._bury = bury
         self._burying: asyncio.Task[Fault | None] | None = None
@@ -173,7 +174,7 @@ class _Attempt:
         task = asyncio.current_task()
         self.delivery.begin(task)
         try:
-            await handler(self.delivery)
+            await handler(Delivery(self.delivery))
         except BaseException as raised:  # whatever a handler raises is a failed attempt
             if task is None or asyncio.current_task(task.get_loop()) is not task:
                 raise  # it is closed together with its loop: nothing can be told any more
@@ -192,7 +193,7 @@ class _Attempt:
             if fatal is not None or (self.delivery.cancelled and signal_in(error) is None):
                 await self.delivery.release()
             else:
-                note_odd(self.delivery, error)
+                log_unexpected_end(self.delivery, error)
                 await self.delivery.fail(error)
         except LeaseLost:
             return  # told, and logged, as `deliver` ends
@@ -219,7 +220,7 @@ class _Attempt:
         self.delivery.cancel()
         self._inlet.clock.call_later(LAST_STEPS, self._cut.set)
 
-    async def settle(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+    async def settle(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None:
         if isinstance(settlement, Ack):
             self._done(delivery)
         elif isinstance(settlement, Nack):
@@ -237,13 +238,13 @@ class _Attempt:
                 raise BackendError(fault)
             self.verdict = Verdict.DONE
 
-    def settle_soon(self, delivery: Delivery, settlement: Settlement[Any]) -> None:
+    def settle_soon(self, delivery: HeldDelivery, settlement: Settlement[Any]) -> None:
         """Ack it: nothing else is settled without waiting."""
         self.check_lease(delivery)
         delivery.state = State.SETTLED
         self._done(delivery)
 
-    async def _buried(self, letter: DeadLetter[Any], bury: Bury) -> Fault | None:
+    async def _buried(self, letter: ToDeadLetters[Any], bury: Bury) -> Fault | None:
         """Dead-letter it in a task of its own, which the end of the invocation's time cuts off."""
 
         async def call() -> Fault | None:
@@ -261,27 +262,27 @@ class _Attempt:
             return burying.result()
         return Fault(FaultKind.INTERNAL, f"dead-lettering raised {type(error).__qualname__}: {error}")
 
-    async def retry(self, delivery: Delivery, delay: float) -> None:
+    async def retry(self, delivery: HeldDelivery, delay: float) -> None:
         self._tell(delivery, "nack")
 
-    def retry_soon(self, delivery: Delivery, delay: float) -> None:
+    def retry_soon(self, delivery: HeldDelivery, delay: float) -> None:
         self._tell(delivery, "nack")
 
     def retry_delay(self, attempt: int) -> float:
         return backoff(self.source.backoff.initial, self.source.backoff.maximum, attempt)
 
-    def check_lease(self, delivery: Delivery) -> None:
+    def check_lease(self, delivery: HeldDelivery) -> None:
         if delivery.lost:
             raise LeaseLost(delivery.lost_text())
 
-    def processing(self, delivery: Delivery) -> AbstractContextManager[None] | None:
+    def processing(self, delivery: HeldDelivery) -> AbstractContextManager[None] | None:
         hooks = self._inlet.hooks
         if hooks is None:
             return None
         return hooks.processing(Processing(self._inlet.backend, self.source, delivery.message, delivery.attempt))
 
     def _tell(
-        self, delivery: Delivery, outcome: Outcome, fault: Fault | None = None, reason: str | None = None
+        self, delivery: HeldDelivery, outcome: Outcome, fault: Fault | None = None, reason: str | None = None
     ) -> None:
         if self._inlet.hooks is not None:
             duration = self._inlet.clock.monotonic() - delivery.received_at
@@ -290,7 +291,7 @@ class _Attempt:
                 Settled(backend, self.source, message, delivery.attempt, outcome, duration, fault, reason)
             )
 
-    def _done(self, delivery: Delivery) -> None:
+    def _done(self, delivery: HeldDelivery) -> None:
         self.verdict = Verdict.DONE
         self._tell(delivery, "ack")
 

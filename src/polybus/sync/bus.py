@@ -77,6 +77,7 @@ class SyncBus:
 
     @property
     def binding(self) -> Binding:
+        """What it was connected by."""
         return self._bus.binding
 
     @property

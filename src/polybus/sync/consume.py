@@ -35,22 +35,27 @@ class SyncDelivery:
 
     @property
     def message(self) -> Message:
+        """The message, as it was published."""
         return self._delivery.message
 
     @property
     def body(self) -> bytes:
+        """The message's body."""
         return self._delivery.message.body
 
     @property
     def attributes(self) -> Mapping[str, str]:
+        """The message's attributes."""
         return self._delivery.message.attributes
 
     @property
     def ordering_key(self) -> str | None:
+        """The message's ordering key, None where it has none."""
         return self._delivery.message.ordering_key
 
     @property
     def id(self) -> str:
+        """The message's id."""
         return self._delivery.message.id
 
     @property
@@ -69,12 +74,18 @@ class SyncDelivery:
         return self._delivery.redelivered
 
     @property
+    def lease_until(self) -> float:
+        """When its lease ends as far as is known, by the `monotonic` of the bus's clock; later once it is extended."""
+        return self._delivery.lease_until
+
+    @property
     def lost(self) -> bool:
         """Whether its lease ended before it was settled; code that takes long looks here and stops."""
         return self._delivery.lost
 
     @property
     def settled(self) -> bool:
+        """Whether it was settled: acked, given back, or dead-lettered."""
         return self._delivery.settled
 
     def __repr__(self) -> str:

@@ -74,9 +74,11 @@ class Recorder(NoHooks):
         self.lost: list[str] = []
 
     def settled(self, event: Settled) -> None:
+        """Note how a delivery was settled."""
         self.outcomes.append((event.message.id, event.outcome))
 
     def lease_lost(self, event: LeaseLostEvent) -> None:
+        """Note a delivery whose lease was lost."""
         self.lost.append(event.message.id)
 
 

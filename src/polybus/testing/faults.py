@@ -274,12 +274,14 @@ class Faults:
             self.copies[id(each)] = copy
 
     def note_received(self, received: Sequence[Received[Any]]) -> None:
+        """Note what the bus was given: it has that in hand until it settles or loses it."""
         for each in received:
             self.received.append(each)
             self.in_hand[id(each)] = each
             self.leases[id(each)] = each.lease_until
 
     def note_settled(self, settlement: Settlement[Any], answer: Fault | None) -> None:
+        """Note a settlement that was asked for, and what the backend answered."""
         if answer is None or answer.kind is FaultKind.LEASE_LOST:
             self.in_hand.pop(id(settlement.received), None)
         if answer is None:
@@ -289,6 +291,7 @@ class Faults:
                 self.acked.add(copy)
 
     def note_extended(self, received: Received[Any], answer: LeaseUntil | Fault) -> None:
+        """Note an extension that was asked for, and what the backend answered."""
         if isinstance(answer, LeaseUntil):
             self.leases[id(received)] = answer.at
         elif answer.kind is FaultKind.LEASE_LOST:

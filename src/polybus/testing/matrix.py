@@ -13,15 +13,13 @@ from typing import Final
 
 import msgspec
 
+from polybus.registry import BUILT_IN, find
 from polybus.testing.clauses import CLAUSES
 
 __all__ = ["NOTES", "ROWS", "Backend", "Results", "load", "markdown", "merge", "note", "note_size", "replace", "save"]
 
 NOTES: Final[dict[str, dict[str, str]]] = {}
 """Of each backend that ran in this process: what its tests noted."""
-
-ORDER: Final = ("memory", "sqlite", "aws", "azure", "gcp")
-TITLES: Final = {"memory": "memory", "sqlite": "SQLite", "aws": "AWS", "azure": "Azure", "gcp": "Google"}
 
 _BLOCK = re.compile(r"(<!-- matrix -->\n).*?(<!-- /matrix -->)", re.DOTALL)
 
@@ -100,10 +98,10 @@ def merge(old: Results, new: Results) -> Results:
 
 def markdown(results: Results) -> str:
     """Return the table: a column for each backend that was measured, a row for each thing that was noted."""
-    known = [name for name in ORDER if name in results.backends]
+    known = [name for name in BUILT_IN if name in results.backends]
     names = known + sorted(set(results.backends) - set(known))
     backends = [results.backends[name] for name in names]
-    rows = [["", *(TITLES.get(name, name) for name in names)], ["---"] * (len(names) + 1)]
+    rows = [["", *(find(name).title if name in known else name for name in names)], ["---"] * (len(names) + 1)]
     rows.append(["contract: clauses kept", *(_kept(backend) for backend in backends)])
     noted = {row for backend in backends for row in backend.notes}
     ordered = [row for row in ROWS if row in noted] + sorted(noted - set(ROWS))

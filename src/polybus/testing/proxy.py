@@ -1,4 +1,7 @@
-"""A driver that forwards everything to another; what breaks or watches one overrides what it needs."""
+"""A driver that forwards everything to another; what breaks or watches one overrides what it needs.
+
+What each call has to do stands in `polybus.driver`.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +37,15 @@ class DriverProxy:
         self.inner = inner
 
     def publisher(self, inner: PublisherDriver[Any], target: Entity) -> PublisherDriver[Any]:
+        """Return what to use in place of `inner`, the publisher that was opened for a target."""
         return inner
 
     def consumer(self, inner: ConsumerDriver[Any], source: Entity) -> ConsumerDriver[Any]:
+        """Return what to use in place of `inner`, the consumer that was opened for a source."""
         return inner
 
     def admin(self, inner: AdminDriver) -> AdminDriver:
+        """Return what to use in place of `inner`, the administration that was opened."""
         return inner
 
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
@@ -104,6 +110,7 @@ class ConsumerProxy:
         return await self.inner.extend_batch(received, seconds)
 
     def lost(self, received: Received[Any]) -> None:
+        """Tell the other of a delivery that was given up unsettled, where it wants to know."""
         tell = getattr(self.inner, "lost", None)
         if tell is not None:
             tell(received)

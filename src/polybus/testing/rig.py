@@ -6,16 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Protocol
 
 from polybus.binding import Binding, Entity
 from polybus.clock import Clock, SteppedClock
+from polybus.cloud import TARGETS
 from polybus.driver import Driver
-from polybus.errors import FaultKind
-from polybus.registry import load
+from polybus.errors import BindingError, FaultKind
+from polybus.registry import find, load
 from polybus.topology.model import Topology
 
-__all__ = ["MAY_REFUSE", "BaseRig", "Late", "Refusal", "Rig", "may_refuse"]
+__all__ = ["BaseRig", "Late", "Refusal", "Rig", "may_refuse"]
 
 
 class Late(Enum):
@@ -37,21 +38,16 @@ class Refusal(StrEnum):
     ORDERED_QUEUE = "delay on ordered queues"
 
 
-MAY_REFUSE: Final[Mapping[str, frozenset[Refusal]]] = MappingProxyType(
-    {
-        "memory": frozenset(),
-        "sqlite": frozenset(),
-        "aws": frozenset({Refusal.TOPIC, Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE}),
-        "azure": frozenset({Refusal.ORDERED_TOPIC, Refusal.ORDERED_QUEUE}),
-        "gcp": frozenset(Refusal),
-    }
-)
-"""What each backend may refuse, and no more: the kit fixes it, so that a rig can't excuse a fault as a limit."""
-
-
 def may_refuse(backend: str) -> frozenset[Refusal]:
-    """Return what a backend may refuse; one of a third party any delay, since its cloud isn't known here."""
-    return MAY_REFUSE.get(backend, frozenset(Refusal))
+    """Return what a backend may refuse, and no more, so that a rig can't excuse a fault as a limit: by its `Cloud`.
+
+    One that isn't registered may refuse any delay.
+    """
+    try:
+        targets = find(backend).no_delay_on
+    except BindingError:
+        targets = TARGETS
+    return frozenset(Refusal(f"delay on {target}") for target in targets)
 
 
 class Rig(Protocol):

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from polybus.app import App
+from polybus.app.application import connect_arguments
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
 from polybus.bus.connect import connect
@@ -143,15 +144,16 @@ async def run(app: App, topology: Topology | Binding | Path | str | None = None)
     everything. Nothing is read from or written to any real backend. Raises ConfigError as `polybus.connect` does, and
     at the end of the block what a consumer failed with.
     """
-    source = topology if topology is not None else app.source
+    given = connect_arguments(app)
+    source = topology if topology is not None else given.source
     binding, _ = resolve(source if source is not None else "embedded")
     binding = msgspec.structs.replace(binding, backend="memory", settings={"store": Store()})
     clock, watch = ManualClock(), _Watch()
-    hooks = (*app.hooks, watch)
+    hooks = (*given.hooks, watch)
     options = PublisherOptions(linger=0.0)  # no clock runs by itself that could end it
     async with (
         connect(binding, clock=clock, hooks=[watch], publisher=options) as outside,
-        connect(binding, service=app.service, clock=clock, hooks=hooks, publisher=options) as bus,
+        connect(binding, service=given.service, clock=clock, hooks=hooks, publisher=options) as bus,
         app.running(bus=bus) as session,
     ):
         await clock.settle()

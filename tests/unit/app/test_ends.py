@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,34 +17,12 @@ from polybus.app import run_apps
 from polybus.app.ending import DRAIN
 from polybus.app.executor import OnLoop
 from polybus.app.session import Session
-from polybus.binding import Kind
 from polybus.driver import ConsumerDriver
-from polybus.embedded.memory import Store
 from polybus.registry import load
 from polybus.testing.proxy import DriverProxy
 from polybus.topology.file import loads
 
-
-def make_binding(store: Store | None = None, **changes: Any) -> Binding:
-    return Binding(
-        backend="memory",
-        bus="shop",
-        settings={"store": store or Store()},
-        queues={
-            name: Entity(kind=Kind.QUEUE, name=name, address=name, dead_letter=f"{name}!dead", **changes)
-            for name in ("jobs", "mails")
-        },
-    )
-
-
-async def publish(binding: Binding, *bodies: str, to: str = "jobs") -> None:
-    async with polybus.connect(binding) as bus:
-        await bus.publish_many(to, bodies)
-
-
-async def waiting(binding: Binding, name: str = "jobs") -> int | None:
-    async with polybus.connect(binding) as bus:
-        return (await bus.stats(name)).waiting
+from .held import Held, in_background, make_binding, publish, waiting
 
 
 async def until(check: Callable[[], bool]) -> None:
@@ -54,39 +31,8 @@ async def until(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-@asynccontextmanager
-async def in_background(call: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.ensure_future(call)
-    try:
-        async with asyncio.timeout(30):
-            yield task  # type: ignore[misc]
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
 def task_named(name: str) -> asyncio.Task[Any]:
     return next(task for task in asyncio.all_tasks() if task.get_name() == name)
-
-
-class Held:
-    """An app whose handler runs until it is let go."""
-
-    def __init__(self, binding: Binding, **options: Any) -> None:
-        self.app = App(source=binding)
-        self.started = asyncio.Event()
-        self.go_on = asyncio.Event()
-        self.ends: list[str] = []
-        self.app.handler("jobs", **options)(self.handle)
-
-    async def handle(self, body: str) -> None:
-        self.started.set()
-        try:
-            await self.go_on.wait()
-        except asyncio.CancelledError:
-            self.ends.append("cancelled")
-            raise
-        self.ends.append("done")
 
 
 def mailer(binding: Binding) -> App:
@@ -412,7 +358,7 @@ async def test_a_run_that_is_cancelled_twice_interrupts_its_handlers() -> None:
     async with in_background(held.app.run()) as running:
         await held.started.wait()
         running.cancel()
-        await until(lambda: held.app.consumers[0].draining())
+        await until(lambda: held.app.consumers[0]._drained.is_set())
         assert held.ends == []
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -434,7 +380,7 @@ async def test_a_second_signal_ends_the_grace_of_a_handler_that_swallows_it() ->
     async with in_background(app.run()) as running:
         await stubborn.started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        await until(lambda: app.consumers[0].draining())
+        await until(lambda: app.consumers[0]._drained.is_set())
         os.kill(os.getpid(), signal.SIGTERM)
         await running
     assert await waiting(binding) == 1

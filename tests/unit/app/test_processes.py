@@ -57,6 +57,12 @@ def held(name):
 
 """
 
+MARKS_ATTEMPTS = """
+@app.handler("jobs", concurrency=1, executor="process")
+def work(job: str, delivery: polybus.Delivery) -> None:
+    mark(f"{job}-{delivery.attempt}")
+"""
+
 
 def make_binding(**changes: Any) -> Binding:
     entity = Entity(kind=Kind.QUEUE, name="jobs", address="q", dead_letter="q!dead", lease=30.0, max_attempts=1)
@@ -322,13 +328,7 @@ async def test_d2_a_process_that_takes_a_job_up_when_its_lease_is_over_begins_no
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where the service and its process are both stopped for a while, and the process goes on first."""
-    service = load(
-        """
-        @app.handler("jobs", concurrency=1, executor="process")
-        def work(job: str, delivery: polybus.Delivery) -> None:
-            mark(f"{job}-{delivery.attempt}")
-        """
-    )
+    service = load(MARKS_ATTEMPTS)
     app = service.app
     handle, answer = Process.handle, Process._answer
     stopped: list[int] = []
@@ -374,13 +374,7 @@ async def test_d2_what_a_process_finds_too_late_is_a_lost_lease_though_our_clock
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As where the machine was suspended meanwhile, of which the clock of asyncio knows nothing."""
-    service = load(
-        """
-        @app.handler("jobs", concurrency=1, executor="process")
-        def work(job: str, delivery: polybus.Delivery) -> None:
-            mark(f"{job}-{delivery.attempt}")
-        """
-    )
+    service = load(MARKS_ATTEMPTS)
     app, clock = service.app, SteppedClock()
     app.clock = clock
     async with app.running(make_binding()):
@@ -401,13 +395,7 @@ async def test_d2_what_a_process_finds_too_late_is_a_lost_lease_though_our_clock
 async def test_a_lease_that_was_extended_before_a_process_took_the_job_up_is_not_lost(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = load(
-        """
-        @app.handler("jobs", concurrency=1, executor="process")
-        def work(job: str, delivery: polybus.Delivery) -> None:
-            mark(f"{job}-{delivery.attempt}")
-        """
-    )
+    service = load(MARKS_ATTEMPTS)
     app, clock = service.app, SteppedClock()
     app.clock = clock
     handle = Process.handle
@@ -471,7 +459,7 @@ async def test_d12_a_drain_waits_for_the_grace_and_leaves_no_process(load: Load,
         os.kill(pid, signal.SIGINT)
         os.kill(pid, signal.SIGTERM)
         draining = asyncio.create_task(app.drain(grace=30))
-        await until(lambda: app.consumers[0].draining())
+        await until(lambda: app.consumers[0]._drained.is_set())
         assert alive(pid)
         (tmp_path / "held.go").touch()
         await draining
@@ -483,13 +471,7 @@ async def test_d12_a_drain_waits_for_the_grace_and_leaves_no_process(load: Load,
 async def test_a_child_that_ends_while_it_is_idle_costs_no_attempt(
     load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    service = load(
-        """
-        @app.handler("jobs", concurrency=1, executor="process")
-        def work(job: str, delivery: polybus.Delivery) -> None:
-            mark(f"{job}-{delivery.attempt}")
-        """
-    )
+    service = load(MARKS_ATTEMPTS)
     app = service.app
     async with app.running(make_binding()):
         await app.bus.publish("jobs", "one")
@@ -637,13 +619,7 @@ async def test_a_process_that_says_what_can_not_be_read_is_ended_and_its_call_fa
 async def test_where_no_process_starts_the_delivery_waits_and_no_attempt_is_counted(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = load(
-        """
-        @app.handler("jobs", concurrency=1, executor="process")
-        def work(job: str, delivery: polybus.Delivery) -> None:
-            mark(f"{job}-{delivery.attempt}")
-        """
-    )
+    service = load(MARKS_ATTEMPTS)
     app, clock = service.app, SteppedClock()
     app.clock = clock
     start = asyncio.create_subprocess_exec

@@ -9,30 +9,18 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
 import polybus
-from polybus import App, Binding, Entity, Fault, FaultKind
+from polybus import App, Entity, Fault, FaultKind
 from polybus.app import run_apps
 from polybus.app.watchdog import STALL
-from polybus.binding import Kind
 from polybus.embedded.memory import MemoryDriver, Store
 
-
-def make_binding(store: Store | None = None) -> Binding:
-    return Binding(
-        backend="memory",
-        bus="shop",
-        settings={"store": store or Store()},
-        queues={
-            name: Entity(kind=Kind.QUEUE, name=name, address=name, dead_letter=f"{name}!dead")
-            for name in ("jobs", "mails")
-        },
-    )
+from .held import Held, in_background, make_binding, publish, waiting
 
 
 def free_port() -> int:
@@ -48,47 +36,6 @@ async def probe(port: int, path: str) -> str:
     writer.close()
     await writer.wait_closed()
     return answer.split(" ")[1] + " " + answer.rpartition("\r\n\r\n")[2].strip()
-
-
-async def waiting(binding: Binding, name: str = "jobs") -> int | None:
-    async with polybus.connect(binding) as bus:
-        return (await bus.stats(name)).waiting
-
-
-async def publish(binding: Binding, *bodies: str) -> None:
-    async with polybus.connect(binding) as bus:
-        await bus.publish_many("jobs", bodies)
-
-
-@asynccontextmanager
-async def in_background(call: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.ensure_future(call)
-    try:
-        async with asyncio.timeout(30):
-            yield task  # type: ignore[misc]
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-class Held:
-    """An app whose handler runs until it is let go."""
-
-    def __init__(self, binding: Binding, **options: Any) -> None:
-        self.app = App(source=binding)
-        self.started = asyncio.Event()
-        self.go_on = asyncio.Event()
-        self.ends: list[str] = []
-        self.app.handler("jobs", **options)(self.handle)
-
-    async def handle(self, body: str) -> None:
-        self.started.set()
-        try:
-            await self.go_on.wait()
-        except asyncio.CancelledError:
-            self.ends.append("cancelled")
-            raise
-        self.ends.append("done")
 
 
 @pytest.mark.usefixtures("interruptible")

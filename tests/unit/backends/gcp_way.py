@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .listening import listening
+
 
 class Way:
     """Takes TLS on a port of loopback, and goes on without it to another."""
@@ -27,15 +29,8 @@ class Way:
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[Way]:
-        server = await asyncio.start_server(self._link, "127.0.0.1", 0, ssl=self._tls)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with listening(self._link, self._tasks, self._tls) as self.port:
             yield self
-        finally:
-            server.close()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._target)

@@ -15,12 +15,15 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
+from polybus.bus.delivery import held_of
 from polybus.clouds.aws.local import realise
 from polybus.clouds.aws.plan.resources import AwsSettings, plan
 from polybus.errors import BackendError, FaultKind, PublishFailed
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
 from polybus.topology.file import loads
+
+from .refused import failed
 
 TOPOLOGY = """\
 [bus]
@@ -61,15 +64,6 @@ def binding(server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> Binding:
 async def bus(binding: Binding) -> AsyncIterator[polybus.Bus]:
     async with polybus.connect(binding) as bus:
         yield bus
-
-
-async def failed(bus: polybus.Bus, target: str, body: Any = "x", **more: Any) -> polybus.Fault:
-    """Publish what must not be accepted, and return why; nothing of it may be there."""
-    with pytest.raises(PublishFailed) as caught:
-        await bus.publish(target, body, **more)
-    [fault] = caught.value.outcomes
-    assert isinstance(fault, polybus.Fault)
-    return fault
 
 
 async def take(bus: polybus.Bus, source: str, count: int) -> list[bytes]:
@@ -275,8 +269,8 @@ async def test_a_receipt_that_is_no_good_is_a_lost_lease(bus: polybus.Bus) -> No
     await bus.publish("jobs", "a")
     async with bus.consume("jobs") as deliveries:
         delivery = await anext(aiter(deliveries))
-        poisoned = msgspec.structs.replace(delivery.received, receipt="no receipt at all")
-        delivery.received = poisoned
+        poisoned = msgspec.structs.replace(held_of(delivery).received, receipt="no receipt at all")
+        held_of(delivery).received = poisoned
         with pytest.raises(polybus.LeaseLost):
             await delivery.ack()
     assert (await bus.stats("jobs")).waiting + (await bus.stats("jobs")).leased == 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from polybus.clouds.aws.driver.consume import SqsConsumer
-from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack, Outgoing
+from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 from polybus.message import Message
 
@@ -126,7 +126,7 @@ async def test_a_receipt_whose_lease_is_over_settles_nothing(shop: Lab, name: st
         assert len(stale) == 4
         shop.clock.advance(41)
         theirs = await there.receive_batch(10, wait=0)
-        found = await here.settle_batch([Ack(stale[0]), Nack(stale[1]), DeadLetter(stale[2], "Late")])
+        found = await here.settle_batch([Ack(stale[0]), Nack(stale[1]), ToDeadLetters(stale[2], "Late")])
         found = [*found, *await here.extend_batch(stale[3:], 40)]
         assert [isinstance(each, Fault) and each.kind for each in found] == [FaultKind.LEASE_LOST] * 4
         assert shop.counts(shop.entity(name).dead_letters.address) == (0, 0)
@@ -141,7 +141,7 @@ async def test_a_receipt_that_gave_its_message_back_is_good_for_nothing_more(sho
         [first] = await consuming.receive_batch(1, wait=0)
         assert await consuming.settle_batch([Nack(first)]) == [None]
         [second] = await consuming.receive_batch(1, wait=0)
-        for late in (Ack(first), Nack(first), DeadLetter(first, "late")):
+        for late in (Ack(first), Nack(first), ToDeadLetters(first, "late")):
             [found] = await consuming.settle_batch([late])
             assert isinstance(found, Fault)
             assert found.kind is FaultKind.LEASE_LOST
@@ -407,7 +407,7 @@ async def test_one_letter_that_is_refused_leaves_the_others(shop: Lab, monkeypat
             return entry
 
         monkeypatch.setattr(SqsConsumer, "_letter_entry", bend)
-        found = await consuming.settle_batch([DeadLetter(one, "Bad") for one in received])
+        found = await consuming.settle_batch([ToDeadLetters(one, "Bad") for one in received])
         assert [fault and fault.kind for fault in found] == [None, FaultKind.INVALID, None]
         letters = shop.entity("keyed").dead_letters
         assert shop.counts(letters.address) == (2, 0)
@@ -424,7 +424,7 @@ async def test_what_an_answer_leaves_out_was_not_done(shop: Lab, monkeypatch: py
 
         with monkeypatch.context() as patch:
             patch.setattr(driver._clients, "call", call)
-            settled = await consuming.settle_batch([DeadLetter(letter, "bad"), Ack(ack), Nack(nack)])
+            settled = await consuming.settle_batch([ToDeadLetters(letter, "bad"), Ack(ack), Nack(nack)])
             extended = await consuming.extend_batch([extend], 40)
         assert [isinstance(one, Fault) and one.retryable for one in (*settled, *extended)] == [True] * 4
 
@@ -441,7 +441,7 @@ async def test_two_letters_of_one_id_are_two(shop: Lab) -> None:
         received = await consuming.receive_batch(10, wait=0)
         assert [one.message.id for one in received] == [message.id] * 2
         assert len({one.token for one in received}) == 2
-        assert await consuming.settle_batch([DeadLetter(one, "Bad") for one in received]) == [None, None]
+        assert await consuming.settle_batch([ToDeadLetters(one, "Bad") for one in received]) == [None, None]
         assert shop.counts(queue.dead_letters.address) == (2, 0)
         letters = await driver.open_consumer(queue.dead_letters, prefetch=10, concurrency=1)
         found = await letters.receive_batch(10, wait=0)
@@ -457,7 +457,7 @@ async def test_any_id_can_be_published_dead_lettered_and_put_back(shop: Lab, ide
         consuming = await consumer(shop, driver, "keyed")
         [received] = await consuming.receive_batch(10, wait=0)
         assert received.message.id == identity
-        assert await consuming.settle_batch([DeadLetter(received, "Bad")]) == [None]
+        assert await consuming.settle_batch([ToDeadLetters(received, "Bad")]) == [None]
         letters = await driver.open_consumer(queue.dead_letters, prefetch=10, concurrency=1)
         [letter] = await letters.receive_batch(10, wait=0)
         assert letter.message.id == identity

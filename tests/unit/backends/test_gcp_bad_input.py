@@ -23,6 +23,8 @@ from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import free_port, running_in_thread
 from polybus.topology.file import loads
 
+from .refused import failed
+
 PROJECT = "shop-prod"
 TOPOLOGY = """\
 [bus]
@@ -54,15 +56,6 @@ def binding(server: PubsubServer, monkeypatch: pytest.MonkeyPatch) -> Binding:
 async def bus(binding: Binding) -> AsyncIterator[polybus.Bus]:
     async with polybus.connect(binding) as bus:
         yield bus
-
-
-async def failed(bus: polybus.Bus, target: str, body: Any = "x", **more: Any) -> polybus.Fault:
-    """Publish what must not be accepted, and return why."""
-    with pytest.raises(PublishFailed) as caught:
-        await bus.publish(target, body, **more)
-    [fault] = caught.value.outcomes
-    assert isinstance(fault, polybus.Fault)
-    return fault
 
 
 async def take(bus: polybus.Bus, source: str, count: int) -> list[bytes]:

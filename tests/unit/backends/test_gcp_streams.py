@@ -24,7 +24,7 @@ from polybus.binding import Binding, Entity, Kind
 from polybus.clock import SteppedClock
 from polybus.clouds.gcp.driver import driver as make
 from polybus.clouds.gcp.driver.stream import GRANT
-from polybus.driver import Ack, ConsumerDriver, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received
+from polybus.driver import Ack, ConsumerDriver, LeaseUntil, Nack, Outgoing, Prepared, Received, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import free_port, running_in_thread
@@ -221,7 +221,7 @@ async def test_a_receipt_that_is_over_neither_acks_nor_makes_a_letter(
     else:
         clock.advance(first.lease_until - clock.monotonic() + 1)
     [second] = await receive(consumer, 1)
-    for late in (Ack(first), DeadLetter(first, "late")):
+    for late in (Ack(first), ToDeadLetters(first, "late")):
         [found] = await consumer.settle_batch([late])
         assert found is not None
         assert found.kind is FaultKind.LEASE_LOST
@@ -273,7 +273,7 @@ async def test_many_acks_and_letters_are_cut_into_requests(rig: Rig, server: Pub
         assert isinstance(prepared, Prepared)
         await publisher.publish_batch([prepared])
     large = await receive(consumer, 2)
-    assert await consumer.settle_batch([DeadLetter(each, "large") for each in large]) == [None] * 2
+    assert await consumer.settle_batch([ToDeadLetters(each, "large") for each in large]) == [None] * 2
     letters = await receive(consumer, 2)
     assert [len(body) for body in bodies(letters)] == [9_000_000] * 2
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack, Outgoing
+from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, ToDeadLetters
 from polybus.errors import FaultKind
 
 from .conftest import DAY, Rig, bodies, kinds, message, take
@@ -42,7 +42,7 @@ class TestLeases:
         await rig.publish("jobs", message("a"))
         (late,) = await take(consumer)
         await rig.clock.advance(60)
-        for settlement in (Ack(late), Nack(late), DeadLetter(late, "r")):
+        for settlement in (Ack(late), Nack(late), ToDeadLetters(late, "r")):
             assert kinds(await consumer.settle_batch([settlement])) == [FaultKind.LEASE_LOST]
         assert kinds(await consumer.extend_batch([late], 60)) == [FaultKind.LEASE_LOST]
         assert bodies(await take(consumer)) == [b"a"]
@@ -51,7 +51,7 @@ class TestLeases:
         consumer = await rig.consumer("jobs")
         await rig.publish("jobs", message("a"), message("b"), message("c"))
         a, b, c = await take(consumer)
-        assert await consumer.settle_batch([Ack(a), Nack(b, 5), DeadLetter(c, "r")]) == [None] * 3
+        assert await consumer.settle_batch([Ack(a), Nack(b, 5), ToDeadLetters(c, "r")]) == [None] * 3
         assert kinds(await consumer.settle_batch([Ack(a), Ack(b), Ack(c)])) == [FaultKind.LEASE_LOST] * 3
         await rig.clock.advance(5)
         assert bodies(await take(consumer)) == [b"b"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polybus.driver import Ack, DeadLetter, Nack, Outgoing
+from polybus.driver import Ack, Nack, Outgoing, ToDeadLetters
 from polybus.errors import BackendError, FaultKind
 from polybus.feature import Feature
 from polybus.message import Message
@@ -19,7 +19,7 @@ class TestDeadLetters:
         await rig.publish("lines", sent)
         (one,) = await take(consumer)
         await rig.clock.advance(5)
-        assert await consumer.settle_batch([DeadLetter(one, "BadOrder", "no \ud800 price")]) == [None]
+        assert await consumer.settle_batch([ToDeadLetters(one, "BadOrder", "no \ud800 price")]) == [None]
         (letter,) = await take(await rig.consumer("lines", dead=True))
         assert letter.message == one.message
         assert (letter.reason, letter.description, letter.moves) == ("BadOrder", "no ? price", 1) or (
@@ -34,7 +34,7 @@ class TestDeadLetters:
         assert await dead.settle_batch([Nack(a), Ack(b)]) == [None, None]
         (again,) = await take(dead)
         assert (again.message.body, again.attempt, again.reason) == (b"a", 2, "why")
-        assert kinds(await dead.settle_batch([DeadLetter(again, "r")])) == [FaultKind.INVALID]
+        assert kinds(await dead.settle_batch([ToDeadLetters(again, "r")])) == [FaultKind.INVALID]
         assert await dead.settle_batch([Ack(again)]) == [None]
         await rig.clock.advance(61)
         assert await take(dead) == []
@@ -95,7 +95,7 @@ async def _bury_all(rig: Rig, name: str) -> None:
     consumer = await rig.consumer(name)
     received = await take(consumer)
     assert received
-    assert set(await consumer.settle_batch([DeadLetter(one, "why", "because") for one in received])) == {None}
+    assert set(await consumer.settle_batch([ToDeadLetters(one, "why", "because") for one in received])) == {None}
 
 
 class TestOperating:
@@ -106,7 +106,7 @@ class TestOperating:
         await rig.publish("jobs", *(message(str(n)) for n in range(5)), Outgoing(message("d"), delay=100))
         await rig.clock.advance(10)
         a, b, _ = await take(consumer, 3)
-        await consumer.settle_batch([DeadLetter(a, "r"), Nack(b, 50)])
+        await consumer.settle_batch([ToDeadLetters(a, "r"), Nack(b, 50)])
         stats = await admin.stats(jobs)
         assert (stats.waiting, stats.leased, stats.delayed, stats.dead) == (2, 1, 2, 1)
         assert stats.oldest_age == pytest.approx(10)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import Any
 
-from polybus.driver import Ack, DeadLetter, Nack, Outgoing
+from polybus.driver import Ack, Nack, Outgoing, ToDeadLetters
 
 from .conftest import Rig, bodies, message, take
 
@@ -109,7 +109,7 @@ class TestOrder:
         consumer = await rig.consumer("lines")
         await rig.publish("lines", *(message(f"{n}", "k") for n in range(3)))
         (first,) = await take(consumer, 1)
-        await consumer.settle_batch([DeadLetter(first, "bad")])
+        await consumer.settle_batch([ToDeadLetters(first, "bad")])
         assert bodies(await take(consumer)) == [b"1", b"2"]
 
     async def test_any_course_of_events_keeps_the_order(self, rig: Rig) -> None:

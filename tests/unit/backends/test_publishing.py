@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from polybus.driver import Ack, DeadLetter, Outgoing
+from polybus.driver import Ack, Outgoing, ToDeadLetters
 from polybus.embedded.rules import DEFAULT_MAX_SIZE
 from polybus.errors import BackendError, Fault, FaultKind
 from polybus.message import Message
@@ -68,7 +68,7 @@ class TestPublishing:
         assert await everything.settle_batch([Ack(one) for one in first]) == [None, None]
         second = await take(eu)
         assert bodies(second) == [b"x" * size, b"y" * size]
-        assert await eu.settle_batch([DeadLetter(second[0], "why"), Ack(second[1])]) == [None, None]
+        assert await eu.settle_batch([ToDeadLetters(second[0], "why"), Ack(second[1])]) == [None, None]
         (letter,) = await take(await rig.consumer("eu", dead=True))
         assert letter.message.body == b"x" * size
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from polybus.driver import Ack, DeadLetter, Nack, Outgoing, Received, Settlement
+from polybus.driver import Ack, Nack, Outgoing, Received, Settlement, ToDeadLetters
 from polybus.errors import FaultKind
 from polybus.feature import Feature
 from polybus.message import Message
@@ -22,7 +22,7 @@ SETTLEMENTS: dict[str, Callable[[Received[Any]], Settlement[Any]]] = {
     "ack": Ack,
     "nack": Nack,
     "nack with a delay": lambda received: Nack(received, 5.0),
-    "dead-letter": lambda received: DeadLetter(received, "why"),
+    "dead-letter": lambda received: ToDeadLetters(received, "why"),
 }
 
 
@@ -125,7 +125,7 @@ class TestTokens:
         await rig.publish(
             "jobs", Outgoing(Message(b"a", id="x"), token="1"), Outgoing(Message(b"b", id="x"), token="2")
         )
-        await consumer.settle_batch([DeadLetter(one, "why") for one in await take(consumer)])
+        await consumer.settle_batch([ToDeadLetters(one, "why") for one in await take(consumer)])
         letters = await take(dead)
         back = await (await rig.admin()).open_return(rig.entity("jobs"))
         for _ in range(2):  # the second is a retry, and changes nothing
@@ -142,7 +142,7 @@ class TestExpiry:
         await rig.clock.advance(20)
         await rig.publish("tiny", message("by the way"))  # who commits looks for what expired
         assert (await admin.stats(jobs)).leased == 4
-        answers = await consumer.settle_batch([Ack(acked), Nack(back), DeadLetter(buried, "why")])
+        answers = await consumer.settle_batch([Ack(acked), Nack(back), ToDeadLetters(buried, "why")])
         assert answers == [None, None, None]
         assert await take(consumer) == []
         assert bodies(await take(await rig.consumer("jobs", dead=True))) == [b"buried"]

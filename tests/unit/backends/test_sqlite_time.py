@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from polybus.clock import ManualClock, SystemClock
-from polybus.driver import DeadLetter, Outgoing
+from polybus.driver import Outgoing, ToDeadLetters
 from polybus.embedded.sqlite import driver
 from polybus.errors import BackendError
 
@@ -60,7 +60,7 @@ async def fill(rig: Rig) -> None:
     consumer = await rig.consumer("jobs")
     await rig.publish("jobs", message("leased"), message("dead"), message("waiting"))
     _, dead = await take(consumer, 2)
-    await consumer.settle_batch([DeadLetter(dead, "why")])
+    await consumer.settle_batch([ToDeadLetters(dead, "why")])
     await rig.publish("jobs", Outgoing(message("delayed"), delay=100))
 
 

@@ -9,6 +9,7 @@ from drivers import Scripted, fresh
 
 import polybus
 from polybus.binding import Entity
+from polybus.bus.delivery import held_of
 from polybus.driver import Nack
 from polybus.feature import Feature
 
@@ -98,7 +99,7 @@ async def test_a_handler_that_gives_its_message_back_made_no_attempt() -> None:
     driver = Scripted(binding, clock)
     async with polybus.connect(binding, clock=clock, driver=driver) as bus, bus.consume("jobs") as deliveries:
         await bus.publish("jobs", b"work")
-        await (await anext(deliveries)).give_back()
+        await held_of(await anext(deliveries)).give_back()
         again = await anext(deliveries)
         assert again.attempt == 1
         await again.nack(delay=0)

@@ -41,3 +41,33 @@ async def test_each_failed_attempt_is_told_once() -> None:
         await consumer.drain()
         await running
     assert recorder.outcomes == [(identity, "nack"), (identity, "nack"), (identity, "dead_letter")]
+
+
+async def test_a_drain_waits_for_a_handler_whose_message_is_tried_again_meanwhile() -> None:
+    """In order, the retry is another delivery: the first is not held any more, and its handler goes on all the same."""
+    topology = loads('[bus]\nname = "again"\n[queues.jobs]\nordered = true\n', source="polybus.toml")
+    clock = polybus.ManualClock()
+    ends: list[int] = []
+    go_on = asyncio.Event()
+    async with polybus.connect(topology, clock=clock) as bus:
+        await bus.publish("jobs", "twice", ordering_key="k")
+
+        async def handler(delivery: polybus.Delivery) -> None:
+            if delivery.attempt == 1:
+                await delivery.nack(delay=1)
+                await go_on.wait()
+            ends.append(delivery.attempt)
+
+        consumer = bus.consumer("jobs", handler)
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        await clock.advance(2)
+        assert ends == [2]
+        draining = asyncio.create_task(consumer.drain(grace=20))
+        await clock.settle()
+        assert not draining.done()
+        go_on.set()
+        await clock.settle()
+        await draining
+        await running
+    assert ends == [2, 1]

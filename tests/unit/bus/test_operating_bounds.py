@@ -44,7 +44,7 @@ class Driver(DriverProxy):
 def hang() -> tuple[polybus.Bus, polybus.ManualClock]:
     clock = polybus.ManualClock()
     bus, driver = bend(clock, deadline=10.0)
-    bus._given = Driver(driver)
+    bus._connection.given = Driver(driver)
     return bus, clock
 
 

@@ -53,7 +53,7 @@ class World:
         self.told: Counter[int] = Counter()
         self.tasks: list[asyncio.Task[str]] = []
         driver.limits, driver.calls, driver.opens = limits, self._call, self._open
-        self.bus._hooks = self._listener()
+        self.bus._connection.hooks = self._listener()
 
     def _listener(self) -> NoHooks:
         world = self
@@ -166,8 +166,8 @@ async def live(acts: list[tuple[str, Any]], limits: BatchLimits, max_outstanding
         for task in world.tasks:
             if not task.cancelled():
                 task.exception()
-        gate = world.bus._publishers["serial"]._gate if world.tasks else None
-        assert gate is None or (gate.count, gate.bytes, bool(gate)) == (0, 0, False)
+        flow = world.bus._publishers["serial"]._flow if world.tasks else None
+        assert flow is None or (flow.count, flow.bytes, bool(flow)) == (0, 0, False)
         closing = asyncio.create_task(world.bus.aclose())
         await world.clock.advance(12)
         await closing

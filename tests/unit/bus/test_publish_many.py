@@ -127,7 +127,7 @@ async def test_cancelled_it_ends_at_once_and_what_was_taken_is_sent() -> None:
 
     clock = polybus.ManualClock()
     bus, driver = bend(clock, max_outstanding=3)
-    bus._hooks = Listens()
+    bus._connection.hooks = Listens()
     hold = asyncio.Event()
     made: list[int] = []
 

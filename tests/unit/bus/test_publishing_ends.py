@@ -227,7 +227,7 @@ async def test_what_prepare_ends_with_is_no_cancellation_of_its_caller(error: Ba
 
     clock = polybus.ManualClock()
     bus, driver = bend(clock)
-    bus._given = Driver(driver)
+    bus._connection.given = Driver(driver)
     async with bus:
         for _ in range(2):  # while the publisher opens, and once it is open
             publishing = asyncio.create_task(bus.publish("jobs", b"1"))
@@ -250,7 +250,7 @@ async def test_a_message_that_prepare_stumbles_over_fails_alone() -> None:
 
     clock = polybus.ManualClock()
     bus, driver = bend(clock)
-    bus._given = Driver(driver)
+    bus._connection.given = Driver(driver)
     async with bus:
         for _ in range(2):  # while it opens, and afterwards
             outcomes = await bus.publish_many("jobs", [b"good", b"bad", b"good"], outcomes=True)
@@ -358,7 +358,7 @@ async def test_a_publisher_that_can_not_be_closed_is_left_to_itself(
 
     clock = polybus.ManualClock()
     bus, driver = bend(clock)
-    bus._given = Driver(driver)
+    bus._connection.given = Driver(driver)
     async with bus:
         await bus.publish("jobs", b"1")
         closing = asyncio.create_task(bus.aclose())

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 import polybus
+from polybus.bus.delivery import held_of
 from polybus.embedded.memory import Store
 from polybus.embedded.plan import local_binding
 from polybus.registry import load
@@ -276,7 +277,7 @@ async def test_a_block_within_a_handler_is_part_of_it() -> None:
         async def handler(delivery: polybus.Delivery) -> None:
             async with delivery:
                 pass
-            states.append(delivery.running)
+            states.append(held_of(delivery).running)
 
         consumer = bus.consumer("jobs", handler)
         running = asyncio.create_task(consumer.run())

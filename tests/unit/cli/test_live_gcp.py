@@ -20,6 +20,8 @@ from polybus.localcloud.pubsub.server import PubsubServer
 from polybus.localcloud.server import ThreadedServer
 from polybus.topology.file import load
 
+from .live_drifts import drifts
+
 PROJECT = "drifting"
 TOPOLOGY = """
 [bus]
@@ -80,17 +82,6 @@ def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
     yield made
     made.channel.close()
     running.stop()
-
-
-def drifts(cli: Callable) -> list[tuple[str, str, str, list[str]]]:
-    """Give what `check --live` found as kind, resource, entry, and the names of what differs."""
-    result = cli("check", "--live", "--json")
-    found = result.json()
-    assert result.code == (0 if found["ok"] else 1)
-    return [
-        (drift["kind"], drift["resource"], drift["entry"], [edit["property"] for edit in drift["differences"]])
-        for drift in found["drifts"]
-    ]
 
 
 def test_what_was_just_made_is_as_declared(cli: Callable, account: Account) -> None:

@@ -24,6 +24,7 @@ CLOUD = Cloud(
     loggers=("boto3", "botocore", "urllib3"),
     system="aws_sqs",
     topic_system="aws.sns",
+    no_delay_on=("topics", "ordered topics", "ordered queues"),
 )
 
 

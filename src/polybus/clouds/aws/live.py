@@ -18,7 +18,7 @@ from polybus.clouds.aws.driver.clients import Clients
 from polybus.clouds.aws.driver.faults import fault
 from polybus.clouds.aws.plan.resources import AwsPlan
 from polybus.errors import BackendError, FaultKind
-from polybus.plan.observed import Observed
+from polybus.plan.observed import Observed, with_others
 
 __all__ = ["live"]
 
@@ -89,10 +89,7 @@ class _Reader:
         parts = await asyncio.gather(
             *(self._entity(entity) for entity in binding.topics.values()), *(self._source(entity) for entity in sources)
         )
-        found = [item for part in parts for item in part]
-        known = {item.address for item in found}
-        others = [*await self._other_topics(), *await self._other_queues()]
-        return [*found, *(item for item in others if item.address not in known)]
+        return with_others(parts, [*await self._other_topics(), *await self._other_queues()])
 
     async def _entity(self, entity: Entity) -> list[Observed]:
         declared = self._topology.topics.get(entity.name)

@@ -23,6 +23,7 @@ CLOUD = Cloud(
     extra="azure",
     loggers=("aiohttp", "azure"),
     system="servicebus",
+    no_delay_on=("ordered topics", "ordered queues"),
 )
 
 

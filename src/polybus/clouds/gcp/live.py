@@ -21,7 +21,7 @@ from polybus.clouds.gcp.driver.faults import fault
 from polybus.clouds.gcp.driver.line import Line
 from polybus.clouds.gcp.plan.resources import GcpPlan, label
 from polybus.errors import BackendError
-from polybus.plan.observed import Observed
+from polybus.plan.observed import Observed, with_others
 
 __all__ = ["live"]
 
@@ -63,11 +63,9 @@ class _Reader:
             *(self._letters(entity) for entity in sources),
             *(self._subscription(f"{entity.name}-subscription", entity.address) for entity in sources),
         )
-        found = [item for part in parts for item in part]
-        known = {item.address for item in found}
         # A foreign subscription of our topic may bear our labels too, and is still one.
         others = {item.address: item for item in await self._others(sources)}
-        return [*found, *(item for address, item in others.items() if address not in known)]
+        return with_others(parts, others.values())
 
     async def _entry(self, entity: Entity, path: str) -> list[Observed]:
         topology = self._topology

@@ -19,4 +19,5 @@ CLOUD = Cloud(
     name="memory",
     title="memory",
     driver="polybus.embedded.memory.driver:driver",
+    no_delay_on=(),
 )

@@ -31,4 +31,5 @@ CLOUD = Cloud(
     name="sqlite",
     title="SQLite",
     driver="polybus.embedded.sqlite.driver:driver",
+    no_delay_on=(),
 )

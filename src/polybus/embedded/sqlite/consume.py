@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from polybus.clock import Clock
-from polybus.driver import BatchLimits, DeadLetter, LeaseUntil, Nack, Received, Settlement
+from polybus.driver import BatchLimits, LeaseUntil, Nack, Received, Settlement, ToDeadLetters
 from polybus.embedded.rules import BATCH
 from polybus.embedded.sqlite import faults
 from polybus.embedded.sqlite.claim import Claim, Claimed
@@ -128,15 +128,15 @@ class Consumer:
         ]
 
     async def settle_batch(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
-        if self._source.dead is None and any(isinstance(item, DeadLetter) for item in settlements):
+        if self._source.dead is None and any(isinstance(item, ToDeadLetters) for item in settlements):
             return await self._settle_letters(settlements)
         good = await self._ask(Settling(self._source, settlements))
         return [None if ok else self._lost for ok in good]
 
     async def _settle_letters(self, settlements: Sequence[Settlement[Receipt]]) -> Sequence[Fault | None]:
-        allowed = [item for item in settlements if not isinstance(item, DeadLetter)]
+        allowed = [item for item in settlements if not isinstance(item, ToDeadLetters)]
         answers = iter(await self.settle_batch(allowed) if allowed else ())
-        return [self._final if isinstance(item, DeadLetter) else next(answers) for item in settlements]
+        return [self._final if isinstance(item, ToDeadLetters) else next(answers) for item in settlements]
 
     async def extend_batch(self, received: Sequence[Received[Receipt]], seconds: float) -> Sequence[LeaseUntil | Fault]:
         asked = self._clock.monotonic()

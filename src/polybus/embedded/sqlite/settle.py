@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from polybus.driver import Ack, DeadLetter, Nack, Settlement
+from polybus.driver import Ack, Nack, Settlement, ToDeadLetters
 from polybus.embedded.sqlite.schema import DELAYED, LEASED, READY
 from polybus.embedded.sqlite.sources import Source
 from polybus.embedded.sqlite.upkeep import remove
@@ -89,7 +89,7 @@ def _settle(transaction: Transaction, works: Sequence[Settling]) -> list[list[bo
                 case Nack(delay=delay, attempts=attempts):
                     state, due = (DELAYED, now + delay) if delay > 0 else (READY, 0.0)
                     nacks.append((receipt[0], state, due, attempts if attempts is None else max(attempts, 0)))
-                case DeadLetter(reason=reason, description=description):
+                case ToDeadLetters(reason=reason, description=description):
                     letter = encode_letter(reason, description)
                     bury(transaction, source, receipt[0], letter)
         answers.append(answer)

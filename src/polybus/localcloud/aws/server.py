@@ -12,8 +12,8 @@ from aiohttp import web
 from polybus.clock import Clock, SystemClock
 from polybus.localcloud.aws.faults import Faults
 from polybus.localcloud.aws.http import MAX_REQUEST, Front
-from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.policy.identities import Identities
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.service import SnsService
 from polybus.localcloud.aws.sqs.registry import Queues
@@ -21,6 +21,7 @@ from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
+from polybus.localcloud.journal import Journal
 from polybus.localcloud.server import LOOPBACK
 from polybus.localcloud.store import Store
 
@@ -58,6 +59,8 @@ class AwsServer:
         self.region = region
         self.identities = Identities(account)
         self.faults = Faults()
+        self.fail_next = self.faults.fail_next
+        """Makes the next requests of an action fail: `Faults.fail_next`."""
         self._sampler = None if sampling is None else Sampler(sampling)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._store = Store(data, "aws")
@@ -95,26 +98,13 @@ class AwsServer:
             "AWS_SECRET_ACCESS_KEY": "local",
         }
 
-    def fail_next(
-        self,
-        action: str,
-        code: str,
-        http_status: int = 400,
-        count: int = 1,
-        entries: Iterable[str] | None = None,
-        *,
-        after: bool = False,
-    ) -> None:
-        """Make the next `count` requests of `action` fail; see Faults.fail_next."""
-        self.faults.fail_next(action, code, http_status, count, entries, after=after)
-
     async def start(self) -> None:
         """Load what `data` holds and listen; raise OSError where the port is taken."""
         self._store.open()
         timeline = Timeline(self._clock)
-        journal = Journal(self._store)
-        self._sqs = SqsService(self.account, journal, timeline, self.faults, self._sampler)
-        sns = SnsService(self._sqs.queues, journal, self.faults)
+        rows = Rows(Journal(self._store))
+        self._sqs = SqsService(self.account, rows, timeline, self.faults, self._sampler)
+        sns = SnsService(self._sqs.queues, rows, self.faults)
         services: dict[str, Service] = {"sqs": self._sqs, "sns": sns, "sts": StsService(self.account)}
         for service in services.values():
             service.load()

@@ -8,7 +8,7 @@ from polybus.clock import Clock
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.encoding import decode
 from polybus.localcloud.pubsub.iam import Policies
-from polybus.localcloud.pubsub.journal import Journal
+from polybus.localcloud.pubsub.journal import MessageJournal
 from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.names import DELETED_TOPIC, project_of
 from polybus.localcloud.pubsub.protocol import Proto, Schema, copy, set_time
@@ -29,7 +29,7 @@ _ACTIVE = 1  # Topic.State.ACTIVE and Subscription.State.ACTIVE
 class Catalog:
     """Resources by name. Methods refuse with Refused; what they change is durable once the journal commits."""
 
-    def __init__(self, clock: Clock, journal: Journal, *, enforce_iam: bool) -> None:
+    def __init__(self, clock: Clock, journal: MessageJournal, *, enforce_iam: bool) -> None:
         self.clock = clock
         self.journal = journal
         self.topics: dict[str, Topic] = {}

@@ -12,7 +12,7 @@ import secrets
 
 import grpc
 
-from polybus.localcloud.pubsub.journal import Journal
+from polybus.localcloud.pubsub.journal import MessageJournal
 from polybus.localcloud.pubsub.protocol import Policy, Proto, copy
 from polybus.localcloud.pubsub.refusal import Refused, invalid, unimplemented
 
@@ -31,7 +31,7 @@ _TABLE = "policy"
 class Policies:
     """The policy of each topic, subscription, snapshot and schema that was given one, by resource name."""
 
-    def __init__(self, journal: Journal, enforce: bool) -> None:
+    def __init__(self, journal: MessageJournal, enforce: bool) -> None:
         self._journal = journal
         self._enforce = enforce
         self._policies: dict[str, Proto] = {}

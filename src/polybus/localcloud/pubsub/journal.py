@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from polybus.localcloud.journal import Journal
 from polybus.localcloud.pubsub.encoding import decode
 from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import seconds
 from polybus.localcloud.pubsub.state import NO_LEASE
 from polybus.localcloud.store import Store
 
-__all__ = ["Hold", "Journal"]
+__all__ = ["Hold", "MessageJournal"]
 
 _log = logging.getLogger(__name__)
 
@@ -37,35 +37,29 @@ class Hold(NamedTuple):
     until: float = 0.0
 
 
-class Journal:
+class MessageJournal(Journal):
     """Counts who holds each message, and mirrors it to the store where that is durable."""
 
     # Numbers are reserved on disk in blocks, so that none is used twice however a process ends.
     NUMBERS = 10_000
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self.durable = store.durable
+        super().__init__(store)
         self.messages = 0
         self._next = 1
         self._reserved = 1
         self._dirty = False
         self._flusher: asyncio.Task[None] | None = None
 
-    # -- resources
+    # -- rows
 
-    def save(self, table: str, name: str, row: object) -> None:
-        if self.durable:
-            self._dirty = True
-            self._store.put(table, name, row)
+    def save(self, table: str, key: str, row: object) -> None:
+        self._dirty = self.durable
+        super().save(table, key, row)
 
-    def drop(self, table: str, name: str) -> None:
-        if self.durable:
-            self._dirty = True
-            self._store.delete(table, name)
-
-    def rows(self, table: str) -> Iterator[tuple[str, Any]]:
-        return self._store.load(table)
+    def drop(self, table: str, key: str) -> None:
+        self._dirty = self.durable
+        super().drop(table, key)
 
     # -- messages
 

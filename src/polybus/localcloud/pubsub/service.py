@@ -12,7 +12,7 @@ from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.catalog import Catalog
 from polybus.localcloud.pubsub.delivery import Delivery
 from polybus.localcloud.pubsub.iam_service import IamService
-from polybus.localcloud.pubsub.journal import Journal
+from polybus.localcloud.pubsub.journal import MessageJournal
 from polybus.localcloud.pubsub.publisher import Publisher
 from polybus.localcloud.pubsub.push import Pushes
 from polybus.localcloud.pubsub.schema_service import SchemaService
@@ -51,7 +51,7 @@ class Service:
 
     def __init__(self, store: Store, clock: Clock, *, enforce_iam: bool, stream_seconds: float) -> None:
         self.faults = Faults()
-        self._journal = Journal(store)
+        self._journal = MessageJournal(store)
         self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam)
         self._pushes = Pushes(self._catalog)
         self._stream_seconds = stream_seconds

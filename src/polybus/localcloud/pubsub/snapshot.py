@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from polybus.clock import Clock, Timer
-from polybus.localcloud.pubsub.journal import Hold, Journal
+from polybus.localcloud.pubsub.journal import Hold, MessageJournal
 from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import Proto, seconds
 
@@ -16,7 +16,7 @@ class Snapshot:
     """`config` is its google.pubsub.v1.Snapshot; `tag` names it in the journal; `expire` is called when it is over."""
 
     def __init__(
-        self, config: Proto, tag: str, *, clock: Clock, journal: Journal, expire: Callable[[str], None]
+        self, config: Proto, tag: str, *, clock: Clock, journal: MessageJournal, expire: Callable[[str], None]
     ) -> None:
         self.tag = tag
         self.messages: dict[int, Message] = {}

@@ -12,7 +12,7 @@ from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.backlog import Backlog
 from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, decode
 from polybus.localcloud.pubsub.filters import Predicate, parse_filter
-from polybus.localcloud.pubsub.journal import Hold, Journal
+from polybus.localcloud.pubsub.journal import Hold, MessageJournal
 from polybus.localcloud.pubsub.leases import Leases
 from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import Proto, seconds
@@ -41,7 +41,7 @@ class Subscription:
         tag: str,
         *,
         clock: Clock,
-        journal: Journal,
+        journal: MessageJournal,
         forward: Forward,
         expire: Callable[[str], None],
     ) -> None:

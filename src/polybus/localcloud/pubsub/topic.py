@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from polybus.clock import Clock, Timer
 from polybus.localcloud.pubsub.encoding import encode, publish_stamp
-from polybus.localcloud.pubsub.journal import Hold, Journal
+from polybus.localcloud.pubsub.journal import Hold, MessageJournal
 from polybus.localcloud.pubsub.message import Message
 from polybus.localcloud.pubsub.protocol import Proto, seconds
 from polybus.localcloud.pubsub.snapshot import Snapshot
@@ -26,7 +26,7 @@ class Topic:
     # How long after it is due the log may let go of a message, in seconds: it bounds how often the timer runs.
     SWEEP = 1.0
 
-    def __init__(self, config: Proto, tag: str, clock: Clock, journal: Journal) -> None:
+    def __init__(self, config: Proto, tag: str, clock: Clock, journal: MessageJournal) -> None:
         self.tag = tag
         self.subscriptions: dict[str, Subscription] = {}
         self.snapshots: dict[str, Snapshot] = {}

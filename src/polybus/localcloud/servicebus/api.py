@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from polybus.localcloud.servicebus.entities.journal import Journal
+from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.entities.options import Counts, QueueOptions, SubscriptionOptions, TopicOptions
 from polybus.localcloud.servicebus.rules.rule import Rule
@@ -24,7 +24,7 @@ class Entities:
     """
 
     def __init__(
-        self, namespace: Namespace, journal: Journal, loop: Callable[[], asyncio.AbstractEventLoop | None]
+        self, namespace: Namespace, journal: EntityJournal, loop: Callable[[], asyncio.AbstractEventLoop | None]
     ) -> None:
         self._namespace = namespace
         self._journal = journal

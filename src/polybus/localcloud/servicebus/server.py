@@ -14,7 +14,7 @@ from polybus.localcloud.server import LOOPBACK
 from polybus.localcloud.servicebus.acceptor import Acceptor
 from polybus.localcloud.servicebus.api import Entities
 from polybus.localcloud.servicebus.config import read_config
-from polybus.localcloud.servicebus.entities.journal import Journal
+from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
 from polybus.localcloud.servicebus.management.certificate import certificate_in, make_certificate, server_context
@@ -63,7 +63,7 @@ class ServiceBusServer:
         self._data = data
         self._config = config
         self._store = Store(data, "servicebus")
-        self._journal = Journal(self._store)
+        self._journal = EntityJournal(self._store)
         self._namespace = Namespace(clock or SystemClock(), self._journal)
         self._loop: asyncio.AbstractEventLoop | None = None
         self.rights = Rights()

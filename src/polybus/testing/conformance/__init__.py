@@ -29,10 +29,9 @@ from polybus.testing.conformance.publishing import Publishing
 from polybus.testing.conformance.redriving import Redriving
 from polybus.testing.conformance.retrying import Retrying
 from polybus.testing.conformance.suite import Suite
-from polybus.testing.rig import MAY_REFUSE, BaseRig, Late, Refusal, Rig
+from polybus.testing.rig import BaseRig, Late, Refusal, Rig, may_refuse
 
 __all__ = [
-    "MAY_REFUSE",
     "BaseRig",
     "Bounds",
     "Calling",
@@ -54,6 +53,7 @@ __all__ = [
     "Retrying",
     "Rig",
     "Suite",
+    "may_refuse",
 ]
 
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
 
-from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack
+from polybus.driver import Ack, LeaseUntil, Nack, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 from polybus.feature import Feature
 from polybus.testing.conformance.suite import Suite
@@ -35,7 +35,7 @@ class DriverLeases(Suite):
                 held = {each.message.id: each for each in await hand.take(ids)}
                 await env.advance(SHORT_LEASE + 1)
                 ack, nack, letter, extend = (held[identity] for identity in ids)
-                kinds = await hand.settle(Ack(ack), Nack(nack), DeadLetter(letter, "Late"))
+                kinds = await hand.settle(Ack(ack), Nack(nack), ToDeadLetters(letter, "Late"))
                 [extended] = await hand.extend([extend], SHORT_LEASE)
                 late = env.rig.late(hand.source)
                 seen = Late.REFUSED if {*kinds, kind_of(extended)} == {LOST} else Late.MAY_WORK
@@ -64,7 +64,7 @@ class DriverLeases(Suite):
                 now = {each.message.id: each for each in await there.take(ids)}
                 await there.stop()
                 ack, nack, letter, extend = (held[identity] for identity in ids)
-                kinds = await here.settle(Ack(ack), Nack(nack), DeadLetter(letter, "Stale"))
+                kinds = await here.settle(Ack(ack), Nack(nack), ToDeadLetters(letter, "Stale"))
                 [extended] = await here.extend([extend], SHORT_LEASE)
                 if strict:
                     assert [*kinds, kind_of(extended)] == [LOST] * 4, f"{source}: a stale receipt was accepted"
@@ -94,7 +94,7 @@ class DriverLeases(Suite):
                 now = {each.message.id: each for each in await there.take(ids)}
                 stale, good = [held[each] for each in ids], [now[each] for each in ids]
                 told, done = await asyncio.gather(
-                    here.settle(Nack(stale[0]), DeadLetter(stale[1], "Stale"), Ack(stale[2])),
+                    here.settle(Nack(stale[0]), ToDeadLetters(stale[1], "Stale"), Ack(stale[2])),
                     there.settle(Ack(good[0]), Ack(good[1]), Ack(good[2])),
                 )
                 longer, kept = await asyncio.gather(
@@ -119,7 +119,7 @@ class DriverLeases(Suite):
                 now = {each.message.id: each for each in await hand.take(ids)}
                 stale, good = [held[each] for each in ids], [now[each] for each in ids]
                 longer, kept = await hand.extend([stale[3], good[3]], SHORT_LEASE)
-                kinds = await hand.settle(Nack(stale[0]), Ack(good[0]), Ack(good[1]), DeadLetter(stale[1], "Stale"))
+                kinds = await hand.settle(Nack(stale[0]), Ack(good[0]), Ack(good[1]), ToDeadLetters(stale[1], "Stale"))
                 kinds += await hand.settle(Ack(stale[2]), Nack(stale[3]), Ack(good[3]), Ack(good[2]))
                 if strict:
                     assert (kind_of(longer), kind_of(kept)) == (LOST, None)
@@ -154,7 +154,7 @@ class DriverLeases(Suite):
                 again, other = await hand.settle(Ack(one), Ack(two))
                 assert again in (None, LOST)
                 assert other is None
-                again, nacked = await hand.settle(Nack(one), DeadLetter(two, "Twice"))
+                again, nacked = await hand.settle(Nack(one), ToDeadLetters(two, "Twice"))
                 assert {again, nacked} <= {None, LOST}
                 await env.advance(SHORT_LEASE + 1)
                 assert await hand.sift(ids) == [], f"{source}: what was acked came again"

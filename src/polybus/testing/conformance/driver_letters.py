@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from polybus.driver import Ack, DeadLetter, Nack, Outgoing, Received
+from polybus.driver import Ack, Nack, Outgoing, Received, ToDeadLetters
 from polybus.errors import FaultKind
 from polybus.feature import Feature
 from polybus.message import Message
@@ -46,7 +46,7 @@ class DriverLetters(Suite):
                 _same(received.message, sent)
                 assert received.moves == 0
                 await env.advance(10)
-                assert await hand.settle(DeadLetter(received, "BadOrder", "no such prïce")) == [None]
+                assert await hand.settle(ToDeadLetters(received, "BadOrder", "no such prïce")) == [None]
                 [letter] = await self._letters(env, source, [sent.id])
             _same(letter.message, sent)
             assert (letter.reason, letter.description, letter.moves) == ("BadOrder", "no such prïce", 1)
@@ -63,7 +63,7 @@ class DriverLetters(Suite):
             await env.direct.publish(target, sent)
             async with env.direct.hand(source) as hand:
                 received = await hand.one(sent.id)
-                await hand.settle(DeadLetter(received, "Bad"))
+                await hand.settle(ToDeadLetters(received, "Bad"))
                 [letter] = await self._letters(env, source, [sent.id])
                 await env.advance(10)
                 await env.direct.put_back(hand.source, _back(letter))
@@ -77,7 +77,7 @@ class DriverLetters(Suite):
     async def test_D1_a_letter_has_a_retention_of_its_own(self, env: Environment) -> None:
         [identity] = await env.direct.publish("expiring", b"buried")
         async with env.direct.hand("expiring") as hand:
-            await hand.settle(DeadLetter(await hand.one(identity), "Bad"))
+            await hand.settle(ToDeadLetters(await hand.one(identity), "Bad"))
             await env.advance(RETENTION + 60)
             assert len(await env.letters("expiring", identity)) == 1, "it went with its queue's own retention"
             await env.advance(RETENTION)
@@ -101,13 +101,13 @@ class DriverLetters(Suite):
     async def test_D7_letters_are_leased_given_back_and_acked_like_any(self, env: Environment) -> None:
         ids = await env.direct.publish("bare", b"one", b"two")
         async with env.direct.hand("bare") as hand:
-            await hand.settle(*(DeadLetter(each, "Bad") for each in await hand.take(ids)))
+            await hand.settle(*(ToDeadLetters(each, "Bad") for each in await hand.take(ids)))
             async with env.direct.hand(hand.source.dead_letters) as letters:
                 one, two = await letters.take(ids)
                 assert await letters.settle(Nack(one)) == [None]
                 again = await letters.one(one.message.id)
                 assert again.reason == "Bad"
-                refused, acked = await letters.settle(DeadLetter(again, "Again"), Ack(two))
+                refused, acked = await letters.settle(ToDeadLetters(again, "Again"), Ack(two))
                 assert refused in (FaultKind.INVALID, FaultKind.NOT_FOUND), "a dead letter can't be dead-lettered"
                 assert acked is None
                 still = [each.message.id for each in await letters.receive(2, wait=0.2)]
@@ -131,7 +131,7 @@ class DriverLetters(Suite):
                 tokens = {each.token for each in copies}
                 assert len(tokens) == 2, f"{source}: two copies of one id have the same token"
                 assert all(TOKEN.fullmatch(token) for token in tokens)
-                assert await hand.settle(*(DeadLetter(each, "Twice") for each in copies)) == [None, None]
+                assert await hand.settle(*(ToDeadLetters(each, "Twice") for each in copies)) == [None, None]
                 letters = await self._letters(env, source, [first.id], 2)
                 assert {each.message.body for each in letters} == {b"first", b"second"}, "a letter was swallowed"
                 assert len({each.token for each in letters}) == 2

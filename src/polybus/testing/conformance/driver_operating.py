@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from polybus.binding import Entity, Kind
-from polybus.driver import Ack, DeadLetter, Driver, Nack, Outgoing, Prepared
+from polybus.driver import Ack, Driver, Nack, Outgoing, Prepared, ToDeadLetters
 from polybus.errors import BackendError, Fault, FaultKind, UnsupportedFeature
 from polybus.feature import Feature
 from polybus.message import Message
@@ -76,7 +76,7 @@ class DriverOperating(Suite):
         async with env.direct.hand(entity, window=2) as hand:
             first, second = await hand.receive(1), await hand.receive(1)
             leased, buried = (first + second) if first and second else await hand.take(ids[:2])
-            await hand.settle(DeadLetter(buried, "Counted"))
+            await hand.settle(ToDeadLetters(buried, "Counted"))
             await env.advance(50)
             stats = await admin.stats(entity)
             dead = await admin.stats(entity.dead_letters)
@@ -135,7 +135,7 @@ class DriverOperating(Suite):
         await env.direct.publish("counted", *sent)
         async with env.direct.hand(entity, window=MANY) as hand:
             for each in await hand.take(each.id for each in sent):
-                assert await hand.settle(DeadLetter(each, "Why", "because")) == [None]
+                assert await hand.settle(ToDeadLetters(each, "Why", "because")) == [None]
         shown = await admin.peek(entity.dead_letters, 2 * MANY)
         assert sorted(each.message.id for each in shown) == sorted(each.id for each in sent)
         assert {(each.reason, each.description) for each in shown} == {("Why", "because")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from polybus.driver import Ack, DeadLetter, Nack, Outgoing, Received
+from polybus.driver import Ack, Nack, Outgoing, Received, ToDeadLetters
 from polybus.feature import Feature
 from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.direct import Hand
@@ -131,7 +131,7 @@ class DriverOrder(Suite):
         ids = await _publish(env, 3)
         async with env.direct.hand(SERIAL) as hand:
             first = await hand.one(ids[0])
-            assert await hand.settle(DeadLetter(first, "Bad")) == [None]
+            assert await hand.settle(ToDeadLetters(first, "Bad")) == [None]
             await _rest(hand, ids[1:])
 
     @needs_order

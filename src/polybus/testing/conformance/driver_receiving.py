@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from polybus.driver import Ack, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared
+from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, Prepared, ToDeadLetters
 from polybus.errors import Fault
 from polybus.feature import Feature
 from polybus.message import Sent
@@ -116,7 +116,7 @@ class DriverReceiving(Suite):
                 held = {each.message.id: each for each in await hand.take(ids)}
                 a, b, c, d, e = (held[identity] for identity in ids)
                 assert await hand.settle(Ack(e)) == [None]
-                kinds = await hand.settle(Nack(b), Ack(a), DeadLetter(c, "Bad"), Ack(d))
+                kinds = await hand.settle(Nack(b), Ack(a), ToDeadLetters(c, "Bad"), Ack(d))
                 assert kinds == [None] * 4
                 again = await hand.one(b.message.id)
                 assert await hand.sift(ids) == [], f"{source}: a settlement was done to another message"

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from polybus.bus.delivery import held_of
 from polybus.errors import Fault, FaultKind, PolybusError
 from polybus.feature import Feature
 from polybus.message import Message
@@ -178,7 +179,7 @@ class Ordering(Suite):
         key = env.name("key")
         ids = await env.bus.publish_many("serial", [_message(b"%d" % number, key) for number in range(3)])
         first = await serial.get(ids[0])
-        await first.give_back()
+        await held_of(first).give_back()
         again = await env.hasten(serial.get(ids[0]))
         assert [serial.count(identity) for identity in ids] == [2, 0, 0], "a later one was handed out meanwhile"
         await again.ack()

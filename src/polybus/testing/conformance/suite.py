@@ -14,8 +14,9 @@ import pytest_asyncio
 
 from polybus.errors import UnsupportedFeature
 from polybus.feature import Feature
+from polybus.registry import BUILT_IN
 from polybus.testing.environment import Environment
-from polybus.testing.rig import MAY_REFUSE, Rig
+from polybus.testing.rig import Rig
 from polybus.testing.topology import ordered_alone
 
 __all__ = ["Suite", "needs_order", "refuses_order"]
@@ -35,7 +36,7 @@ def needs_order(test: Test) -> Test:
 async def refuses_order(env: Environment) -> None:
     """Keys that aren't kept are refused: by `check`, by `features`, and at publish before any call (contract, P6)."""
     backend = env.binding.backend
-    assert backend not in MAY_REFUSE, f"{backend} keeps ordering keys, and its rig says that it doesn't"
+    assert backend not in BUILT_IN, f"{backend} keeps ordering keys, and its rig says that it doesn't"
     problems = env.rig.check(ordered_alone())
     assert any("serial.ordered" in problem for problem in problems), problems
     assert Feature.ORDERING not in env.bus.features("serial")

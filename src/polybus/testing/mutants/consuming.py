@@ -9,7 +9,7 @@ __all__ = ["CONSUMING"]
 
 _RECEIVER = "polybus.bus.receiver:Receiver"
 _HOLDING = "polybus.bus.holding:Holding"
-_DELIVERY = "polybus.bus.delivery:Delivery"
+_DELIVERY = "polybus.bus.held:HeldDelivery"
 _KEEPER = "polybus.bus.lease:LeaseKeeper"
 _DRAIN = "polybus.bus.drain:Drain"
 _REDRIVE = "polybus.bus.redrive:_Redrive"
@@ -72,7 +72,7 @@ CONSUMING = (
         "too few answers to an extension are taken as they are",
         edit(
             f"{_KEEPER}._answered",
-            "elif (odd := odd_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:",
+            "elif (wrong := wrong_answers(answers, len(deliveries), LeaseUntil | Fault)) is not None:",
             "elif False:\n        odd = None",
         ),
         "goes_wrong_once",
@@ -111,7 +111,7 @@ CONSUMING = (
         "D6",
         "the reason isn't the error's name",
         edit(
-            "polybus.bus.delivery:read",
+            "polybus.bus.held:read",
             "Failed(type(error).__qualname__,",
             'Failed("Error",',
         ),
@@ -156,7 +156,7 @@ CONSUMING = (
     _m(
         "D12",
         "the grace is ten times what was asked for",
-        edit(f"{_DRAIN}.run", "self._after(grace, self._hurried)", "self._after(10 * grace, self._hurried)"),
+        edit(f"{_DRAIN}.run", "self._after(grace, self._grace_over)", "self._after(10 * grace, self._grace_over)"),
         "after_the_grace a_handler_does_not",
     ),
     _m(

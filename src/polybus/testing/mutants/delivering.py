@@ -14,7 +14,6 @@ from polybus.driver import (
     Ack,
     AdminDriver,
     ConsumerDriver,
-    DeadLetter,
     Driver,
     LeaseUntil,
     Nack,
@@ -24,6 +23,7 @@ from polybus.driver import (
     PublisherDriver,
     Received,
     Settlement,
+    ToDeadLetters,
 )
 from polybus.errors import Fault
 from polybus.testing.mutants.mutant import Bend, Mutant
@@ -109,14 +109,17 @@ class _CountsNothing(_Consumer):
 class _BuriesNothing(_Consumer):
     async def settle_batch(self, settlements: Sequence[Settlement[Any]]) -> Sequence[Fault | None]:
         return await self.inner.settle_batch(
-            [Ack(each.received) if isinstance(each, DeadLetter) else each for each in settlements]
+            [Ack(each.received) if isinstance(each, ToDeadLetters) else each for each in settlements]
         )
 
 
 class _BuriesWithoutReason(_Consumer):
     async def settle_batch(self, settlements: Sequence[Settlement[Any]]) -> Sequence[Fault | None]:
         return await self.inner.settle_batch(
-            [DeadLetter(each.received, "Failed") if isinstance(each, DeadLetter) else each for each in settlements]
+            [
+                ToDeadLetters(each.received, "Failed") if isinstance(each, ToDeadLetters) else each
+                for each in settlements
+            ]
         )
 
 
@@ -124,7 +127,7 @@ class _RetriesWhatDoesNotDecode(_Consumer):
     async def settle_batch(self, settlements: Sequence[Settlement[Any]]) -> Sequence[Fault | None]:
         return await self.inner.settle_batch(
             [
-                Nack(each.received) if isinstance(each, DeadLetter) and each.reason == "DecodeError" else each
+                Nack(each.received) if isinstance(each, ToDeadLetters) and each.reason == "DecodeError" else each
                 for each in settlements
             ]
         )
@@ -208,7 +211,7 @@ class _RejectsForeigners(_Consumer):
     async def receive_batch(self, count: int, *, wait: float) -> Sequence[Received[Any]]:
         batch = await self.inner.receive_batch(count, wait=wait)
         foreign = [each for each in batch if each.message.content_type is None]
-        await self.inner.settle_batch([DeadLetter(each, "NotOurs") for each in foreign])
+        await self.inner.settle_batch([ToDeadLetters(each, "NotOurs") for each in foreign])
         return [each for each in batch if each.message.content_type is not None]
 
 

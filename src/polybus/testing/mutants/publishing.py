@@ -125,7 +125,7 @@ PUBLISHING = (
         "P7",
         "nothing bounds what is outstanding",
         patch=edit(
-            "polybus.bus.gate:Gate.enter",
+            "polybus.bus.flow_control:FlowControl.enter",
             "if self.count and (self.count >= self._count or size > self._bytes):",
             "if False:",
         ),

@@ -9,8 +9,8 @@ __all__ = ["SENDING"]
 
 _PUBLISHER = "polybus.bus.publisher:Publisher"
 _SENDER = "polybus.bus.sending:Sender"
-_GATE = "polybus.bus.gate:Gate"
-_OUTBOX = "polybus.bus.outgoing:Outbox"
+_FLOW = "polybus.bus.flow_control:FlowControl"
+_ENCODER = "polybus.bus.outgoing:Encoder"
 
 
 def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
@@ -18,10 +18,10 @@ def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
 
 
 _LAST_FIRST = together(
-    edit(f"{_GATE}._add", "if self._first is None:", "if True:"),
-    edit(f"{_GATE}._look", "next(iter(self._waiting), None)", "next(reversed(self._waiting), None)"),
+    edit(f"{_FLOW}._add", "if self._first is None:", "if True:"),
+    edit(f"{_FLOW}._look", "next(iter(self._waiting), None)", "next(reversed(self._waiting), None)"),
 )
-_NOBODY_FIRST = edit(f"{_GATE}.enter", "if first is not None and first is not (turn or item):", "if False:")
+_NOBODY_FIRST = edit(f"{_FLOW}.enter", "if first is not None and first is not (turn or item):", "if False:")
 
 SENDING = (
     _m("P6", "who waits for room last is let in first", _LAST_FIRST, "room"),
@@ -47,7 +47,7 @@ SENDING = (
     _m(
         "P6",
         "two batches of one key are under way at once",
-        edit("polybus.bus.lanes:Lanes.add", "if not lane.items and not lane.sending:", "if not lane.items:"),
+        edit("polybus.bus.send_queue:SendQueue.add", " and not key_queue.sending:", ":"),
         "two_batches",
     ),
     _m(
@@ -69,7 +69,7 @@ SENDING = (
     _m(
         "P6",
         "what waits behind a failed message of its key is sent",
-        edit(f"{_PUBLISHER}._block", "self._lanes.clear(key) if stage != WAITING else []", "[]"),
+        edit(f"{_PUBLISHER}._block", "self._queue.clear(key) if stage != WAITING else []", "[]"),
         "given_up after_a_failure",
     ),
     _m(
@@ -99,13 +99,13 @@ SENDING = (
     _m(
         "P5",
         "a received message that is published again is taken for itself",
-        edit(f"{_OUTBOX}._of_message", "value.published_at is not None or not value.id", "not value.id"),
+        edit(f"{_ENCODER}._of_message", "value.published_at is not None or not value.id", "not value.id"),
         "published_again",
     ),
     _m(
         "P5",
         "an id that a caller gave names the call",
-        edit(f"{_OUTBOX}._of_message", "value.content_type), new_id()", 'value.content_type), ""'),
+        edit(f"{_ENCODER}._of_message", "value.content_type), new_id()", 'value.content_type), ""'),
         "one_id_in_two",
     ),
     _m(

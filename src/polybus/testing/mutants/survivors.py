@@ -14,9 +14,6 @@ SURVIVORS: Final[Mapping[str, str]] = MappingProxyType(
             "no process sees whether the disk has what the kernel has: it takes a power cut, or a look at SQLite's own "
             "setting, which is a test of that backend alone"
         ),
-        "D2 (aws) what SQS says of a receipt is taken for another's": (
-            "SQS takes receipts whose time is over, so the suite expects it to refuse none and misses no refusal"
-        ),
         "P5 too few outcomes are taken as they are": (
             "the task that sends stumbles over them then, and what it leaves without an outcome gets a fault all the "
             "same: nobody outside can tell the two apart"

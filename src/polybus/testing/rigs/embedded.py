@@ -80,6 +80,7 @@ class MemoryRig(_EmbeddedRig):
     name = "memory"
 
     async def realise(self, topology: Topology) -> Binding:
+        """Make the topology in a new store."""
         binding = local_binding(topology, backend="memory")
         return self._realised(msgspec.structs.replace(binding, settings={"store": Store()}))
 
@@ -90,6 +91,7 @@ class SqliteRig(_EmbeddedRig):
     name = "sqlite"
 
     async def realise(self, topology: Topology) -> Binding:
+        """Make the topology in a new file."""
         self._folder = tempfile.TemporaryDirectory(prefix="polybus-", ignore_cleanup_errors=True)
         return self._realised(local_binding(topology, backend="sqlite", path=Path(self._folder.name) / "bus.db"))
 
@@ -110,6 +112,7 @@ class SqliteRig(_EmbeddedRig):
         return msgspec.structs.replace(binding, settings={**binding.settings, "path": self._folder.name})
 
     async def drop(self) -> None:
+        """Remove the file, with its folder."""
         await super().drop()
         if self._binding is not None:
             self._folder.cleanup()

@@ -76,13 +76,16 @@ class BaseSite:
     name = ""
 
     def env(self) -> Mapping[str, str]:
+        """Return none."""
         return {}
 
     def acts(self) -> tuple[Act, ...]:
+        """Return none."""
         return ()
 
     async def heal(self) -> None:
-        return None
+        """Do nothing: nothing was done to it."""
+        return
 
     async def stop(self) -> None:
         return None
@@ -97,6 +100,7 @@ class SqliteSite(BaseSite):
         self._path = Path()
 
     async def start(self, folder: Path, topology: Topology) -> Binding:
+        """Return the binding of a file in the folder."""
         self._path = folder / "bus.db"
         return local_binding(topology, backend="sqlite", path=self._path)
 
@@ -132,6 +136,7 @@ class CloudSite(BaseSite):
         self._busy = asyncio.Lock()
 
     async def start(self, folder: Path, topology: Topology) -> Binding:
+        """Start the server and the relay, and have the topology realised there."""
         self._folder = folder / "server"
         self._folder.mkdir()
         self._port = free_port()
@@ -252,6 +257,7 @@ def _realised(local: Local, topology: Topology, server: Any) -> Binding:
 
 @contextlib.contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables of this process for the length of the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -24,6 +24,7 @@ class StepFile:
 
     @property
     def offset(self) -> float:
+        """By how many seconds the clocks that read it are ahead of the system's."""
         value: float = _OFFSET.unpack_from(self._map)[0]
         return value
 

@@ -19,13 +19,13 @@ from polybus.clouds.aws.driver.clients import Clients
 from polybus.clouds.aws.driver.faults import entry_fault, fault, left_out, receipt_fault
 from polybus.clouds.aws.driver.wire import Wire, decode, encode, sent_at, why
 from polybus.clouds.aws.limits import AWS
-from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
+from polybus.driver import Ack, BatchLimits, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 from polybus.portable import safe_id
 
 __all__ = ["Receipt", "SqsConsumer", "change_visibility", "receive_arguments"]
 
-Settle = Ack[str] | Nack[str] | DeadLetter[str]
+Settle = Ack[str] | Nack[str] | ToDeadLetters[str]
 
 MOST = AWS.batch_entries.most
 # After a long poll that came back full, this many more receives are made at once, without waiting: a backlog is there.
@@ -303,7 +303,7 @@ class SqsConsumer:
         received = settlement.received
         outgoing = Outgoing(received.message, moves=received.moves + 1, token=received.token)
         reason, description = "", ""
-        if isinstance(settlement, DeadLetter):
+        if isinstance(settlement, ToDeadLetters):
             reason, description = settlement.reason, settlement.description
         return encode(outgoing, target, reason=reason or "unknown", description=description)
 

@@ -20,7 +20,7 @@ from polybus.clouds.azure.driver.leases import Leases
 from polybus.clouds.azure.driver.sieve import Sieve
 from polybus.clouds.azure.driver.wire import decode, sayable, token, why
 from polybus.clouds.azure.limits import AZURE
-from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Received, Settlement
+from polybus.driver import Ack, BatchLimits, LeaseUntil, Received, Settlement, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 
 __all__ = ["QueueConsumer", "Reader", "answer_seconds", "received", "settlement"]
@@ -84,7 +84,7 @@ async def settlement(receiver: ServiceBusReceiver, settled: Settlement[Any], mes
     """Settle a message by the library's call for it; raise what that raises."""
     if isinstance(settled, Ack):
         await receiver.complete_message(message)
-    elif isinstance(settled, DeadLetter):
+    elif isinstance(settled, ToDeadLetters):
         reason = sayable(settled.reason)
         try:
             await receiver.dead_letter_message(message, reason, sayable(settled.description))
@@ -311,7 +311,7 @@ class QueueConsumer:
             return [fault(error)] * len(settlements)
 
         async def settle(settled: Settlement[Receipt]) -> Fault | None:
-            if isinstance(settled, DeadLetter) and self._source.kind is Kind.DEAD_LETTERS:
+            if isinstance(settled, ToDeadLetters) and self._source.kind is Kind.DEAD_LETTERS:
                 return Fault(FaultKind.INVALID, "a dead letter can't be dead-lettered again")
             try:
                 await settlement(reader.link, settled, settled.received.receipt)

@@ -16,7 +16,7 @@ from polybus.clouds.gcp.driver.settle import acknowledge, modify_each
 from polybus.clouds.gcp.driver.stream import Lease
 from polybus.clouds.gcp.driver.wire import Wire, decode, encode, published, why
 from polybus.clouds.gcp.limits import GCP
-from polybus.driver import Ack, BatchLimits, DeadLetter, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement
+from polybus.driver import Ack, BatchLimits, LeaseUntil, Nack, Outgoing, Prepared, Received, Settlement, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 
 __all__ = ["StreamConsumer"]
@@ -27,7 +27,7 @@ REMEMBERED = 10_000
 
 _ENDED = Fault(FaultKind.LEASE_LOST, "its lease is over by this process's clock, or it was given back")
 
-Settle = Ack[Lease] | Nack[Lease] | DeadLetter[Lease]
+Settle = Ack[Lease] | Nack[Lease] | ToDeadLetters[Lease]
 
 
 class StreamConsumer:
@@ -103,7 +103,7 @@ class StreamConsumer:
                 found[place] = _ENDED
             elif isinstance(settlement, Ack):
                 acks.append(place)
-            elif isinstance(settlement, DeadLetter) and self._source.kind is Kind.DEAD_LETTERS:
+            elif isinstance(settlement, ToDeadLetters) and self._source.kind is Kind.DEAD_LETTERS:
                 found[place] = Fault(FaultKind.INVALID, "a dead letter can't be dead-lettered again")
             elif isinstance(settlement, Nack):
                 delay = min(math.ceil(settlement.delay), int(GCP.extension.most))
@@ -183,7 +183,7 @@ class StreamConsumer:
     def _letter(self, settlement: Settle, target: Entity, room: int) -> Prepared[Wire] | Fault:
         received = settlement.received
         reason, description = "unknown", ""
-        if isinstance(settlement, DeadLetter):
+        if isinstance(settlement, ToDeadLetters):
             reason, description = settlement.reason or reason, settlement.description
         outgoing = Outgoing(received.message, moves=received.moves + 1, token=received.token)
         return encode(outgoing, target, reason=reason, description=description, room=room)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.errors import AwsError, sns_invalid
-from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sns.subscription import Subscription, SubscriptionSettings, check_endpoint
 from polybus.localcloud.aws.sns.topic import DEFAULT_MESSAGE, Topic, TopicSettings
 from polybus.localcloud.aws.sqs.dedup import TABLE as DEDUP
@@ -25,21 +25,21 @@ MAX_FILTERS = 200  # SNS quotas, filter policies of a topic
 class Topics:
     """The topics of one account in every region."""
 
-    def __init__(self, account: str, journal: Journal) -> None:
+    def __init__(self, account: str, rows: Rows) -> None:
         self.account = account
-        self.journal = journal
+        self.rows = rows
         self._topics: dict[str, Topic] = {}
         self._subscriptions: dict[str, Subscription] = {}
 
     def load(self) -> None:
         """Bring back what was kept; called once, before the first request."""
-        for text, given, tags in self.journal.load(TOPICS):
+        for text, given, tags in self.rows.load(TOPICS):
             arn = _arn(text)
-            self._topics[text] = Topic(arn, TopicSettings(arn.resource, given), tags, self.journal)
-        for text, topic_arn, protocol, endpoint, given in self.journal.load(SUBSCRIPTIONS):
+            self._topics[text] = Topic(arn, TopicSettings(arn.resource, given), tags, self.rows)
+        for text, topic_arn, protocol, endpoint, given in self.rows.load(SUBSCRIPTIONS):
             settings = SubscriptionSettings(protocol, given)
             self._attach(Subscription(_arn(text), topic_arn, protocol, endpoint, settings))
-        for seen in sorted((Seen(*row) for row in self.journal.load(DEDUP)), key=lambda seen: seen.until):
+        for seen in sorted((Seen(*row) for row in self.rows.load(DEDUP)), key=lambda seen: seen.until):
             topic = self._topics.get(seen.owner.removeprefix("sns/"))
             if topic is not None:
                 topic.dedup.restore(seen)
@@ -75,8 +75,8 @@ class Topics:
             if tags and tags != existing.tags:
                 raise sns_invalid("Tags Reason: Topic already exists with different tags")
             return existing
-        topic = self._topics[str(arn)] = Topic(arn, settings, tags, self.journal)
-        self.journal.save(TOPICS, topic)
+        topic = self._topics[str(arn)] = Topic(arn, settings, tags, self.rows)
+        self.rows.save(TOPICS, topic)
         return topic
 
     def change(self, topic: Topic, name: str, value: str) -> None:
@@ -86,10 +86,10 @@ class Topics:
         settings = TopicSettings(topic.arn.resource, {**topic.settings.given, name: value})
         topic.check_sizes(settings.max_message, [item.protocol for item in topic.subscriptions.values()])
         topic.settings = settings
-        self.journal.save(TOPICS, topic)
+        self.rows.save(TOPICS, topic)
 
     def saved(self, topic: Topic) -> None:
-        self.journal.save(TOPICS, topic)
+        self.rows.save(TOPICS, topic)
 
     def delete(self, arn: object) -> None:
         """Delete a topic and its subscriptions; deleting twice is fine."""
@@ -100,7 +100,7 @@ class Topics:
             self.unsubscribe(subscription.arn_text)
         topic.dedup.clear()
         del self._topics[topic.arn_text]
-        self.journal.drop(TOPICS, topic)
+        self.rows.drop(TOPICS, topic)
 
     def subscribe(self, topic: Topic, protocol: str, endpoint: str, given: Mapping[str, str]) -> Subscription:
         """Subscribe, or return the subscription that this endpoint has with the same attributes."""
@@ -122,7 +122,7 @@ class Topics:
         arn = replace(topic.arn, resource=f"{topic.arn.resource}:{uuid.uuid4()}")
         subscription = Subscription(arn, topic.arn_text, protocol, endpoint, settings)
         self._attach(subscription)
-        self.journal.save(SUBSCRIPTIONS, subscription)
+        self.rows.save(SUBSCRIPTIONS, subscription)
         return subscription
 
     def check_filters(self, topic: Topic, settings: SubscriptionSettings, own: Subscription | None) -> None:
@@ -148,7 +148,7 @@ class Topics:
         _check_letters(topic, subscription.endpoint, settings)
         self.check_filters(topic, settings, subscription)
         subscription.settings = settings
-        self.journal.save(SUBSCRIPTIONS, subscription)
+        self.rows.save(SUBSCRIPTIONS, subscription)
 
     def unsubscribe(self, arn: str) -> None:
         """End a subscription; ending it twice is fine."""
@@ -156,7 +156,7 @@ class Topics:
         if subscription is None:
             return
         del self._topics[subscription.topic_arn].subscriptions[arn]
-        self.journal.drop(SUBSCRIPTIONS, subscription)
+        self.rows.drop(SUBSCRIPTIONS, subscription)
 
     def _attach(self, subscription: Subscription) -> None:
         self._subscriptions[subscription.arn_text] = subscription

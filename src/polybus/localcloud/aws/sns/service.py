@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.faults import Faults
-from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.params import Params
 from polybus.localcloud.aws.policy.document import Policy
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.services import Action
 from polybus.localcloud.aws.sns.actions import PublishActions
 from polybus.localcloud.aws.sns.fanout import Fanout
@@ -24,8 +24,8 @@ __all__ = ["SnsService"]
 class SnsService:
     """The actions of SNS; unknown names are not in `actions`."""
 
-    def __init__(self, queues: Queues, journal: Journal, faults: Faults) -> None:
-        self.topics = Topics(queues.account, journal)
+    def __init__(self, queues: Queues, rows: Rows, faults: Faults) -> None:
+        self.topics = Topics(queues.account, rows)
         topics, subscriptions = TopicActions(self.topics), SubscriptionActions(self.topics)
         publishing = PublishActions(self.topics, Fanout(queues), queues.timeline, faults)
         self.actions: dict[str, Action] = {

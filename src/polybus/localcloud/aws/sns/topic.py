@@ -8,8 +8,8 @@ from typing import Any
 
 from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.errors import AwsError, sns_invalid
-from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.policy.document import Policy, PolicyError
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.aws.sqs.dedup import DedupWindow
 
@@ -74,13 +74,13 @@ class TopicSettings:
 class Topic:
     """`subscriptions` are by ARN, in the order in which they were made."""
 
-    def __init__(self, arn: Arn, settings: TopicSettings, tags: dict[str, str], journal: Journal) -> None:
+    def __init__(self, arn: Arn, settings: TopicSettings, tags: dict[str, str], rows: Rows) -> None:
         self.arn = arn
         self.arn_text = str(arn)
         self.settings = settings
         self.tags = tags
         self.subscriptions: dict[str, Subscription] = {}
-        self.dedup = DedupWindow(f"sns/{arn}", journal)
+        self.dedup = DedupWindow(f"sns/{arn}", rows)
 
     @property
     def row_key(self) -> str:

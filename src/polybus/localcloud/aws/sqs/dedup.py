@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.rows import Rows
 
 __all__ = ["DedupWindow", "Seen"]
 
@@ -36,9 +36,9 @@ class Seen:
 class DedupWindow:
     """The deduplication ids of one queue or topic; `scope` is a message group, or empty for the whole of it."""
 
-    def __init__(self, owner: str, journal: Journal) -> None:
+    def __init__(self, owner: str, rows: Rows) -> None:
         self.owner = owner
-        self._journal = journal
+        self._rows = rows
         self._seen: dict[str, Seen] = {}
         self._due: deque[Seen] = deque()
 
@@ -50,7 +50,7 @@ class DedupWindow:
     def add(self, scope: str, dedup: str, now: float, message_id: str, sequence: str) -> None:
         seen = Seen(self.owner, f"{scope}\0{dedup}", now + WINDOW, message_id, sequence)
         self.restore(seen)
-        self._journal.save(TABLE, seen)
+        self._rows.save(TABLE, seen)
 
     def restore(self, seen: Seen) -> None:
         """Put back what was kept; called in the order of `until`."""
@@ -64,4 +64,4 @@ class DedupWindow:
         while self._due and self._due[0].until <= now:
             seen = self._due.popleft()
             del self._seen[seen.key]
-            self._journal.drop(TABLE, seen)
+            self._rows.drop(TABLE, seen)

@@ -7,7 +7,7 @@ import math
 from collections import deque
 
 from polybus.localcloud.aws.arn import Arn
-from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sqs.dedup import DedupWindow
 from polybus.localcloud.aws.sqs.message import DELAYED, GONE, IN_FLIGHT, READY, Message
 from polybus.localcloud.aws.sqs.queue import Queue
@@ -56,10 +56,10 @@ class FifoQueue(Queue):
     fifo = True
 
     def __init__(
-        self, arn: Arn, uid: str, settings: Settings, *, tags: dict[str, str], journal: Journal, timeline: Timeline
+        self, arn: Arn, uid: str, settings: Settings, *, tags: dict[str, str], rows: Rows, timeline: Timeline
     ) -> None:
-        super().__init__(arn, uid, settings, tags=tags, journal=journal, timeline=timeline)
-        self.dedup = DedupWindow(f"sqs/{uid}", journal)
+        super().__init__(arn, uid, settings, tags=tags, rows=rows, timeline=timeline)
+        self.dedup = DedupWindow(f"sqs/{uid}", rows)
         self._groups: dict[str, _Group] = {}
         self._open: deque[_Group] = deque()
 
@@ -142,7 +142,7 @@ class FifoQueue(Queue):
             self.counts[READY] += 1
             message.timer = 0
             message.state = READY
-            self.journal.save("sqs.message", message)
+            self.rows.save("sqs.message", message)
             self._refresh(self._group(message))
             return
         self._group(message).in_flight.discard(message.order)

@@ -71,7 +71,7 @@ class MoveTasks:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     def load(self) -> None:
-        for row in self._queues.journal.load(TASKS):
+        for row in self._queues.rows.load(TASKS):
             task = MoveTask(*row)
             self._tasks[task.id] = task
             if task.status == "RUNNING":
@@ -105,7 +105,7 @@ class MoveTasks:
         now = self._queues.timeline.now()
         task = MoveTask(str(uuid.uuid4()), source.arn_text, destination, rate, now, waiting)
         self._tasks[task.id] = task
-        self._queues.journal.save(TASKS, task)
+        self._queues.rows.save(TASKS, task)
         self._start(task)
         return {"TaskHandle": task.handle}
 
@@ -122,7 +122,7 @@ class MoveTasks:
         if task.status != "RUNNING":
             raise _unsupported(f"Only active tasks can be cancelled: this one is {task.status}.")
         task.status = "CANCELLED"
-        self._queues.journal.save(TASKS, task)
+        self._queues.rows.save(TASKS, task)
         self._running[task.id].cancel()
         return {"ApproximateNumberOfMessagesMoved": task.moved}
 
@@ -146,7 +146,7 @@ class MoveTasks:
             for _ in range(1 if task.rate else _AT_ONCE):
                 if task.status == "RUNNING":
                     self._move_one(task)
-            self._queues.journal.save(TASKS, task)
+            self._queues.rows.save(TASKS, task)
 
     def _move_one(self, task: MoveTask) -> None:
         source = self._queues.by_arn(task.source)

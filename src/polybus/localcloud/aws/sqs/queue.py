@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from typing import Any
 
 from polybus.localcloud.aws.arn import Arn
-from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sqs.message import DELAYED, GONE, IN_FLIGHT, READY, Message
 from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.settings import Settings
@@ -29,7 +29,7 @@ class Queue:
     fifo = False
 
     def __init__(
-        self, arn: Arn, uid: str, settings: Settings, *, tags: dict[str, str], journal: Journal, timeline: Timeline
+        self, arn: Arn, uid: str, settings: Settings, *, tags: dict[str, str], rows: Rows, timeline: Timeline
     ) -> None:
         self.arn = arn
         self.arn_text = str(arn)
@@ -40,7 +40,7 @@ class Queue:
         self.modified = self.created
         self.purged = 0.0
         self.gone = False
-        self.journal = journal
+        self.rows = rows
         self.timeline = timeline
         self.counts = [0, 0, 0, 0]
         self.messages: OrderedDict[int, Message] = OrderedDict()
@@ -81,7 +81,7 @@ class Queue:
             message.state = READY
             self._make_available(message)
         self.counts[message.state] += 1
-        self.journal.save(MESSAGES, message)
+        self.rows.save(MESSAGES, message)
 
     def take(
         self, limit: int, visibility: float, now: float, max_receives: int | None
@@ -108,7 +108,7 @@ class Queue:
         message.state = GONE
         message.timer = 0
         del self.messages[message.order]
-        self.journal.drop(MESSAGES, message)
+        self.rows.drop(MESSAGES, message)
 
     def renew(self, message: Message, visibility: float, now: float) -> None:
         """Let the lease of a message end `visibility` seconds from now; 0 gives it back at once."""
@@ -119,7 +119,7 @@ class Queue:
                 self.counts[IN_FLIGHT] += 1
                 message.state = IN_FLIGHT
             self._arm(message)
-            self.journal.save(MESSAGES, message)
+            self.rows.save(MESSAGES, message)
         elif message.state == IN_FLIGHT:
             self._return(message)
 
@@ -180,7 +180,7 @@ class Queue:
         message.visible_at = now + visibility
         if visibility > 0:
             self._arm(message)
-            self.journal.save(MESSAGES, message)
+            self.rows.save(MESSAGES, message)
         else:
             self._return(message)
 
@@ -190,7 +190,7 @@ class Queue:
         message.timer = 0
         message.state = READY
         self._make_available(message)
-        self.journal.save(MESSAGES, message)
+        self.rows.save(MESSAGES, message)
 
     def _arm(self, message: Message) -> None:
         self._timer += 1

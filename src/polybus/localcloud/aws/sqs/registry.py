@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from polybus.localcloud.aws.arn import Arn, queue_name_from_url
 from polybus.localcloud.aws.errors import AwsError, invalid_value, missing_parameter, no_queue
-from polybus.localcloud.aws.journal import Journal
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sqs.dedup import TABLE as DEDUP
 from polybus.localcloud.aws.sqs.dedup import Seen
 from polybus.localcloud.aws.sqs.fifo import FifoQueue
@@ -24,9 +24,9 @@ QUEUES = "sqs.queue"
 class Queues:
     """The queues of one account in every region; `sampler` hands out what standard queues hold in any order."""
 
-    def __init__(self, account: str, journal: Journal, timeline: Timeline, sampler: Sampler | None = None) -> None:
+    def __init__(self, account: str, rows: Rows, timeline: Timeline, sampler: Sampler | None = None) -> None:
         self.account = account
-        self.journal = journal
+        self.rows = rows
         self.timeline = timeline
         self._sampler = sampler
         self._by_arn: dict[str, Queue] = {}
@@ -34,7 +34,7 @@ class Queues:
     def load(self) -> None:
         """Bring back what was kept; called once, before the first request."""
         by_uid: dict[str, Queue] = {}
-        for arn, uid, given, tags, created, modified in self.journal.load(QUEUES):
+        for arn, uid, given, tags, created, modified in self.rows.load(QUEUES):
             parsed = Arn.parse(arn)
             if parsed is None:
                 raise ValueError(f"the data folder names a queue {arn!r}, which is no ARN: remove the folder")
@@ -42,11 +42,11 @@ class Queues:
             queue.created, queue.modified = created, modified
             self.timeline.not_before(int(uid, 16))
             self._by_arn[queue.arn_text] = by_uid[uid] = queue
-        for row in self.journal.load(MESSAGES):
+        for row in self.rows.load(MESSAGES):
             message = Message.from_row(row)
             self.timeline.not_before(message.order)
             by_uid[message.queue].restore(message)
-        for seen in sorted((Seen(*row) for row in self.journal.load(DEDUP)), key=lambda seen: seen.until):
+        for seen in sorted((Seen(*row) for row in self.rows.load(DEDUP)), key=lambda seen: seen.until):
             owner = by_uid.get(seen.owner.removeprefix("sqs/"))
             if isinstance(owner, FifoQueue):
                 owner.dedup.restore(seen)
@@ -89,7 +89,7 @@ class Queues:
         self.check_redrive(arn, settings)
         queue = self._build(arn, f"{self.timeline.order():x}", settings, tags)
         self._by_arn[queue.arn_text] = queue
-        self.journal.save(QUEUES, queue)
+        self.rows.save(QUEUES, queue)
         return queue
 
     def delete(self, queue: Queue) -> None:
@@ -97,7 +97,7 @@ class Queues:
         queue.clear()
         queue.gone = True
         del self._by_arn[queue.arn_text]
-        self.journal.drop(QUEUES, queue)
+        self.rows.drop(QUEUES, queue)
         queue.waiters.wake_all()
 
     def change(self, queue: Queue, changes: Mapping[str, str]) -> None:
@@ -111,7 +111,7 @@ class Queues:
     def saved(self, queue: Queue) -> None:
         """Keep what was changed on a queue."""
         queue.modified = self.timeline.now()
-        self.journal.save(QUEUES, queue)
+        self.rows.save(QUEUES, queue)
 
     def check_redrive(self, source: Arn, settings: Settings) -> None:
         """Refuse a redrive policy whose target is missing, of the other type, elsewhere or not willing."""
@@ -138,6 +138,6 @@ class Queues:
 
     def _build(self, arn: Arn, uid: str, settings: Settings, tags: dict[str, str]) -> Queue:
         kind = FifoQueue if settings.fifo else Queue
-        queue = kind(arn, uid, settings, tags=tags, journal=self.journal, timeline=self.timeline)
+        queue = kind(arn, uid, settings, tags=tags, rows=self.rows, timeline=self.timeline)
         queue.sampler = None if settings.fifo else self._sampler
         return queue

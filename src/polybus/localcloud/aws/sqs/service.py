@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from polybus.localcloud.aws.arn import queue_name_from_url
 from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.faults import Faults
-from polybus.localcloud.aws.journal import Journal
 from polybus.localcloud.aws.params import Params
 from polybus.localcloud.aws.policy.document import Policy
+from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.services import Action
 from polybus.localcloud.aws.sqs.actions import MessageActions
 from polybus.localcloud.aws.sqs.manage import QueueActions
@@ -32,9 +32,9 @@ class SqsService:
     """The actions of SQS; unknown names are not in `actions`."""
 
     def __init__(
-        self, account: str, journal: Journal, timeline: Timeline, faults: Faults, sampler: Sampler | None = None
+        self, account: str, rows: Rows, timeline: Timeline, faults: Faults, sampler: Sampler | None = None
     ) -> None:
-        self.queues = Queues(account, journal, timeline, sampler)
+        self.queues = Queues(account, rows, timeline, sampler)
         self.tasks = MoveTasks(self.queues)
         messages, queues, tasks = MessageActions(self.queues, faults), QueueActions(self.queues), self.tasks
         self.actions: dict[str, Action] = {

@@ -7,7 +7,7 @@ from typing import Protocol
 from polybus.clock import Clock
 from polybus.localcloud.servicebus.entities.alarm import Alarm
 from polybus.localcloud.servicebus.entities.consumer import Consumer
-from polybus.localcloud.servicebus.entities.journal import Journal
+from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.servicebus.entities.options import AnyOptions
 
@@ -17,7 +17,7 @@ __all__ = ["Holder"]
 class Holder(Protocol):
     key: str
     clock: Clock
-    journal: Journal
+    journal: EntityJournal
     alarm: Alarm
     messages: dict[int, Message]
     lock_duration: float

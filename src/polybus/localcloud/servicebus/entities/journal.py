@@ -8,10 +8,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from polybus.localcloud.journal import Journal
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.store import Store
 
-__all__ = ["Journal"]
+__all__ = ["EntityJournal"]
 
 log = logging.getLogger(__name__)
 
@@ -22,26 +23,26 @@ def _key(path: str, rest: str) -> str:
     return f"{path}\n{rest}"  # no entity's name holds a line break
 
 
-class Journal:
+class EntityJournal(Journal):
     """Mirrors every accepted change into a store, and holds answers back until it is durable."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        super().__init__(store)
         self._answers: list[Answer] = []
         self._writer: asyncio.Task[None] | None = None
 
     # -- rows
 
     def put_message(self, path: str, message: Message) -> None:
-        if self._store.durable:
-            self._store.put("message", _key(path, f"{message.sequence:020d}"), message.row())
+        if self.durable:
+            self.save("message", _key(path, f"{message.sequence:020d}"), message.row())
 
     def drop_message(self, path: str, sequence: int) -> None:
-        if self._store.durable:
-            self._store.delete("message", _key(path, f"{sequence:020d}"))
+        if self.durable:
+            self.drop("message", _key(path, f"{sequence:020d}"))
 
     def put_sequence(self, path: str, sequence: int) -> None:
-        self._store.put("sequence", path, sequence)
+        self.save("sequence", path, sequence)
 
     def put_session(self, path: str, session: str, row: list[Any] | None) -> None:
         self._change("session", _key(path, session), row)
@@ -53,17 +54,17 @@ class Journal:
         self._change("entity", path, row)
 
     def drop_sequence(self, path: str) -> None:
-        self._store.delete("sequence", path)
+        self.drop("sequence", path)
 
     def _change(self, table: str, key: str, value: object | None) -> None:
         if value is None:
-            self._store.delete(table, key)
+            self.drop(table, key)
         else:
-            self._store.put(table, key, value)
+            self.save(table, key, value)
 
     def load(self, table: str) -> Iterator[tuple[str, str, Any]]:
         """Yield (path, rest of the key, value) of a table."""
-        for key, value in self._store.load(table):
+        for key, value in self.rows(table):
             path, _, rest = key.partition("\n")
             yield path, rest, value
 
@@ -71,7 +72,7 @@ class Journal:
 
     def after_commit(self, answer: Answer) -> None:
         """Call `answer(None)` once all changes until now are durable, or with the error that kept them from it."""
-        if not self._store.durable:
+        if not self.durable:
             answer(None)
             return
         self._answers.append(answer)
@@ -79,7 +80,7 @@ class Journal:
 
     def flush(self) -> None:
         """Begin to make all changes durable, where a loop runs; on the server's own loop only."""
-        if self._store.durable and (self._writer is None or self._writer.done()):
+        if self.durable and (self._writer is None or self._writer.done()):
             self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def _write(self) -> None:

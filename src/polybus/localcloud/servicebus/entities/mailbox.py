@@ -12,7 +12,7 @@ from polybus.localcloud.servicebus.entities.alarm import Alarm
 from polybus.localcloud.servicebus.entities.consumer import Consumer
 from polybus.localcloud.servicebus.entities.dispatch import Dispatch
 from polybus.localcloud.servicebus.entities.duplicates import Duplicates
-from polybus.localcloud.servicebus.entities.journal import Journal
+from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.message import ACTIVE, DEFERRED, SCHEDULED, Message
 from polybus.localcloud.servicebus.entities.options import STANDARD_MESSAGE_BYTES, AnyOptions, Counts
 from polybus.localcloud.servicebus.entities.sessions import Sessions
@@ -39,7 +39,7 @@ class Home(Protocol):
     """Where a mailbox finds the others: its namespace."""
 
     clock: Clock
-    journal: Journal
+    journal: EntityJournal
 
     def find(self, address: str) -> Mailbox:
         """Return the queue, topic, subscription or sub-queue of an address; raise Refusal."""

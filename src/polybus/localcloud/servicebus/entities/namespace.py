@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from polybus.clock import Clock
-from polybus.localcloud.servicebus.entities.journal import Journal
+from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.mailbox import DEAD_LETTERS, TRANSFER_DEAD_LETTERS, Mailbox
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.servicebus.entities.options import (
@@ -36,7 +36,7 @@ def entity_path(address: str) -> str:
 class Namespace:
     """Creates, finds and deletes entities. Names are case-insensitive. For the server's own event loop."""
 
-    def __init__(self, clock: Clock, journal: Journal) -> None:
+    def __init__(self, clock: Clock, journal: EntityJournal) -> None:
         self.clock = clock
         self.journal = journal
         self.entities: dict[str, Mailbox] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from polybus.localcloud.store import Store
+from polybus.localcloud.journal import Journal
 
-__all__ = ["Journal", "Row"]
+__all__ = ["Row", "Rows"]
 
 
 class Row(Protocol):
@@ -19,22 +19,22 @@ class Row(Protocol):
     def to_row(self) -> list[Any]: ...
 
 
-class Journal:
-    """Mirrors rows into a Store; costs nothing where the store is in memory only."""
+class Rows:
+    """Saves and drops objects that know their own row."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.durable = store.durable
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.durable = journal.durable
 
     def save(self, table: str, row: Row) -> None:
         if self.durable:
-            self._store.put(table, row.row_key, row.to_row())
+            self._journal.save(table, row.row_key, row.to_row())
 
     def drop(self, table: str, row: Row) -> None:
         if self.durable:
-            self._store.delete(table, row.row_key)
+            self._journal.drop(table, row.row_key)
 
     def load(self, table: str) -> Iterator[Any]:
         """Yield the rows of `table`, ordered by key."""
-        for _, value in self._store.load(table):
-            yield value
+        for _, row in self._journal.rows(table):
+            yield row

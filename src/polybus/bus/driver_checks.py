@@ -7,14 +7,14 @@ from typing import Any
 
 from polybus.driver import BatchLimits
 
-__all__ = ["CONSUMER", "PUBLISHER", "odd_answers", "odd_part"]
+__all__ = ["CONSUMER", "PUBLISHER", "wrong_answers", "wrong_part"]
 
 # What is called of each.
 PUBLISHER = ("prepare", "publish_batch", "aclose")
 CONSUMER = ("receive_batch", "settle_batch", "extend_batch", "stop", "aclose")
 
 
-def odd_answers(answers: object, count: int, kinds: Any) -> str | None:
+def wrong_answers(answers: object, count: int, kinds: Any) -> str | None:
     """Say what is wrong with a driver's answers for `count` items; None where nothing is."""
     if not isinstance(answers, Sequence):
         return repr(answers)
@@ -24,7 +24,7 @@ def odd_answers(answers: object, count: int, kinds: Any) -> str | None:
     return f"a {type(odd[0]).__qualname__} among its answers" if odd else None
 
 
-def odd_part(part: object, calls: Sequence[str]) -> str | None:
+def wrong_part(part: object, calls: Sequence[str]) -> str | None:
     """Say what is wrong with what a driver gave for a publisher or a consumer; None where nothing is.
 
     It is asked as it is opened: later it would be met in the middle of what can't be told to anyone, a settlement, or a

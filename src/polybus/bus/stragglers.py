@@ -6,12 +6,12 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.options import ConsumerOptions
 from polybus.bus.outage import AGAIN, lasted
 from polybus.clock import Alarm, Clock
 
-__all__ = ["Lingering"]
+__all__ = ["Stragglers"]
 
 _log = logging.getLogger("polybus")
 
@@ -23,10 +23,13 @@ AFTER = 2.0
 MOST = 4
 
 
-class _Stay:
-    """One that goes on: since when, whether after its own settlement, and until when nobody takes its place."""
+class _Straggler:
+    """A handler that goes on: since when, whether after it settled its message, and until when it keeps its place.
 
-    __slots__ = ("settled", "since", "tell_at", "told", "until")
+    `replaced`: its place was given to another. `told`: the log has it; `tell_at` is when it is told of next.
+    """
+
+    __slots__ = ("replaced", "settled", "since", "tell_at", "told", "until")
 
     def __init__(self, since: float, until: float, *, settled: bool) -> None:
         self.since = since
@@ -34,9 +37,17 @@ class _Stay:
         self.settled = settled
         self.tell_at = since + AGAIN if settled else until
         self.told = False
+        self.replaced = False
+
+    @property
+    def next_look(self) -> float:
+        return self.tell_at if self.replaced else min(self.until, self.tell_at)
+
+    def is_long(self, now: float) -> bool:
+        return self.told or self.tell_at <= now
 
 
-class Lingering:
+class Stragglers:
     """Watches the handlers of one consumer; for one event loop.
 
     A task that swallows its cancellation can't be ended. It is left to itself: `replace` is called, so that another
@@ -64,76 +75,67 @@ class Lingering:
         self._replace = replace
         self._pause = pause
         self._paused: str | None = None
-        self._stays: dict[Delivery, _Stay] = {}
-        self._given_up: dict[Delivery, _Stay] = {}
+        self._watched: dict[HeldDelivery, _Straggler] = {}
         self._alarm = Alarm(clock, self._look)
 
-    def lost(self, delivery: Delivery) -> None:
+    def lost(self, delivery: HeldDelivery) -> None:
         """Note that a handler was told that its lease is lost."""
-        stay = self._stays.get(delivery)
-        if stay is None or (stay.settled and delivery not in self._given_up):
+        straggler = self._watched.get(delivery)
+        if straggler is None or (straggler.settled and not straggler.replaced):
             now = self._clock.monotonic()
-            self._watch(delivery, _Stay(now, now + AFTER, settled=False))
+            self._watch(delivery, _Straggler(now, now + AFTER, settled=False))
 
-    def settled(self, delivery: Delivery) -> None:
+    def settled(self, delivery: HeldDelivery) -> None:
         """Note that a handler settles its delivery by itself."""
-        if delivery not in self._stays:
+        if delivery not in self._watched:
             now = self._clock.monotonic()
             until = max(delivery.received_at + self._max_lease, now + AFTER)
-            self._watch(delivery, _Stay(now, until, settled=True))
+            self._watch(delivery, _Straggler(now, until, settled=True))
 
-    def _watch(self, delivery: Delivery, stay: _Stay) -> None:
-        self._stays[delivery] = stay
-        self._alarm.set(min(stay.until, stay.tell_at))
+    def _watch(self, delivery: HeldDelivery, straggler: _Straggler) -> None:
+        self._watched[delivery] = straggler
+        self._alarm.set(min(straggler.until, straggler.tell_at))
 
-    def ended(self, delivery: Delivery) -> bool:
+    def ended(self, delivery: HeldDelivery) -> bool:
         """Note that a handler ended; say whether another has taken its place."""
-        if not self._stays:
+        if not self._watched:
             return False
-        stay = self._stays.pop(delivery, None)
-        if stay is None:
+        straggler = self._watched.pop(delivery, None)
+        if straggler is None:
             return False
-        replaced = self._given_up.pop(delivery, None) is not None
-        if stay.told:
-            what = "it settled that" if stay.settled else "the lease was lost"
-            after = lasted(self._clock.monotonic() - stay.since)
+        if straggler.told:
+            what = "it settled that" if straggler.settled else "the lease was lost"
+            after = lasted(self._clock.monotonic() - straggler.since)
             _log.info("a call of %s for %s ended, %s after %s", self._handler, self._name(delivery), after, what)
         if self._paused is not None:
             self._pause_or_not()
-        return replaced
+        return straggler.replaced
 
     def close(self) -> None:
         """Look no more."""
         self._alarm.close()
 
     def _look(self, now: float) -> None:
-        for delivery, stay in [each for each in self._stays.items() if each[1].until <= now]:
-            if delivery not in self._given_up:
-                self._given_up[delivery] = stay
+        for straggler in list(self._watched.values()):
+            if straggler.until <= now and not straggler.replaced:
+                straggler.replaced = True
                 self._replace()
         for settled in (False, True):
-            self._tell(
-                [each for each, stay in self._stays.items() if stay.settled is settled and self._is_long(stay, now)],
-                now,
-            )
+            self._tell([d for d, each in self._watched.items() if each.settled is settled and each.is_long(now)], now)
         self._pause_or_not()
-        next_ends = [stay.until for each, stay in self._stays.items() if each not in self._given_up]
-        self._alarm.set(min([*next_ends, *(stay.tell_at for stay in self._stays.values())], default=math.inf))
+        self._alarm.set(min((each.next_look for each in self._watched.values()), default=math.inf))
 
-    @staticmethod
-    def _is_long(stay: _Stay, now: float) -> bool:
-        return stay.told or stay.tell_at <= now
-
-    def _tell(self, those: Sequence[Delivery], now: float) -> None:
-        stays = [self._stays[each] for each in those]
-        if all(now < stay.tell_at for stay in stays):
+    def _tell(self, deliveries: Sequence[HeldDelivery], now: float) -> None:
+        those = [self._watched[each] for each in deliveries]
+        if all(now < straggler.tell_at for straggler in those):
             return
-        say = self._say_settled if stays[0].settled else self._say_lost
-        say(len(those), lasted(now - min(stay.since for stay in stays)), ", ".join(map(self._name, those[:10])))
-        for stay in stays:
-            stay.told = True
+        say = self._say_settled if those[0].settled else self._say_lost
+        longest = lasted(now - min(each.since for each in those))
+        say(len(those), longest, ", ".join(map(self._name, deliveries[:10])))
+        for straggler in those:
+            straggler.told = True
             # What is done after a settlement may be rightly long: then it is told the less often.
-            stay.tell_at = now + max(AGAIN, now - stay.since if stay.settled else 0.0)
+            straggler.tell_at = now + max(AGAIN, now - straggler.since if straggler.settled else 0.0)
 
     def _say_lost(self, count: int, longest: str, names: str) -> None:
         _log.warning(
@@ -160,7 +162,7 @@ class Lingering:
             names,
         )
 
-    def _name(self, delivery: Delivery) -> str:
+    def _name(self, delivery: HeldDelivery) -> str:
         return f"message {delivery.id} of {self._source!r}, attempt {delivery.attempt}"
 
     def _pause_or_not(self) -> None:
@@ -174,12 +176,12 @@ class Lingering:
 
     def _reason(self) -> str | None:
         """Say why nothing more may be taken: too many go on, or whatever is taken waits in vain for a place."""
-        given_up = len(self._given_up)
-        if given_up >= self._most:
+        replaced = [each for each in self._watched.values() if each.replaced]
+        if len(replaced) >= self._most:
             lost = "their leases were lost"
-            why = f"their messages were settled, or {lost}" if any(s.settled for s in self._given_up.values()) else lost
-            return f"{given_up} calls go on though {why}"
-        stuck = sum(stay.settled and stay.told for each, stay in self._stays.items() if each not in self._given_up)
+            why = f"their messages were settled, or {lost}" if any(each.settled for each in replaced) else lost
+            return f"{len(replaced)} calls go on though {why}"
+        stuck = sum(each.settled and each.told and not each.replaced for each in self._watched.values())
         if stuck >= self._places:
             return f"all {stuck} calls at once go on after they settled their messages"
         return None

@@ -7,7 +7,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polybus.bus.lanes import Item, Lanes
+from polybus.bus.send_queue import Item, SendQueue
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.message import Message
 
@@ -28,29 +28,29 @@ def make_item(number: int, key: str | None) -> Item:
     return item
 
 
-def conclude(lanes: Lanes, batch: list[Item]) -> None:
+def conclude(queue: SendQueue, batch: list[Item]) -> None:
     for item in batch:
         if item.key is not None:
-            lanes.done(item)
+            queue.done(item)
 
 
 @given(KEYS, LIMITS, st.randoms(use_true_random=False))
 def test_every_message_leaves_once_in_the_order_of_its_key(keys, limits, random) -> None:
-    lanes = Lanes(limits)
+    queue = SendQueue(limits)
     for number, key in enumerate(keys):
-        lanes.add(make_item(number, key))
+        queue.add(make_item(number, key))
     left: list[Item] = []
     under_way: list[list[Item]] = []
-    while lanes or under_way:
-        if lanes and (not under_way or random.random() < 0.5):
-            batch = lanes.take()
+    while queue or under_way:
+        if queue and (not under_way or random.random() < 0.5):
+            batch = queue.take()
             check_batch(batch, limits, under_way)
             under_way.append(batch)
             left += batch
         else:
-            conclude(lanes, under_way.pop(random.randrange(len(under_way))))
+            conclude(queue, under_way.pop(random.randrange(len(under_way))))
     assert sorted(int(item.outgoing.message.id) for item in left) == list(range(len(keys)))
-    assert (lanes.count, lanes.bytes) == (0, 0)
+    assert (queue.count, queue.bytes) == (0, 0)
     by_key = defaultdict(list)
     for item in left:
         by_key[item.key].append(int(item.outgoing.message.id))
@@ -70,32 +70,32 @@ def check_batch(batch: list[Item], limits: BatchLimits, under_way: list[list[Ite
 
 @given(KEYS, LIMITS)
 def test_what_is_cleared_is_gone_and_the_rest_is_not(keys, limits) -> None:
-    lanes = Lanes(limits)
+    queue = SendQueue(limits)
     for number, key in enumerate(keys):
-        lanes.add(make_item(number, key))
-    cleared = lanes.clear("a")
+        queue.add(make_item(number, key))
+    cleared = queue.clear("a")
     assert [item.key for item in cleared] == ["a"] * keys.count("a")
-    lanes.add(make_item(99, "a"))
+    queue.add(make_item(99, "a"))
     left = []
-    while lanes:
-        batch = lanes.take()
+    while queue:
+        batch = queue.take()
         left += batch
-        conclude(lanes, batch)
+        conclude(queue, batch)
     assert len(left) == len(keys) - keys.count("a") + 1
 
 
 @given(KEYS, LIMITS, st.integers(0, 39))
 def test_one_that_is_removed_is_gone_and_the_rest_is_not(keys, limits, which) -> None:
-    lanes = Lanes(limits)
+    queue = SendQueue(limits)
     items = [make_item(number, key) for number, key in enumerate(keys)]
     for item in items:
-        lanes.add(item)
+        queue.add(item)
     if which < len(items):
-        lanes.remove(items.pop(which))
+        queue.remove(items.pop(which))
     left = []
-    while lanes:
-        batch = lanes.take()
+    while queue:
+        batch = queue.take()
         left += batch
-        conclude(lanes, batch)
+        conclude(queue, batch)
     assert set(left) == set(items)
-    assert (lanes.count, lanes.bytes) == (0, 0)
+    assert (queue.count, queue.bytes) == (0, 0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from polybus.bus.lanes import Item
+from polybus.bus.send_queue import Item
 from polybus.errors import Fault
 
-__all__ = ["Gate", "Turn"]
+__all__ = ["FlowControl", "Turn"]
 
 
 class Turn:
@@ -23,7 +23,7 @@ class Turn:
         self.fault: Fault | None = None
 
 
-class Gate:
+class FlowControl:
     """Counts what is inside, and keeps what waits for room in the order of the calls.
 
     It holds the messages themselves, so that who wakes first changes nothing (contract, P6). One message is always

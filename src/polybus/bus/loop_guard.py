@@ -8,7 +8,7 @@ import threading
 
 from polybus.errors import BusClosed
 
-__all__ = ["Home"]
+__all__ = ["LoopGuard"]
 
 
 class _Process:
@@ -31,7 +31,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-class Home:
+class LoopGuard:
     """The process and the loop that something was made in; make it on that loop."""
 
     __slots__ = ("_loop", "_process", "_thread", "_what")

@@ -1,4 +1,7 @@
-"""Going through dead letters: each once, a bounded number held, and a sure end."""
+"""Going through dead letters: each once, a bounded number held, and a sure end.
+
+Here, and where it is used, a letter is a dead letter: the delivery of one, or its message.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from polybus.binding import Entity
-from polybus.bus.delivery import Delivery
+from polybus.bus.held import HeldDelivery
 from polybus.bus.operating import OperatedBus
 from polybus.errors import BackendError, LeaseLost, PolybusError
 from polybus.feature import Feature
@@ -17,7 +20,7 @@ from polybus.feature import Feature
 if TYPE_CHECKING:
     from polybus.bus.receiver import Receiver
 
-__all__ = ["WINDOW", "Look"]
+__all__ = ["WINDOW", "Scan"]
 
 _log = logging.getLogger("polybus")
 
@@ -54,7 +57,7 @@ EMPTY_COUNTED = 4
 PASSES = 2
 
 
-class Look:
+class Scan:
     """Receives letters until there are none that it has not seen; `receiver` isn't started, and has no window."""
 
     def __init__(self, bus: OperatedBus, receiver: Receiver, entity: Entity) -> None:
@@ -64,7 +67,7 @@ class Look:
         self._features = bus.driver.features(entity)
         self._began = bus.clock.monotonic()
         self._back_at = self._began
-        self._held: list[Delivery] = []
+        self._held: list[HeldDelivery] = []
         self._bytes = 0
         self._seen: dict[str, None] = {}
         self._new = 0
@@ -72,9 +75,9 @@ class Look:
         self._empties = 0
         self._came = False
         self._stopped = False
-        self._fetching: asyncio.Task[list[Delivery]] | None = None
+        self._fetching: asyncio.Task[list[HeldDelivery]] | None = None
 
-    async def next(self, most: int) -> list[Delivery]:
+    async def next(self, most: int) -> list[HeldDelivery]:
         """Return up to `most` letters that it has not seen before, or none once there are no more.
 
         They are the caller's to settle, or to `keep`. Raises BackendError where receiving fails.
@@ -100,7 +103,7 @@ class Look:
         if self._fetching is not None:
             self._fetching.cancel()
 
-    async def _fetch(self, most: int) -> list[Delivery]:
+    async def _fetch(self, most: int) -> list[HeldDelivery]:
         fetching = self._fetching = asyncio.get_running_loop().create_task(self._receiver.fetch(most, self._wait()))
         try:
             await asyncio.wait([fetching])
@@ -108,16 +111,16 @@ class Look:
             self._fetching = None
         return [] if fetching.cancelled() else fetching.result()
 
-    def keep(self, letters: Sequence[Delivery]) -> None:
+    def keep(self, letters: Sequence[HeldDelivery]) -> None:
         """Hold letters that are not wanted, or they would come again and again."""
         self._held.extend(letters)
-        self._bytes += sum(len(letter.body) for letter in letters)
+        self._bytes += sum(len(letter.message.body) for letter in letters)
 
     async def all_back(self) -> None:
         """Return once what was put off can be seen again: nothing is hidden for longer than the look."""
         await self._bus.clock.sleep(self._back_at - self._bus.clock.monotonic())
 
-    def _is_new(self, letter: Delivery) -> bool:
+    def _is_new(self, letter: HeldDelivery) -> bool:
         token = letter.received.token or letter.id
         if token in self._seen:
             self.keep([letter])

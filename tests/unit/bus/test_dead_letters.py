@@ -11,7 +11,7 @@ import pytest
 from drivers import Scripted, fresh
 
 import polybus
-from polybus.driver import Ack, DeadLetter
+from polybus.driver import Ack, ToDeadLetters
 from polybus.errors import Fault, FaultKind
 from polybus.testing.environment import Recorder
 
@@ -60,7 +60,7 @@ async def test_any_text_of_an_error_reaches_the_dead_letters_within_the_bytes_ke
     driver = Scripted(binding, clock)
     await bury(binding, clock, wrap(text), driver=driver)
     (letter,) = driver.settled
-    assert isinstance(letter, DeadLetter)
+    assert isinstance(letter, ToDeadLetters)
     assert spent(letter.description) <= 1024
     assert len(letter.reason) <= 128
     assert spent(letter.reason) <= 768
@@ -75,7 +75,7 @@ async def test_an_error_that_has_no_text_is_buried_by_its_name() -> None:
     driver = Scripted(binding, clock)
     await bury(binding, clock, Unspeakable(), driver=driver)
     (letter,) = driver.settled
-    assert isinstance(letter, DeadLetter)
+    assert isinstance(letter, ToDeadLetters)
     assert (letter.reason, letter.description) == ("Unspeakable", "its __str__ raised RuntimeError")
 
 
@@ -88,13 +88,13 @@ async def test_a_letter_that_is_refused_is_tried_with_less_text(
     driver = Scripted(binding, clock)
 
     async def settle(inner: Any, settlements: Sequence[Any]) -> Any:
-        if any(isinstance(each, DeadLetter) and each.description for each in settlements):
+        if any(isinstance(each, ToDeadLetters) and each.description for each in settlements):
             return [Fault(kind, "no room for it")] * len(settlements)
         return await inner.settle_batch(settlements)
 
     driver.script["settle"] = settle
     await bury(binding, clock, ValueError("a long story"), driver=driver)
-    assert [each.description for each in driver.settled if isinstance(each, DeadLetter)] == ["a long story", ""]
+    assert [each.description for each in driver.settled if isinstance(each, ToDeadLetters)] == ["a long story", ""]
     assert "tried with less text" in caplog.text
     assert "no room for it" in caplog.text
 
@@ -217,5 +217,5 @@ async def test_a_subclass_of_dead_letter_is_buried_by_its_name() -> None:
     driver = Scripted(binding, clock)
     await bury(binding, clock, NoSuchCustomer(5), driver=driver)
     (letter,) = driver.settled
-    assert isinstance(letter, DeadLetter)
+    assert isinstance(letter, ToDeadLetters)
     assert (letter.reason, letter.description) == ("NoSuchCustomer", "5")

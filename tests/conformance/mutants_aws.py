@@ -1,11 +1,11 @@
-"""Mutants of the AWS backend, for whoever has a rig of it (`catch(mutant, rig=...)`)."""
+"""Mutants of the AWS backend, and those of them that the suite doesn't catch."""
 
 from __future__ import annotations
 
-from polybus.testing.mutants.editing import Patch, edit
-from polybus.testing.mutants.mutant import Mutant
+from polybus.testing.mutants import Mutant, edit
+from polybus.testing.mutants.editing import Patch
 
-__all__ = ["AWS"]
+__all__ = ["AWS", "AWS_SURVIVORS"]
 
 _CONSUMER = "polybus.clouds.aws.driver.consume:SqsConsumer"
 _PUBLISHER = "polybus.clouds.aws.driver.publish:_Publisher"
@@ -83,3 +83,10 @@ AWS = (
         "waits_and_returns",
     ),
 )
+
+AWS_SURVIVORS = {
+    "D2 (aws) what SQS says of a receipt is taken for another's": (
+        "SQS takes receipts whose time is over, so the suite expects it to refuse none and misses no refusal"
+    ),
+}
+"""By `str(mutant)`, with why: as `polybus.testing.mutants.SURVIVORS`."""

@@ -1,7 +1,7 @@
 """In what order a publisher's messages may leave (contract, P6).
 
-Messages without an ordering key share one lane, from which any number of batches may take. Every ordering key has a
-lane of its own, from which one batch at a time takes: what a key sends next waits until what it sent before is known
+Messages without an ordering key share one queue, from which any number of batches may take. Every ordering key has a
+queue of its own, from which one batch at a time takes: what a key sends next waits until what it sent before is known
 to be accepted, so that nothing overtakes.
 """
 
@@ -16,7 +16,7 @@ from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.errors import Fault
 from polybus.message import Sent
 
-__all__ = ["DONE", "QUEUED", "SENDING", "WAITING", "Item", "Lanes", "Listener"]
+__all__ = ["DONE", "QUEUED", "SENDING", "WAITING", "Item", "Listener", "SendQueue"]
 
 Listener = Callable[[Sent | Fault], None]
 
@@ -24,7 +24,7 @@ Listener = Callable[[Sent | Fault], None]
 # How far a message has come. Plain numbers: a look at an Enum's member takes five times as long (timeit, CPython 3.11),
 # and each message has several.
 WAITING = 0  # for room, or for its publisher to open
-QUEUED = 1  # in its lane
+QUEUED = 1  # in the queue of its key
 SENDING = 2  # in a batch, until its outcome is known
 DONE = 3
 
@@ -35,7 +35,7 @@ class Item:
     `blocks` says whether its failure holds up its key: not where polybus made the key, which no other message has.
     `known`, where somebody waits for the outcome, is done once that is there; so is `room`, where somebody waits for
     that, once there is room for the message. `batch` names the task that sends it.
-    `turn` is the place in which it waited at the gate, where it is one of many of a call.
+    `turn` is the place in which it waited for room, where it is one of many of a call.
     """
 
     __slots__ = (
@@ -78,7 +78,7 @@ class Item:
         self.turn: Any = None
 
 
-class _Lane:
+class _KeyQueue:
     __slots__ = ("items", "key", "sending")
 
     def __init__(self, key: str | None) -> None:
@@ -88,13 +88,13 @@ class _Lane:
         """How many of a key's messages are in a batch: none other may leave before their outcomes are known."""
 
 
-class Lanes:
-    """What waits to be sent to one target; `count` and `bytes` are of what may leave now, or after a lane frees."""
+class SendQueue:
+    """What waits to be sent to one target; `count` and `bytes` are of what may leave now, or once its key is free."""
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
-        self._lanes: dict[str | None, _Lane] = {}
-        self._ready: deque[_Lane] = deque()
+        self._by_key: dict[str | None, _KeyQueue] = {}
+        self._ready: deque[_KeyQueue] = deque()
         self.count = 0
         self.bytes = 0
 
@@ -105,90 +105,90 @@ class Lanes:
     @property
     def full(self) -> bool:
         """Whether what may leave now fills a batch."""
-        if self._limits.repeats_key or None in self._lanes:
+        if self._limits.repeats_key or None in self._by_key:
             return self.count >= self._limits.count or self.bytes >= self._limits.total_bytes
         return len(self._ready) >= self._limits.count or self.bytes >= self._limits.total_bytes
 
     def add(self, item: Item) -> None:
         item.stage = QUEUED
-        lane = self._lanes.get(item.key)
-        if lane is None:
-            lane = self._lanes[item.key] = _Lane(item.key)
-        if not lane.items and not lane.sending:
-            self._ready.append(lane)
-        lane.items.append(item)
+        key_queue = self._by_key.get(item.key)
+        if key_queue is None:
+            key_queue = self._by_key[item.key] = _KeyQueue(item.key)
+        if not key_queue.items and not key_queue.sending:
+            self._ready.append(key_queue)
+        key_queue.items.append(item)
         self.count += 1
         self.bytes += item.size
 
     def take(self) -> list[Item]:
-        """Remove and return the next batch; its keys' lanes are closed until each of their messages is `done`."""
+        """Remove and return the next batch; its keys send no more until each of their messages is `done`."""
         batch: list[Item] = []
         room = self._limits.total_bytes
         for _ in range(len(self._ready)):
             if len(batch) >= self._limits.count:
                 break
-            lane = self._ready.popleft()
-            room = self._take_from(lane, batch, room)
-            if not lane.sending:
-                if lane.items:
-                    self._ready.append(lane)
-                elif lane.key is None:
-                    del self._lanes[None]
+            key_queue = self._ready.popleft()
+            room = self._take_from(key_queue, batch, room)
+            if not key_queue.sending:
+                if key_queue.items:
+                    self._ready.append(key_queue)
+                elif key_queue.key is None:
+                    del self._by_key[None]
             if batch and not self._limits.mixes_keys:
                 break
         return batch
 
     def done(self, item: Item) -> None:
-        """Note the outcome of a message with a key that was taken; after the last of its key, the lane opens again."""
+        """Note the outcome of a message with a key that was taken; after the last of its key, the key sends again."""
         key = item.key
-        lane = self._lanes[key]
-        lane.sending -= 1
-        if lane.sending:
+        key_queue = self._by_key[key]
+        key_queue.sending -= 1
+        if key_queue.sending:
             return
-        if lane.items:
-            self._ready.append(lane)
+        if key_queue.items:
+            self._ready.append(key_queue)
         else:
-            del self._lanes[key]
+            del self._by_key[key]
 
     def clear(self, key: str) -> list[Item]:
-        """Remove and return all that waits in a key's lane."""
-        lane = self._lanes.get(key)
-        if lane is None:
+        """Remove and return all that waits of a key."""
+        key_queue = self._by_key.get(key)
+        if key_queue is None:
             return []
-        items = list(lane.items)
-        lane.items.clear()
-        self._close_empty(lane)
+        items = list(key_queue.items)
+        key_queue.items.clear()
+        self._close_empty(key_queue)
         self._forget(items)
         return items
 
     def remove(self, item: Item) -> None:
-        """Remove one message that waits in its lane."""
-        lane = self._lanes[item.key]
-        lane.items.remove(item)
-        if not lane.items:
-            self._close_empty(lane)
+        """Remove one message that waits."""
+        key_queue = self._by_key[item.key]
+        key_queue.items.remove(item)
+        if not key_queue.items:
+            self._close_empty(key_queue)
         self._forget([item])
 
-    def _close_empty(self, lane: _Lane) -> None:
-        if not lane.sending:
-            self._ready.remove(lane)
-            del self._lanes[lane.key]
+    def _close_empty(self, key_queue: _KeyQueue) -> None:
+        if not key_queue.sending:
+            self._ready.remove(key_queue)
+            del self._by_key[key_queue.key]
 
-    def _take_from(self, lane: _Lane, batch: list[Item], room: int) -> int:
-        keyed = lane.key is not None
+    def _take_from(self, key_queue: _KeyQueue, batch: list[Item], room: int) -> int:
+        keyed = key_queue.key is not None
         most = 1 if keyed and not self._limits.repeats_key else self._limits.count
         taken: list[Item] = []
-        while lane.items and len(taken) < most and len(batch) < self._limits.count:
-            size = lane.items[0].size
+        while key_queue.items and len(taken) < most and len(batch) < self._limits.count:
+            size = key_queue.items[0].size
             if size > room and batch:
                 break
-            item = lane.items.popleft()
+            item = key_queue.items.popleft()
             item.stage = SENDING
             room -= size
             batch.append(item)
             taken.append(item)
         if keyed:
-            lane.sending += len(taken)
+            key_queue.sending += len(taken)
         self._forget(taken)
         return room
 

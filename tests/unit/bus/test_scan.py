@@ -12,6 +12,7 @@ import pytest
 
 import polybus
 from polybus.binding import Entity, Kind
+from polybus.bus.bus import connection_of
 from polybus.bus.resolve import resolve
 from polybus.driver import AdminDriver, ConsumerDriver, Driver, Peeked, Received
 from polybus.embedded.memory import Store
@@ -113,7 +114,7 @@ async def bury(bus: polybus.Bus, bodies: Sequence[object]) -> list[str]:
 async def letters(bus: polybus.Bus) -> tuple[int | None, int | None]:
     """Return how many letters wait, and how many are leased."""
     entity = bus.binding.queues["jobs"].dead_letters
-    stats = await bus.call(lambda admin: admin.stats(entity))
+    stats = await connection_of(bus).call(lambda admin: admin.stats(entity))
     return stats.waiting, stats.leased
 
 
@@ -132,7 +133,7 @@ async def test_every_letter_is_looked_at_once_and_few_are_held(features: Feature
         await clock.settle()
         most = 0
         while not redriving.done():
-            most = max([most, *(receiver.in_flight for receiver in bus._receivers)])
+            most = max([most, *(receiver.in_flight for receiver in bus._connection.receivers)])
             await clock.advance(0.01)
         assert await letters(bus) == (1_197, 0)
         assert await redriving == 3
@@ -292,7 +293,7 @@ async def test_two_letters_of_one_id_are_both_put_back() -> None:
         def consumer(self, inner: ConsumerDriver[Any], source: Entity) -> ConsumerDriver[Any]:
             return Tokens(inner)
 
-    bus._given = WithTokens(driver.inner)
+    bus._connection.given = WithTokens(driver.inner)
     async with bus:
         await bury(bus, [polybus.Message(b"first", id="same"), polybus.Message(b"second", id="same")])
         assert await bus.dead_letters("jobs").redrive() == 2

@@ -1,0 +1,84 @@
+"""What other packages extend and call says what it does: the conformance kit, and the local servers."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Container, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import polybus.localcloud.server
+import polybus.testing
+from polybus.clock import Clock
+from polybus.driver import AdminDriver, ConsumerDriver, Driver, PublisherDriver
+from polybus.localcloud.aws.server import AwsServer
+from polybus.localcloud.pubsub import PubsubServer
+from polybus.localcloud.server import LocalServer
+from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.testing.rig import Rig
+from polybus.testing.torture.sites import Site
+
+KIT = sorted(
+    info.name
+    for info in pkgutil.walk_packages(polybus.testing.__path__, "polybus.testing.")
+    if "__main__" not in info.name
+)
+SERVERS = (AwsServer, PubsubServer, ServiceBusServer)
+DRIVER = (AdminDriver, ConsumerDriver, Driver, PublisherDriver)
+
+
+def promised(*protocols: type) -> set[str]:
+    """Return the names of the methods of interfaces, where their obligations stand."""
+    return {name for kind in protocols for name, value in vars(kind).items() if is_told_of(name, value)}
+
+
+def is_told_of(name: str, value: object) -> bool:
+    """Say whether a member of a class is one that its users call; what a test is for, its name says."""
+    called = inspect.isfunction(value) or isinstance(value, property | staticmethod | classmethod)
+    given = getattr(value, "__name__", "") == "<lambda>"  # the default of a field
+    return called and not given and not name.startswith(("_", "test_"))
+
+
+def parts(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Give the public classes and functions that a module defines, and their public members."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value):
+            yield from members(value)
+        elif inspect.isfunction(value):
+            yield f"{module.__name__}.{name}", value
+
+
+def members(kind: type) -> Iterator[tuple[str, Any]]:
+    place = f"{kind.__module__}.{kind.__name__}"
+    yield place, kind
+    for name, value in vars(kind).items():
+        if is_told_of(name, value):
+            yield f"{place}.{name}", getattr(kind, name)
+
+
+def unexplained(found: Iterator[tuple[str, Any]], known: Container[str] = ()) -> list[str]:
+    """Return what has no docstring that is a sentence, unless its name is `known`."""
+    sentence = re.compile(r"[A-Z`].*[.:]")
+    return [
+        place
+        for place, value in found
+        if place.rpartition(".")[2] not in known and not sentence.match(" ".join((inspect.getdoc(value) or "").split()))
+    ]
+
+
+@pytest.mark.parametrize("name", KIT)
+def test_what_the_kit_offers_is_explained(name: str) -> None:
+    assert unexplained(parts(importlib.import_module(name)), promised(*DRIVER, Clock, Rig, Site)) == []
+
+
+def test_what_local_servers_offer_is_explained() -> None:
+    assert unexplained(parts(polybus.localcloud.server)) == []
+    for server in SERVERS:
+        assert unexplained(members(server), promised(LocalServer)) == []

@@ -103,3 +103,13 @@ def test_one_name_means_one_thing_and_drivers_that_match_on_the_former_one_go_on
     assert polybus.driver.DeadLetter is polybus.driver.ToDeadLetters
     assert polybus.DeadLetter is polybus.errors.DeadLetter
     assert not issubclass(polybus.driver.ToDeadLetters, BaseException)
+
+
+async def test_a_bus_answers_to_its_former_names_with_a_warning() -> None:
+    async with polybus.connect(TOPOLOGY) as bus:
+        jobs = bus.binding.queues["jobs"]
+        with pytest.warns(DeprecationWarning, match=r"Bus\.call is polybus's own"):
+            call = getattr(bus, "call")  # noqa: B009 - a type checker knows no such name
+        assert await call(lambda admin: admin.stats(jobs)) == await bus.stats("jobs")
+        with pytest.raises(AttributeError, match="no attribute 'cal'"):
+            getattr(bus, "cal")  # noqa: B009

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -34,6 +35,8 @@ __all__ = ["Bus", "connection_of"]
 
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
+# What programs that were written to 0.1 may call; gone with 0.2, as the former names of modules (polybus.moved).
+FORMER_NAMES = frozenset(("call", "driver", "open_receiver", "open_return", "run"))
 
 
 class Bus:
@@ -65,6 +68,15 @@ class Bus:
 
     def __repr__(self) -> str:
         return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Return what a bus showed until 0.2 though it is not for its users, with a warning."""
+            if name not in FORMER_NAMES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            warnings.warn(f"Bus.{name} is polybus's own, and no name of a bus after 0.1", DeprecationWarning, 2)
+            return getattr(self._connection, name)
 
     @property
     def backend(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polybus.binding import Binding
 from polybus.bus.connection import Connection
+from polybus.bus.doubt import Doubt
 from polybus.bus.hooks import combine
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Encoder, check_several
@@ -55,9 +56,11 @@ class Bus:
         hooks: Sequence[Hooks],
         publisher: PublisherOptions,
         driver: Driver | None,
+        doubt: str = "",
     ) -> None:
         self.binding = binding
         self.origin = origin
+        self._doubt = Doubt(f"bus {binding.bus!r}", doubt, clock)
         self.clock = clock
         self._checker = Checker(binding, service)
         self._connection = Connection(
@@ -85,6 +88,7 @@ class Bus:
 
     async def __aenter__(self) -> Bus:
         await self._connection.open()
+        self._doubt.tell()
         return self
 
     async def __aexit__(
@@ -274,8 +278,12 @@ class Bus:
         return await self._connection.call(lambda admin: admin.describe(entity))
 
     async def ping(self) -> None:
-        """Reach the backend; raise BackendError where it can't be reached or refuses."""
+        """Reach the backend; raise BackendError where it can't be reached or refuses.
+
+        The embedded backend, where nothing asked for it, is a WARNING once a minute.
+        """
         await self._connection.call(lambda admin: admin.ping())
+        self._doubt.tell()
 
     def features(self, name: str) -> Feature:
         """Return what the backend can do with a topic, subscription or queue."""

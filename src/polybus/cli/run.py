@@ -13,6 +13,7 @@ import typer
 from polybus.cli import options
 from polybus.errors import AppFailed
 from polybus.registry import libraries
+from polybus.variables import OTEL, REQUIRED
 
 if TYPE_CHECKING:
     from polybus.app.last_resort import LastResort
@@ -43,6 +44,9 @@ def command(
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes; for development.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
     binding: options.Binding = None,
+    require_binding: Annotated[
+        bool, typer.Option("--require-binding", help="Refuse the embedded backend, unless it is asked for by name.")
+    ] = False,
 ) -> None:
     """Run services until they are told to stop.
 
@@ -63,8 +67,10 @@ def command(
         )
         for library in libraries():
             logging.getLogger(library).setLevel(logging.WARNING)
+    if require_binding:
+        os.environ[REQUIRED] = "1"  # apps look there when they connect
     if otel:
-        os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect
+        os.environ[OTEL] = "1"
     from polybus.app.last_resort import LastResort
     from polybus.cli.early import Early
 

@@ -202,3 +202,24 @@ def test_debug_logs_what_the_bus_does(shop, spawn: Callable) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert "DEBUG" in err
+
+
+def test_embedded_that_nothing_asked_for_is_a_warning(shop, spawn: Callable) -> None:
+    """A misspelt variable, or none: the service must not write to its own disk without a word."""
+    (shop.folder / "service.py").write_text(SERVICE)
+    process = spawn("run", "service:app", "--quiet", cwd=shop.folder, environment={"POLYBUS_BINDING": None})
+    shop.publish("jobs", "a")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "WARNING polybus: bus 'shop': nothing asked for the embedded backend" in err
+
+
+def test_a_binding_can_be_required(shop, spawn: Callable) -> None:
+    (shop.folder / "service.py").write_text(SERVICE)
+    process = spawn("run", "service:app", "--require-binding", cwd=shop.folder, environment={"POLYBUS_BINDING": None})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "a binding is required" in err
+    assert not (shop.folder / ".polybus").exists()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from polybus.app.handler import Handler, Where
+from polybus.app.logs import at_service
 from polybus.app.signature import Signature, describe, read_signature
 from polybus.app.target import refuse_unimportable
 from polybus.binding import Binding
@@ -218,7 +219,9 @@ class App:
         from polybus.app.lifespan import LifespanTask
 
         if self._lifespan is None:
-            return contextvars.copy_context()
+            context = contextvars.copy_context()
+            context.run(at_service, self.service)
+            return context
         lifespan = LifespanTask(self._lifespan(self), self._lifespan_name, session.bus.clock, session.fail)
 
         async def end(kind: object, error: BaseException | None, trace: object) -> bool:
@@ -226,7 +229,9 @@ class App:
 
         await lifespan.start(DRAIN - _CLOSING)
         stack.push_async_exit(end)
-        return lifespan.context
+        context = lifespan.context
+        context.run(at_service, self.service)
+        return context
 
     def _connect(self, source: Binding | Topology | Path | str | None) -> Bus:
         from polybus.bus.connect import connect
@@ -266,14 +271,16 @@ class App:
     def _handler_of(self, task: Any) -> str | None:
         return self._executing.get(task)
 
-    async def run(self, *, health_port: int | None = None, grace: float | None = None) -> None:
+    async def run(
+        self, *, health_port: int | None = None, health_host: str | None = None, grace: float | None = None
+    ) -> None:
         """Run until SIGTERM or SIGINT, or until `drain` is called; raise what a consumer failed with.
 
         See `polybus.app.run_apps`.
         """
         from polybus.app.running import run_apps
 
-        await run_apps([self], health_port=health_port, grace=grace)
+        await run_apps([self], health_port=health_port, health_host=health_host, grace=grace)
 
     async def drain(self, grace: float | None = None) -> None:
         """Stop the running app: take no more, let handlers finish, give the rest back; returns when it is done."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from polybus.app.executor import CallEnded, Executor, TooLate, Undecodable, describe
 from polybus.app.handler import Handler
+from polybus.app.logs import at_delivery
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery, held_of
 from polybus.errors import DeadLetter, exit_in, signal_in
@@ -39,6 +40,7 @@ class Invoker:
         if self._interrupted:
             await held_of(delivery).give_back()
             return
+        at_delivery(delivery.source, delivery.id)  # the consumer gives each call a context of its own
         task = asyncio.current_task()
         self._running[task] = self._handler.name
         self._deliveries.add(delivery)

@@ -14,6 +14,7 @@ from polybus.app.ending import DRAIN, bounded, forsake, over_within
 from polybus.app.executor import Executor, OnLoop, OnThreads, Pause
 from polybus.app.handler import Handler
 from polybus.app.invoker import Invoker
+from polybus.app.logs import at_source
 from polybus.app.watchdog import Running
 from polybus.errors import AppFailed, BackendError
 
@@ -67,7 +68,9 @@ class Session:
             await executor.open()
         for consumer, handler in zip(self.consumers, self._handlers, strict=True):
             name = f"polybus consumer {handler.source}"
-            task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=context)
+            own = context.copy()
+            own.run(at_source, handler.source)
+            task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=own)
             self._tasks[task] = handler
             task.add_done_callback(self._consumer_over)
 

@@ -20,6 +20,7 @@ from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
+from polybus.durations import Duration
 from polybus.errors import AppFailed, BusClosed, ConfigError, NotDeclared
 from polybus.telemetry import Hooks
 
@@ -114,8 +115,8 @@ class App:
         *,
         concurrency: int = _DEFAULT.concurrency,
         prefetch: int | None = None,
-        max_lease: float = _DEFAULT.max_lease,
-        grace: float = _DEFAULT.grace,
+        max_lease: Duration = _DEFAULT.max_lease,
+        grace: Duration = _DEFAULT.grace,
         executor: Literal["thread", "process"] | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
@@ -129,10 +130,10 @@ class App:
         its lease is over. "process" runs the handler, a function of a module, in a process of its own, which is ended
         when the lease is lost: for what holds the interpreter's lock, or must be stoppable (docs/handlers.md).
 
-        `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`
-        seconds; a drain lets the handler go on for `grace` seconds. Raises ConfigError for a signature that can't be
-        served, a type that can't be decoded, an executor that can't run the function, and a second handler of one
-        source.
+        `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`;
+        a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h", or timedeltas. Raises
+        ConfigError for a signature that can't be served, a type that can't be decoded, an executor that can't run the
+        function, and a second handler of one source.
         """
         bare: Any = source  # what it is where the decorator has no parentheses
         if not isinstance(bare, str):
@@ -148,7 +149,7 @@ class App:
                 refuse_unimportable(function)
             try:
                 options = ConsumerOptions(concurrency=concurrency, prefetch=prefetch, max_lease=max_lease, grace=grace)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise ConfigError(f"handler {name} ({place}): {error}") from None
             if source in self._handlers:
                 other = self._handlers[source].signature
@@ -184,7 +185,7 @@ class App:
         source: Binding | Topology | Path | str | None = None,
         *,
         bus: Bus | None = None,
-        grace: float | None = None,
+        grace: Duration | None = None,
     ) -> AsyncIterator[Session]:
         """Run the app for the length of the block: connect, start the lifespan and the consumers; at its end, drain.
 
@@ -250,10 +251,13 @@ class App:
         self._session = None
 
     def _check_sources(self, bus: Bus) -> None:
+        from polybus.bus.rights import Checker
+
+        known = Checker(bus.binding, None)  # what the service hasn't declared is told below, with the handler's place
         for handler in self.handlers:
             where = f"handler {handler.name} ({handler.signature.place})"
             try:
-                bus.binding.source(handler.source)
+                known.source(handler.source)
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from None
             declared = bus.binding.services.get(self.service) if self.service is not None else None
@@ -272,7 +276,7 @@ class App:
         return self._executing.get(task)
 
     async def run(
-        self, *, health_port: int | None = None, health_host: str | None = None, grace: float | None = None
+        self, *, health_port: int | None = None, health_host: str | None = None, grace: Duration | None = None
     ) -> None:
         """Run until SIGTERM or SIGINT, or until `drain` is called; raise what a consumer failed with.
 
@@ -282,7 +286,7 @@ class App:
 
         await run_apps([self], health_port=health_port, health_host=health_host, grace=grace)
 
-    async def drain(self, grace: float | None = None) -> None:
+    async def drain(self, grace: Duration | None = None) -> None:
         """Stop the running app: take no more, let handlers finish, give the rest back; returns when it is done."""
         if self._session is not None:
             await self._session.drain(grace)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -19,6 +18,7 @@ from polybus.bus.rights import Checker
 from polybus.bus.send_queue import WAITING, Item
 from polybus.clock import Clock
 from polybus.driver import Driver, Peeked, Stats
+from polybus.durations import Duration
 from polybus.errors import Fault, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
@@ -116,14 +116,14 @@ class Bus:
         *,
         attributes: Mapping[str, str] | None = None,
         ordering_key: str | None = None,
-        delay: float | timedelta = 0.0,
+        delay: Duration = 0.0,
     ) -> str:
         """Publish one message to a topic or queue; return its id once the backend has durably accepted it.
 
         `body` is bytes, str, a Message, or what JSON can say: dict, dataclass, msgspec or pydantic model. `delay` is
-        in seconds, at most the target's declared `max_delay`. Waits while the publisher is full. Raises PublishFailed
-        with the reason otherwise, UnsupportedFeature for a key or delay that the topology doesn't declare,
-        BindingError for an unknown target.
+        in seconds, or a text such as "5m", or a timedelta; at most the target's declared `max_delay`. Waits while the
+        publisher is full. Raises PublishFailed with the reason otherwise, UnsupportedFeature for a key or delay that
+        the topology doesn't declare, BindingError for an unknown target.
         """
         self._connection.check_loop()
         encoder = self._encoders.get(target) or self._encoder(target)
@@ -217,8 +217,8 @@ class Bus:
         *,
         concurrency: int = 16,
         prefetch: int | None = None,
-        max_lease: float = 3600.0,
-        grace: float = 30.0,
+        max_lease: Duration = 3600.0,
+        grace: Duration = 30.0,
     ) -> Consumption:
         """Return the deliveries of a subscription or queue, as `async with bus.consume(...) as deliveries`.
 

@@ -49,7 +49,7 @@ def up(
         Path | None,
         typer.Option("--data", help="A folder that outlives this; by default memory only.", show_default=False),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 0,
+    port: Annotated[int, options.number("--port", least=0, most=65_535, help="0 takes any free one.")] = 0,
     background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
     env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
 ) -> None:

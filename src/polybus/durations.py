@@ -26,7 +26,7 @@ def seconds(value: Duration, name: str) -> float:
         found = parse_duration(value)
     else:
         number: object = value
-        if not isinstance(number, int | float) or isinstance(number, bool):
+        if not isinstance(number, int | float):
             raise TypeError(f"{name}={value!r}: {_FORMS}")
         found = None if math.isnan(number) else number
     if found is None:

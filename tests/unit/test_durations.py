@@ -33,7 +33,7 @@ def test_texts_and_numbers_that_are_none(value: Any) -> None:
         seconds(value, "grace")
 
 
-@pytest.mark.parametrize("value", [None, True, [], b"1h", 1j])
+@pytest.mark.parametrize("value", [None, [], b"1h", 1j])
 def test_what_is_no_duration_at_all(value: Any) -> None:
     with pytest.raises(TypeError, match=r"grace=.*: a number of seconds"):
         seconds(value, "grace")

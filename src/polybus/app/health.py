@@ -47,8 +47,7 @@ class HealthServer:
         try:
             self._server = await asyncio.start_server(self._serve, host, port, limit=_HEAD)
         except OSError as error:
-            where = f"health port {port}" if host is None else f"health at {host}:{port}"
-            raise ConfigError(f"{where}: {error.strerror or error}; choose another with --health") from None
+            raise ConfigError(f"health port {port}: {error.strerror or error}; choose another with --health") from None
         where = "every interface" if host is None else host
         _log.info("health: GET /live and /ready on port %d of %s", self.port, where)
         return self

@@ -66,7 +66,7 @@ class Invoker:
         signal = signal_in(error)
         if isinstance(error, asyncio.CancelledError) and (delivery.lost or (task is not None and task.cancelling())):
             why = "its lease was lost" if delivery.lost else "it was given back"
-            how = "was cancelled" if self._handler.where != "thread" else "goes on in its thread, which can't be ended"
+            how = "was cancelled" if self._handler.where != "thread" else "was left to its thread"
             _log.warning("handler %s %s, %s: %s", name, how, why, describe(delivery))
         elif isinstance(error, asyncio.CancelledError):
             _log.error(

@@ -23,11 +23,12 @@ property of its kind.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from polybus.durations import Duration, seconds
 
 if TYPE_CHECKING:
     from polybus.message import Sent
@@ -190,14 +191,18 @@ class BusClosed(PolybusError):
 
 
 class Retry(Exception):
-    """Raised by a handler to have the message again, after `after` seconds or the subscription's own backoff."""
+    """Raised by a handler to have the message again, after `after` or the subscription's own backoff.
+
+    `after` is a number of seconds, 0 to 600, or the same as text ("90s") or timedelta.
+    """
 
     after: float | None = None  # of the class: a subclass's own constructor need not call this one
 
-    def __init__(self, reason: str = "", *, after: float | None = None) -> None:
-        if after is not None and not 0 <= after <= 600:
+    def __init__(self, reason: str = "", *, after: Duration | None = None) -> None:
+        wait = None if after is None else seconds(after, "after")
+        if wait is not None and not 0 <= wait <= 600:
             raise ValueError(f"after={after!r}: 0 to 600 seconds (contract, D4)")
-        self.after = after
+        self.after = wait
         super().__init__(reason)
 
 
@@ -230,14 +235,16 @@ def signal_in(error: BaseException) -> Retry | DeadLetter | None:
 
 
 def wait_of(retry: Retry) -> float | None:
-    """Return the seconds that a Retry asks for, within 0 to 600; None where it says none, or nothing that is a number.
+    """Return the seconds that a Retry asks for, within 0 to 600; None where it says none, or no length of time.
 
     The constructor refuses what is wrong, but a subclass may go around it, and a slip there must not end the service.
     """
-    after: object = retry.after
-    if not isinstance(after, int | float) or math.isnan(after):
+    after: Any = retry.after
+    try:
+        wait = seconds(after, "after")
+    except (TypeError, ValueError):
         return None
-    return float(min(max(after, 0.0), 600.0))
+    return float(min(max(wait, 0.0), 600.0))
 
 
 def exit_in(error: BaseException) -> SystemExit | KeyboardInterrupt | None:

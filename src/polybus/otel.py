@@ -37,6 +37,7 @@ from polybus.errors import Fault, MissingExtra, signal_in
 from polybus.message import Message, Sent
 from polybus.registry import find
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
+from polybus.variables import OTEL
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -55,7 +56,7 @@ _MOST_BEGUN = 20_000
 
 def from_environment(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     """Return `hooks`, and OpenTelemetry's with them where POLYBUS_OTEL is `1` or `true` and they aren't there yet."""
-    wanted = os.environ.get("POLYBUS_OTEL", "").lower() in ("1", "true")
+    wanted = os.environ.get(OTEL, "").lower() in ("1", "true")
     if not wanted or any(isinstance(hook, OpenTelemetryHooks) for hook in hooks):
         return tuple(hooks)
     return (*hooks, OpenTelemetryHooks())

@@ -60,7 +60,7 @@ async def bill(order: Order, delivery: polybus.Delivery) -> None:
     print(delivery.attempts)  # error: attr-defined
     print(delivery.attempt + "1")  # error: operator
     delivery.ack()  # error: unused-coroutine
-    await delivery.nack(delay="5")  # error: arg-type
+    await delivery.nack(delay=b"5")  # error: arg-type
     delivery.message.body = b""  # error: misc
     print(order.customer)  # error: attr-defined
 

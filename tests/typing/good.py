@@ -38,7 +38,7 @@ class Row(TypedDict):
 app = polybus.App(service="billing")
 
 
-@app.handler("orders", concurrency=4, max_lease=600, grace=10)
+@app.handler("orders", concurrency=4, max_lease="10m", grace=10)
 async def bill(order: Order, delivery: polybus.Delivery) -> None:
     assert_type(delivery.message, polybus.Message)
     assert_type(delivery.attempt, int)

@@ -78,6 +78,6 @@ def test_a_message_goes_the_whole_way(polybus: Command, tmp_path: Path) -> None:
     assert json.loads(polybus("stats", "--json").stdout)["billing"]["waiting"] == 1
     polybus("run", "billing:app")
     assert "NoCustomer" in polybus("dead-letter", "list", "billing").stdout
-    polybus("dead-letter", "redrive", "billing")
+    polybus("dead-letter", "redrive", "billing", "--yes")
     assert "hello" in polybus("tail", "billing").stdout
     assert "no dead letters" in (polybus("dead-letter", "list", "billing").stderr)

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from polybus.app.handler import Handler, Where
+from polybus.app.logs import at_service
 from polybus.app.signature import Signature, describe, read_signature
 from polybus.app.target import refuse_unimportable
 from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
+from polybus.durations import Duration
 from polybus.errors import AppFailed, BusClosed, ConfigError, NotDeclared
 from polybus.telemetry import Hooks
 
@@ -113,8 +115,8 @@ class App:
         *,
         concurrency: int = _DEFAULT.concurrency,
         prefetch: int | None = None,
-        max_lease: float = _DEFAULT.max_lease,
-        grace: float = _DEFAULT.grace,
+        max_lease: Duration = _DEFAULT.max_lease,
+        grace: Duration = _DEFAULT.grace,
         executor: Literal["thread", "process"] | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
@@ -128,10 +130,10 @@ class App:
         its lease is over. "process" runs the handler, a function of a module, in a process of its own, which is ended
         when the lease is lost: for what holds the interpreter's lock, or must be stoppable (docs/handlers.md).
 
-        `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`
-        seconds; a drain lets the handler go on for `grace` seconds. Raises ConfigError for a signature that can't be
-        served, a type that can't be decoded, an executor that can't run the function, and a second handler of one
-        source.
+        `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`;
+        a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h", or timedeltas. Raises
+        ConfigError for a signature that can't be served, a type that can't be decoded, an executor that can't run the
+        function, and a second handler of one source.
         """
         bare: Any = source  # what it is where the decorator has no parentheses
         if not isinstance(bare, str):
@@ -147,7 +149,7 @@ class App:
                 refuse_unimportable(function)
             try:
                 options = ConsumerOptions(concurrency=concurrency, prefetch=prefetch, max_lease=max_lease, grace=grace)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise ConfigError(f"handler {name} ({place}): {error}") from None
             if source in self._handlers:
                 other = self._handlers[source].signature
@@ -183,7 +185,7 @@ class App:
         source: Binding | Topology | Path | str | None = None,
         *,
         bus: Bus | None = None,
-        grace: float | None = None,
+        grace: Duration | None = None,
     ) -> AsyncIterator[Session]:
         """Run the app for the length of the block: connect, start the lifespan and the consumers; at its end, drain.
 
@@ -218,7 +220,9 @@ class App:
         from polybus.app.lifespan import LifespanTask
 
         if self._lifespan is None:
-            return contextvars.copy_context()
+            context = contextvars.copy_context()
+            context.run(at_service, self.service)
+            return context
         lifespan = LifespanTask(self._lifespan(self), self._lifespan_name, session.bus.clock, session.fail)
 
         async def end(kind: object, error: BaseException | None, trace: object) -> bool:
@@ -226,7 +230,9 @@ class App:
 
         await lifespan.start(DRAIN - _CLOSING)
         stack.push_async_exit(end)
-        return lifespan.context
+        context = lifespan.context
+        context.run(at_service, self.service)
+        return context
 
     def _connect(self, source: Binding | Topology | Path | str | None) -> Bus:
         from polybus.bus.connect import connect
@@ -245,10 +251,13 @@ class App:
         self._session = None
 
     def _check_sources(self, bus: Bus) -> None:
+        from polybus.bus.rights import Checker
+
+        known = Checker(bus.binding, None)  # what the service hasn't declared is told below, with the handler's place
         for handler in self.handlers:
             where = f"handler {handler.name} ({handler.signature.place})"
             try:
-                bus.binding.source(handler.source)
+                known.source(handler.source)
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from None
             declared = bus.binding.services.get(self.service) if self.service is not None else None
@@ -266,16 +275,18 @@ class App:
     def _handler_of(self, task: Any) -> str | None:
         return self._executing.get(task)
 
-    async def run(self, *, health_port: int | None = None, grace: float | None = None) -> None:
+    async def run(
+        self, *, health_port: int | None = None, health_host: str | None = None, grace: Duration | None = None
+    ) -> None:
         """Run until SIGTERM or SIGINT, or until `drain` is called; raise what a consumer failed with.
 
         See `polybus.app.run_apps`.
         """
         from polybus.app.running import run_apps
 
-        await run_apps([self], health_port=health_port, grace=grace)
+        await run_apps([self], health_port=health_port, health_host=health_host, grace=grace)
 
-    async def drain(self, grace: float | None = None) -> None:
+    async def drain(self, grace: Duration | None = None) -> None:
         """Stop the running app: take no more, let handlers finish, give the rest back; returns when it is done."""
         if self._session is not None:
             await self._session.drain(grace)

@@ -30,6 +30,7 @@ from polybus.bus.held import HeldDelivery, State
 from polybus.bus.texts import reason_of, shorten
 from polybus.bus.verdict import read
 from polybus.clock import machine_time
+from polybus.durations import Duration
 from polybus.errors import DeadLetter, DecodeError, UnsupportedFeature, exit_in, signal_in, wait_of
 from polybus.message import Message
 
@@ -80,7 +81,7 @@ class ChildDelivery(HeldDelivery):
     async def ack(self) -> None:
         self._refuse()
 
-    async def nack(self, *, delay: float | None = None) -> None:
+    async def nack(self, *, delay: Duration | None = None) -> None:
         self._refuse()
 
     async def dead_letter(self, reason: str, description: str = "") -> None:

@@ -48,7 +48,8 @@ class HealthServer:
             self._server = await asyncio.start_server(self._serve, host, port, limit=_HEAD)
         except OSError as error:
             raise ConfigError(f"health port {port}: {error.strerror or error}; choose another with --health") from None
-        _log.info("health: GET /live and /ready on port %d", self.port)
+        where = "every interface" if host is None else host
+        _log.info("health: GET /live and /ready on port %d of %s", self.port, where)
         return self
 
     async def __aexit__(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from polybus.app.executor import CallEnded, Executor, TooLate, Undecodable, describe
 from polybus.app.handler import Handler
+from polybus.app.logs import at_delivery
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery, held_of
 from polybus.errors import DeadLetter, exit_in, signal_in
@@ -39,6 +40,7 @@ class Invoker:
         if self._interrupted:
             await held_of(delivery).give_back()
             return
+        at_delivery(delivery.source, delivery.id)  # the consumer gives each call a context of its own
         task = asyncio.current_task()
         self._running[task] = self._handler.name
         self._deliveries.add(delivery)
@@ -64,7 +66,8 @@ class Invoker:
         signal = signal_in(error)
         if isinstance(error, asyncio.CancelledError) and (delivery.lost or (task is not None and task.cancelling())):
             why = "its lease was lost" if delivery.lost else "it was given back"
-            _log.warning("handler %s was cancelled, %s: %s", name, why, describe(delivery))
+            how = "was cancelled" if self._handler.where != "thread" else "was left to its thread"
+            _log.warning("handler %s %s, %s: %s", name, how, why, describe(delivery))
         elif isinstance(error, asyncio.CancelledError):
             _log.error(
                 "handler %s failed: it was cancelled, and not by polybus: %s", name, describe(delivery), exc_info=error

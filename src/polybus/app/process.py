@@ -51,6 +51,7 @@ class Process:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._answers: asyncio.Queue[object] = asyncio.Queue()
+        self._place: tuple[str, str] | None = None
         self._watching: asyncio.Task[None] | None = None
         self.how: str | None = None
 
@@ -106,6 +107,7 @@ class Process:
 
     async def handle(self, job: frames.Job) -> frames.Done | frames.TooLate | frames.Failed:
         """Have a job done; raise ProcessEnded where the process ends under it, NotBegun where it had ended before."""
+        self._place = (job.source, job.id)  # the last of it may be read after its answer, and before the next
         try:
             answer = await self._ask(job)
         except ProcessEnded as ended:
@@ -161,7 +163,7 @@ class Process:
 
     def _log(self, frame: frames.Log) -> None:
         try:
-            _write(frame, self._child.pid)
+            _write(frame, self._child.pid, self._place)
         except Exception:  # noqa: BLE001 - a filter of the service's own; there is nobody to raise it to
             _log.exception("a line that process %d logged was not written", self._child.pid)
 
@@ -218,7 +220,7 @@ def _how(code: int) -> str:
     return f"signal {-code} ({name}){hint}"
 
 
-def _write(frame: frames.Log, pid: int) -> None:
+def _write(frame: frames.Log, pid: int, place: tuple[str, str] | None) -> None:
     logger = logging.getLogger(frame.name)
     if not logger.isEnabledFor(frame.level):
         return
@@ -226,4 +228,6 @@ def _write(frame: frames.Log, pid: int) -> None:
     record.created, record.msecs = frame.created, (frame.created % 1) * 1000
     record.process, record.processName, record.threadName = pid, f"polybus process {pid}", frame.thread
     record.exc_text = frame.trace
+    if place is not None:
+        record.source, record.message_id = place
     logger.handle(record)

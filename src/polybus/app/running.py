@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from polybus.app.ending import DRAIN
 from polybus.app.handler import Handler
 from polybus.app.health import HealthServer
+from polybus.app.logs import at_service
 from polybus.app.session import Session
 from polybus.app.watchdog import Watchdog
 from polybus.binding import Binding
+from polybus.durations import Duration, seconds
 from polybus.errors import AppFailed, ConfigError
 from polybus.signals import heeded
 
@@ -48,7 +50,7 @@ class Runnable(Protocol):
         """The bus of the running app."""
 
     def running(
-        self, source: Binding | Topology | Path | str | None = None, *, grace: float | None = None
+        self, source: Binding | Topology | Path | str | None = None, *, grace: Duration | None = None
     ) -> AbstractAsyncContextManager[Session]:
         """Run the app for the length of the block; at its end, drain."""
 
@@ -63,7 +65,8 @@ async def run_apps(
     apps: Sequence[Runnable],
     *,
     health_port: int | None = None,
-    grace: float | None = None,
+    health_host: str | None = None,
+    grace: Duration | None = None,
     source: Binding | Topology | Path | str | None = None,
     on_drain: Draining | None = None,
 ) -> None:
@@ -76,15 +79,18 @@ async def run_apps(
     the main thread there are no signals: use `App.drain`, or cancel the call. When one app fails, or ends though nobody
     asked it to, the others are drained, and then its error is raised: AppFailed where it has none of its own. What a
     handler raises to end the process (SystemExit, KeyboardInterrupt) drains, too, and is raised at the end. A drain is
-    over 10 s after the grace, whatever hangs. `health_port` serves GET /live and /ready. `on_drain` is called with the
-    seconds that the drain may take, when it begins and when it is hurried. Raises ConfigError before anything is
-    started for what is wrong by then, an app without handlers and lifespan included.
+    over 10 s after the grace, whatever hangs. `health_port` serves GET /live and /ready, on every interface or that
+    of `health_host`. `on_drain` is called with the seconds that the drain may take, when it begins and when it is
+    hurried. Raises ConfigError before anything is started for what is wrong by then, an app without handlers and
+    lifespan included.
     """
     _check(apps)
-    supervisor = _Supervisor(apps, grace, source, on_drain)
+    at_service("+".join(app.service for app in apps if app.service is not None))  # lines of all of them
+    time = None if grace is None else seconds(grace, "grace")
+    supervisor = _Supervisor(apps, time, source, on_drain)
     async with AsyncExitStack() as stack:
         if health_port is not None:
-            await stack.enter_async_context(HealthServer(supervisor.state, health_port))
+            await stack.enter_async_context(HealthServer(supervisor.state, health_port, host=health_host))
         _refuse_idle(apps)
         stack.enter_context(_signals(supervisor.on_signal, supervisor.drain_begins if on_drain else None))
         await supervisor.run(stack)
@@ -175,6 +181,7 @@ class _Supervisor:
     async def _run(self, app: Runnable, stack: AsyncExitStack) -> None:
         if self._is_stopping():
             return
+        at_service(app.service)
         task = asyncio.current_task()
         if task is not None:
             self._starting.add(task)

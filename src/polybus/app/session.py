@@ -14,7 +14,9 @@ from polybus.app.ending import DRAIN, bounded, forsake, over_within
 from polybus.app.executor import Executor, OnLoop, OnThreads, Pause
 from polybus.app.handler import Handler
 from polybus.app.invoker import Invoker
+from polybus.app.logs import at_source
 from polybus.app.watchdog import Running
+from polybus.durations import Duration, seconds
 from polybus.errors import AppFailed, BackendError
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ class Session:
             await executor.open()
         for consumer, handler in zip(self.consumers, self._handlers, strict=True):
             name = f"polybus consumer {handler.source}"
-            task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=context)
+            own = context.copy()
+            own.run(at_source, handler.source)
+            task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=own)
             self._tasks[task] = handler
             task.add_done_callback(self._consumer_over)
 
@@ -159,16 +163,17 @@ class Session:
 
     # Drain -----------------------------------------------------------------------------------------------------------
 
-    async def drain(self, grace: float | None = None) -> None:
-        """Take no more, give handlers `grace` seconds, and return once nothing is in flight (contract, D12).
+    async def drain(self, grace: Duration | None = None) -> None:
+        """Take no more, give handlers `grace`, and return once nothing is in flight (contract, D12).
 
         Raises what a consumer ended with, AppFailed where one isn't over some seconds after the grace. `grace` None is
         each handler's own. Cancelling it interrupts the handlers, and is raised once it is over.
         """
+        given = None if grace is None else seconds(grace, "grace")
         self._stop.set()
         if self._draining is None:
-            self._deadline = self.bus.clock.monotonic() + self._grace(grace) + DRAIN
-            self._draining = asyncio.create_task(self._drain(grace))
+            self._deadline = self.bus.clock.monotonic() + self._grace(given) + DRAIN
+            self._draining = asyncio.create_task(self._drain(given))
         cancelled: asyncio.CancelledError | None = None
         while not self._draining.done():
             try:

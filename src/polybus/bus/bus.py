@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from polybus.binding import Binding
 from polybus.bus.connection import Connection
+from polybus.bus.doubt import Doubt
 from polybus.bus.hooks import combine
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Encoder, check_several
@@ -18,6 +18,7 @@ from polybus.bus.rights import Checker
 from polybus.bus.send_queue import WAITING, Item
 from polybus.clock import Clock
 from polybus.driver import Driver, Peeked, Stats
+from polybus.durations import Duration
 from polybus.errors import Fault, PublishFailed
 from polybus.feature import Feature
 from polybus.message import Sent
@@ -55,9 +56,11 @@ class Bus:
         hooks: Sequence[Hooks],
         publisher: PublisherOptions,
         driver: Driver | None,
+        doubt: str = "",
     ) -> None:
         self.binding = binding
         self.origin = origin
+        self._doubt = Doubt(f"bus {binding.bus!r}", doubt, clock)
         self.clock = clock
         self._checker = Checker(binding, service)
         self._connection = Connection(
@@ -85,6 +88,7 @@ class Bus:
 
     async def __aenter__(self) -> Bus:
         await self._connection.open()
+        self._doubt.tell()
         return self
 
     async def __aexit__(
@@ -112,14 +116,14 @@ class Bus:
         *,
         attributes: Mapping[str, str] | None = None,
         ordering_key: str | None = None,
-        delay: float | timedelta = 0.0,
+        delay: Duration = 0.0,
     ) -> str:
         """Publish one message to a topic or queue; return its id once the backend has durably accepted it.
 
         `body` is bytes, str, a Message, or what JSON can say: dict, dataclass, msgspec or pydantic model. `delay` is
-        in seconds, at most the target's declared `max_delay`. Waits while the publisher is full. Raises PublishFailed
-        with the reason otherwise, UnsupportedFeature for a key or delay that the topology doesn't declare,
-        BindingError for an unknown target.
+        in seconds, or a text such as "5m", or a timedelta; at most the target's declared `max_delay`. Waits while the
+        publisher is full. Raises PublishFailed with the reason otherwise, UnsupportedFeature for a key or delay that
+        the topology doesn't declare, BindingError for an unknown target.
         """
         self._connection.check_loop()
         encoder = self._encoders.get(target) or self._encoder(target)
@@ -213,8 +217,8 @@ class Bus:
         *,
         concurrency: int = 16,
         prefetch: int | None = None,
-        max_lease: float = 3600.0,
-        grace: float = 30.0,
+        max_lease: Duration = 3600.0,
+        grace: Duration = 30.0,
     ) -> Consumption:
         """Return the deliveries of a subscription or queue, as `async with bus.consume(...) as deliveries`.
 
@@ -274,8 +278,12 @@ class Bus:
         return await self._connection.call(lambda admin: admin.describe(entity))
 
     async def ping(self) -> None:
-        """Reach the backend; raise BackendError where it can't be reached or refuses."""
+        """Reach the backend; raise BackendError where it can't be reached or refuses.
+
+        The embedded backend, where nothing asked for it, is a WARNING once a minute.
+        """
         await self._connection.call(lambda admin: admin.ping())
+        self._doubt.tell()
 
     def features(self, name: str) -> Feature:
         """Return what the backend can do with a topic, subscription or queue."""

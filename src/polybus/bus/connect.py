@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,18 @@ from typing import TYPE_CHECKING
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
 from polybus.bus.options import PublisherOptions
-from polybus.bus.resolve import resolve
+from polybus.bus.resolve import find
 from polybus.clock import Clock, SystemClock
 from polybus.driver import Driver
 from polybus.telemetry import Hooks
+from polybus.variables import OTEL, misspelt
 
 if TYPE_CHECKING:
     from polybus.topology.model import Topology
 
 __all__ = ["connect"]
+
+_log = logging.getLogger("polybus")
 
 
 def connect(
@@ -35,12 +39,16 @@ def connect(
     `source` is a binding, a topology (embedded, in memory), a path of either's file, a binding's JSON, or `embedded`.
     Where it is None: POLYBUS_BINDING, `polybus.binding.json`, `polybus.toml` with the embedded backend; files are found
     upward from the working directory. With `service`, what that service hasn't declared is refused. Raises ConfigError
-    for what is wrong with any of that; nothing is connected yet. With POLYBUS_OTEL=1 OpenTelemetry is told as well.
+    for what is wrong with any of that; nothing is connected yet. The embedded backend, where nothing asked for it, is a
+    WARNING, and refused where a platform's own variables say that this is a deployment, or a variable is misspelt.
+    With POLYBUS_OTEL=1 OpenTelemetry is told as well.
     """
-    binding, origin = resolve(source)
+    found = find(source)
+    _tell_of_slips()
     return Bus(
-        binding,
-        origin=origin,
+        found.binding,
+        origin=found.origin,
+        doubt=found.doubt,
         service=service,
         clock=clock or SystemClock(),
         hooks=_with_otel(hooks),
@@ -49,8 +57,18 @@ def connect(
     )
 
 
+_told: set[str] = set()
+
+
+def _tell_of_slips() -> None:
+    for name, meant in misspelt(os.environ).items():
+        if name not in _told:
+            _told.add(name)
+            _log.warning("%s is set, and nothing reads it; did you mean %s?", name, meant)
+
+
 def _with_otel(hooks: Sequence[Hooks]) -> Sequence[Hooks]:
-    if "POLYBUS_OTEL" not in os.environ:  # the usual case doesn't even import it
+    if OTEL not in os.environ:  # the usual case doesn't even import it
         return hooks
     from polybus.otel import from_environment
 

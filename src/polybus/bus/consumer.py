@@ -18,6 +18,7 @@ from polybus.bus.stragglers import Stragglers
 from polybus.bus.texts import said
 from polybus.bus.within import Within
 from polybus.driver import Ack, Settlement
+from polybus.durations import Duration
 from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
 __all__ = ["Consumer", "Consumption", "end_grace", "log_unexpected_end"]
@@ -144,7 +145,7 @@ class Consumer:
             self._finish()
             stragglers.close()
 
-    async def drain(self, grace: float | None = None) -> None:
+    async def drain(self, grace: Duration | None = None) -> None:
         """Take no more, let handlers finish within `grace` seconds, give the rest back (contract, D12)."""
         self._drained.set()
         if self._receiver is not None:
@@ -319,7 +320,7 @@ class Consumption:
     ) -> None:
         await self.drain()
 
-    async def drain(self, grace: float | None = None) -> None:
+    async def drain(self, grace: Duration | None = None) -> None:
         """End the iteration, wait for what is being handled, and give the rest back (contract, D12)."""
         if self._receiver is not None:
             await self._receiver.drain(grace)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 from polybus.bus.held import HeldDelivery
+from polybus.durations import Duration
 from polybus.message import Message
 
 __all__ = ["Delivery", "held_of"]
@@ -90,11 +91,11 @@ class Delivery:
         """
         await self._held.ack()
 
-    async def nack(self, *, delay: float | None = None) -> None:
-        """Give it back, to come again after `delay` seconds (0 to 600; the subscription's own backoff where None).
+    async def nack(self, *, delay: Duration | None = None) -> None:
+        """Give it back, to come again after `delay` (0 to 600 s; the subscription's own backoff where None).
 
-        It counts as a failed attempt: after the last one it goes to the dead letters instead. Raises ValueError for
-        another delay, LeaseLost, BackendError.
+        `delay` is a number of seconds, a text such as "90s", or a timedelta. It counts as a failed attempt: after the
+        last one it goes to the dead letters instead. Raises ValueError for another delay, LeaseLost, BackendError.
         """
         await self._held.nack(delay=delay)
 

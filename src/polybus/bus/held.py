@@ -15,6 +15,7 @@ from polybus.bus.texts import reason_of, shorten
 from polybus.bus.verdict import Failed, only_signals, read
 from polybus.clock import Timer
 from polybus.driver import Ack, Nack, Received, Settlement, ToDeadLetters
+from polybus.durations import Duration, seconds
 from polybus.errors import BackendError, LeaseLost, exit_in, signal_in
 from polybus.message import Message
 
@@ -138,12 +139,13 @@ class HeldDelivery:
         if self.state is not SETTLED:
             await self._settle(Ack(self.received))
 
-    async def nack(self, *, delay: float | None = None) -> None:
+    async def nack(self, *, delay: Duration | None = None) -> None:
         """Give it back after a failed attempt; after the last it goes to the dead letters instead."""
-        if delay is not None and not 0 <= delay <= 600:
+        wait = None if delay is None else seconds(delay, "delay")
+        if wait is not None and not 0 <= wait <= 600:
             raise ValueError(f"delay={delay!r}: 0 to 600 seconds (contract, D4)")
         if self.state is not SETTLED:
-            await self._fail(Failed("MaxAttempts", f"given back {self.attempt} times", delay))
+            await self._fail(Failed("MaxAttempts", f"given back {self.attempt} times", wait))
 
     async def dead_letter(self, reason: str, description: str = "") -> None:
         """Put it among the dead letters; returns once it is there."""

@@ -270,6 +270,7 @@ class Holding:
                 self.source.name,
                 delivery.attempt,
                 fault,
+                extra={"source": self.source.name, "message_id": delivery.id},
             )
         if self._report is not None:
             self._report.failed(delivery, settlement, fault)

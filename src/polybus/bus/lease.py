@@ -227,7 +227,13 @@ class LeaseKeeper:
         elif answer.retryable:
             self._later(delivery, now)
         elif delivery.state is HELD:
-            _log.warning("lease of message %s of %r can't be extended: %s", delivery.id, delivery.source, answer)
+            _log.warning(
+                "lease of message %s of %r can't be extended: %s",
+                delivery.id,
+                delivery.source,
+                answer,
+                extra={"source": delivery.source, "message_id": delivery.id},
+            )
         return False
 
     def _extended(self, delivery: HeldDelivery, until: float, asked: int, now: float) -> bool:

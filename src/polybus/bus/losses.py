@@ -31,6 +31,7 @@ class Losses:
             delivery.attempt,
             lasted(self._clock.monotonic() - delivery.received_at),
             why,
+            extra={"source": self._source, "message_id": delivery.id},
         )
 
     def over_on_arrival(self, count: int, late: float) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from polybus.bus.retry import RetryPolicy
+from polybus.durations import Duration, seconds
 
 __all__ = ["ConsumerOptions", "PublisherOptions"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, frozen=True, slots=True)
 class PublisherOptions:
     """How messages are sent.
 
-    `linger` (seconds) is how long a batch that isn't full may wait while others are under way; with nothing under way
-    nothing waits. `max_outstanding` messages and `max_outstanding_bytes` are what may be accepted from the caller and
-    not yet sent: publish waits for room (contract, P7). `deadline` (seconds) is how long one publish takes at most,
-    from the call: its wait for the opening and for room, its tries and their answers (contract, P5).
+    Durations are given as numbers of seconds, texts such as "5ms" or timedeltas, and kept as seconds. `linger` is how
+    long a batch that isn't full may wait while others are under way; with nothing under way nothing waits.
+    `max_outstanding` messages and `max_outstanding_bytes` are what may be accepted from the caller and not yet sent:
+    publish waits for room (contract, P7). `deadline` is how long one publish takes at most, from the call: its wait for
+    the opening and for room, its tries and their answers (contract, P5).
     `batches_in_flight` is how many calls one target has under way: enough to hide the round trip to a cloud region
     (10 ms at 4,000 messages a second in batches of 10 is 4), and few enough not to be throttled for it.
     """
@@ -28,7 +30,25 @@ class PublisherOptions:
     batches_in_flight: int = 8
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
-    def __post_init__(self) -> None:
+    def __init__(  # noqa: PLR0917 - its fields, in their order
+        self,
+        linger: Duration = 0.005,
+        max_outstanding: int = 10_000,
+        max_outstanding_bytes: int = 64 * 1024 * 1024,
+        deadline: Duration = 60.0,
+        batches_in_flight: int = 8,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "linger", seconds(linger, "linger"))
+        put(self, "max_outstanding", max_outstanding)
+        put(self, "max_outstanding_bytes", max_outstanding_bytes)
+        put(self, "deadline", seconds(deadline, "deadline"))
+        put(self, "batches_in_flight", batches_in_flight)
+        put(self, "retry", RetryPolicy() if retry is None else retry)
+        self._check()
+
+    def _check(self) -> None:
         if self.linger < 0 or self.deadline <= 0:
             raise ValueError(
                 f"linger {self.linger!r} must be 0 or more, deadline {self.deadline!r} more than 0 seconds"
@@ -37,16 +57,17 @@ class PublisherOptions:
             raise ValueError("max_outstanding, max_outstanding_bytes and batches_in_flight must be at least 1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, frozen=True, slots=True)
 class ConsumerOptions:
     """How messages are received and handled.
 
-    `concurrency` handlers run at once; `prefetch` messages are held at most, those that are being handled included.
-    Where it is None that is twice the concurrency, and no more than the concurrency while handlers take a second or
-    longer on a backend that counts what is given back as an attempt (SQS, Google). What can't be handled yet, since it
-    waits for its retry or behind others of its ordering key, is held besides, up to 1,000. `max_lease` (seconds) is how
-    long a delivery's lease is extended at most, and from its receipt on how long a handler that has settled it by
-    itself keeps its place. `grace` (seconds) is how long handlers may go on after a drain began.
+    Durations are given as numbers of seconds, texts such as "1h" or timedeltas, and kept as seconds. `concurrency`
+    handlers run at once; `prefetch` messages are held at most, those that are being handled included. Where it is None
+    that is twice the concurrency, and no more than the concurrency while handlers take a second or longer on a backend
+    that counts what is given back as an attempt (SQS, Google). What can't be handled yet, since it waits for its retry
+    or behind others of its ordering key, is held besides, up to 1,000. `max_lease` is how long a delivery's lease is
+    extended at most, and from its receipt on how long a handler that has settled it by itself keeps its place. `grace`
+    is how long handlers may go on after a drain began.
     """
 
     concurrency: int = 16
@@ -55,7 +76,23 @@ class ConsumerOptions:
     grace: float = 30.0
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        concurrency: int = 16,
+        prefetch: int | None = None,
+        max_lease: Duration = 3600.0,
+        grace: Duration = 30.0,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "concurrency", concurrency)
+        put(self, "prefetch", prefetch)
+        put(self, "max_lease", seconds(max_lease, "max_lease"))
+        put(self, "grace", seconds(grace, "grace"))
+        put(self, "retry", RetryPolicy() if retry is None else retry)
+        self._check()
+
+    def _check(self) -> None:
         if self.concurrency < 1:
             raise ValueError(f"concurrency={self.concurrency!r}: at least 1")
         if self.prefetch is not None and self.prefetch < self.concurrency:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 
 import msgspec
 
 from polybus.binding import Entity
 from polybus.driver import Outgoing
+from polybus.durations import Duration, seconds
 from polybus.errors import Fault, FaultKind, UnsupportedFeature
 from polybus.message import Message, Sent, encode_body
 from polybus.telemetry import Hooks, Publishing
@@ -43,7 +43,7 @@ class Encoder:
         self._hooks = hooks
 
     def outgoing(
-        self, value: object, attributes: Mapping[str, str] | None, ordering_key: str | None, delay: float | timedelta
+        self, value: object, attributes: Mapping[str, str] | None, ordering_key: str | None, delay: Duration
     ) -> tuple[Outgoing, bool]:
         """Return what to send, and whether its failure blocks its key: not where that was made here.
 
@@ -71,10 +71,10 @@ class Encoder:
             )
         if self._hooks is not None:
             message = self._injected(message, self._hooks)
-        seconds = delay.total_seconds() if isinstance(delay, timedelta) else float(delay)
-        if seconds:
-            self._check_delay(seconds)
-        return Outgoing(message, seconds, 0, token), given
+        wait = delay if type(delay) is float else float(seconds(delay, "delay"))
+        if wait:
+            self._check_delay(wait)
+        return Outgoing(message, wait, 0, token), given
 
     def refusal(self, error: Exception) -> Fault:
         """Return as a fault why `outgoing` refused a message."""
@@ -141,18 +141,18 @@ class Encoder:
             message.body, attributes, message.ordering_key, message.id, message.published_at, message.content_type
         )
 
-    def _check_delay(self, seconds: float) -> None:
+    def _check_delay(self, wait: float) -> None:
         longest = self._target.max_delay
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"delay={seconds!r}: 0 seconds or more")
+        if not 0 <= wait < math.inf:
+            raise ValueError(f"delay={wait!r}: 0 seconds or more")
         if not longest:
             raise UnsupportedFeature(
                 f"{self._target.kind.value} {self._target.name!r} takes no delay; "
                 f'declare it: at {self._place()}: max_delay = "15m"'
             )
-        if seconds > longest:
+        if wait > longest:
             raise UnsupportedFeature(
-                f"delay={seconds:g} s to {self._target.name!r}: at most {longest:g} s are declared "
+                f"delay={wait:g} s to {self._target.name!r}: at most {longest:g} s are declared "
                 f"(at {self._place()}.max_delay)"
             )
 

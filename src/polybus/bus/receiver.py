@@ -19,6 +19,7 @@ from polybus.bus.ready import Ready
 from polybus.bus.report import Reporter
 from polybus.clock import Clock
 from polybus.driver import ConsumerDriver, Driver, Received
+from polybus.durations import Duration, seconds
 from polybus.errors import BackendError, Fault
 from polybus.telemetry import Hooks
 
@@ -233,15 +234,15 @@ class Receiver:
 
     # Drain -----------------------------------------------------------------------------------------------------------
 
-    async def drain(self, grace: float | None = None) -> None:
+    async def drain(self, grace: Duration | None = None) -> None:
         """End intake, give back what no handler has, let handlers finish within `grace` seconds (contract, D12).
 
         Returns when nothing is in flight, at the latest 10 s after the grace. Calling it again waits for the first.
         """
         self._loop_guard.check()
         if self._draining is None:
-            grace = self._options.grace if grace is None else grace
-            self._draining = asyncio.get_running_loop().create_task(self._end(grace))
+            time = self._options.grace if grace is None else seconds(grace, "grace")
+            self._draining = asyncio.get_running_loop().create_task(self._end(time))
         await asyncio.shield(self._draining)
 
     def end_grace(self) -> None:

@@ -5,31 +5,49 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from polybus.binding import Binding
 from polybus.errors import BindingError
+from polybus.variables import BINDING, REQUIRED, misspelt
 
 if TYPE_CHECKING:
     from polybus.topology.model import Topology
 
-__all__ = ["BINDING_FILE", "TOPOLOGY_FILE", "VARIABLE", "resolve"]
+__all__ = ["BINDING_FILE", "TOPOLOGY_FILE", "VARIABLE", "Found", "find", "resolve"]
 
-VARIABLE = "POLYBUS_BINDING"
+VARIABLE = BINDING
 BINDING_FILE = "polybus.binding.json"
 TOPOLOGY_FILE = "polybus.toml"
 STORE = Path(".polybus") / "bus.db"
+LOCAL = Path(".polybus") / "local"
+"""Where `polybus local` writes its bindings."""
 
 # Variables that platforms set for what runs on them, each documented by its platform.
 _PLATFORMS = {
     "KUBERNETES_SERVICE_HOST": "Kubernetes",
     "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
     "ECS_CONTAINER_METADATA_URI_V4": "Amazon ECS",
+    "ECS_CONTAINER_METADATA_URI": "Amazon ECS",
     "K_SERVICE": "Cloud Run",
     "CLOUD_RUN_JOB": "Cloud Run",
+    "FUNCTION_TARGET": "Cloud Run functions",
+    "GAE_SERVICE": "App Engine",
     "WEBSITE_SITE_NAME": "Azure App Service",
+    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
     "CONTAINER_APP_NAME": "Azure Container Apps",
+    "CONTAINER_APP_JOB_NAME": "Azure Container Apps",
 }
+# CloudShell sets it too, where somebody sits at a terminal.
+_AWS = ("AWS_EXECUTION_ENV", "AWS_")
+
+
+class Found(NamedTuple):
+    """A binding, a phrase that says where it came from, and why that may be a surprise: "" where it was asked for."""
+
+    binding: Binding
+    origin: str
+    doubt: str = ""
 
 
 def resolve(
@@ -39,7 +57,19 @@ def resolve(
     start: Path | None = None,
     origin: str = "the argument of connect",
 ) -> tuple[Binding, str]:
-    """Return the binding that `source` means, and a phrase that says where it came from; `origin` names `source`.
+    """Return the binding that `source` means, and a phrase that says where it came from; as `find` does."""
+    found = find(source, environ=environ, start=start, origin=origin)
+    return found.binding, found.origin
+
+
+def find(
+    source: Binding | Topology | Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    start: Path | None = None,
+    origin: str = "the argument of connect",
+) -> Found:
+    """Return the binding that `source` means, and where it came from; `origin` names `source`.
 
     Looks at `environ` (os.environ) and upward from `start` (the working directory) where `source` is None. Raises
     ConfigError with what to do where nothing is found or what is found is wrong.
@@ -47,58 +77,91 @@ def resolve(
     environ = os.environ if environ is None else environ
     start = Path.cwd() if start is None else start
     if isinstance(source, Binding):
-        return source, origin
+        return Found(source, origin)
     if isinstance(source, Path):
         return _from_path(source, origin)
     if isinstance(source, str):
         return _from_text(source, origin, start)
     if source is not None:
-        return _in_memory(source), "the topology given to connect, in memory"
+        return Found(_in_memory(source), "the topology given to connect, in memory")
     variable = environ.get(VARIABLE, "").strip()
     if variable:
         return _from_text(variable, VARIABLE, start)
     return _from_files(environ, start)
 
 
-def _from_text(text: str, origin: str, start: Path) -> tuple[Binding, str]:
+def _from_text(text: str, origin: str, start: Path) -> Found:
     if text == "embedded":
         found = _upward(TOPOLOGY_FILE, start)
         if found is None:
             raise BindingError(f"{origin} says `embedded`, and there is no {TOPOLOGY_FILE} in {start} or above it")
-        return _embedded(found), f"{found}, embedded, as {origin} says"
+        return Found(_embedded(found), f"{found}, embedded, as {origin} says")
     if text.lstrip().startswith("{"):
-        return Binding.from_json(text, source=origin), f"the JSON in {origin}"
+        return Found(Binding.from_json(text, source=origin), f"the JSON in {origin}")
     return _from_path(Path(text), origin)
 
 
-def _from_path(path: Path, origin: str) -> tuple[Binding, str]:
+def _from_path(path: Path, origin: str) -> Found:
     if path.suffix == ".toml":
-        return _embedded(path), f"{path}, embedded, named by {origin}"
+        return Found(_embedded(path), f"{path}, embedded, named by {origin}")
     if not path.exists():
+        if path.parent.parts[-2:] == LOCAL.parts:
+            cloud = path.name.partition(".")[0]
+            raise BindingError(
+                f"{path}: the local cloud is down, and {origin} still names it: `polybus local up --cloud {cloud}` "
+                f"starts it again; else `unset {VARIABLE}`"
+            )
         raise BindingError(
             f"{path}: No such file or directory; {origin} names it, from {Path.cwd()}. "
             "`pulumi stack output polybus --json` prints a stack's binding"
         )
-    return Binding.from_file(path), f"{path}, named by {origin}"
+    return Found(Binding.from_file(path), f"{path}, named by {origin}")
 
 
-def _from_files(environ: Mapping[str, str], start: Path) -> tuple[Binding, str]:
+def _from_files(environ: Mapping[str, str], start: Path) -> Found:
     found = _upward(BINDING_FILE, start)
     if found is not None:
-        return Binding.from_file(found), str(found)
+        return Found(Binding.from_file(found), str(found))
     found = _upward(TOPOLOGY_FILE, start)
     if found is None:
         raise BindingError(
-            f"no binding: {VARIABLE} is not set, and there is no {BINDING_FILE} or {TOPOLOGY_FILE} in {start} or above "
+            f"no binding: {_not_set(environ)}, and there is no {BINDING_FILE} or {TOPOLOGY_FILE} in {start} or above "
             "it; `polybus init` makes a topology, `pulumi stack output polybus --json` prints a stack's binding"
         )
+    _refuse_what_was_not_meant(environ, found)
+    binding = _embedded(found)
+    doubt = (
+        f"nothing asked for the embedded backend: {_not_set(environ)}, there is no {BINDING_FILE}, and {found} is at "
+        f"hand; what is published stays on this disk. Set {VARIABLE} to a stack's binding, or to `embedded`"
+    )
+    return Found(binding, f"{found}, embedded", doubt)
+
+
+def _refuse_what_was_not_meant(environ: Mapping[str, str], topology: Path) -> None:
+    """Raise BindingError where the embedded backend is hardly what was meant, as far as the environment tells."""
+    to_do = f"set {VARIABLE} to the stack's binding, or to `embedded` if you mean it"
+    instead = f"the embedded backend of {topology} is not taken for it: {to_do}"
+    if VARIABLE in environ:
+        raise BindingError(f"{VARIABLE} is set, and empty; {instead}, or unset it")
+    slip = next((name for name, meant in misspelt(environ).items() if meant == VARIABLE), None)
+    if slip is not None:
+        raise BindingError(f"{slip} is set, and {VARIABLE} is not: did you mean {VARIABLE}? {instead}")
+    if environ.get(REQUIRED, "").lower() in ("1", "true"):
+        raise BindingError(f"a binding is required, and {VARIABLE} is not set; {instead}")
     platform = next((name for variable, name in _PLATFORMS.items() if variable in environ), None)
+    if platform is None and environ.get(_AWS[0], "").startswith(_AWS[1]):
+        platform = f"AWS ({environ[_AWS[0]]})"
     if platform is not None:
         raise BindingError(
-            f"this runs on {platform}, and {VARIABLE} is not set: the embedded backend of {found} would write to "
-            f"a disk that vanishes; set {VARIABLE} to the stack's binding, or to `embedded` if you mean it"
+            f"this runs on {platform}, and {VARIABLE} is not set: the embedded backend of {topology} would write to "
+            f"a disk that vanishes; {to_do}"
         )
-    return _embedded(found), f"{found}, embedded"
+
+
+def _not_set(environ: Mapping[str, str]) -> str:
+    slip = next((name for name, meant in misspelt(environ).items() if meant == VARIABLE), None)
+    state = f"{VARIABLE} is set, and empty" if VARIABLE in environ else f"{VARIABLE} is not set"
+    return state if slip is None else f"{state} ({slip} is: did you mean {VARIABLE}?)"
 
 
 # Topologies are read here alone: what runs on a binding, as everything in a cloud does, starts without their reader.

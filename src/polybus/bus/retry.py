@@ -16,6 +16,7 @@ from polybus.bus.calls import safe_fault
 from polybus.bus.outage import Outage
 from polybus.clock import Clock, wait_for
 from polybus.driver import Driver
+from polybus.durations import Duration, seconds
 from polybus.errors import BackendError, Fault, FaultKind
 
 __all__ = ["Attempts", "RetryPolicy", "backoff"]
@@ -37,12 +38,19 @@ def backoff(initial: float, maximum: float, attempt: int) -> float:
     return whole * _random.uniform(0.5, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, frozen=True, slots=True)
 class RetryPolicy:
-    """Waits between tries of one call, in seconds: from `initial`, doubling to `maximum`, with jitter."""
+    """Waits between tries of one call, in seconds: from `initial`, doubling to `maximum`, with jitter.
+
+    They may be given as text ("100ms") or timedelta, too.
+    """
 
     initial: float = 0.1
     maximum: float = 10.0
+
+    def __init__(self, initial: Duration = 0.1, maximum: Duration = 10.0) -> None:
+        object.__setattr__(self, "initial", seconds(initial, "initial"))
+        object.__setattr__(self, "maximum", seconds(maximum, "maximum"))
 
     def wait(self, attempt: int, at_least: float | None = None) -> float:
         """Return the wait after the `attempt`-th failure; `at_least` is what the cloud asked for."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from polybus.binding import Binding, Entity
 from polybus.driver import Driver
-from polybus.errors import NotDeclared, UnsupportedFeature
+from polybus.errors import BindingError, NotDeclared, UnsupportedFeature
 from polybus.feature import Feature
 
 __all__ = ["Checker", "check_features"]
@@ -22,19 +24,19 @@ class Checker:
 
     def target(self, name: str) -> Entity:
         """Return a topic or queue to publish to; raise BindingError, NotDeclared."""
-        entity = self._binding.target(name)
+        entity = self._known(self._binding.target, name)
         self._refuse("publishes", name)
         return entity
 
     def source(self, name: str) -> Entity:
         """Return a subscription or queue to consume from; raise BindingError, NotDeclared."""
-        entity = self._binding.source(name)
+        entity = self._known(self._binding.source, name)
         self._refuse("consumes", name)
         return entity
 
     def operated(self, name: str) -> Entity:
         """Return any entity to look at or operate on; raise BindingError, NotDeclared."""
-        entity = self._binding.entity(name)
+        entity = self._known(self._binding.entity, name)
         self._refuse("operates", name)
         return entity
 
@@ -46,6 +48,24 @@ class Checker:
         entity = self.operated(name)
         self._refuse("consumes", name)
         return entity
+
+    def _known(self, find: Callable[[str], Entity], name: str) -> Entity:
+        try:
+            return find(name)
+        except BindingError as error:
+            binding = self._binding
+            if name in binding.topics or name in binding.queues or name in binding.subscriptions:
+                raise
+            from polybus.topology.nearby import declaring  # what finds all that it asks for never reads a topology
+
+            path = declaring(name, bus=binding.bus, but=binding.digest)
+            if path is None:
+                raise
+            what = str(error).partition("; ")[0]
+            raise BindingError(
+                f"{what}; {path} declares it, and the binding was made before it did: deploy the stack and take its "
+                "binding anew (`polybus local down` and `polybus local up` for a local cloud)"
+            ) from None
 
     def _refuse(self, verb: str, name: str) -> None:
         if self._service is None:

@@ -32,7 +32,7 @@ _Source = Annotated[str, typer.Argument(metavar="SOURCE", help="The subscription
 @app.command("list")
 def list_(
     source: _Source,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many, the oldest first.")] = 100,
+    limit: Annotated[int, options.number("--limit", help="Show at most so many, the oldest first.")] = 100,
     json: options.Json = False,
     binding: options.Binding = None,
 ) -> None:
@@ -77,7 +77,7 @@ def redrive(
     id: Annotated[
         list[str] | None, typer.Option("--id", help="Only this one, by its id or the beginning of it; can be repeated.")
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.", show_default=False)] = None,
+    limit: Annotated[int | None, options.number("--limit", help="At most so many.", show_default=False)] = None,
     set_body: Annotated[
         str | None, typer.Option("--set-body", metavar="TEXT", help="Put it back with this body.", show_default=False)
     ] = None,
@@ -85,17 +85,21 @@ def redrive(
         Path | None,
         typer.Option("--edit-body", metavar="FILE", help="Put it back with what FILE holds.", show_default=False),
     ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask, where all would be put back.")] = False,
     json: options.Json = False,
     binding: options.Binding = None,
 ) -> None:
     """Put dead letters back to the subscription or queue that they came from.
 
-    A new body goes with `--id`, since it replaces the body of every letter that is put back. Each letter keeps its id,
-    attributes and ordering key. Interrupted, none is lost; one may come twice.
+    Without `--id` and `--limit` it is all of them, which is asked first. A new body goes with `--id`, since it replaces
+    the body of every letter that is put back. Each letter keeps its id, attributes and ordering key. Interrupted, none
+    is lost; one may come twice.
     """
     edit = _edit(set_body, edit_body)
     if edit is not None and not id:
         raise typer.BadParameter("a new body needs --id: it would replace that of every letter", param_hint="--id")
+    if not id and limit is None and not yes:
+        _ask(f"Put every dead letter of {source} back?", "it puts all of them back")
     moved = asyncio.run(_redrive(source, binding, tuple(id or ()), limit, edit))
     if json:
         print_json({"redriven": moved})
@@ -112,16 +116,19 @@ def purge(
 ) -> None:
     """Delete every dead letter, for good."""
     if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter(
-                "it deletes them for good, so it asks; here only --yes can answer", param_hint="--yes"
-            )
-        typer.confirm(f"Delete every dead letter of {source} for good?", abort=True, err=True)
+        _ask(f"Delete every dead letter of {source} for good?", "it deletes them for good")
     deleted = asyncio.run(_purge(source, binding))
     if json:
         print_json({"purged": deleted})
     else:
         note(f"deleted {'the' if deleted is None else deleted} dead letters of {source}")
+
+
+def _ask(question: str, because: str) -> None:
+    """Go on where the answer is yes; refuse where nobody is there to answer."""
+    if not sys.stdin.isatty():
+        raise typer.BadParameter(f"{because}, so it asks; here only --yes can answer", param_hint="--yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 async def _peek(source: str, binding: str | None, limit: int) -> list[Peeked]:

@@ -60,8 +60,9 @@ _NEXT = """\
 Wrote {topology} and {service}. Next:
 
   {enter}polybus check
+  export POLYBUS_BINDING=embedded    # no cloud: messages are in .polybus/ here; in each terminal
   polybus run billing:app
-  polybus publish orders '{{"customer": "Ada", "total": 9.5}}' --attribute region=eu    (in a second terminal)
+  polybus publish orders '{{"customer": "Ada", "total": 9.5}}' --attribute region=eu    # in a second terminal
 """
 
 

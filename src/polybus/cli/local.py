@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from polybus.bus.resolve import VARIABLE
 from polybus.cli import options
 from polybus.cli.local_serve import Request, environment_of, serve
 from polybus.cli.local_slot import LOOK, Running, Slot, find_folder, running
@@ -48,7 +49,7 @@ def up(
         Path | None,
         typer.Option("--data", help="A folder that outlives this; by default memory only.", show_default=False),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any free one.")] = 0,
+    port: Annotated[int, options.number("--port", least=0, most=65_535, help="0 takes any free one.")] = 0,
     background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
     env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
 ) -> None:
@@ -94,6 +95,17 @@ def env(cloud: Chosen = options.ALL, topology: Topology = None, json: options.Js
         print_json(environment_of(found))
     else:
         _print_exports(environment_of(found))
+    _tell_of_no_binding(found)
+
+
+def _tell_of_no_binding(states: list[Running]) -> None:
+    """Say why the variables of several clouds have no binding: services would not run on any of them."""
+    if len(states) > 1:
+        names = ", ".join(state.cloud for state in states)
+        note(
+            f"polybus: {VARIABLE} is not set: {len(states)} local clouds run ({names}), and it can name one; choose "
+            f"with `polybus local env --cloud {states[0].cloud}`"
+        )
 
 
 def _resolved(path: Path | None) -> Path | None:
@@ -133,6 +145,7 @@ def _start(request: Request) -> list[Running]:
 def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ") -> None:
     if exports:
         _print_exports(environment_of(states))
+        _tell_of_no_binding(states)
         return
     for state in states:
         print(f"local {state.cloud} is ready on {state.address}, with all of {state.topology}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -21,6 +22,7 @@ def load(cloud: str, *, port: int, data: Path | None) -> LocalServer:
     from polybus.localcloud.server import LOOPBACK
 
     local = local_of(cloud)
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core says on stderr what we say: that a port is taken
     try:
         for module in local.modules:
             importlib.import_module(module)

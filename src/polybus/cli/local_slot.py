@@ -16,11 +16,12 @@ from pathlib import Path
 
 import msgspec
 
+from polybus.bus.resolve import LOCAL
 from polybus.errors import ConfigError
 
 __all__ = ["FOLDER", "LOOK", "Running", "Slot", "find_folder", "running", "write"]
 
-FOLDER = Path(".polybus") / "local"
+FOLDER = LOCAL
 
 LOOK = 0.05
 """Seconds between looks at what another process does; starting or ending one takes about a second."""

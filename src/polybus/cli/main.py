@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from polybus.cli.failures import explain
+from polybus.variables import DEBUG
 
 __all__ = ["COMMANDS", "Entry", "build", "main"]
 
@@ -84,14 +85,14 @@ def _show_version(asked: bool) -> None:
 def _globals(
     context: typer.Context,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="POLYBUS_DEBUG", help="Show tracebacks and the log of the bus.")
+        bool, typer.Option("--debug", envvar=DEBUG, help="Show tracebacks and the log of the bus.")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     context.obj = {"debug": debug}
-    if debug:
+    if debug and context.invoked_subcommand != "run":  # which sets up its log itself, around what it imports
         import logging
 
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         _leave_pipe()
     except Exception as error:
-        if "--debug" in _before_command(given) or os.environ.get("POLYBUS_DEBUG"):
+        if "--debug" in _before_command(given) or os.environ.get(DEBUG):
             raise
         for line in explain(error):
             print(f"polybus: {line}", file=sys.stderr)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polybus.registry import built_in, offering
+from polybus.errors import ConfigError
+from polybus.registry import built_in, find, offering
 from polybus.topology.quantities import parse_duration
 from polybus.topology.table import nearest
 
@@ -28,6 +32,7 @@ __all__ = [
     "duration",
     "find_topology",
     "moment",
+    "number",
     "refuse",
 ]
 
@@ -63,6 +68,19 @@ def clouds_of(chosen: str, part: str) -> tuple[str, ...]:
     return offering(part) if chosen == ALL else (chosen,)
 
 
+def number(name: str, *, least: int = 1, most: int | None = None, help: str, **given: Any) -> Any:
+    """Return an option that takes a whole number; what it isn't is said in our words."""
+    allowed = f"a whole number from {least}" + ("" if most is None else f" to {most}")
+
+    def parse(value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", value) or not least <= int(value) <= (int(value) if most is None else most):
+            raise typer.BadParameter(f"{value!r} is not {allowed}")
+        return int(value)
+
+    # A default comes as it is declared, which is no text.
+    return typer.Option(name, parser=lambda value: parse(str(value)), metavar="INTEGER", help=help, **given)
+
+
 Binding = Annotated[
     str | None,
     typer.Option(
@@ -88,14 +106,24 @@ def refuse(message: str, option: str) -> typer.BadParameter:
 
 
 def connect(binding: str | None) -> Bus:
-    """Return the bus of --binding, or what connect finds by itself; raises ConfigError that names the option."""
+    """Return the bus of --binding, or what connect finds by itself; raises ConfigError that names the option.
+
+    Warnings of polybus become lines of the command's own; the libraries' are left out, since what fails is told.
+    """
     import polybus
     from polybus.bus.resolve import resolve
 
-    if binding is None:
-        return polybus.connect()
-    found, _ = resolve(binding, origin="--binding")
-    return polybus.connect(found)
+    alone = not logging.getLogger().handlers  # --debug shows all
+    if alone:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("polybus: %(message)s"))
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr by itself
+    bus = polybus.connect() if binding is None else polybus.connect(resolve(binding, origin="--binding")[0])
+    if alone:
+        for name in find(bus.backend).loggers:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+    return bus
 
 
 def duration(text: str, option: str) -> float:
@@ -132,7 +160,7 @@ def find_topology(given: Path | None) -> Path:
     for folder in (here, *here.parents):
         if (folder / "polybus.toml").is_file():
             return folder / "polybus.toml"
-    raise refuse(f"there is no polybus.toml in {here} or above; name one, or write one with `polybus init`", "TOPOLOGY")
+    raise ConfigError(f"there is no polybus.toml in {here} or above; name one, or write one with `polybus init`")
 
 
 def moment(seconds: float | None) -> str:

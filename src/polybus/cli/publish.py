@@ -57,7 +57,7 @@ def command(
             "--file", metavar="FILE", help='JSON lines, each {"body": ..., "attributes": {}, ...}; `-` is stdin.'
         ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, help="Publish it this many times.")] = 1,
+    count: Annotated[int, options.number("--count", help="Publish it this many times.")] = 1,
     json: options.Json = False,
     binding: options.Binding = None,
 ) -> None:
@@ -126,12 +126,13 @@ def _read(stream: BinaryIO, name: str) -> Iterator[tuple[int, Line]]:
 
 
 async def _publish(target: str, lines: Iterable[tuple[int, Line]], binding: str | None, total: int | None) -> _Outcome:
+    from polybus.bus.rights import Checker
     from polybus.cli.output import counting
 
     outcome = _Outcome(0, [], [])
     remaining = iter(lines)
     async with options.connect(binding) as bus:
-        bus.binding.target(target)
+        Checker(bus.binding, None).target(target)
         with counting("published", total) as advance:
             while chunk := list(itertools.islice(remaining, _CHUNK)):
                 # One call for each run of equal delays: ordering keys rely on the order of the lines.

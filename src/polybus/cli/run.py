@@ -6,19 +6,37 @@ import asyncio
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from polybus.cli import options
+from polybus.cli.failures import explain
+from polybus.cli.logs import Format, Level, Logs
 from polybus.errors import AppFailed
-from polybus.registry import libraries
+from polybus.variables import OTEL, REQUIRED
 
 if TYPE_CHECKING:
     from polybus.app.last_resort import LastResort
     from polybus.cli.early import Early
 
 __all__ = ["command"]
+
+_log = logging.getLogger("polybus.app")
+
+
+class _Asked(NamedTuple):
+    """What services are run with; `health` is a host, None for every interface, and a port."""
+
+    apps: list[str]
+    health: tuple[str | None, int | None]
+    grace: float | None
+    source: str | None
+    logs: Logs
+    otel: bool
 
 
 def command(
@@ -28,9 +46,12 @@ def command(
     ],
     *,
     health: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            "--health", metavar="PORT", min=0, max=65535, help="Answer GET /live and /ready.", show_default=False
+            "--health",
+            metavar="[HOST:]PORT",
+            help="Answer GET /live and /ready, on every interface or that of HOST.",
+            show_default=False,
         ),
     ] = None,
     grace: Annotated[
@@ -39,52 +60,92 @@ def command(
             "--grace", help="How long handlers may go on after SIGTERM; else each one's own.", show_default=False
         ),
     ] = None,
-    otel: Annotated[bool, typer.Option("--otel", help="Send traces and metrics to OpenTelemetry.")] = False,
+    otel: Annotated[
+        bool, typer.Option("--otel", help="Send traces and metrics to OpenTelemetry, as OTEL_* say.")
+    ] = False,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes; for development.")] = False,
+    log_level: Annotated[
+        Level | None, typer.Option("--log-level", help="The least level that is written.", show_default="info")
+    ] = None,
+    log_format: Annotated[
+        Format | None,
+        typer.Option("--log-format", help="Lines for people or JSON, whatever an app sets up.", show_default="text"),
+    ] = None,
+    log_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-config", help="The standard library's configuration, as JSON, TOML or INI.", show_default=False
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
     binding: options.Binding = None,
+    require_binding: Annotated[
+        bool, typer.Option("--require-binding", help="Refuse the embedded backend, unless it is asked for by name.")
+    ] = False,
 ) -> None:
     """Run services until they are told to stop.
 
     SIGTERM or Ctrl-C drains: nothing more is taken, handlers may finish, the rest is given back. A second signal
     cancels the handlers. The process ends 10 s after the grace, whatever hangs. Exits with 0 after a drain, with 1 when
     a service failed, ended by itself or couldn't end in time, and as a handler's sys.exit says.
+
+    An app that sets up logging as it is imported is left its own; where none does, lines go to stderr with the time,
+    the service, and what is handled.
     """
-    seconds = None if grace is None else options.duration(grace, "--grace")
+    if log_config is not None and log_format is not None:
+        raise options.refuse("says it all; --log-format would change nothing", "--log-config")
+    if quiet and log_level is not None:
+        raise options.refuse("means --log-level warning; give one of the two", "--quiet")
+    debug = bool(context.obj["debug"])
+    level = log_level or (Level.DEBUG if debug else Level.WARNING if quiet else None)
+    asked = _Asked(
+        apps,
+        (None, None) if health is None else _address(health),
+        None if grace is None else options.duration(grace, "--grace"),
+        binding,
+        Logs(level=level, format=log_format, config=log_config, everything=debug),
+        otel,
+    )
     if reload:
         from polybus.cli.reload import supervise
 
         sys.exit(supervise())
-    if not context.obj["debug"]:
-        logging.basicConfig(
-            level=logging.WARNING if quiet else logging.INFO,
-            format="%(levelname)s %(name)s: %(message)s",
-            stream=sys.stderr,
-        )
-        for library in libraries():
-            logging.getLogger(library).setLevel(logging.WARNING)
+    if require_binding:
+        os.environ[REQUIRED] = "1"  # apps look there when they connect
     if otel:
-        os.environ["POLYBUS_OTEL"] = "1"  # apps look there when they connect
+        os.environ[OTEL] = "1"
     from polybus.app.last_resort import LastResort
     from polybus.cli.early import Early
 
+    asked.logs.before()
     end = LastResort()
     end.at_exit()  # before the apps are imported: what they register to run at the exit runs before it
-    with Early(end) as early:
-        _run(apps, end, early, health=health, grace=seconds, source=binding)
+    with Early(end) as early, _failures_logged(asked.logs, debug=debug):
+        _run(asked, end, early)
 
 
-def _run(
-    apps: list[str], end: LastResort, early: Early, *, health: int | None, grace: float | None, source: str | None
-) -> None:
+def _run(asked: _Asked, end: LastResort, early: Early) -> None:
     from polybus.app import load, run_apps
 
-    loaded = [load(spec) for spec in apps]
+    loaded = [load(spec) for spec in asked.apps]
     early.check()
+    asked.logs.after()
+    if asked.otel:
+        from polybus.cli.exporting import export
+
+        export([app.service for app in loaded if app.service is not None])
+    host, port = asked.health
 
     async def run() -> None:
         try:
-            await run_apps(loaded, health_port=health, grace=grace, source=source, on_drain=end.begin)
+            await run_apps(
+                loaded,
+                health_port=port,
+                health_host=host,
+                grace=asked.grace,
+                source=asked.source,
+                on_drain=end.begin,
+            )
         finally:
             early.over = True
         end.code = 0  # all is drained: a thread that hangs after this, of asyncio's own executor, is no failure
@@ -99,6 +160,27 @@ def _run(
         raise
     except asyncio.CancelledError:
         raise AppFailed("the services were cancelled, though nobody asked them to end") from None
+
+
+@contextmanager
+def _failures_logged(logs: Logs, *, debug: bool) -> Iterator[None]:
+    """Log what ends the command where every line is to be JSON; whoever reads it could not read our plain lines."""
+    try:
+        yield
+    except Exception as error:
+        if debug or not logs.json:
+            raise
+        for line in explain(error):
+            _log.critical("%s", line)
+        sys.exit(1)
+
+
+def _address(text: str) -> tuple[str | None, int]:
+    """Read "8080", "127.0.0.1:8080" or "[::1]:8080"."""
+    host, colon, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65_535 or (colon and not host):
+        raise options.refuse(f"{text!r} is no address; write 8080, 127.0.0.1:8080 or [::1]:8080", "--health")
+    return host.removeprefix("[").removesuffix("]") or None, int(port)
 
 
 def _code(leaving: SystemExit) -> int:

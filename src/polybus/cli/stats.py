@@ -43,10 +43,13 @@ def command(
 
 
 async def _stats(names: list[str], binding: str | None, every: float | None, *, json: bool) -> None:
+    from polybus.bus.rights import Checker
+
     async with options.connect(binding) as bus:
         chosen = names or [entity.name for entity in _sources(bus)]
+        known = Checker(bus.binding, None)
         for name in chosen:
-            bus.binding.source(name)
+            known.source(name)
         if every is None:
             _print(await _read(bus, chosen), json=json)
         elif json:

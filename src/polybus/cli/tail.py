@@ -30,7 +30,7 @@ def command(
     source: Annotated[str, typer.Argument(help="A subscription, a queue, or a topic that has a tap.")],
     *,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until interrupted.")] = False,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Stop after so many.", show_default=False)] = None,
+    limit: Annotated[int | None, options.number("--limit", help="Stop after so many.", show_default=False)] = None,
     wait: Annotated[str, typer.Option("--wait", help="Without --follow, when a tap counts as read.")] = "2s",
     json: options.Json = False,
     binding: options.Binding = None,
@@ -67,10 +67,12 @@ async def _tail(source: str, binding: str | None, wait: float | None, limit: int
 def _choose(bus: Bus, source: str) -> Entity:
     """Return what may be looked at; raise where there is no way that takes nothing from anybody."""
     from polybus.binding import Kind
+    from polybus.bus.rights import Checker
     from polybus.errors import ConfigError, UnsupportedFeature
     from polybus.feature import Feature
 
-    entity = bus.binding.entity(source)
+    known = Checker(bus.binding, None)
+    entity = known.operated(source)
     if entity.kind is Kind.TOPIC:
         taps = [found for found in bus.binding.subscriptions.values() if found.topic == source and found.tap]
         if not taps:
@@ -79,7 +81,7 @@ def _choose(bus: Bus, source: str) -> Entity:
             instead = f"; or tail a subscription of it: {', '.join(looked_at)}" if looked_at else ""
             raise ConfigError(f"topic {source!r} has no tap: {_declare_tap(source)}{instead}")
         return taps[0]
-    bus.binding.source(source)
+    known.source(source)
     if not entity.tap and Feature.PEEK not in bus.features(source):
         raise UnsupportedFeature(
             f"{bus.backend} has no PEEK: at $.{entity.kind.value}s.{source}; "

@@ -37,6 +37,7 @@ class FunctionBus(Bus):
         clock: Clock,
         hooks: tuple[Hooks, ...],
         publisher: PublisherOptions,
+        doubt: str = "",
     ) -> None:
         super().__init__(
             _handled(binding),
@@ -46,6 +47,7 @@ class FunctionBus(Bus):
             hooks=hooks,
             publisher=publisher,
             driver=None,
+            doubt=doubt,
         )
         self.declared = binding
         self.inlets: dict[str, Inlet] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from polybus.app import App
 from polybus.app.application import connect_arguments
 from polybus.binding import Binding
-from polybus.bus.resolve import resolve
+from polybus.bus.resolve import find
 from polybus.clock import Clock, SystemClock
 from polybus.errors import BusClosed
 from polybus.otel import from_environment
@@ -30,7 +30,8 @@ class Host:
     def __init__(self, app: App, source: Binding | Topology | Path | str | None, clock: Clock | None) -> None:
         self.app = app
         self._given = connect_arguments(app)
-        self.binding, self._origin = resolve(self._given.source if source is None else source)
+        self._found = find(self._given.source if source is None else source)
+        self.binding = self._found.binding
         self.clock = clock or self._given.clock or SystemClock()
         self._bus: FunctionBus | None = None
         self._running: asyncio.Task[None] | None = None
@@ -71,7 +72,8 @@ class Host:
     def _connect(self) -> FunctionBus:
         return FunctionBus(
             self.binding,
-            origin=self._origin,
+            origin=self._found.origin,
+            doubt=self._found.doubt,
             service=self._given.service,
             clock=self.clock,
             hooks=tuple(from_environment(self._given.hooks)),

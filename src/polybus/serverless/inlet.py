@@ -20,6 +20,7 @@ from polybus.bus.outage import lasted
 from polybus.bus.retry import backoff
 from polybus.clock import Clock
 from polybus.driver import Ack, Nack, Received, Settlement, ToDeadLetters
+from polybus.durations import Duration, seconds
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost, exit_in, signal_in
 from polybus.telemetry import Hooks, LeaseLostEvent, Outcome, Processing, Settled
 
@@ -81,12 +82,13 @@ class Inlet(Consumer):
         """Return once it is drained."""
         await self._stopped.wait()
 
-    async def drain(self, grace: float | None = None) -> None:
-        """Take no more, and let handlers finish within `grace` seconds; then they are cancelled and come again."""
+    async def drain(self, grace: Duration | None = None) -> None:
+        """Take no more, and let handlers finish within `grace`; then they are cancelled and come again."""
+        time = self._options.grace if grace is None else seconds(grace, "grace")
         self._drained.set()
         idle = asyncio.get_running_loop().create_task(self._idle.wait())
         try:
-            if not await ended(self.clock, idle, self._options.grace if grace is None else grace):
+            if not await ended(self.clock, idle, time):
                 for attempt in list(self._attempts):
                     attempt.cancel()
                 await ended(self.clock, idle, 2 * LAST_STEPS)

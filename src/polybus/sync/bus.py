@@ -6,7 +6,6 @@ import asyncio
 import threading
 import warnings
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -19,6 +18,7 @@ from polybus.bus.options import PublisherOptions
 from polybus.bus.outgoing import check_several
 from polybus.clock import Clock
 from polybus.driver import Peeked, Stats
+from polybus.durations import Duration
 from polybus.errors import Fault
 from polybus.feature import Feature
 from polybus.message import Message, Sent
@@ -97,7 +97,7 @@ class SyncBus:
         *,
         attributes: Mapping[str, str] | None = None,
         ordering_key: str | None = None,
-        delay: float | timedelta = 0.0,
+        delay: Duration = 0.0,
     ) -> str:
         """Publish one message to a topic or queue; return its id once the backend has durably accepted it.
 
@@ -141,8 +141,8 @@ class SyncBus:
         *,
         concurrency: int = 16,
         prefetch: int | None = None,
-        max_lease: float = 3600.0,
-        grace: float = 30.0,
+        max_lease: Duration = 3600.0,
+        grace: Duration = 30.0,
     ) -> SyncConsumption:
         """Return the deliveries of a subscription or queue, as `with bus.consume(...) as deliveries`."""
         opening = self._bus.consume(

@@ -11,6 +11,7 @@ from typing import Any
 
 from polybus.bus.consumer import Consumption
 from polybus.bus.delivery import Delivery
+from polybus.durations import Duration
 from polybus.message import Message
 from polybus.sync.portal import Portal
 
@@ -95,8 +96,8 @@ class SyncDelivery:
         """Say that it is done with; returns once the backend knows. Raises LeaseLost, BackendError."""
         self._portal.call(self._delivery.ack)
 
-    def nack(self, *, delay: float | None = None) -> None:
-        """Give it back, to come again after `delay` seconds (0 to 600; the subscription's own backoff where None)."""
+    def nack(self, *, delay: Duration | None = None) -> None:
+        """Give it back, to come again after `delay` (0 to 600 s; the subscription's own backoff where None)."""
         self._portal.call(lambda: self._delivery.nack(delay=delay))
 
     def dead_letter(self, reason: str, description: str = "") -> None:
@@ -165,7 +166,7 @@ class SyncConsumption:
         """Return the next delivery, or None where there is none within `timeout` seconds, or ever."""
         return self._take(timeout)
 
-    def drain(self, grace: float | None = None) -> None:
+    def drain(self, grace: Duration | None = None) -> None:
         """End the iteration, wait for what is being handled, and give the rest back (contract, D12)."""
         self._portal.call(lambda: self._opening.drain(grace))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +19,8 @@ from polybus.bus.options import PublisherOptions
 from polybus.bus.resolve import resolve
 from polybus.clock import ManualClock
 from polybus.driver import Peeked
+from polybus.durations import Duration
+from polybus.durations import seconds as in_seconds
 from polybus.embedded.memory import Store
 from polybus.errors import Fault
 from polybus.message import Message, Sent
@@ -89,7 +90,7 @@ class RunningApp:
         *,
         attributes: Mapping[str, str] | None = None,
         ordering_key: str | None = None,
-        delay: float | timedelta = 0.0,
+        delay: Duration = 0.0,
     ) -> str:
         """Publish a message as another service would; see `Bus.publish`. `idle` waits until it is handled."""
         return await self.bus.publish(target, body, attributes=attributes, ordering_key=ordering_key, delay=delay)
@@ -116,9 +117,9 @@ class RunningApp:
             if busy:
                 await asyncio.sleep(0.001)  # real time, for handlers that use threads and sockets
 
-    async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass, and wait until what falls due is handled."""
-        await self.clock.advance(seconds)
+    async def advance(self, seconds: Duration) -> None:
+        """Let time pass, in seconds or as a text ("1h") or timedelta, and wait until what falls due is handled."""
+        await self.clock.advance(in_seconds(seconds, "seconds"))
         await self.idle()
 
     def published(self, target: str) -> list[Message]:

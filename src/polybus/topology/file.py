@@ -198,7 +198,10 @@ def _push(table: Table) -> model.Push | None:
     forms = {kind: value for kind, value in found.items() if value is not None}
     for kind, value in forms.items():
         pattern, allowed = _PUSH_FORMS[kind]
-        if not re.fullmatch(pattern, value):
+        if re.match(r"[a-z]+://[^/?#]*@", value):
+            # Not shown: it would be in this error, and else in plans, diagrams and the state of the stack.
+            inner.problems.add(inner.at(kind), "a URL with a name or password in it", f"{allowed}, and has neither")
+        elif not re.fullmatch(pattern, value):
             inner.refuse(kind, allowed)
     if len(forms) != 1:
         several = " and ".join(forms) or "none of them"

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import re
 
+from polybus.durations import parse_duration
+
 __all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 _SIZE = re.compile(r"(\d+) ?(B|kB|KB|MB|KiB|MiB)")
 _SIZES = {"B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "KiB": 1_024, "MiB": 1_048_576}
-
-
-def parse_duration(text: str) -> float | None:
-    """Read "60s", "500ms", "1h30m" or "7d" as seconds; None when it is none of these."""
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
-        return None
-    return sum(float(part) * size for part, size in zip(found.groups(), _UNITS.values(), strict=True) if part)
 
 
 def format_duration(seconds: float) -> str:

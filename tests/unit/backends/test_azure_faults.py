@@ -118,3 +118,12 @@ def test_advice_says_what_next() -> None:
     assert "pulumi stack output" in fault(bus.MessagingEntityNotFoundError()).detail
     assert "service's declaration" in fault(bus.ServiceBusAuthorizationError()).detail
     assert "up to ten minutes to hold" in fault(bus.ServiceBusAuthorizationError()).detail
+
+
+def test_credentials_that_are_nowhere_are_one_short_line() -> None:
+    tried = "EnvironmentCredential: not configured. Azure CLI not found on path. " * 20
+    first = "DefaultAzureCredential failed to retrieve a token from the included credentials."
+    told = fault(CredentialUnavailableError(f"{first}\nAttempted credentials:\n{tried}"))
+    assert told.detail.startswith(f"{first}; ")
+    assert "az login" in told.detail
+    assert len(told.detail) < 300

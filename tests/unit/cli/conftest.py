@@ -143,16 +143,25 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
     return call
 
 
+def environment_of(given: dict[str, str | None]) -> dict[str, str]:
+    """Return the environment of a command; what is None isn't set."""
+    together = {"POLYBUS_BINDING": "embedded", **os.environ, "PYTHONUNBUFFERED": "1", **given}
+    return {name: value for name, value in together.items() if value is not None}
+
+
 @pytest.fixture
 def spawn(interruptible: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the command line as a process; what still runs at the end is told to stop."""
+    """Start the command line as a process; what still runs at the end is told to stop.
+
+    It is told to be embedded, where it isn't told otherwise: that nothing asked for it is a warning.
+    """
     started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
 
     def start(*arguments: str, cwd: Path, command: Sequence[str] = ("-m", "polybus.cli.main"), **more: Any):
         process = subprocess.Popen(
             [sys.executable, *command, *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **more.pop("environment", {})},
+            env=environment_of(more.pop("environment", {})),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -78,6 +78,33 @@ def test_no_configuration_at_all(cli: Callable, tmp_path: Path, monkeypatch: pyt
     refused(cli("publish", "jobs", "x"), "no binding", "POLYBUS_BINDING is not set", "polybus init")
 
 
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("publish", "jobs", "x", "--count", "a"), "'a' is not a whole number from 1"),
+        (("publish", "jobs", "x", "--count", "0"), "'0' is not a whole number from 1"),
+        (("dead-letter", "list", "jobs", "--limit", "1.5"), "'1.5' is not a whole number from 1"),
+        (("tail", "jobs", "--limit", "-1"), "'-1' is not a whole number from 1"),
+        (("local", "up", "--cloud", "aws", "--port", "65536"), "'65536' is not a whole number from 0 to 65535"),
+        (("local", "up", "--cloud", "azur"), "Did you mean 'azure'?"),
+    ],
+)
+def test_a_value_that_an_option_can_not_have(cli: Callable, shop, command: tuple[str, ...], says: str) -> None:
+    result = cli(*command)
+    assert result.code == 2
+    assert says in result.err
+    assert "Input should" not in result.err
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "diagram", "stats"])
+def test_a_topology_that_is_not_there(
+    cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Found wrong, not used wrongly: the same exit code whatever looks for it."""
+    monkeypatch.chdir(tmp_path)
+    refused(cli(command), "polybus.toml", "polybus init")
+
+
 def test_a_message_over_the_limit(cli: Callable, shop) -> None:
     shop.topology.write_text(
         shop.topology.read_text().replace("[queues.jobs]", '[queues.jobs]\nmax_message_size = "2KiB"')

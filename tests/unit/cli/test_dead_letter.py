@@ -45,7 +45,7 @@ def test_an_id_that_is_none_or_several(cli: Callable, shop) -> None:
 
 def test_redrive_puts_all_back(cli: Callable, shop) -> None:
     ids = shop.bury("jobs", *(f"job {n}" for n in range(120)))
-    result = cli("dead-letter", "redrive", "jobs", "--json")
+    result = cli("dead-letter", "redrive", "jobs", "--yes", "--json")
     assert result.json() == {"redriven": 120}
     assert {message.id for message in shop.take("jobs", 120)} == set(ids)
     assert shop.dead("jobs") == 0
@@ -88,8 +88,16 @@ def test_redrive_reaches_its_own_subscription_alone(cli: Callable, shop) -> None
             await (await anext(aiter(deliveries))).dead_letter("Poison")
 
     shop.call(bury)
-    assert cli("dead-letter", "redrive", "billing").code == 0
+    assert cli("dead-letter", "redrive", "billing", "--yes").code == 0
     assert (shop.waiting("billing"), shop.waiting("watch")) == (1, 1)
+
+
+def test_redrive_of_all_asks(cli: Callable, shop) -> None:
+    shop.bury("jobs", "a")
+    result = cli("dead-letter", "redrive", "jobs")
+    assert result.code == 2
+    assert "--yes" in result.err
+    assert shop.dead("jobs") == 1
 
 
 def test_purge_asks(cli: Callable, shop) -> None:

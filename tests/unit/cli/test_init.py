@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,3 +48,12 @@ def test_a_name_that_no_bus_can_have_is_refused(cli: Callable, tmp_path: Path) -
     assert result.code == 2
     assert "at $.bus.name" in result.err
     assert not (tmp_path / "new").exists()
+
+
+def test_what_it_says_next_can_be_pasted_and_says_what_is_embedded(cli: Callable, tmp_path: Path) -> None:
+    said = cli("init", tmp_path / "first").out
+    commands = [line.strip() for line in said.splitlines() if line.startswith("  ")]
+    assert commands[0] == f"cd {tmp_path / 'first'}"
+    assert commands[2].startswith("export POLYBUS_BINDING=embedded ")
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True)

@@ -245,11 +245,16 @@ def test_all_clouds_at_once(cli: Callable, shop) -> None:
     text = shop.topology.read_text().replace('max_delay = "15m"\n', "").replace("max_attempts = 1", "max_attempts = 5")
     shop.topology.write_text(text)
     assert cli("local", "up", "--cloud", "all", "--background").code == 0
-    together = cli("local", "env", "--json").json()
+    printed = cli("local", "env", "--json")
+    together = printed.json()
+    assert "POLYBUS_BINDING is not set: 3 local clouds run" in printed.err
+    assert "POLYBUS_BINDING is not set: 3 local clouds run" in cli("local", "env").err
     assert together.keys() > {"AWS_ENDPOINT_URL", "PUBSUB_EMULATOR_HOST", "AZURE_SERVICEBUS_CONNECTION_STRING"}
     assert "POLYBUS_BINDING" not in together
     for cloud in ("aws", "azure", "gcp"):
-        binding = cli("local", "env", "--cloud", cloud, "--json").json()["POLYBUS_BINDING"]
+        one = cli("local", "env", "--cloud", cloud, "--json")
+        assert one.err == ""
+        binding = one.json()["POLYBUS_BINDING"]
         assert Binding.from_file(Path(binding)).backend == cloud
     ended = cli("local", "down")
     assert sorted(ended.err.splitlines()) == ["local aws ended", "local azure ended", "local gcp ended"]

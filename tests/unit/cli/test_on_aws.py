@@ -124,7 +124,7 @@ def test_dead_letters_of_a_fifo_queue(cli: Callable, aws: Shop) -> None:
     aws.call(bury)
     [letter] = cli("dead-letter", "list", "keyed", "--json").json()
     assert (letter["body"], letter["ordering_key"]) == ("late", "k")
-    assert cli("dead-letter", "redrive", "keyed", "--json").json() == {"redriven": 1}
+    assert cli("dead-letter", "redrive", "keyed", "--yes", "--json").json() == {"redriven": 1}
     assert [message.ordering_key for message in aws.take("keyed", 1)] == ["k"]
 
 

@@ -107,6 +107,31 @@ def test_health_answers_live_and_ready(shop, spawn: Callable, unused_tcp_port: i
         urllib.request.urlopen(f"http://127.0.0.1:{unused_tcp_port}/other", timeout=60)
 
 
+def test_health_on_one_interface(shop, spawn: Callable, unused_tcp_port: int) -> None:
+    (shop.folder / "service.py").write_text(SERVICE)
+    process = spawn("run", "service:app", "--health", f"127.0.0.1:{unused_tcp_port}", cwd=shop.folder)
+    assert f"on port {unused_tcp_port} of 127.0.0.1" in process.stderr.readline()
+    with urllib.request.urlopen(f"http://127.0.0.1:{unused_tcp_port}/live", timeout=60) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize("address", ["x", ":80", "-1", "65536", "localhost:", "localhost:x"])
+def test_what_is_no_address_for_health(cli: Callable, shop, address: str) -> None:
+    result = cli("run", "service:app", f"--health={address}")
+    assert result.code == 2
+    assert "write 8080, 127.0.0.1:8080 or [::1]:8080" in result.err
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [("0", (None, 0)), ("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), ("host:65535", ("host", 65535))],
+)
+def test_addresses_for_health(text: str, address: tuple[str | None, int]) -> None:
+    from polybus.cli.run import _address
+
+    assert _address(text) == address
+
+
 def test_binding_goes_before_what_the_folder_says(shop, spawn: Callable, tmp_path_factory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "service.py").write_text(SERVICE)
@@ -202,3 +227,24 @@ def test_debug_logs_what_the_bus_does(shop, spawn: Callable) -> None:
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert "DEBUG" in err
+
+
+def test_embedded_that_nothing_asked_for_is_a_warning(shop, spawn: Callable) -> None:
+    """A misspelt variable, or none: the service must not write to its own disk without a word."""
+    (shop.folder / "service.py").write_text(SERVICE)
+    process = spawn("run", "service:app", "--quiet", cwd=shop.folder, environment={"POLYBUS_BINDING": None})
+    shop.publish("jobs", "a")
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "WARNING polybus: bus 'shop': nothing asked for the embedded backend" in err
+
+
+def test_a_binding_can_be_required(shop, spawn: Callable) -> None:
+    (shop.folder / "service.py").write_text(SERVICE)
+    process = spawn("run", "service:app", "--require-binding", cwd=shop.folder, environment={"POLYBUS_BINDING": None})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "a binding is required" in err
+    assert not (shop.folder / ".polybus").exists()

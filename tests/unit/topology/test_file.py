@@ -140,6 +140,9 @@ BASE = '[bus]\nname = "b"\n[topics.orders]\n[subscriptions.billing]\ntopic = "or
         (BASE + "filter = ''", 'at $.subscriptions.billing.filter: found ""'),
         (BASE + 'push = { email = "ops" }', '$.subscriptions.billing.push.email: found "ops"; allowed: an e-mail'),
         (BASE + 'push = { https = "http://x.y" }', 'begins with "https://"'),
+        (BASE + 'push = { https = "https://me:pw@x.y/z" }', "push.https: found a URL with a name or password in it"),
+        (BASE + 'push = { https = "https://token@x.y" }', "push.https: found a URL with a name or password in it"),
+        (BASE + 'push = { function = "https://me:pw@x.y" }', "found a URL with a name or password in it"),
         (BASE + 'push = { sms = "12" }', "a telephone number"),
         (BASE + "push = {}", "found none of them; allowed: exactly one of email, sms, https, function, forward"),
         (BASE + 'push = { email = "a@b.c", function = "f" }', "found email and function; allowed: exactly one"),
@@ -253,3 +256,10 @@ def test_sizes_are_bytes(text: str, size: int) -> None:
 @pytest.mark.parametrize("text", ["", "256", "KiB", "1.5MiB", "-1B", "1GB"])
 def test_what_is_no_size_is_none(text: str) -> None:
     assert parse_size(text) is None
+
+
+def test_a_password_in_a_url_is_told_to_nobody() -> None:
+    with pytest.raises(TopologyError) as raised:
+        loads(BASE + 'push = { https = "https://me:pw@x.y/z" }', source="polybus.toml")
+    assert "pw" not in str(raised.value)
+    assert loads(BASE + 'push = { https = "https://x.y/@me?a=b@c" }', source="polybus.toml")

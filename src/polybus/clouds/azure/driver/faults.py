@@ -137,10 +137,14 @@ def fault(error: Exception) -> Fault:
 
 
 def _text(error: Exception) -> str:
-    """Return what an error says, in one line; a refused token says only in its cause which entity it was for."""
+    """Return what an error says, in one line; a refused token says only in its cause which entity it was for.
+
+    DefaultAzureCredential tells of each credential that it tried, in a thousand characters and more, of which none that
+    isn't meant to be there helps; its logger has them.
+    """
     inner = getattr(error, "inner_exception", None)
     said = inner if isinstance(error, bus.ServiceBusAuthenticationError) and inner is not None else error
-    return " ".join(str(said).split())
+    return " ".join(str(said).split()).partition(" Attempted credentials:")[0]
 
 
 def _kind(error: Exception, code: str | None) -> FaultKind:

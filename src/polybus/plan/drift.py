@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from polybus.plan.drift_rules import Rules
-from polybus.plan.names import physical_name
+from polybus.plan.names import stack_in
 from polybus.plan.observed import Observed
 from polybus.plan.parts import differing
 from polybus.plan.planning import planning_of_type
@@ -113,13 +113,8 @@ def _rules(type_: str) -> Rules:
 
 def stack_of(bus: str, physical: Mapping[str, str]) -> str:
     """Find the stack in physical names, by the entry of each; "" where they have none, or are all cut."""
-    for entry, name in physical.items():
-        middle = name.removeprefix(f"{bus}-").removesuffix(f"-{entry}")
-        if len(bus) + len(middle) + len(entry) + 2 == len(name):
-            return middle
-        if name == physical_name(bus, entry, longest=len(name)):
-            return ""
-    return ""
+    found = (stack_in(name, bus, entry) for entry, name in physical.items())
+    return next((stack for stack in found if stack is not None), "")
 
 
 class _Comparison:

@@ -48,7 +48,7 @@ def test_aws_lets_purge_what_waits_who_consumes_and_operates_it(service: str) ->
 
 def test_aws_attaches_policies_where_a_role_is_given() -> None:
     found = by_name(aws.plan(topology(), aws.AwsSettings(stack="dev", roles={"worker": "arn:aws:iam::1:role/path/w"})))
-    assert found["worker-rights"].properties["name"] == "shop-dev-worker"
+    assert found["worker-rights"].properties["name"] == Join(("shop-dev-worker-", Ref("region", "region")))
     assert found["worker-role"].properties == {"role": "w", "policy_arn": Ref("worker-rights", "arn")}
     assert "shop-rights" not in found
 
@@ -65,6 +65,8 @@ def test_aws_lets_only_its_topic_send_to_a_subscription() -> None:
         "Condition": {"ArnEquals": {"aws:SourceArn": Ref("orders-topic", "arn")}},
     }
     assert deny["Effect"] == "Deny"
+    undelivered, _ = found["billing-dead-letters-access"].properties["policy"].value["Statement"]
+    assert undelivered == {**allow, "Resource": Ref("billing-dead-letters", "arn")}
     assert [item["Effect"] for item in found["jobs-queue-access"].properties["policy"].value["Statement"]] == ["Deny"]
 
 
@@ -77,8 +79,9 @@ def test_aws_subscribes_raw_with_the_filter_once_the_queue_lets_it_in() -> None:
         "raw_message_delivery": True,
         "filter_policy": Json({"region": ["eu", "uk"], "test": [{"exists": False}]}),
         "filter_policy_scope": "MessageAttributes",
+        "redrive_policy": Json({"deadLetterTargetArn": Ref("billing-dead-letters", "arn")}),
     }
-    assert resource.after == ("billing-queue-access",)
+    assert resource.after == ("billing-queue-access", "billing-dead-letters-access")
 
 
 def test_aws_queues_are_fifo_where_ordered_and_only_there() -> None:
@@ -158,7 +161,7 @@ def test_azure_puts_everything_into_one_closed_namespace() -> None:
     namespace = found["namespace"].properties
     assert namespace["namespace_name"].startswith("shop-dev-")
     assert (namespace["disable_local_auth"], namespace["minimum_tls_version"]) == (True, "1.2")
-    assert found["resource-group"].properties["resource_group_name"] == "shop-dev"
+    assert found["resource-group"].properties["resource_group_name"] == "shop-dev-westeurope"
     billing = found["billing-subscription"].properties
     assert (billing["requires_session"], billing["lock_duration"], billing["max_delivery_count"]) == (
         True,

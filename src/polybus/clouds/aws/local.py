@@ -79,8 +79,10 @@ class Realiser:
         config = Config(proxies={}) if endpoint is not None else None
         self._sns: Any = session.client("sns", endpoint_url=endpoint, config=config)
         self._sqs: Any = session.client("sqs", endpoint_url=endpoint, config=config)
+        self._region: str = self._sqs.meta.region_name
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
+            "aws:index/getRegion:getRegion": lambda given: {"id": self._region, "region": self._region},
             "aws:sns/topic:Topic": self._topic,
             "aws:sns/topicPolicy:TopicPolicy": self._topic_policy,
             "aws:sns/topicSubscription:TopicSubscription": self._subscription,

@@ -33,8 +33,8 @@ def _settings(config: StackConfig) -> AwsSettings:
 PROVIDER = Provider(
     name="aws",
     planning=PLANNING,
-    # A module can't be called lambda in Python.
-    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_"}),
+    # A module can't be called lambda in Python, and what is in none has one by its own name.
+    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_", "index": "get_region"}),
     settings=_settings,
     keys=_KEYS,
     who="roles",

@@ -6,10 +6,31 @@ from collections.abc import Sequence
 from typing import Any
 
 from polybus.errors import ConfigError
-from polybus.plan.values import Ref
+from polybus.plan.values import Ref, Resource
 from polybus.topology.model import Topology
 
-__all__ = ["QUEUE_ACTIONS", "REFUSE_ELSEWHERE", "TOPIC_ACTIONS", "elsewhere", "hold"]
+__all__ = [
+    "LONGEST_REGION",
+    "QUEUE_ACTIONS",
+    "REFUSE_ELSEWHERE",
+    "REGION",
+    "TOPIC_ACTIONS",
+    "elsewhere",
+    "hold",
+    "region_lookup",
+]
+
+LONGEST_REGION = 28
+"""Characters that names of all regions keep for a hyphen and the region; the longest today has 14."""
+
+REGION = Ref("region", "region")
+"""The region where the stack's configuration doesn't name one: the provider's. Names have it either way."""
+
+
+def region_lookup() -> Resource:
+    """Ask the provider which region it is for."""
+    return Resource("aws:index/getRegion:getRegion", REGION.resource, {}, "lookup", "$.bus")
+
 
 REFUSE_ELSEWHERE = "RefuseOutsideEndpoints"
 """The id of the statement; what a topology doesn't say isn't compared by `check --live`, and this is how it is told."""

@@ -2,7 +2,8 @@
 
 A topic is an SNS topic, FIFO where ordered. A subscription is an SQS queue that only this topic may send to, subscribed
 with raw delivery and the filter as a policy. A queue is an SQS queue. Each has a queue for its dead letters, which
-takes letters from it alone. Everything is encrypted at rest, and refused without TLS.
+takes letters from it alone, and of a subscription what its topic can't deliver. Everything is encrypted at rest, and
+refused without TLS.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import consumed, net_attempts, path_of
 from polybus.plan.settings import NOTHING, check_services, with_options
 from polybus.plan.tags import tags_of
-from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
+from polybus.plan.values import Join, Json, Ref, Resource, found_in, joined, marked, refs, unmarked
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["AwsPlan", "AwsSettings", "binding", "binding_values", "exports", "plan"]
+
+
+_POLICY_NAME = 128  # characters [B]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,10 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
     resources = [*planner.resources(), *planner.rights(documents)]
-    scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, chosen.region, planner.queue_name)
+    scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name)
     resources += aws_watch.resources(topology, scene)
+    if any(ref == aws_place.REGION for resource in resources for ref in refs(resource.properties)):
+        resources.insert(0, aws_place.region_lookup())
     return AwsPlan(topology, chosen, tuple(resources), documents)
 
 
@@ -147,6 +153,7 @@ class _Planner:
         self.names = Names(topology.name, settings.stack, round(AWS.queue_name.length.most))
         self.tags = tags_of(topology, settings.stack, settings.tags, TAGS)
         self.arns = Arns(topology)
+        self.region = settings.region or aws_place.REGION
 
     def resources(self) -> Iterator[Resource]:
         for topic in self._topology.topics.values():
@@ -255,16 +262,19 @@ class _Planner:
             "raw_message_delivery": True,
             "filter_policy": None if policy is None else Json(policy),
             "filter_policy_scope": None if policy is None else "MessageAttributes",
+            # What SNS can't deliver it drops, unless it is told where to leave it.
+            "redrive_policy": Json({"deadLetterTargetArn": Ref(f"{item.name}-dead-letters", "arn")}),
         }
         type_, name = "aws:sns/topicSubscription:TopicSubscription", f"{item.name}-subscription"
-        yield Resource(type_, name, properties, "delivery", entry, after=(access.name,))
+        after = (access.name, f"{item.name}-dead-letters-access")
+        yield Resource(type_, name, properties, "delivery", entry, after=after)
 
     def _letters(self, item: Subscription | Queue) -> Iterator[Resource]:
         entry, name = path_of(item), f"{item.name}-dead-letters"
         properties = self._queue(item, letters=True)
         yield Resource("aws:sqs/queue:Queue", name, properties, "dead letters", entry, keeps_messages=True)
         statements: list[dict[str, Any]] = []
-        if isinstance(item, Subscription) and item.push is not None:
+        if isinstance(item, Subscription):
             statements = [aws_push.allow_topic([self.arns.topic(item.topic)], Ref(name, "arn"))]
         yield self._access(name, Ref(name, "url"), Ref(name, "arn"), statements, entry)
 
@@ -302,12 +312,17 @@ class _Planner:
             if service not in documents:
                 continue
             entry, name = f"$.services.{service}", f"{service}-rights"
-            physical = physical_name(self._topology.name, self._settings.stack, service, longest=128)  # [B] IAM
-            properties = {"name": physical, "policy": Json(documents[service]), "tags": self.tags}
+            properties = {"name": self._policy_name(service), "policy": Json(documents[service]), "tags": self.tags}
             yield Resource("aws:iam/policy:Policy", name, properties, "rights", entry)
             attached = {"role": role.rsplit("/", 1)[-1], "policy_arn": Ref(name, "arn")}
             type_ = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
             yield Resource(type_, f"{service}-role", attached, "rights", entry)
+
+    def _policy_name(self, service: str) -> str | Join:
+        """Name a policy: one of the account's whatever the region is, and in no case of its own ("IAM identifiers")."""
+        longest = _POLICY_NAME - aws_place.LONGEST_REGION
+        name = physical_name(self._topology.name, self._settings.stack, service, longest=longest, caseless=True)
+        return joined(f"{name}-", self.region)
 
 
 def _hold_key(key: str | None) -> None:

@@ -33,8 +33,8 @@ def deployed() -> Iterator[Deployed]:
 # By the declaration in stacks/polybus.toml, and not by the policy that is under test: the entry, what of it, the calls.
 SEND, RECEIVE, DELETE, EXTEND = "SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"
 STATS, PURGE, PUBLISH = "GetQueueAttributes", "PurgeQueue", "Publish"
-CONSUME = {RECEIVE, DELETE, EXTEND}
-OPERATE = CONSUME | {STATS, PURGE}
+CONSUME = {RECEIVE, DELETE, EXTEND, STATS}
+OPERATE = CONSUME | {PURGE}
 
 ALLOWED: Mapping[str, Mapping[str, set[str]]] = {
     "checkout": {"topic orders": {PUBLISH}, "thumbnails": {SEND}},

@@ -22,7 +22,8 @@ def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]]) -> Any:
     if isinstance(value, Join):
         return pulumi.Output.concat(*(folded(part, find) for part in value.parts))
     if isinstance(value, Json):
-        return pulumi.Output.json_dumps(folded(value.value, find))
+        # As compact as clouds give it back: some providers compare it as text.
+        return pulumi.Output.json_dumps(folded(value.value, find), separators=(",", ":"))
     if isinstance(value, Mapping):
         return {key: folded(item, find) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -10,8 +10,21 @@ from hypothesis import strategies as st
 
 from polybus.errors import TopologyError
 from polybus.topology.file import load, loads
-from polybus.topology.model import Alarms, Backoff, Notify, Push, Subscription, digest
+from polybus.topology.model import (
+    Alarms,
+    Backoff,
+    Notify,
+    Push,
+    Queue,
+    Service,
+    Subscription,
+    Topic,
+    Topology,
+    digest,
+)
 from polybus.topology.quantities import format_duration, format_size, parse_duration, parse_size
+from polybus.topology.references import check_references
+from polybus.topology.table import Problems
 
 SHOP = """
 [bus]
@@ -263,3 +276,23 @@ def test_a_password_in_a_url_is_told_to_nobody() -> None:
         loads(BASE + 'push = { https = "https://me:pw@x.y/z" }', source="polybus.toml")
     assert "pw" not in str(raised.value)
     assert loads(BASE + 'push = { https = "https://x.y/@me?a=b@c" }', source="polybus.toml")
+
+
+class Name(str):
+    """A name that is compared with no other to be put in order."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        raise AssertionError(f"{self} is sorted")
+
+
+def test_a_reference_that_is_good_is_looked_up_and_not_searched_for() -> None:
+    """There may be thousands of entries, and of references to them."""
+    topics = {Name(name): Topic(name) for name in ("orders", "news")}
+    subscriptions = {Name(name): Subscription(name, "news") for name in ("billing", "audit")}
+    queues = {Name(name): Queue(name) for name in ("jobs", "mail")}
+    services = {"all": Service("all", ("orders", "jobs"), ("billing", "mail"), ("audit", "jobs"))}
+    problems = Problems("polybus.toml")
+    check_references(Topology("shop", topics, subscriptions, queues, services), problems)
+    assert problems.lines == []

@@ -199,7 +199,7 @@ def _attributes(given: Inputs, names: Mapping[str, str]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, Json):
-        return json.dumps(value.value)
+        return json.dumps(value.value, separators=(",", ":"))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

@@ -63,6 +63,9 @@ def _topic(report: Report, topology: Topology, topic: Topic) -> None:
         report.error(path, f"{len(subscriptions)} subscriptions", limit, source=AWS.large_message_subscriptions.source)
     _filter_attributes(report, topology, topic)
     _existing(report, f"{path}.existing", topic.existing, "sns", ordered=topic.ordered)
+    if topic.existing is not None and subscriptions:
+        limit = "if another account has it, its policy has to let this one subscribe (sns:Subscribe)"
+        report.note(f"{path}.existing", topic.existing, limit, source="SNS")
 
 
 def _filter_attributes(report: Report, topology: Topology, topic: Topic) -> None:
@@ -181,6 +184,9 @@ def _queue(report: Report, queue: Queue) -> None:
     path = f"$.queues.{queue.name}"
     common.message_size(report, path, queue.max_message_size, AWS.message_bytes)
     _existing(report, f"{path}.existing", queue.existing, "sqs", ordered=queue.ordered)
+    if queue.existing is not None:
+        limit = "it has to be of the stack's own account: SQS lets no other set its redrive policy"
+        report.note(f"{path}.existing", queue.existing, limit, source="Q")
     if not queue.max_delay:
         return
     if queue.ordered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from polybus.errors import ConfigError
@@ -15,6 +15,7 @@ __all__ = [
     "REFUSE_ELSEWHERE",
     "REGION",
     "TOPIC_ACTIONS",
+    "domain",
     "elsewhere",
     "hold",
     "region_lookup",
@@ -48,20 +49,39 @@ locks itself out. Source: "Actions, resources, and condition keys", Service Auth
 TOPIC_ACTIONS = ("sns:Publish",)
 
 
-def hold(topology: Topology, region: str | None, endpoints: Sequence[str]) -> None:
-    """Raise ConfigError for ids that are no endpoints', and for what is adopted from another region."""
+def domain(partition: str) -> str:
+    """Give the domain of a partition's endpoints."""
+    return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+
+
+def hold(topology: Topology, region: str | None, endpoints: Sequence[str], kms_key: str | None) -> None:
+    """Raise ConfigError for ids that are no endpoints', and for what the stack uses from another region than its own.
+
+    Where no region is configured, all that names one has to name the same.
+    """
     for endpoint in endpoints:
         if not endpoint.startswith("vpce-"):
             allowed = "ids of VPC endpoints, such as vpce-1a2b3c4d"
             raise ConfigError(f"aws vpcEndpoints: found {endpoint!r}; allowed: {allowed}")
+    for place, found, why in _regions(topology, kms_key):
+        if region is not None and found != region:
+            raise ConfigError(f"{place}: found a resource of {found}; the stack is in {region}, and {why}")
+        region = found
+
+
+def _regions(topology: Topology, kms_key: str | None) -> Iterator[tuple[str, str, str]]:
+    """Give the place of everything that names a region, the region, and why it can be no other."""
     for section, entries in (("topics", topology.topics), ("queues", topology.queues)):
         for entry in entries.values():
-            found = entry.existing.split(":")[3] if entry.existing else region
-            if region is not None and found != region:
-                raise ConfigError(
-                    f"{topology.source}: at $.{section}.{entry.name}.existing: aws: found a resource of {found}; the "
-                    f"stack is in {region}, and clients reach one region"
-                )
+            if entry.existing:
+                place = f"{topology.source}: at $.{section}.{entry.name}.existing: aws"
+                yield place, entry.existing.split(":")[3], "clients reach one region"
+    if kms_key is not None:
+        yield "aws kmsKey", kms_key.split(":")[3], "SNS and SQS use the keys of their own region"
+    notified = topology.alarms.notify.topic if topology.alarms is not None else None
+    if notified is not None:
+        place = f"{topology.source}: at $.alarms.notify.topic: aws"
+        yield place, notified.split(":")[3], "CloudWatch tells topics of its own region"
 
 
 def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[str]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
+from polybus.clouds.aws.plan import roles as aws_roles
 from polybus.clouds.aws.plan import watch as aws_watch
 from polybus.clouds.aws.plan.filters import compile_filter
 from polybus.clouds.aws.plan.rights import Arns, insecure, key_policy, policies
@@ -74,8 +75,9 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     chosen = settings or AwsSettings()
     check.refuse(topology, "aws", stack=chosen.stack)
     check_services(topology, chosen.roles, "aws roles")
-    aws_place.hold(topology, chosen.region, chosen.vpc_endpoints)
     _hold_key(chosen.kms_key)
+    aws_place.hold(topology, chosen.region, chosen.vpc_endpoints, chosen.kms_key)
+    aws_roles.hold(topology, chosen.roles)
     planner = _Planner(topology, chosen)
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
@@ -182,8 +184,7 @@ class _Planner:
         """Give the URL of an entry's queue; that of an adopted one follows from its ARN."""
         if isinstance(item, Queue) and item.existing is not None:
             partition, service, region, account, name = item.existing.split(":", 5)[1:]
-            domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
-            return f"https://{service}.{region}.{domain}/{account}/{name}"
+            return f"https://{service}.{region}.{aws_place.domain(partition)}/{account}/{name}"
         return Ref(f"{item.name}-queue", "url")
 
     def _fifo(self, item: Subscription | Queue) -> bool:
@@ -314,7 +315,7 @@ class _Planner:
             entry, name = f"$.services.{service}", f"{service}-rights"
             properties = {"name": self._policy_name(service), "policy": Json(documents[service]), "tags": self.tags}
             yield Resource("aws:iam/policy:Policy", name, properties, "rights", entry)
-            attached = {"role": role.rsplit("/", 1)[-1], "policy_arn": Ref(name, "arn")}
+            attached = {"role": aws_roles.name_of(role), "policy_arn": Ref(name, "arn")}
             type_ = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
             yield Resource(type_, f"{service}-role", attached, "rights", entry)
 

@@ -64,6 +64,8 @@ PLANNING = Planning(
         _QUEUE: OwnName("name", AWS.queue_name, FIFO_SUFFIX),
     },
     immutable=IMMUTABLE,
+    retention={_QUEUE: "message_retention_seconds"},  # SetQueueAttributes in the SQS API reference [B]
+    place=lambda settings: {"aws:region": settings.region},
     drift=DRIFT,
     adopted={Topic: _TOPIC, Queue: _QUEUE},
     tags=TAGS,

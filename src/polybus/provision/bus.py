@@ -12,6 +12,7 @@ from polybus.plan.immutable import unannounced
 from polybus.plan.planning import CloudSettings
 from polybus.plan.values import Ref, Resource
 from polybus.provision.cloud import Provider, cloud_named
+from polybus.provision.guard import Question, asked
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology
@@ -52,6 +53,8 @@ class MessageBus(pulumi.ComponentResource):
         plan = chosen.planned(declared, settings)
         super().__init__(TYPE, name, {}, opts)
         fold = _Fold(self, chosen, name, protect)
+        if chosen.guard is not None:
+            fold.hold(asked(chosen.guard, plan, fold.ask))
         for resource in plan.resources:
             fold.make(resource)
         self.binding: Mapping[str, Any] = folded(chosen.planning.binding_values(plan), fold.find)
@@ -69,22 +72,24 @@ class _Fold:
         self._name = name
         self._protect = protect
         self._looked_up: dict[str, Any] = {}
+        self._held: pulumi.Output[Any] | None = None
         self.children: dict[str, pulumi.Resource] = {}
 
     def make(self, resource: Resource) -> None:
         """Make one resource, or read it; what it refers to has been made before."""
         arguments = folded(resource.properties, self.find)
         if resource.kind == "lookup":
-            opts = pulumi.InvokeOptions(parent=self._parent)
-            self._looked_up[resource.name] = self._sdk.lookup(resource.type)(**arguments, opts=opts)
+            self._looked_up[resource.name] = self.ask((resource.type, arguments))
             return
+        after = [self.children[name] for name in resource.after]
+        held = self._held if resource.keeps_messages else None
         fixed = sorted(unannounced(resource.type))
         options = pulumi.ResourceOptions(
             parent=self._parent,
             # Names are explicit, so the old one has to go first: what is made anew bears the same name.
             delete_before_replace=True if fixed else None,
             replace_on_changes=fixed or None,
-            depends_on=[self.children[name] for name in resource.after],
+            depends_on=after if held is None else held.apply(lambda _: after),
             # None leaves it to the component's own options, which children inherit.
             protect=True if self._protect and resource.keeps_messages else None,
             retain_on_delete=True if resource.stays else None,
@@ -92,6 +97,16 @@ class _Fold:
         # A child's URN has its parent's type, and not its name: two buses in one program would clash without it.
         name = f"{self._name}-{resource.name}"
         self.children[resource.name] = self._sdk.resource(resource.type)(name, opts=options, **arguments)
+
+    def ask(self, question: Question) -> pulumi.Output[Any]:
+        """Call a function of the provider's."""
+        type_, arguments = question
+        found: pulumi.Output[Any] = self._sdk.lookup(type_)(**arguments, opts=pulumi.InvokeOptions(parent=self._parent))
+        return found
+
+    def hold(self, held: pulumi.Output[Any]) -> None:
+        """Make nothing that keeps messages until this is there."""
+        self._held = held
 
     def find(self, ref: Ref) -> pulumi.Output[Any]:
         """Return what a reference stands for."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from polybus.errors import ConfigError
 from polybus.plan.planning import CloudPlan, CloudSettings, Planning
+from polybus.provision.guard import Guard
 from polybus.provision.sdk import Sdk
 from polybus.registry import each, find, offering
 from polybus.topology.model import Topology
@@ -24,7 +25,7 @@ class Provider:
     """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
     `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is,
-    "" where none does.
+    "" where none does. `guard` looks at what is there before anything is made that keeps messages.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Provider:
     settings: Callable[[StackConfig], Any]
     keys: Mapping[str, str]
     who: str = ""
+    guard: Guard | None = None
 
     def planned(self, topology: Topology, settings: CloudSettings | None) -> CloudPlan:
         """Plan a topology; raises ConfigError or UnsupportedFeature with everything that is wrong for this cloud."""

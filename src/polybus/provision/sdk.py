@@ -28,7 +28,7 @@ _OURS = frozenset({"self", "__self__", "resource_name", "opts"})
 class Sdk:
     """One provider's Python package, imported when it is first used.
 
-    `extra` is what installs it; `modules` are the token's modules that have another name in Python.
+    `extra` is what installs it; `modules` are the token's modules that have another name in Python, "" for the package.
     """
 
     package: str
@@ -98,7 +98,8 @@ class Sdk:
                 importlib.import_module(self.package)
             except ModuleNotFoundError as error:
                 raise MissingExtra(self.package.replace("_", "-"), self.extra) from error
-            return getattr(importlib.import_module(f"{self.package}.{self.modules.get(name, name)}"), member)
+            module = self.modules.get(name, name)
+            return getattr(importlib.import_module(f"{self.package}.{module}" if module else self.package), member)
 
 
 def _parameters(made: Any) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polybus.clouds.aws.owned import guard
 from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.resources import AwsSettings
 from polybus.provision.cloud import Provider
@@ -33,9 +34,10 @@ def _settings(config: StackConfig) -> AwsSettings:
 PROVIDER = Provider(
     name="aws",
     planning=PLANNING,
-    # A module can't be called lambda in Python, and what is in none has one by its own name.
-    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_", "index": "get_region"}),
+    # A module can't be called lambda in Python, and index is the package itself.
+    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_", "index": ""}),
     settings=_settings,
     keys=_KEYS,
     who="roles",
+    guard=guard,
 )

@@ -186,6 +186,14 @@ def test_what_is_portable_is_refused_nowhere() -> None:
             "",
         ),
         (
+            '[subscriptions.s]\ntopic = "news"\npush = { https = "https://in-12.europe-west1.run.app/x" }\n'
+            '[subscriptions.t]\ntopic = "news"\npush = { https = "https://in-12.europe-west1.run.app/x" }\n'
+            "[topics.news]",
+            {"aws", "azure"},
+            "push.https",
+            "SNS subscribes an endpoint to a topic once; $.subscriptions.s does",
+        ),
+        (
             '[subscriptions.s]\ntopic = "orders"\nfilter = """a in ('
             + ", ".join(f'"value-{n:03}"' for n in range(100))
             + ')"""',

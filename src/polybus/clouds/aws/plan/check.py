@@ -94,6 +94,7 @@ def _subscription(report: Report, topology: Topology, subscription: Subscription
         _forward(report, topology, subscription, push.forward)
     else:
         _push(report, topology.topics[subscription.topic], path, push)
+        _once(report, topology, subscription, push)
     if push.https is not None:
         _retries(report, path, subscription)
     elif subscription.max_attempts != DEFAULT_MAX_ATTEMPTS:
@@ -121,6 +122,16 @@ def _push(report: Report, topic: Topic, path: str, push: Push) -> None:
         report.error(
             where, push.function, limit, source="B", instead="arn:aws:lambda:<region>:<account>:function:<name>"
         )
+
+
+def _once(report: Report, topology: Topology, subscription: Subscription, push: Push) -> None:
+    """Refuse a second subscription of an endpoint to a topic: SNS answers with the first, or refuses another filter."""
+    others = topology.subscriptions_of(subscription.topic)
+    twins = [item for item in others if item.push is not None and item.push.endpoint == push.endpoint]
+    if subscription is not twins[0]:
+        limit = f"SNS subscribes an endpoint to a topic once; $.subscriptions.{twins[0].name} does"
+        where = f"{common.path_of(subscription)}.push.{push.kind}"
+        report.error(where, f"{push.endpoint} again", limit, source="SNS", instead="one filter for both")
 
 
 def _forward(report: Report, topology: Topology, subscription: Subscription, to: str) -> None:

@@ -106,6 +106,7 @@ def _topic(name: str, table: Table) -> model.Topic:
         max_message_size=table.size("max_message_size", *_MESSAGE),
         existing=table.text("existing", allowed="the ARN or id of a topic to adopt"),
         options=_options(table),
+        allow=_allow(table, ("publish", "subscribe")),
     )
     table.close()
     return topic
@@ -134,6 +135,7 @@ def _queue(name: str, table: Table) -> model.Queue:
         max_message_size=table.size("max_message_size", *_MESSAGE),
         existing=table.text("existing", allowed="the ARN or id of a queue to adopt"),
         options=_options(table),
+        allow=_allow(table, ("publish", "consume")),
         **_delivery(table),
     )
     table.close()
@@ -219,6 +221,26 @@ def _options(table: Table) -> model.Options:
         if cloud.name in table:
             clouds[cloud.name] = MappingProxyType(options.plain())
     return MappingProxyType(clouds)
+
+
+def _allow(table: Table, known: tuple[str, ...]) -> tuple[model.Allow, ...]:
+    return tuple(_allowed(row, known) for row in table.rows("allow"))
+
+
+def _allowed(row: Table, known: tuple[str, ...]) -> model.Allow:
+    principal = row.required("principal", 'who may, in the cloud\'s own words, such as "s3.amazonaws.com"')
+    actions = row.strings("actions")
+    if not actions or not set(actions) <= set(known):
+        row.refuse("actions", f"a list of {' and '.join(known)}")
+    clouds = [cloud.name for cloud in each("planning")]
+    cloud = row.text("cloud", allowed=", ".join(clouds))
+    if cloud is not None and cloud not in clouds:
+        row.refuse("cloud", ", ".join(clouds))
+    conditions = row.table("conditions")
+    given = {key: conditions.texts(key) for key in conditions}
+    conditions.close()
+    row.close()
+    return model.Allow(principal, actions, MappingProxyType(given), cloud)
 
 
 def _service(name: str, table: Table) -> model.Service:

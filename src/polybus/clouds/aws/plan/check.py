@@ -6,6 +6,7 @@ import math
 import re
 
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.plan import allow as aws_allow
 from polybus.clouds.aws.plan import counts
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
@@ -41,6 +42,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         _subscription(report, topology, subscription)
     for queue in topology.queues.values():
         _queue(report, queue)
+    aws_allow.rule(report, topology)
     aws_policy_size.rule(report, topology, stack)
     counts.count(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")

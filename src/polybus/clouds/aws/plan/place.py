@@ -18,6 +18,7 @@ __all__ = [
     "domain",
     "elsewhere",
     "hold",
+    "partition_of",
     "region_lookup",
 ]
 
@@ -47,6 +48,12 @@ QUEUE_ACTIONS = (
 locks itself out. Source: "Actions, resources, and condition keys", Service Authorization Reference."""
 
 TOPIC_ACTIONS = ("sns:Publish",)
+
+
+def partition_of(region: str | None) -> str:
+    """Give the partition of a region; where none is configured, that of most accounts."""
+    prefixes = {"cn-": "aws-cn", "us-gov-": "aws-us-gov"}
+    return next((found for prefix, found in prefixes.items() if (region or "").startswith(prefix)), "aws")
 
 
 def domain(partition: str) -> str:

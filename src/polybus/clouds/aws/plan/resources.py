@@ -18,6 +18,7 @@ import msgspec
 
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.plan import allow as aws_allow
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
@@ -212,7 +213,8 @@ class _Planner:
         name = f"{topic.name}-topic"
         yield Resource("aws:sns/topic:Topic", name, properties, "topic", entry)
         outside = aws_place.elsewhere(aws_place.TOPIC_ACTIONS, Ref(name, "arn"), self._settings.vpc_endpoints)
-        statements = [insecure("sns:Publish", Ref(name, "arn")), *outside]
+        others = aws_allow.statements(topic, Ref(name, "arn"), self._settings.region)
+        statements = [*others, insecure("sns:Publish", Ref(name, "arn")), *outside]
         access = {"arn": Ref(name, "arn"), "policy": Json({"Version": "2012-10-17", "Statement": statements})}
         yield Resource("aws:sns/topicPolicy:TopicPolicy", f"{topic.name}-topic-access", access, "access", entry)
 
@@ -248,7 +250,9 @@ class _Planner:
         elif not adopted:
             sources = sorted({source.topic for source in self._topology.forwards_to(item.name)})
             topics = [self.arns.topic(topic) for topic in sources]
-            yield self._access(name, url, arn, [aws_push.allow_topic(topics, arn)] if topics else [], entry)
+            statements = [aws_push.allow_topic(topics, arn)] if topics else []
+            statements += aws_allow.statements(item, arn, self._settings.region)
+            yield self._access(name, url, arn, statements, entry)
 
     def _subscribed(self, item: Subscription, arn: str | Ref, url: str | Ref) -> Iterator[Resource]:
         entry, topic = path_of(item), self.arns.topic(item.topic)

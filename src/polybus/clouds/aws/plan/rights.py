@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polybus.clouds.aws.plan.allow import key_statements
 from polybus.clouds.aws.plan.place import domain
 from polybus.plan.values import Ref
 from polybus.topology.model import Service, Topology
@@ -70,7 +71,7 @@ def key_policy(topology: Topology, arns: Arns, kms_key: str | None) -> Mapping[s
     if topology.alarms is not None and topology.alarms.notify.email is not None:
         own: list[str | Ref] = [Ref("bus.alarms-topic", "owner")]
         statements.append(_key_user("AllowAlarms", "cloudwatch.amazonaws.com", kms_key, own))
-    return {"Version": "2012-10-17", "Statement": statements}
+    return {"Version": "2012-10-17", "Statement": [*statements, *key_statements(topology, kms_key)]}
 
 
 def _accounts(topology: Topology, kms_key: str) -> list[str | Ref]:

@@ -22,7 +22,10 @@ __all__ = ["hold_key", "key_statements", "rule", "statements"]
 _SERVICE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*\.amazonaws\.com(?:\.cn)?")
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(?:root|(?:role|user)/[!-)+-~]+)")
-_ALLOWED = "a service such as s3.amazonaws.com, an account's 12 digits, or arn:aws:iam::<account>:root, role/<name> or user/<name>"
+_ALLOWED = (
+    "a service such as s3.amazonaws.com, an account's 12 digits, or arn:aws:iam::<account>: with root, role/<name> "
+    "or user/<name>"
+)
 
 # What says on whose behalf a service acts, and the operators that AWS's own examples have for each.
 _SOURCES = {

@@ -15,7 +15,7 @@ from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 if TYPE_CHECKING:
     from polybus.plan.drift_rules import Rules
-    from polybus.plan.observed import Observed
+    from polybus.plan.observed import Observed, Outside
     from polybus.plan.settings import Mistake
     from polybus.plan.tags import TagRules
     from polybus.topology.limits import NameRule
@@ -150,8 +150,10 @@ class Planning:
     tags: TagRules | None = None
 
 
-Live: TypeAlias = Callable[[Binding, Any], Awaitable[Iterable["Observed"]]]
+Live: TypeAlias = Callable[[Binding, Any], Awaitable[Iterable["Observed | Outside"]]]
 """Reads a cloud: given a binding and the plan that `Planning.compared` made, what is there, in the plan's words.
+
+What it has to rely on and isn't the stack's, such as the policy of a key, is `Outside`.
 
 Raises BackendError for what the cloud refuses.
 """

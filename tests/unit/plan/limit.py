@@ -63,7 +63,7 @@ def _known(name: str | Join) -> str:
     """Write a name as it will be: what it refers to is a region, and none is longer."""
     if isinstance(name, str):
         return name
-    return "".join("x" * 28 if isinstance(part, Ref) else part for part in name.parts)
+    return "".join("x" * 27 if isinstance(part, Ref) else part for part in name.parts)
 
 
 def text(value: Any) -> str:

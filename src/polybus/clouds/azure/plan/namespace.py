@@ -54,11 +54,11 @@ class AzureSettings:
 
     `resource_group` is one that is there; without it one is created. `namespace` overrides the derived name, which
     has to be unique in the world; the derived one has `location` in it, so set either: to set `location` later would
-    replace the namespace. `environment` is azure-native's own setting: None or "public", "usgovernment" or "china", which have other host names. `subnet` is the resource id of a
-    subnet for a private endpoint, which closes public access unless `public_access` says otherwise; `private_dns_zone`
-    is that of the zone by which clients find it. `transport`, `proxy` and `ca_file` tell services how to reach the
-    namespace, as the binding's settings of these names. `principals` names the services, `functions` the managed
-    identities of the functions that push names.
+    replace the namespace. `environment` is azure-native's own setting: None or "public", "usgovernment" or "china",
+    which have other host names. `subnet` is the resource id of a subnet for a private endpoint, which closes public
+    access unless `public_access` says otherwise; `private_dns_zone` is that of the zone by which clients find it.
+    `transport`, `proxy` and `ca_file` tell services how to reach the namespace, as the binding's settings of these
+    names. `principals` names the services, `functions` the managed identities of the functions that push names.
     """
 
     stack: str = ""

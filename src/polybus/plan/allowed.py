@@ -8,7 +8,7 @@ from polybus.plan.findings import Report
 from polybus.plan.rules import path_of, published
 from polybus.topology.model import Allow, Queue, Topic, Topology
 
-__all__ = ["allowed_on", "outsiders", "refuse_all"]
+__all__ = ["allowed_on", "no_conditions", "outsiders"]
 
 
 def allowed_on(cloud: str, entry: Topic | Queue) -> list[Allow]:
@@ -24,8 +24,7 @@ def outsiders(topology: Topology, cloud: str) -> Iterator[tuple[str, Topic | Que
                 yield f"{path_of(entry)}.allow[{number}]", entry, allow
 
 
-def refuse_all(report: Report, topology: Topology, cloud: str, instead: str) -> None:
-    """Refuse everyone who is to be let in, on a cloud whose plan gives no such rights."""
-    for path, _, allow in outsiders(topology, cloud):
-        limit = "the plan for this cloud gives rights to declared services alone"
-        report.error(path, allow.principal, limit, instead=instead)
+def no_conditions(report: Report, path: str, allow: Allow) -> None:
+    """Refuse conditions, on a cloud whose plan makes none."""
+    if allow.conditions:
+        report.error(f"{path}.conditions", ", ".join(allow.conditions), "the plan for this cloud makes no conditions")

@@ -8,6 +8,8 @@ import pytest
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.aws.plan.planning import PLANNING
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, TopologyError, UnsupportedFeature
 from polybus.plan.check import Severity, check
 from polybus.plan.policy import item_of, violations
@@ -179,8 +181,50 @@ def _adopted(text: str) -> str:
 
 @pytest.mark.parametrize("cloud", ["azure", "gcp"])
 def test_other_clouds_refuse_it_by_name_unless_it_is_meant_for_aws(cloud: str) -> None:
-    assert any("at $.topics.news.allow[0]" in found and "s3.amazonaws.com" in found for found in errors(S3, cloud))
+    found = errors(S3, cloud)
+    assert any("at $.topics.news.allow[0].principal" in line and "s3.amazonaws.com" in line for line in found)
+    assert any("at $.topics.news.allow[0].conditions" in line and "makes no conditions" in line for line in found)
     meant = S3.replace("actions =", 'cloud = "aws"\nactions =')
     assert not [found for found in errors(meant, cloud) if "allow" in found]
     elsewhere = S3.replace("actions =", 'cloud = "gcp"\nactions =')
     assert errors(elsewhere) == []
+
+
+ID = "00000000-0000-0000-0000-00000000000a"
+
+
+def let_in(principal: str, actions: str) -> str:
+    return (
+        f'[[topics.news.allow]]\nprincipal = "{principal}"\nactions = [{actions}]\n'
+        f'[[queues.jobs.allow]]\nprincipal = "{principal}"\nactions = ["publish", "consume"]\n'
+        '[services.worker]\npublishes = ["news"]\n'
+    )
+
+
+def test_azure_assigns_roles_each_once() -> None:
+    text = let_in(f"Group/{ID}", '"publish"')
+    same = azure.AzureSettings(principals={"worker": azure.Principal(ID, "Group")})
+    for settings in (azure.AzureSettings(), same):
+        plan = azure.plan(topology(text), settings)
+        rights = [item.properties for item in plan.resources if item.type.endswith(":RoleAssignment")]
+        found = {(given["role_definition_id"].rpartition("/")[2], str(given["scope"])) for given in rights}
+        assert len(rights) == len(found) == 3
+        assert {(given["principal_id"], given["principal_type"]) for given in rights} == {(ID, "Group")}
+    assert any("subscriptions that are there" in line for line in errors(let_in(ID, '"subscribe"'), "azure"))
+    assert any("an object id in Entra ID" in line for line in errors(let_in("app", '"publish"'), "azure"))
+
+
+def test_google_grants_roles_each_once() -> None:
+    member = "serviceAccount:other@elsewhere.iam.gserviceaccount.com"
+    text = let_in(member, '"publish", "subscribe"')
+    for members in ({}, {"worker": member}):
+        plan = gcp.plan(topology(text), gcp.GcpSettings(project="p", project_number="1", members=members))
+        given = [item.properties for item in plan.resources if item.properties.get("member") == member]
+        found = sorted((str(one.get("topic") or one["subscription"]), one["role"]) for one in given)
+        assert found == [
+            ("${jobs-subscription.name}", "roles/pubsub.subscriber"),
+            ("${jobs-topic.id}", "roles/pubsub.publisher"),
+            ("${news-topic.id}", "roles/pubsub.publisher"),
+            ("${news-topic.id}", "roles/pubsub.subscriber"),
+        ]
+    assert any("not allUsers" in line for line in errors(let_in("allUsers", '"publish"'), "gcp"))

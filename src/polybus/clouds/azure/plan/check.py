@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from polybus.clouds.azure.limits import AZURE
+from polybus.clouds.azure.plan import allow as azure_allow
 from polybus.clouds.azure.plan import counts
 from polybus.clouds.azure.plan.filters import filter_problem
 from polybus.plan import rules as common
-from polybus.plan.allowed import refuse_all
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
 from polybus.topology.model import Alarms, Push, Queue, Subscription, Topic, Topology
@@ -27,7 +27,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
     counts.count(report, topology)
-    refuse_all(report, topology, "azure", 'a role assignment of your own, or cloud = "aws" for one of AWS\'s')
+    azure_allow.rule(report, topology)
     for topic in topology.topics:
         _one_case(report, topology, topic)
     for subscription in topology.subscriptions.values():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+from polybus.clouds.azure.plan import allow as azure_allow
 from polybus.clouds.azure.plan.namespace import Home, Principal
 from polybus.errors import ConfigError
 from polybus.plan.grants import merged
@@ -54,6 +55,11 @@ def _asked(home: Home, who: dict[str, Principal]) -> Iterator[tuple[tuple[str, s
             )
         principal = home.settings.functions[function]
         yield (_noted(who, principal), RECEIVER, ("source", item.name)), f"$.subscriptions.{item.name}"
+    for principal, allow, name, entry in azure_allow.asked(home.topology):
+        if "publish" in allow.actions:
+            yield (_noted(who, principal), SENDER, ("target", name)), entry
+        if "consume" in allow.actions:
+            yield (_noted(who, principal), RECEIVER, ("source", name)), entry
 
 
 def _noted(who: dict[str, Principal], principal: Principal) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from polybus.clouds.gcp.limits import GCP
+from polybus.clouds.gcp.plan import allow as gcp_allow
 from polybus.clouds.gcp.plan import counts
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
 from polybus.plan import rules as common
-from polybus.plan.allowed import refuse_all
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
@@ -30,7 +30,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
     counts.count(report, topology)
-    refuse_all(report, topology, "gcp", 'an IAM member of your own, or cloud = "aws" for one of AWS\'s')
+    gcp_allow.rule(report, topology)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
     topic = r"projects/[^/]+/topics/[^/]+"

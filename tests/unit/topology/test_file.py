@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polybus.errors import TopologyError
+from polybus.topology import file
 from polybus.topology.file import load, loads
 from polybus.topology.model import (
     Alarms,
@@ -296,3 +298,17 @@ def test_a_reference_that_is_good_is_looked_up_and_not_searched_for() -> None:
     problems = Problems("polybus.toml")
     check_references(Topology("shop", topics, subscriptions, queues, services), problems)
     assert problems.lines == []
+
+
+def test_the_clouds_are_looked_for_once_however_many_entries_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes reading what every installed package offers."""
+    asked: list[str] = []
+    real = file.each
+
+    def counted(part: str) -> Any:
+        asked.append(part)
+        return real(part)
+
+    monkeypatch.setattr(file, "each", counted)
+    loads(BASE + "".join(f"\n[topics.t{number}]" for number in range(20)), source="polybus.toml")
+    assert asked == ["planning"]

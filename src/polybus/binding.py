@@ -39,9 +39,11 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `name` is the topology's, `address` the cloud's own (an ARN, a queue URL, a resource path, an entity path).
     `dead_letter` is the address of its dead letters (None for topics). `lease` and `max_delay` are in seconds,
-    `max_size` in bytes (None: the cloud's own limit). `filter` is the declared filter, for backends that evaluate it
-    themselves; `filter_attributes` are the attributes that any filter of the topic names: they must travel natively.
-    `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are a backend's own.
+    `max_size` in bytes (None: the cloud's own limit). `retention` and `dead_letter_retention` are in seconds from when
+    a message came there, so anew with each move; a lease outlasts them. `filter` is the declared filter, for backends
+    that evaluate it themselves; `filter_attributes` are the attributes that any filter of the topic names: they must
+    travel natively. `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are
+    a backend's own.
     """
 
     kind: Kind
@@ -73,8 +75,18 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.kind in (Kind.SUBSCRIPTION, Kind.QUEUE, Kind.DEAD_LETTERS) and not self.push
 
     @property
+    def keeps_order(self) -> bool:
+        """Whether what waits here waits for the earlier messages of its ordering key: never among dead letters."""
+        return self.ordered and self.kind is not Kind.DEAD_LETTERS
+
+    @property
     def dead_letters(self) -> Entity:
-        """The dead letters of this subscription or queue, to be consumed like any; raises BindingError without."""
+        """The dead letters of this subscription or queue, to be consumed like any; raises BindingError without.
+
+        `ordered`, `topic` and `max_attempts` stay as they are, since a cloud's dead letters may be of the same kind as
+        what they come from (a FIFO queue, on SQS). Dead letters have neither order (`keeps_order`) nor a limit of
+        attempts all the same.
+        """
         if self.dead_letter is None:
             raise BindingError(f"{self.kind.value} {self.name!r} has no dead letters in the binding")
         return msgspec.structs.replace(
@@ -156,6 +168,20 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def entity(self, name: str) -> Entity:
         """Return any entity; a subscription or queue before a topic of the same name."""
         return self._find(name, "find", {**self.topics, **self.queues, **self.subscriptions})
+
+    def subscriptions_of(self, topic: Entity | str) -> tuple[Entity, ...]:
+        """Return the subscriptions of a topic, or of the topic of that name."""
+        name = topic if isinstance(topic, str) else topic.name
+        return tuple(each for each in self.subscriptions.values() if each.topic == name)
+
+    def sources(self) -> tuple[Entity, ...]:
+        """Return all that holds messages: subscriptions and queues, each followed by its dead letters."""
+        found: list[Entity] = []
+        for each in (*self.subscriptions.values(), *self.queues.values()):
+            found.append(each)
+            if each.dead_letter is not None:
+                found.append(each.dead_letters)
+        return tuple(found)
 
     def _find(self, name: str, purpose: str, entities: Mapping[str, Entity]) -> Entity:
         try:

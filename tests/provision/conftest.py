@@ -76,7 +76,8 @@ def double(place: Place, project: Path) -> Iterator[EngineDouble]:
 
     sdk = cloud_named(place.cloud).sdk.package
     with Host([sdk, "polybus.provision"]) as host, Plugins(os.environ["PATH"], place.config) as plugins:
-        yield EngineDouble(project / "__main__.py", project, STACK, host, plugins)
+        seed = int(os.environ.get("POLYBUS_ENGINE_SEED", "0"))  # of the order of what doesn't wait for each other
+        yield EngineDouble(project / "__main__.py", project, STACK, host, plugins, seed=seed)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Pulumi's own CLI as the driver of a stack: a file backend, and the local plugins on PATH.
 
-It is taken where `make engine` built it, and otherwise from PATH; `SAID` says which, or that there is none.
+It is taken where `make engine` built it, and otherwise from PATH; `said` says which, or that there is none.
 """
 
 from __future__ import annotations

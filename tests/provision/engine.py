@@ -50,6 +50,7 @@ class Held:
     id: str
     outputs: dict[str, Any]
     protect: bool
+    retain: bool
     depends: dict[str, list[str]]
     needs: tuple[str, ...]
 
@@ -285,7 +286,7 @@ class _Deployment:
 
     def _remove(self, urn: str, held: Held) -> None:
         self.changes.order.append(held.name)
-        if held.custom and not self._preview:
+        if held.custom and not held.retain and not self._preview:
             self._plugins.of(held.type).delete(urn, held.id, held.inputs, held.outputs)
 
     def refresh(self) -> None:
@@ -373,7 +374,8 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         depends = {key: list(those.urns) for key, those in request.propertyDependencies.items()}
         # A child needs its parent, so a parent is deleted after all that it holds.
         needs = (*request.dependencies, request.parent)
-        new = Held(request.type, request.name, request.custom, inputs, "", {}, request.protect, depends, needs)
+        kept = (request.protect, request.retainOnDelete)
+        new = Held(request.type, request.name, request.custom, inputs, "", {}, *kept, depends, needs)
         try:
             made = self._deployment.register(urn, new)
         except (grpc.RpcError, ValueError) as error:

@@ -139,7 +139,7 @@ def run(
     look: Look = no_functions,
     stack_name: str = "dev",
     preview: bool = False,
-    root: Path = STACKS,
+    root: Path | None = STACKS,
     done: Run | None = None,
 ) -> Run:
     """Run `program` with `values` as its stack configuration; raises what it raises, with what it did in `done`."""
@@ -156,7 +156,7 @@ def run(
         # set_mocks makes a root of its own, whose exports would mix with the program's.
         done.registered_outputs.clear()
         settings.ROOT.set(None)
-        settings.SETTINGS.root_directory = str(root)
+        settings.SETTINGS.root_directory = None if root is None else str(root)
         try:
             loop.run_until_complete(stack.run_in_stack(program))
         finally:

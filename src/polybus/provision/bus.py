@@ -43,15 +43,18 @@ class MessageBus(pulumi.ComponentResource):
         """Create the resources of `topology` (or of its file) on `cloud`: "aws", or any other that has a provider.
 
         `settings` are of the type that the cloud's plan takes, such as AwsSettings; None stands for its defaults.
-        `name` begins every child's name. `protect` keeps what holds messages from being deleted or replaced. Raises
+        `name` begins every child's name. `protect` keeps all of it from being deleted or replaced. Raises
         ConfigError or UnsupportedFeature, before the first resource, for what is wrong with the topology, the settings
         or a provider's argument, and MissingExtra where the provider's SDK isn't installed.
         """
         chosen = cloud_named(cloud)
         declared = topology if isinstance(topology, Topology) else load(Path(topology))
         plan = chosen.planned(declared, settings)
-        super().__init__(TYPE, name, {}, opts)
-        fold = _Fold(self, chosen, name, protect)
+        # All of it, and not what holds messages alone: the engine goes past what is protected and deletes the rest, and
+        # a queue is of no use without its policies and grants. Children inherit it.
+        held = pulumi.ResourceOptions(protect=True) if protect else None
+        super().__init__(TYPE, name, {}, pulumi.ResourceOptions.merge(opts, held))
+        fold = _Fold(self, chosen, name)
         for resource in plan.resources:
             fold.make(resource)
         self.binding: Mapping[str, Any] = folded(chosen.planning.binding_values(plan), fold.find)
@@ -63,11 +66,10 @@ class MessageBus(pulumi.ComponentResource):
 class _Fold:
     """Makes the children of one component."""
 
-    def __init__(self, parent: pulumi.Resource, cloud: Provider, name: str, protect: bool) -> None:
+    def __init__(self, parent: pulumi.Resource, cloud: Provider, name: str) -> None:
         self._parent = parent
         self._sdk = cloud.sdk
         self._name = name
-        self._protect = protect
         self._looked_up: dict[str, Any] = {}
         self.children: dict[str, pulumi.Resource] = {}
 
@@ -85,8 +87,6 @@ class _Fold:
             delete_before_replace=True if fixed else None,
             replace_on_changes=fixed or None,
             depends_on=[self.children[name] for name in resource.after],
-            # None leaves it to the component's own options, which children inherit.
-            protect=True if self._protect and resource.keeps_messages else None,
             retain_on_delete=True if resource.stays else None,
         )
         # A child's URN has its parent's type, and not its name: two buses in one program would clash without it.

@@ -33,7 +33,7 @@ class MessageBusArgs(TypedDict):
     """The keys of a stack's configuration, with the provider's own: region, location, subscriptionId, environment,
     project, universeDomain."""
     protect: NotRequired[bool]
-    """Keep what holds messages from being deleted or replaced."""
+    """Keep all of it from being deleted or replaced."""
 
 
 class MessageBus(bus.MessageBus):

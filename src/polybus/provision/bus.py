@@ -73,7 +73,7 @@ class _Fold:
 
     def make(self, resource: Resource) -> None:
         """Make one resource, or read it; what it refers to has been made before."""
-        arguments = folded(resource.properties, self.find)
+        arguments = folded(self._sdk.taken(resource), self.find)
         if resource.kind == "lookup":
             opts = pulumi.InvokeOptions(parent=self._parent)
             self._looked_up[resource.name] = self._sdk.lookup(resource.type)(**arguments, opts=opts)

@@ -40,7 +40,8 @@ class Provider:
             expected, found = self.planning.settings.__name__, type(settings).__name__
             raise ConfigError(f"settings: found {found}; {self.name} takes {expected}")
         plan = self.planning.plan(topology, settings)
-        self.sdk.check(plan.resources, topology.source, self.name)
+        known, of = self.planning.arguments, self.planning.sdk
+        self.sdk.check(plan.resources, topology.source, self.name, known=known, known_of=of)
         return plan
 
 

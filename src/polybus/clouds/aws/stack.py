@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.resources import AwsSettings
 from polybus.provision.cloud import Provider
@@ -16,6 +17,9 @@ _KEYS = {
     "roles": "the IAM role (ARN or name) of each service",
     "functions": "the ARN of each Lambda function that a push names",
 }
+
+# pulumi-aws has it from 7.49 on.
+_NEWER = {"aws:sns/topic:Topic": {"maximum_message_size": AWS.sns_default_bytes}}
 
 
 def _settings(config: StackConfig) -> AwsSettings:
@@ -34,7 +38,7 @@ PROVIDER = Provider(
     name="aws",
     planning=PLANNING,
     # A module can't be called lambda in Python.
-    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_"}),
+    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_"}, newer=_NEWER),
     settings=_settings,
     keys=_KEYS,
     who="roles",

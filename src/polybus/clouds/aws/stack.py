@@ -42,4 +42,5 @@ PROVIDER = Provider(
     settings=_settings,
     keys=_KEYS,
     who="roles",
+    inputs=frozenset({"kms_key", "vpc_endpoints", "roles", "functions"}),
 )

@@ -46,4 +46,5 @@ PROVIDER = Provider(
     settings=_settings,
     keys=_KEYS,
     who="members",
+    inputs=frozenset({"project_number", "kms_key", "push_account", "members", "functions"}),
 )

@@ -83,6 +83,11 @@ def _no_mistakes(settings: object) -> Iterable[Mistake]:
     return ()
 
 
+def _name_of(resource: Resource, output: str) -> str:
+    names = (value for key, value in resource.properties.items() if key == "name" or key.endswith("_name"))
+    return next((name for name in names if isinstance(name, str)), output)
+
+
 def _no_type(entry: Entry) -> str | None:
     return None
 
@@ -104,6 +109,8 @@ class Planning:
 
     `compared(topology, binding, stack)` plans with what a binding says of the stack's configuration, to be compared
     with what `Cloud.live` reads. `provider` is what its types of resources begin with, up to the first colon.
+    `stand_in(resource, output)` gives an output of a resource that isn't there yet, as long as it will be: for
+    estimates of sizes.
     `rules(report, topology, stack)` reports what the cloud refuses of a topology or does differently.
     `pass_through(entry)` is the type of the resource that an entry's `[topics.NAME.CLOUD]` table goes to, None where
     none is made. `adopted` are the types of topics and queues that exist already, `ordered_by` the property of such a
@@ -126,6 +133,7 @@ class Planning:
     sample: Callable[[Topology, str], CloudPlan] | None = None
     compared: Callable[[Topology, Binding, str], CloudPlan] | None = None
     provider: str = ""
+    stand_in: Callable[[Resource, str], str] = _name_of
     rules: Callable[[Report, Topology, str], None] = _nothing_refused
     pass_through: Callable[[Entry], str | None] = _no_type
     sdk: tuple[str, str] = ("", "")

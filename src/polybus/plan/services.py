@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from polybus.binding import Binding, shortest
+from polybus.binding import Binding
 from polybus.plan.planning import CloudPlan, planning_of
 from polybus.plan.values import Join, Ref, marked, resolve, unmarked
 from polybus.topology.model import Topology
@@ -45,7 +45,7 @@ def sizes(plan: CloudPlan, cloud: str) -> dict[str, int]:
 def _of(whole: Binding, service: str, topology: Topology) -> Any:
     pushes = (item for item in topology.subscriptions.values() if item.push is not None)
     mine = [item.name for item in pushes if item.push is not None and item.push.function == service]
-    return shortest(unmarked(msgspec.to_builtins(whole.for_service(service, pushes=mine))))
+    return unmarked(whole.for_service(service, pushes=mine).to_compact())
 
 
 def _as_text(value: Any) -> Any:
@@ -59,5 +59,5 @@ def _as_text(value: Any) -> Any:
 
 
 def _bytes(values: Any, find: Callable[[Ref], str]) -> int:
-    text = json.dumps(resolve(shortest(values), find), separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(resolve(values, find), separators=(",", ":"), ensure_ascii=False)
     return len(text.encode())

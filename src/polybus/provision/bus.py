@@ -10,6 +10,7 @@ import pulumi
 
 from polybus.plan.immutable import unannounced
 from polybus.plan.planning import CloudSettings
+from polybus.plan.services import service_bindings
 from polybus.plan.values import Ref, Resource
 from polybus.provision.cloud import Provider, cloud_named
 from polybus.provision.values import folded
@@ -26,8 +27,9 @@ class MessageBus(pulumi.ComponentResource):
     """Everything that one topology needs on one cloud.
 
     `binding` is what services read, as plain data with outputs as leaves; it is also the component's registered output.
-    `exports` has what other infrastructure needs (ARNs, URLs, resource ids, IAM policies), `children` every resource by
-    its logical name in the plan. None of them holds a secret.
+    `bindings` has what each service reads of it, and no more, as the JSON that POLYBUS_BINDING takes. `exports` has
+    what other infrastructure needs (ARNs, URLs, resource ids, IAM policies), `children` every resource by its logical
+    name in the plan. None of them holds a secret.
     """
 
     def __init__(
@@ -55,9 +57,13 @@ class MessageBus(pulumi.ComponentResource):
         for resource in plan.resources:
             fold.make(resource)
         self.binding: Mapping[str, Any] = folded(chosen.planning.binding_values(plan), fold.find)
+        self.bindings: Mapping[str, pulumi.Output[str]] = {
+            service: pulumi.Output.json_dumps(folded(values, fold.find), separators=(",", ":"), ensure_ascii=False)
+            for service, values in service_bindings(declared, chosen.planning.binding_values(plan)).items()
+        }
         self.exports: Mapping[str, Any] = folded(chosen.planning.exports(plan), fold.find)
         self.children: Mapping[str, pulumi.Resource] = fold.children
-        self.register_outputs({"binding": self.binding, **self.exports})
+        self.register_outputs({"binding": self.binding, "bindings": dict(self.bindings), **self.exports})
 
 
 class _Fold:

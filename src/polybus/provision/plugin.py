@@ -41,6 +41,8 @@ class MessageBus(bus.MessageBus):
 
     binding_json: pulumi.Output[str]
     """What services read: the JSON that POLYBUS_BINDING takes."""
+    service_bindings: pulumi.Output[dict[str, str]]
+    """What each service reads of it, and no more: the same for one service."""
     resources: dict[str, Any]
     """ARNs, URLs, resource ids and IAM policies, for other infrastructure."""
 
@@ -57,6 +59,7 @@ class MessageBus(bus.MessageBus):
         except PolybusError as error:
             raise pulumi.RunError(str(error)) from error
         self.binding_json = pulumi.Output.json_dumps(self.binding)
+        self.service_bindings = pulumi.Output.all(**self.bindings)
         self.resources = dict(self.exports)
 
 

@@ -16,6 +16,7 @@ _KEYS = {
     "vpcEndpoints": "the ids of the VPC endpoints that messages have to come and go through",
     "roles": "the IAM role (ARN or name) of each service",
     "functions": "the ARN of each Lambda function that a push names",
+    "bindings": "ssm, to put each service's binding into a parameter",
 }
 
 # pulumi-aws has it from 7.49 on.
@@ -31,6 +32,7 @@ def _settings(config: StackConfig) -> AwsSettings:
         tags=config.texts_by_name("tags"),
         roles=config.texts_by_name("roles"),
         functions=config.texts_by_name("functions"),
+        bindings="ssm" if config.one_of("bindings", ("ssm",)) else None,
     )
 
 

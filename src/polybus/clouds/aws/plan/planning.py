@@ -14,6 +14,7 @@ from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.names import FIFO_SUFFIX
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
+from polybus.plan.values import Resource
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["PLANNING"]
@@ -28,6 +29,13 @@ def _sample(topology: Topology, stack: str) -> AwsPlan:
 def _compared(topology: Topology, binding: Binding, stack: str) -> AwsPlan:
     region, functions = binding.settings.get("region"), anyone(topology)
     return resources.plan(topology, AwsSettings(stack=stack, region=region, functions=functions))
+
+
+def _stand_in(resource: Resource, output: str) -> str:
+    name = str(resource.properties.get("name", resource.name))
+    if output == "url":
+        return f"https://sqs.eu-central-1.amazonaws.com/123456789012/{name}"
+    return f"arn:aws:{resource.type.split(':')[1].split('/')[0]}:eu-central-1:123456789012:{name}"
 
 
 def _pass_through(entry: Entry) -> str | None:
@@ -46,6 +54,7 @@ PLANNING = Planning(
     exports=resources.exports,
     compared=_compared,
     provider="aws",
+    stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

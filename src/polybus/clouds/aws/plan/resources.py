@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,6 +19,7 @@ from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
+from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan import watch as aws_watch
 from polybus.clouds.aws.plan.filters import compile_filter
@@ -45,7 +46,7 @@ class AwsSettings:
     `kms_key` is the ARN of a customer-managed key; without it SNS uses its managed key and SQS its own. `roles` names
     the IAM role of each service that has one (ARN or name), `functions` the Lambda functions behind the names that push
     uses. `vpc_endpoints` are the ids of the VPC endpoints that messages have to come and go through. In a Pulumi
-    program each of these may be an output.
+    program each of these may be an output. `bindings` says where each service's binding is put, beside the outputs.
     """
 
     stack: str = ""
@@ -55,6 +56,7 @@ class AwsSettings:
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     roles: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
+    bindings: Literal["ssm"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,12 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     planner = _Planner(topology, chosen)
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
-    resources = [*planner.resources(), *planner.rights(documents)]
+    resources = [*planner.resources()]
+    if chosen.bindings == aws_published.SSM:
+        values = binding_values(AwsPlan(topology, chosen, (), {}))
+        resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
+        documents = aws_published.reading(documents, topology)
+    resources += planner.rights(documents)
     scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, chosen.region, planner.queue_name)
     resources += aws_watch.resources(topology, scene)
     return AwsPlan(topology, chosen, tuple(resources), documents)
@@ -113,6 +120,7 @@ def exports(plan: AwsPlan) -> dict[str, Any]:
         "subscriptions": {name: source(item) for name, item in topology.subscriptions.items()},
         "queues": {name: source(item) for name, item in topology.queues.items()},
         "policies": {service: Json(document) for service, document in plan.policies.items()},
+        **aws_published.references(topology, plan.settings.stack, plan.settings.bindings),
     }
 
 

@@ -14,6 +14,7 @@ from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
+from polybus.plan.values import Resource
 from polybus.topology.model import Queue, Topic, Topology
 
 __all__ = ["PLANNING"]
@@ -28,6 +29,15 @@ def _sample(topology: Topology, stack: str) -> GcpPlan:
 def _compared(topology: Topology, binding: Binding, stack: str) -> GcpPlan:
     project, functions = binding.settings.get("project"), anyone(topology)
     return resources.plan(topology, GcpSettings(stack=stack, project=project, functions=functions))
+
+
+def _stand_in(resource: Resource, output: str) -> str:
+    name = str(resource.properties.get("name", resource.name))
+    if output != "id":
+        return name
+    # Projects' ids have 6 to 30 characters.
+    folder = "topics" if resource.type == _TOPIC else "subscriptions"
+    return f"projects/{resource.properties.get('project') or 'a-project-of-20-chars'}/{folder}/{name}"
 
 
 def _pass_through(entry: Entry) -> str | None:
@@ -45,6 +55,7 @@ PLANNING = Planning(
     mistakes=mistakes,
     compared=_compared,
     provider="gcp",
+    stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

@@ -9,6 +9,7 @@ from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
 from polybus.clouds.aws.plan.immutable import IMMUTABLE
+from polybus.clouds.aws.plan.importing import import_id
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.names import FIFO_SUFFIX
@@ -54,6 +55,7 @@ PLANNING = Planning(
     exports=resources.exports,
     compared=_compared,
     provider="aws",
+    import_id=import_id,
     stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,

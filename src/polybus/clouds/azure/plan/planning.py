@@ -9,6 +9,7 @@ from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
 from polybus.clouds.azure.plan.drift import DRIFT
 from polybus.clouds.azure.plan.immutable import IMMUTABLE, UNANNOUNCED, replaces
+from polybus.clouds.azure.plan.importing import HOMES, import_id
 from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
 from polybus.clouds.azure.plan.resources import AzurePlan
@@ -55,6 +56,8 @@ PLANNING = Planning(
     mistakes=mistakes,
     compared=_compared,
     provider="azure-native",
+    import_id=import_id,
+    homes=HOMES,
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

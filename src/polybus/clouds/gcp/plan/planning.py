@@ -9,6 +9,7 @@ from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
 from polybus.clouds.gcp.plan.drift import DRIFT
 from polybus.clouds.gcp.plan.immutable import IMMUTABLE
+from polybus.clouds.gcp.plan.importing import import_id
 from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
@@ -55,6 +56,7 @@ PLANNING = Planning(
     mistakes=mistakes,
     compared=_compared,
     provider="gcp",
+    import_id=import_id,
     stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,

@@ -274,15 +274,17 @@ def test_a_role_or_function_of_the_same_program_is_what_it_is_for() -> None:
 
 def test_the_address_of_a_cloud_run_service_that_is_an_output_leaves_the_grant_to_the_program() -> None:
     address = "https://mailer-12.europe-west1.run.app"
-    known, later = (
-        {one.name for one in done_with("gcp", replace(gcp(str), functions={"mailer": made(address)})).resources}
-        for made in (str, OUT)
-    )
+
+    def names(made: Input) -> set[str]:
+        settings = lambda: replace(gcp(str), functions={"mailer": made(address)})  # noqa: E731
+        return {one.name for one in done_with("gcp", settings).resources}
+
+    known, later = names(str), names(OUT)
     assert known - later == {"shop-run.12.europe-west1.mailer-invoker"}
 
 
-def done_with(cloud: str, settings: Any) -> runner.Run:
+def done_with(cloud: str, settings: Callable[[], Any]) -> runner.Run:
     def program() -> None:
-        MessageBus("shop", topology=loads(SHOP, source="shop.toml"), cloud=cloud, settings=settings)
+        MessageBus("shop", topology=loads(SHOP, source="shop.toml"), cloud=cloud, settings=settings())
 
     return runner.run(program, create, look=simulated.look)

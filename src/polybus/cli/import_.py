@@ -36,9 +36,9 @@ def command(
 ) -> None:
     """Write a file to take over what exists already.
 
-    It is for `pulumi import --file`. Queues, topics and subscriptions get the ids of what is there under the plan's names, or under names of your own
-    (`[queues.jobs.aws] name = "..."`), and the names and parents of the program's resources. Nothing is asked of a
-    cloud or changed. What has `existing` stays its owner's.
+    It is for `pulumi import --file`. Queues, topics and subscriptions get the ids of what is there under the plan's
+    names, or under names of your own (`[queues.jobs.aws] name = "..."`), and the names and parents of the program's
+    resources. Nothing is asked of a cloud or changed. What has `existing` stays its owner's.
     """
     found = stack.project_folder(folder)
     import polybus.provision  # noqa: F401 - raises MissingExtra, which says what to install

@@ -92,6 +92,10 @@ def _never_imported(resource: Resource, plan: object, account: str | None) -> st
     return None
 
 
+def _whole(address: str) -> tuple[str, ...]:
+    return (address,)
+
+
 def _no_type(entry: Entry) -> str | None:
     return None
 
@@ -116,7 +120,9 @@ class Planning:
     `stand_in(resource, output)` gives an output of a resource that isn't there yet, as long as it will be: for
     estimates of sizes. `import_id(resource, plan, account)` gives the id by which the provider imports what is there
     already under a resource's name, None for a type that isn't imported; `account` is what no setting says, and it
-    raises ConfigError for what is missing. `homes` are types that others are in, and are imported with these.
+    raises ConfigError for what is missing. `standing(entry, settings)` is what a topic or queue that is adopted could
+    have as its address, for one that isn't known yet, and `forms(address)` are all texts that a plan makes of one, the
+    longest first. `homes` are types that others are in, and are imported with these.
     `rules(report, topology, stack)` reports what the cloud refuses of a topology or does differently.
     `pass_through(entry)` is the type of the resource that an entry's `[topics.NAME.CLOUD]` table goes to, None where
     none is made. `adopted` are the types of topics and queues that exist already, `ordered_by` the property of such a
@@ -141,6 +147,8 @@ class Planning:
     provider: str = ""
     stand_in: Callable[[Resource, str], str] = _name_of
     import_id: Callable[[Resource, Any, str | None], str | None] = _never_imported
+    standing: Callable[[Any, Any], str] | None = None
+    forms: Callable[[str], tuple[str, ...]] = _whole
     homes: frozenset[str] = frozenset()
     rules: Callable[[Report, Topology, str], None] = _nothing_refused
     pass_through: Callable[[Entry], str | None] = _no_type

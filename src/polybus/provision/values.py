@@ -20,8 +20,8 @@ from polybus.plan.values import Join, Json, Ref
 __all__ = ["deferred", "folded", "whole"]
 
 
-def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]]) -> Any:
-    """Replace references by outputs, at any depth.
+def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]], text: Callable[[str], Any] = str) -> Any:
+    """Replace references by outputs, at any depth, and every text by what `text` makes of it.
 
     Mappings and lists stay plain, with outputs as leaves: what is known stays known in a preview.
     """
@@ -30,14 +30,14 @@ def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]]) -> Any:
     if isinstance(value, Later):
         return _awaited(value)
     if isinstance(value, Join):
-        return pulumi.Output.concat(*(folded(part, find) for part in value.parts))
+        return pulumi.Output.concat(*(folded(part, find, text) for part in value.parts))
     if isinstance(value, Json):
-        return pulumi.Output.json_dumps(folded(value.value, find))
+        return pulumi.Output.json_dumps(folded(value.value, find, text))
     if isinstance(value, Mapping):
-        return {key: folded(item, find) for key, item in value.items()}
+        return {key: folded(item, find, text) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [folded(item, find) for item in value]
-    return value
+        return [folded(item, find, text) for item in value]
+    return text(value) if isinstance(value, str) else value
 
 
 def _awaited(value: Later) -> pulumi.Output[Any]:
@@ -99,6 +99,8 @@ def _is_output(value: Any) -> bool:
 
 
 def _deferred(value: Any, path: str, *, open_: bool) -> Any:
+    if isinstance(value, Later):
+        return value
     if _is_output(value):
         if not open_:
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
-from polybus.clouds.aws.plan import resources
+from polybus.clouds.aws.plan import adopting, resources
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
@@ -56,6 +56,8 @@ PLANNING = Planning(
     compared=_compared,
     provider="aws",
     import_id=import_id,
+    standing=adopting.standing,
+    forms=adopting.forms,
     stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,

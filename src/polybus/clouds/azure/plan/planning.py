@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.azure.limits import AZURE
-from polybus.clouds.azure.plan import resources
+from polybus.clouds.azure.plan import adopting, resources
 from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
 from polybus.clouds.azure.plan.drift import DRIFT
@@ -57,6 +57,8 @@ PLANNING = Planning(
     compared=_compared,
     provider="azure-native",
     import_id=import_id,
+    standing=adopting.standing,
+    forms=adopting.forms,
     homes=HOMES,
     rules=rules,
     pass_through=_pass_through,

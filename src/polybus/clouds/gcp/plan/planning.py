@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.gcp.limits import GCP
-from polybus.clouds.gcp.plan import resources
+from polybus.clouds.gcp.plan import adopting, resources
 from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
 from polybus.clouds.gcp.plan.drift import DRIFT
@@ -57,6 +57,8 @@ PLANNING = Planning(
     compared=_compared,
     provider="gcp",
     import_id=import_id,
+    standing=adopting.standing,
+    forms=adopting.forms,
     stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,

@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 
 from polybus.errors import BindingError
-from polybus.registry import find
 
 __all__ = ["VERSION", "Backoff", "Binding", "Entity", "Kind", "Rights"]
 
 VERSION = 1
+
+# Backends whose publishers put a message into each subscription themselves.
+_EMBEDDED = frozenset({"memory", "sqlite"})
 
 
 class Kind(StrEnum):
@@ -142,7 +144,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def to_compact_json(self) -> str:
         """Return the binding as JSON in one line, without a space that it doesn't need: for an environment variable."""
-        return json.dumps(self.to_compact(), separators=(",", ":"), ensure_ascii=False)
+        # In one order always: what comes from another stack has lost its own, and a function shouldn't change for that.
+        return json.dumps(self.to_compact(), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
 
     def to_compact(self) -> dict[str, Any]:
         """Return the binding as plain data, without what is as it would be anyway."""
@@ -180,7 +183,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             known = ", ".join(sorted(self.services)) or "none"
             raise BindingError(f"service {service!r} is not declared in bus {self.bus!r}; there are: {known}")
         names = {*rights.publishes, *rights.consumes, *rights.operates, *pushes}
-        delivers = () if find(self.backend).offers("provider") else rights.publishes
+        delivers = rights.publishes if self.backend in _EMBEDDED else ()
         subscriptions = {
             name: entity for name, entity in self.subscriptions.items() if name in names or entity.topic in delivers
         }

@@ -12,6 +12,7 @@ from pulumi.output import Unknown
 
 from polybus.binding import Binding
 from polybus.clouds.aws.plan.resources import AwsSettings
+from polybus.clouds.gcp.plan.resources import GcpSettings
 from polybus.errors import ConfigError
 from polybus.provision import MessageBus, binding_of
 from polybus.topology.file import load
@@ -78,6 +79,37 @@ def test_a_service_that_another_stack_has_not_is_named_with_the_stack() -> None:
         runner.run(program, stack_reference(exported("aws").outputs))
 
 
+# -- In a secret -------------------------------------------------------------------------------------------------------
+
+
+def opened(value: Any) -> str:
+    """Give the text of what the SDK keeps secret."""
+    text: str = value["value"] if isinstance(value, dict) else value
+    return text
+
+
+def test_google_puts_each_service_s_into_a_secret_that_its_member_alone_may_read() -> None:
+    member = "serviceAccount:billing@p.iam.gserviceaccount.com"
+    settings = GcpSettings(stack="dev", project="p", bindings="secretmanager", members={"billing": member})
+    done = exported("gcp", settings)
+    for service in SERVICES:
+        version = done.named(f"shop-{service}.binding-version").inputs
+        assert Binding.from_json(opened(version["secretData"])) == Binding.from_json(done.outputs["bindings"][service])
+        secret = done.named(f"shop-{service}.binding").inputs
+        assert runner.whole(secret["replication"]) == {"auto": {}}
+        assert done.outputs["bindingReferences"][service] == f"secretmanager:{version['secret']}"
+    readers = done.of("gcp:secretmanager/secretIamMember:SecretIamMember")
+    assert [(one.name, one.inputs["member"], one.inputs["role"]) for one in readers] == [
+        ("shop-billing.binding-reader", member, "roles/secretmanager.secretAccessor")
+    ]
+
+
+def test_a_secret_stays_in_the_stack_s_regions() -> None:
+    settings = GcpSettings(stack="dev", project="p", bindings="secretmanager", regions=("europe-west1",))
+    secret = exported("gcp", settings).named("shop-billing.binding").inputs
+    assert secret["replication"] == {"userManaged": {"replicas": [{"location": "europe-west1"}]}}
+
+
 # -- In a parameter ----------------------------------------------------------------------------------------------------
 
 
@@ -130,8 +162,8 @@ def test_a_preview_says_that_a_binding_is_not_known_yet() -> None:
     ("cloud", "given", "words"),
     [
         ("aws", "smm", r"polybus:bindings: found 'smm'; allowed: ssm"),
-        ("azure", "ssm", r"polybus:bindings: it is for aws; allowed here: "),
-        ("gcp", "ssm", r"polybus:bindings: it is for aws; allowed here: "),
+        ("azure", "ssm", r"polybus:bindings: it is for "),
+        ("gcp", "ssm", r"polybus:bindings: found 'ssm'; allowed: secretmanager"),
     ],
 )
 def test_where_a_binding_can_not_be_put_is_refused_by_name(cloud: str, given: str, words: str) -> None:

@@ -63,7 +63,9 @@ class MessageBus(pulumi.ComponentResource):
             fold.make(resource)
         self.binding: Mapping[str, Any] = fold.folded(chosen.planning.binding_values(plan))
         self.bindings: Mapping[str, pulumi.Output[str]] = {
-            service: pulumi.Output.json_dumps(fold.folded(values), separators=(",", ":"), ensure_ascii=False)
+            service: pulumi.Output.json_dumps(
+                fold.folded(values), separators=(",", ":"), ensure_ascii=False, sort_keys=True
+            )
             for service, values in service_bindings(declared, chosen.planning.binding_values(plan)).items()
         }
         self.exports: Mapping[str, Any] = fold.folded(chosen.planning.exports(plan))

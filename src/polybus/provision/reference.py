@@ -48,4 +48,4 @@ def _text(stack: str, output: str, binding: Any) -> str:
     if binding is None:
         raise pulumi.RunError(f"the stack {stack} exports no {output!r}: it has to export a MessageBus's binding")
     # Programs in other languages export the component's `bindingJson`, which is the text already.
-    return binding if isinstance(binding, str) else json.dumps(whole(binding))
+    return binding if isinstance(binding, str) else json.dumps(whole(binding), sort_keys=True)

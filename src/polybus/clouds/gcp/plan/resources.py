@@ -18,6 +18,7 @@ import msgspec
 from polybus.binding import Binding
 from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import invokers as gcp_invokers
+from polybus.clouds.gcp.plan import published as gcp_published
 from polybus.clouds.gcp.plan import rights as gcp_rights
 from polybus.clouds.gcp.plan import watch as gcp_watch
 from polybus.clouds.gcp.plan.filters import compile_filter
@@ -71,6 +72,11 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
     scene = gcp_watch.Scene(planner.names, planner.inside, planner.labels, planner.watcher)
     resources += gcp_watch.resources(topology, scene)
+    if chosen.bindings == gcp_published.SECRET_MANAGER:
+        values = binding_values(GcpPlan(topology, chosen, ()))
+        # A secret's id is as long as a topic's name (projects.secrets.create, Secret Manager API).
+        told = gcp_published.Scene(planner.names, planner.inside, planner.labels, chosen.regions, chosen.members)
+        resources += gcp_published.resources(topology, values, told)
     return GcpPlan(topology, chosen, tuple(resources))
 
 
@@ -101,6 +107,7 @@ def exports(plan: GcpPlan) -> dict[str, Any]:
         "topics": {name: {"topic": gcp_rights.topic_of(topology, name)} for name in topology.topics},
         "subscriptions": {name: source(name) for name in topology.subscriptions},
         "queues": {name: {"topic": gcp_rights.topic_of(topology, name), **source(name)} for name in topology.queues},
+        **gcp_published.references(topology, plan.settings.bindings),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from polybus.plan.later import Text
 from polybus.plan.settings import NOTHING
@@ -26,6 +27,7 @@ class GcpSettings:
 
     In a Pulumi program the project's number, the key, the account, the members and the functions may be outputs. The
     right to call a Cloud Run service whose address is one is yours to give, since the address says which service it is.
+    `bindings` says where each service's binding is put, beside the outputs.
     """
 
     stack: str = ""
@@ -40,6 +42,7 @@ class GcpSettings:
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     members: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
+    bindings: Literal["secretmanager"] | None = None
 
     @property
     def elsewhere(self) -> bool:

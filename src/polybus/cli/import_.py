@@ -24,7 +24,7 @@ def command(
     folder: stack.Folder = None,
     account: Annotated[
         str | None,
-        typer.Option("--account", help="The AWS account, Azure subscription or Google project.", show_default=False),
+        typer.Option("--account", help="The account, subscription or project that they are in.", show_default=False),
     ] = None,
     dead_letters: Annotated[bool, typer.Option("--dead-letters", help="Their dead letters exist too.")] = False,
     deployed: Annotated[

@@ -114,18 +114,15 @@ def _print(place: str, rows: Sequence[Row]) -> None:
 
 
 def _print_sizes(place: str, bindings: Mapping[str, int]) -> None:
-    """Say how long each service's binding is, and which are too long for a Lambda function's environment."""
-    from polybus.plan.services import LAMBDA
+    """Say how long each service's binding is, and which are too long for the cloud's functions."""
+    from polybus.plan.planning import planning_of
 
     services = {name: size for name, size in bindings.items() if name}
     if not services:
         return
     listed = ", ".join(f"{name} {size:,}" for name, size in services.items())
     console().print(f"bindings, about: {listed} bytes; all in one {bindings['']:,}", soft_wrap=True)
+    most, instead = planning_of(place).binding_bytes
     for name, size in services.items():
-        if place == "aws" and size > LAMBDA:
-            note(
-                f"polybus: aws: $.services.{name}: a binding of about {size:,} bytes; Lambda takes {LAMBDA:,} for all "
-                "environment variables together; instead: bindings = ssm in the stack's configuration, and "
-                "POLYBUS_BINDING=ssm:<parameter>"
-            )
+        if most and size > most:
+            note(f"polybus: {place}: $.services.{name}: a binding of about {size:,} bytes; {instead}")

@@ -13,10 +13,7 @@ from polybus.plan.planning import CloudPlan, planning_of
 from polybus.plan.values import Join, Ref, marked, resolve, unmarked
 from polybus.topology.model import Topology
 
-__all__ = ["LAMBDA", "service_bindings", "sizes"]
-
-LAMBDA = 4_096
-"""Bytes of all environment variables of a Lambda function together ("Lambda quotas", AWS Lambda Developer Guide)."""
+__all__ = ["service_bindings", "sizes"]
 
 
 def service_bindings(topology: Topology, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from polybus.binding import Binding
+from polybus.cli.plan import command
+from polybus.clouds.aws.plan.published import LAMBDA
 from polybus.plan.planning import planning_of
-from polybus.plan.services import LAMBDA, service_bindings, sizes
+from polybus.plan.services import service_bindings, sizes
 from polybus.plan.table import plan_for
 from polybus.plan.values import refs, resolve
 from polybus.topology.file import loads
@@ -69,3 +72,18 @@ def test_the_estimate_is_the_length_of_what_is_read(cloud: str) -> None:
     text = realised(values["v0"], cloud, topology).to_compact_json()
     assert sizes(plan_for(topology, cloud, stack="prod"), cloud)["v0"] == len(text.encode())
     assert json.loads(text)["services"] == {"v0": {"consumes": ["s0"]}}
+
+
+def test_a_binding_that_a_function_can_not_take_is_noted_with_the_way_round(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = '[bus]\nname = "shop"\n[topics.orders]\n'
+    text += "".join(f'[subscriptions.s{at}]\ntopic = "orders"\n' for at in range(20))
+    consumed = ", ".join(f'"s{at}"' for at in range(20))
+    (tmp_path / "polybus.toml").write_text(f"{text}[services.all]\nconsumes = [{consumed}]\n[services.one]\n")
+    command(tmp_path / "polybus.toml", "aws")
+    shown = capsys.readouterr()
+    assert "bindings, about: all " in shown.out
+    [line] = shown.err.splitlines()
+    assert line.startswith("polybus: aws: $.services.all: a binding of about ")
+    assert line.endswith("POLYBUS_BINDING=ssm:<parameter>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import adopting, resources
+from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
@@ -59,6 +60,7 @@ PLANNING = Planning(
     standing=adopting.standing,
     forms=adopting.forms,
     stand_in=_stand_in,
+    binding_bytes=(aws_published.LAMBDA, aws_published.INSTEAD),
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

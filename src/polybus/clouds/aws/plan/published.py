@@ -13,9 +13,17 @@ from polybus.plan.services import service_bindings
 from polybus.plan.values import Json, Ref, Resource
 from polybus.topology.model import Topology
 
-__all__ = ["SSM", "name_of", "reading", "references", "resources"]
+__all__ = ["INSTEAD", "LAMBDA", "SSM", "name_of", "reading", "references", "resources"]
 
 SSM = "ssm"
+
+LAMBDA = 4_096
+"""Bytes of all environment variables of a Lambda function together ("Lambda quotas", AWS Lambda Developer Guide)."""
+
+INSTEAD = (
+    f"Lambda takes {LAMBDA:,} for all environment variables together; instead: bindings = ssm in the stack's "
+    "configuration, and POLYBUS_BINDING=ssm:<parameter>"
+)
 
 
 def name_of(topology: Topology, stack: str, service: str) -> str:

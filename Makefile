@@ -10,6 +10,7 @@
 #   make fuzz [CASES=100000] [SEED=7] random input to everything that reads any
 #   make mutants                      break polybus in many places; say what the conformance kit doesn't see
 #   make soak                         long runs with processes killed at random
+#   make lowest, make newest          the provisioning tests on the lowest and newest versions that pyproject.toml allows
 #   make bench                        rates beside those of other libraries
 #   make lint, make format            ruff alone: look, mend
 #   make lock                         the lock files in requirements/, from pyproject.toml
@@ -41,8 +42,8 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 12 
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
-.PHONY: help demo test test-all engine engine-test say-python check-lint check-types check-layers check-tests torture fuzz mutants soak bench lint \
-	format lock clean
+.PHONY: help demo test test-all engine engine-test say-python check-lint check-types check-layers check-tests torture fuzz \
+	mutants soak lowest newest bench lint format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -137,6 +138,11 @@ mutants: $(VENV)/.stamp-dev
 
 soak: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.reliability.soak
+
+# What PyPI has today, and so no part of `make test`: each is a job of its own.
+lowest newest: $(VENV)/.stamp-uv
+	$(call headline,The provisioning tests on the $@ versions)
+	@UV_BIN=$(BIN)/uv PYTHON=$(BIN)/python .ci/bounds $@
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m benchmarks

@@ -149,7 +149,7 @@ def run(
         settings.ROOT.set(None)
         config.set_all_config(dict(values or {}), [])
         # What set_mocks leaves as it was: the tasks of every run in the process, which each would wait for.
-        settings.SETTINGS.outputs = set()
+        settings.SETTINGS.outputs = type(settings.SETTINGS.outputs)()  # a list, or in newer SDKs a set
         settings.SETTINGS.lock = threading.Lock()
         monitor = _Monitor(done, create, look)
         mocks.set_mocks(monitor.mocks, project="polybus", stack=stack_name, preview=preview, monitor=monitor)

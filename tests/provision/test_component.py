@@ -177,7 +177,9 @@ def test_the_component_registers_the_binding_as_its_output() -> None:
     done = run(program())
     [component] = done.of("polybus:index:MessageBus")
     assert done.registered_outputs[component.urn]["binding"] == done.outputs["polybus"]
-    assert set(done.registered_outputs[component.urn]) == {"binding", "topics", "subscriptions", "queues", "policies"}
+    assert set(done.registered_outputs[component.urn]) == {
+        *("binding", "bindings", "topics", "subscriptions", "queues", "policies"),
+    }
 
 
 def test_a_preview_knows_all_that_the_cloud_does_not_decide() -> None:

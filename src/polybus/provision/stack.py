@@ -16,7 +16,7 @@ from polybus.topology.model import Topology
 
 __all__ = ["from_config"]
 
-_EVERYWHERE = ("cloud", "topology", "protect", "tags")
+_EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
 _TOPOLOGY = "polybus.toml"
 
 
@@ -44,6 +44,7 @@ def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> Me
         topology=topology,
         cloud=cloud.name,
         settings=settings,
+        existing=config.texts_by_name("existing"),
         protect=config.boolean("protect") or False,
         opts=opts,
     )

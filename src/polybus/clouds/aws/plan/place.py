@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from polybus.errors import ConfigError
+from polybus.plan.later import Text, once
 from polybus.plan.values import Ref
 from polybus.topology.model import Topology
 
@@ -27,12 +28,10 @@ locks itself out. Source: "Actions, resources, and condition keys", Service Auth
 TOPIC_ACTIONS = ("sns:Publish",)
 
 
-def hold(topology: Topology, region: str | None, endpoints: Sequence[str]) -> None:
+def hold(topology: Topology, region: str | None, endpoints: Sequence[Text]) -> None:
     """Raise ConfigError for ids that are no endpoints', and for what is adopted from another region."""
     for endpoint in endpoints:
-        if not endpoint.startswith("vpce-"):
-            allowed = "ids of VPC endpoints, such as vpce-1a2b3c4d"
-            raise ConfigError(f"aws vpcEndpoints: found {endpoint!r}; allowed: {allowed}")
+        once(endpoint, _endpoint)
     for section, entries in (("topics", topology.topics), ("queues", topology.queues)):
         for entry in entries.values():
             found = entry.existing.split(":")[3] if entry.existing else region
@@ -43,7 +42,7 @@ def hold(topology: Topology, region: str | None, endpoints: Sequence[str]) -> No
                 )
 
 
-def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[str]) -> list[dict[str, Any]]:
+def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[Text]) -> list[dict[str, Any]]:
     """Refuse what doesn't come through one of the VPC endpoints, where there are any.
 
     A Deny gives no rights, so it may name everyone. Without an endpoint a request has no aws:SourceVpce, which is
@@ -60,8 +59,15 @@ def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[str]) 
             "Action": list(actions),
             "Resource": arn,
             "Condition": {
-                "StringNotEquals": {"aws:SourceVpce": list(endpoints)},
+                "StringNotEquals": {"aws:SourceVpce": [once(endpoint, _endpoint) for endpoint in endpoints]},
                 "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
             },
         }
     ]
+
+
+def _endpoint(id_: str) -> str:
+    if not id_.startswith("vpce-"):
+        allowed = "ids of VPC endpoints, such as vpce-1a2b3c4d"
+        raise ConfigError(f"aws vpcEndpoints: found {id_!r}; allowed: {allowed}")
+    return id_

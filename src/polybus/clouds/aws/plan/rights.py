@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polybus.plan.later import Text, once
 from polybus.plan.values import Ref
 from polybus.topology.model import Service, Topology
 
@@ -42,7 +43,7 @@ class Arns:
         return subscription is not None and subscription.push is not None
 
 
-def policies(topology: Topology, arns: Arns, kms_key: str | None) -> dict[str, Mapping[str, Any]]:
+def policies(topology: Topology, arns: Arns, kms_key: Text | None) -> dict[str, Mapping[str, Any]]:
     """Give the IAM policy document of every service that has rights at all."""
     documents: dict[str, Mapping[str, Any]] = {}
     for service in topology.services.values():
@@ -52,7 +53,7 @@ def policies(topology: Topology, arns: Arns, kms_key: str | None) -> dict[str, M
     return documents
 
 
-def key_policy(topology: Topology, arns: Arns, kms_key: str | None) -> Mapping[str, Any] | None:
+def key_policy(topology: Topology, arns: Arns, kms_key: Text | None) -> Mapping[str, Any] | None:
     """Give what the policy of a customer-managed key has to allow beside IAM; None without a key.
 
     SNS encrypts for the queues that it sends to, and CloudWatch for the topic of alarms, each as its own principal
@@ -66,7 +67,7 @@ def key_policy(topology: Topology, arns: Arns, kms_key: str | None) -> Mapping[s
         condition: dict[str, Any] = {"ArnEquals": {"aws:SourceArn": topics}}
         statements.append(_key_user("AllowTopics", "sns.amazonaws.com", kms_key, condition))
     if topology.alarms is not None and topology.alarms.notify.email is not None:
-        condition = {"StringEquals": {"aws:SourceAccount": kms_key.split(":")[4]}}
+        condition = {"StringEquals": {"aws:SourceAccount": once(kms_key, _account)}}
         statements.append(_key_user("AllowAlarms", "cloudwatch.amazonaws.com", kms_key, condition))
     return {"Version": "2012-10-17", "Statement": statements}
 
@@ -83,7 +84,11 @@ def insecure(action: str, arn: str | Ref) -> dict[str, Any]:
     }
 
 
-def _key_user(sid: str, service: str, kms_key: str, condition: dict[str, Any]) -> dict[str, Any]:
+def _account(arn: str) -> str:
+    return arn.split(":")[4]
+
+
+def _key_user(sid: str, service: str, kms_key: Text, condition: dict[str, Any]) -> dict[str, Any]:
     return {
         "Sid": sid,
         "Effect": "Allow",
@@ -116,7 +121,7 @@ def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref]) -> It
         yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
-def _keys(service: Service, kms_key: str | None) -> Iterator[dict[str, Any]]:
+def _keys(service: Service, kms_key: Text | None) -> Iterator[dict[str, Any]]:
     """Allow the use of a customer-managed key: senders need both rights ("Key management" in the SQS guide)."""
     if kms_key is None:
         return

@@ -4,10 +4,13 @@
 #   make demo [CLOUD=aws|azure|gcp]   the example: real services, real messages, a closing table
 #   make test [PYTHON=python3.13]     lint, types, import contracts and all tests, on one Python
 #   make test-all                     the same on every supported Python at hand
+#   make engine                       Pulumi's CLI for the tests of provisioning, built with Go into .engine
+#   make engine-test                  all that is tested with it, which make test does a part of
 #   make torture [SITE=sqlite] [MINUTES=10] [SEED=7]   processes killed, stopped, cut off; a verdict by the ledger
 #   make fuzz [CASES=100000] [SEED=7] random input to everything that reads any
 #   make mutants                      break polybus in many places; say what the conformance kit doesn't see
 #   make soak                         long runs with processes killed at random
+#   make lowest, make newest          the provisioning tests on the lowest and newest versions that pyproject.toml allows
 #   make bench                        rates beside those of other libraries
 #   make lint, make format            ruff alone: look, mend
 #   make lock                         the lock files in requirements/, from pyproject.toml
@@ -39,8 +42,8 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 12 
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
-.PHONY: help demo test test-all say-python check-lint check-types check-layers check-tests torture fuzz mutants soak bench lint \
-	format lock clean
+.PHONY: help demo test test-all engine engine-test say-python check-lint check-types check-layers check-tests torture fuzz \
+	mutants soak lowest newest bench lint format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -97,6 +100,26 @@ check-tests: $(VENV)/.stamp-dev
 	$(call headline,Tests (pytest))
 	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
+# -- Pulumi's own engine ---------------------------------------------------------------------------------------------
+
+ENGINE := .engine
+# A CLI that is on PATH does as well.
+engine: $(ENGINE)/.stamp-policy
+	@tests/provision/cli/build $(ENGINE)
+
+# The policy pack's own environment (stacks/policy), at the versions of its lock.
+$(ENGINE)/.stamp-policy: requirements/policy.txt pyproject.toml $(VENV)/.stamp-uv
+	@"$(PYTHON)" -m venv --without-pip $(ENGINE)/policy
+	@VIRTUAL_ENV="$(CURDIR)/$(ENGINE)/policy" $(BIN)/uv pip install --quiet --require-hashes -r requirements/policy.txt
+	@VIRTUAL_ENV="$(CURDIR)/$(ENGINE)/policy" $(BIN)/uv pip install --quiet --no-deps --editable .
+	@touch $@
+
+# Two at once are what two cores take.
+engine-test: $(VENV)/.stamp-dev $(ENGINE)/.stamp-policy
+	$(call headline,Pulumi's own engine (pytest))
+	@POLYBUS_ENGINE=whole $(BIN)/pytest -q -n 2 --dist load -k "not double" tests/provision/test_engine.py \
+		tests/provision/test_engine_cli.py
+
 # -- The long ones ---------------------------------------------------------------------------------------------------
 
 SITE ?= sqlite
@@ -115,6 +138,11 @@ mutants: $(VENV)/.stamp-dev
 
 soak: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tests.reliability.soak
+
+# What PyPI has today, and so no part of `make test`: each is a job of its own.
+lowest newest: $(VENV)/.stamp-uv
+	$(call headline,The provisioning tests on the $@ versions)
+	@UV_BIN=$(BIN)/uv PYTHON=$(BIN)/python .ci/bounds $@
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m benchmarks
@@ -138,7 +166,8 @@ lock: $(VENV)/.stamp-uv
 	$(COMPILE) pyproject.toml $(RUNTIME) --group demo -c requirements/dev.txt -o requirements/demo.txt
 	$(COMPILE) pyproject.toml $(RUNTIME) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	$(COMPILE) pyproject.toml requirements/policy.in -o requirements/policy.txt
 
 clean:
-	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
+	rm -rf .venv .venv-* .engine build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

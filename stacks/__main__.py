@@ -8,6 +8,8 @@ bus = from_config()
 
 # What services read: `pulumi stack output polybus --json > polybus.binding.json`.
 pulumi.export("polybus", bus.binding)
+# What each service reads, and no more: for its POLYBUS_BINDING.
+pulumi.export("bindings", bus.bindings)
 # What other infrastructure reads: ARNs, URLs and ids, and the IAM policy of each service on AWS.
 for name, value in bus.exports.items():
     pulumi.export(name, value)

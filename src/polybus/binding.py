@@ -6,7 +6,8 @@ finds them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from polybus.errors import BindingError
 __all__ = ["VERSION", "Backoff", "Binding", "Entity", "Kind", "Rights"]
 
 VERSION = 1
+
+# Backends whose publishers put a message into each subscription themselves.
+_EMBEDDED = frozenset({"memory", "sqlite"})
 
 
 class Kind(StrEnum):
@@ -39,9 +43,11 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `name` is the topology's, `address` the cloud's own (an ARN, a queue URL, a resource path, an entity path).
     `dead_letter` is the address of its dead letters (None for topics). `lease` and `max_delay` are in seconds,
-    `max_size` in bytes (None: the cloud's own limit). `filter` is the declared filter, for backends that evaluate it
-    themselves; `filter_attributes` are the attributes that any filter of the topic names: they must travel natively.
-    `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are a backend's own.
+    `max_size` in bytes (None: the cloud's own limit). `retention` and `dead_letter_retention` are in seconds from when
+    a message came there, so anew with each move; a lease outlasts them. `filter` is the declared filter, for backends
+    that evaluate it themselves; `filter_attributes` are the attributes that any filter of the topic names: they must
+    travel natively. `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are
+    a backend's own.
     """
 
     kind: Kind
@@ -73,8 +79,18 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.kind in (Kind.SUBSCRIPTION, Kind.QUEUE, Kind.DEAD_LETTERS) and not self.push
 
     @property
+    def keeps_order(self) -> bool:
+        """Whether what waits here waits for the earlier messages of its ordering key: never among dead letters."""
+        return self.ordered and self.kind is not Kind.DEAD_LETTERS
+
+    @property
     def dead_letters(self) -> Entity:
-        """The dead letters of this subscription or queue, to be consumed like any; raises BindingError without."""
+        """The dead letters of this subscription or queue, to be consumed like any; raises BindingError without.
+
+        `ordered`, `topic` and `max_attempts` stay as they are, since a cloud's dead letters may be of the same kind as
+        what they come from (a FIFO queue, on SQS). Dead letters have neither order (`keeps_order`) nor a limit of
+        attempts all the same.
+        """
         if self.dead_letter is None:
             raise BindingError(f"{self.kind.value} {self.name!r} has no dead letters in the binding")
         return msgspec.structs.replace(
@@ -138,6 +154,16 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise BindingError(f"{path}: {error.strerror or error}") from None
         return cls.from_json(text, source=str(path))
 
+    def to_compact_json(self) -> str:
+        """Return the binding as JSON in one line, without a space that it doesn't need: for an environment variable."""
+        # In one order always: what comes from another stack has lost its own, and a function shouldn't change for that.
+        return json.dumps(self.to_compact(), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
+
+    def to_compact(self) -> dict[str, Any]:
+        """Return the binding as plain data, without what is as it would be anyway."""
+        found: dict[str, Any] = _compact(self)
+        return found
+
     def to_json(self) -> str:
         """Return the binding as indented JSON with a final line feed."""
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
@@ -157,6 +183,45 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return any entity; a subscription or queue before a topic of the same name."""
         return self._find(name, "find", {**self.topics, **self.queues, **self.subscriptions})
 
+    def subscriptions_of(self, topic: Entity | str) -> tuple[Entity, ...]:
+        """Return the subscriptions of a topic, or of the topic of that name."""
+        name = topic if isinstance(topic, str) else topic.name
+        return tuple(each for each in self.subscriptions.values() if each.topic == name)
+
+    def sources(self) -> tuple[Entity, ...]:
+        """Return all that holds messages: subscriptions and queues, each followed by its dead letters."""
+        found: list[Entity] = []
+        for each in (*self.subscriptions.values(), *self.queues.values()):
+            found.append(each)
+            if each.dead_letter is not None:
+                found.append(each.dead_letters)
+        return tuple(found)
+
+    def for_service(self, service: str, *, pushes: Iterable[str] = ()) -> Binding:
+        """Return what one service may use and no more; raise BindingError for one that isn't there.
+
+        That is what it publishes to, consumes and operates, with the topics that these subscriptions are of. `pushes`
+        are push subscriptions that it handles: which service does that, the topology doesn't say. Where a publisher
+        delivers by itself, as to the embedded stores, it keeps what its topics deliver to.
+        """
+        rights = self.services.get(service)
+        if rights is None:
+            known = ", ".join(sorted(self.services)) or "none"
+            raise BindingError(f"service {service!r} is not declared in bus {self.bus!r}; there are: {known}")
+        names = {*rights.publishes, *rights.consumes, *rights.operates, *pushes}
+        delivers = rights.publishes if self.backend in _EMBEDDED else ()
+        subscriptions = {
+            name: entity for name, entity in self.subscriptions.items() if name in names or entity.topic in delivers
+        }
+        topics = {*rights.publishes, *(entity.topic for entity in subscriptions.values())}
+        return msgspec.structs.replace(
+            self,
+            topics={name: entity for name, entity in self.topics.items() if name in topics},
+            subscriptions=subscriptions,
+            queues={name: entity for name, entity in self.queues.items() if name in names},
+            services={service: rights},
+        )
+
     def _find(self, name: str, purpose: str, entities: Mapping[str, Entity]) -> Entity:
         try:
             return entities[name]
@@ -166,3 +231,19 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             near = difflib.get_close_matches(name, entities, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(entities)) or 'none'}"
             raise BindingError(f"nothing named {name!r} to {purpose} in bus {self.bus!r}; {hint}") from None
+
+
+def _compact(value: Any) -> Any:
+    """Leave out what a struct has by default, and write whole numbers without a fraction: they mean the same."""
+    if isinstance(value, msgspec.Struct):
+        fields = ((each, getattr(value, each.name)) for each in msgspec.structs.fields(value))
+        return {each.encode_name: _compact(found) for each, found in fields if found != _default(each)}
+    if isinstance(value, Mapping):
+        return {key: _compact(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_compact(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()

@@ -3,11 +3,13 @@
 It is small, batch-shaped and asynchronous. A driver never retries, splits, sleeps or logs, and never raises for one
 item of a batch: it answers per item, in order, with as many answers as it was given items. Batching, retries,
 prefetch, leases and settling live once, in `polybus.bus`. Where a call as a whole fails, it raises the SDK's own
-exception, and `Driver.fault` says what that means for each item.
+exception, and `Driver.fault` says what that means for each item. `polybus.backend` has base classes for drivers, which
+do for a small one most of what is said here.
 
 All calls come from one event loop. On one consumer there is one `receive_batch` at a time, with several `settle_batch`
-and `extend_batch` beside it and each other; on one publisher there are several `publish_batch`, never two with messages
-of one ordering key. The bus bounds each call; a driver has timeouts of its own all the same.
+and `extend_batch` beside it and each other, also after `stop`, and none after `aclose`. On one publisher there are
+several `publish_batch`, never two with messages of one ordering key. On an admin driver any calls are made at once. The
+bus bounds each call; a driver has timeouts of its own all the same.
 
 Times called `lease_until` are readings of the `Clock.monotonic` that the driver was made with, counted from before the
 call that granted them was sent: never later than what the cloud keeps.
@@ -48,7 +50,7 @@ __all__ = [
     "ToDeadLetters",
 ]
 
-VERSION = "1.1"
+VERSION = "1.2"
 """Of this interface: a minor version adds what has a default, a major one may break drivers."""
 
 R = TypeVar("R")
@@ -74,9 +76,11 @@ class BatchLimits:
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message on its way out.
 
-    `delay` is in seconds. `moves` counts the message's moves to and from dead letters, this one included: 0 at
-    publish. `token` names this one call of `publish` (its retries share it, no other call does), or, for a move, the
-    copy that moves (`Received.token`); empty where the message's id does, since the call itself made that.
+    Its message always has an id, and an ordering key where the target is ordered. `delay` is in seconds, and within
+    what the target declares; it holds up the later messages of its key as well. `moves` counts the message's moves to
+    and from dead letters, this one included: 0 at publish. `token` names this one call of `publish` (its retries share
+    it, no other call does), or, for a move, the copy that moves (`Received.token`); empty where the message's id does,
+    since the call itself made that.
     """
 
     message: Message
@@ -108,12 +112,14 @@ class Prepared(msgspec.Struct, Generic[W], frozen=True, gc=False):
 class Received(msgspec.Struct, Generic[R], frozen=True):
     """One attempt at handing a message over.
 
-    `attempt` starts at 1. `group` is set where order is kept: deliveries that share it are handled one at a time, in
-    the order in which the driver returns them. `redelivered`: it may have been delivered before, or came out of its
-    order (a repeat, a redriven message). `moves` counts its moves to and from dead letters. From dead letters,
-    `reason` and `description` say why it is there. `token` names this copy in the backend: the same at each of its
-    deliveries, and no other copy's, even of one id; at most 120 printable ASCII characters; empty where the message's
-    id is as good. `at`, of a dead letter, is when it came there, in seconds since the epoch, where the cloud tells.
+    `attempt` starts at 1, and anew after a redrive. `group` is set where order is kept (`Entity.keeps_order`):
+    deliveries that share it are handled one at a time, in the order in which the driver returns them. It stands for the
+    ordering key; a message of another program that has none has no group, or one of its own. `redelivered`: it may have
+    been delivered before, or came out of its order (a repeat, a redriven message). `moves` counts its moves to and from
+    dead letters, the one that brought it here included. From dead letters, `reason` and `description` say why it is
+    there. `token` names this copy in the backend: the same at each of its deliveries, and no other copy's, even of one
+    id; at most 120 printable ASCII characters; empty where the message's id is as good. `at`, of a dead letter, is when
+    it came there, in seconds since the epoch, where the cloud tells.
     """
 
     message: Message
@@ -138,6 +144,8 @@ class Ack(msgspec.Struct, Generic[R], frozen=True):
 class Nack(msgspec.Struct, Generic[R], frozen=True):
     """Give it back, to be delivered again after `delay` seconds; over 0 only with Feature.NACK_DELAY.
 
+    A delay holds up the later messages of its ordering key.
+
     `attempts`, where it is not None, is how many attempts were made of it by now: fewer than `received.attempt` where
     no handler began, more where it was retried in place. With Feature.ATTEMPTS the next delivery's attempt is one
     more; other backends keep their own count and ignore it (contract, D5).
@@ -150,6 +158,9 @@ class Nack(msgspec.Struct, Generic[R], frozen=True):
 
 class ToDeadLetters(msgspec.Struct, Generic[R], frozen=True):
     """Put it among the dead letters, unchanged but for the reason and `moves` + 1.
+
+    Its retention begins anew there. `reason` and `description` are fit to travel: Unicode without control characters
+    but tab and line feed, within the 2 KiB that every message keeps free.
 
     Where a cloud has no such operation, the driver sends a copy and then acks: a crash in between leaves the letter
     and a redelivery, never neither (contract, D7). For what comes from dead letters the answer is INVALID.
@@ -176,7 +187,8 @@ class LeaseUntil(msgspec.Struct, frozen=True):
 class Stats:
     """What is known of an entity now; None where the cloud doesn't tell.
 
-    Counts are of messages and approximate on the clouds; `oldest_age` is in seconds.
+    Counts are of messages and approximate on the clouds; `oldest_age` is in seconds. What waits could be received now,
+    or once its ordering key is free; what was given back with a delay is delayed.
     """
 
     waiting: int | None = None
@@ -211,7 +223,10 @@ class PublisherDriver(Protocol[W]):
     def prepare(self, outgoing: Outgoing) -> Prepared[W] | Fault:
         """Encode a message, or say why it can't be sent (contract, P4).
 
-        Pure: no input or output, no waiting. Room for dead-lettering is kept free: 2 KiB and one attribute.
+        Pure: no input or output, no waiting. Room for dead-lettering is kept free: 2 KiB and one attribute. What is
+        wrong is told with the limit in digits and the names of the backend and the target; of an attribute with its
+        name, of a key with the words "ordering key". What moves was delivered once as it is, and may have any attribute
+        names and any key.
         """
 
     async def publish_batch(self, batch: Sequence[Prepared[W]]) -> Sequence[Sent | Fault]:
@@ -219,7 +234,8 @@ class PublisherDriver(Protocol[W]):
 
         Returns once the cloud has durably accepted or refused each message. A cancelled call may have been done; the
         bus cancels one that is over its time, and waits for its end no longer. Where it raises, `fault` speaks for
-        every message; the bus then sends the batch again in parts, unless the fault is of the target.
+        every message; the bus then sends the batch again in parts, unless the fault is of the target. Where the system
+        drops no duplicates, what is sent again after that has to arrive `redelivered`.
         """
 
     async def aclose(self) -> None:
@@ -280,6 +296,8 @@ class AdminDriver(Protocol):
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
         """Return up to `count` messages after a position, oldest first, without changing anything that others see.
 
+        What waits is shown; what is leased or delayed may be, what expired isn't.
+
         Without Feature.PEEK, a driver may lease them for the time of the call and give them back: the bus asks for no
         more dead letters than may be held at once, and goes through more of them by receiving.
         """
@@ -302,7 +320,8 @@ class Driver(Protocol):
     async def open_publisher(self, target: Entity) -> PublisherDriver[Any]:
         """Return a publisher to a topic or queue; raise where it isn't there or can't be reached.
 
-        That it isn't there may show at the first call only, as NOT_FOUND; so for all that is opened here.
+        That it isn't there may show at the first call only, as NOT_FOUND; so for all that is opened here. What is
+        raised is the SDK's own, BackendError with a fault, or ConfigError for what is wrong with the binding.
         """
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:

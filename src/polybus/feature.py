@@ -22,7 +22,7 @@ class Feature(Flag):
     PEEK = auto()  # messages can be looked at without receiving them (`tail`, `dead-letter list`)
     COUNTS = auto()  # the number of waiting messages is known (`stats`)
     AGE = auto()  # the age of the oldest waiting message is known (`stats`)
-    EXACTLY_ONCE = auto()  # an accepted ack is never followed by a redelivery
-    CONSISTENT = auto()  # a receive that doesn't wait finds whatever is there (the embedded backends)
+    EXACTLY_ONCE = auto()  # what was acked never comes again, not as the second copy of one publish either
+    CONSISTENT = auto()  # a receive that doesn't wait finds whatever is there
     GROUP_LEASE = auto()  # the lease is one for all deliveries of an ordering group (Service Bus sessions)
     ATTEMPTS = auto()  # a message that is given back takes along how many attempts were made of it (D5)

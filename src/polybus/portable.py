@@ -1,19 +1,23 @@
-"""What every cloud's publisher checks alike, before anything is encoded (contract, P4)."""
+"""What every driver does alike: checks before anything is encoded (contract, P4), and the net under attempts (D6)."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable, Mapping
 
-from polybus.binding import Entity
+from polybus.binding import Entity, Kind
 from polybus.driver import Outgoing
 from polybus.errors import Fault, FaultKind
-from polybus.topology.limits import DEAD_LETTER_RESERVE_BYTES, attribute_name_problem, ordering_key_problem
+from polybus.topology.limits import (
+    DEAD_LETTER_RESERVE_BYTES,
+    NET_ATTEMPTS,
+    attribute_name_problem,
+    ordering_key_problem,
+)
 
-__all__ = ["invalid", "problem", "safe_id", "too_large"]
+__all__ = ["MAX_ATTEMPTS_EXCEEDED", "invalid", "net_limit", "problem", "safe_id", "too_large"]
 
-_PLAIN = re.compile("[!-~]+")
+MAX_ATTEMPTS_EXCEEDED = "MaxAttemptsExceeded"
+"""The reason of a dead letter that the backend itself made, after the last delivery that it allows (contract, D6)."""
 
 
 def problem(outgoing: Outgoing, target: Entity, cloud: str, *, moved: bool = False) -> Fault | None:
@@ -61,8 +65,10 @@ def safe_id(text: str, longest: int = 120) -> str:
     same for the same text, another for any other, so the true one has to travel elsewhere. 120 leaves room for `.<n>`
     where a cloud takes 128 (SQS: MessageDeduplicationId, MessageGroupId; Service Bus: MessageId).
     """
-    if len(text) <= longest and _PLAIN.fullmatch(text) is not None:
+    if 0 < len(text) <= longest and text.isascii() and text.isprintable() and " " not in text:
         return text
+    import hashlib  # loads OpenSSL, for what is rare
+
     # Callers can bring lone surrogates, which have no UTF-8.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:longest]
 
@@ -79,6 +85,11 @@ def too_large(target: Entity, cloud: str, size: int, limit: int) -> Fault:
         f"{target.kind.value} {target.name!r} on {cloud}: {size} bytes as encoded; the limit is {limit}, of which "
         f"{DEAD_LETTER_RESERVE_BYTES} are kept for dead-lettering; send a reference to the content instead",
     )
+
+
+def net_limit(entity: Entity) -> int | None:
+    """Return after how many deliveries the backend dead-letters by itself; None for dead letters, that have none."""
+    return None if entity.kind is Kind.DEAD_LETTERS else entity.max_attempts + NET_ATTEMPTS
 
 
 def _untyped(attributes: Mapping[str, str]) -> Iterable[tuple[object, object]]:

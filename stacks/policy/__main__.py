@@ -10,7 +10,7 @@ from typing import Any
 from polybus.plan.policy import RULES, STACK_RULES, Item, Rule, StackRule, public_access
 from polybus.plan.values import Ref
 
-# The pack's only dependency that polybus doesn't have; see requirements.txt.
+# In the pack's own environment alone: see requirements.txt.
 policy: Any = importlib.import_module("pulumi_policy")
 Unknown: type[Exception] = importlib.import_module("pulumi_policy.proxy").UnknownValueError
 

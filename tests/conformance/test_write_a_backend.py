@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -23,8 +24,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = folder / "acme-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[polybus.clouds]\nacme = acme:driver\n")
+    (metadata / "entry_points.txt").write_text("[polybus.clouds]\nacme = acme_cloud:CLOUD\n")
     return folder
+
+
+def environment(project: Path) -> dict[str, str]:
+    places = [str(project), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+
+
+def polybus(project: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "polybus.cli.main", *words]
+    return subprocess.run(
+        command, cwd=folder, env=environment(project), capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -33,10 +46,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *arguments],
         cwd=project,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(project), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
-        },
+        env=environment(project),
         capture_output=True,
         text=True,
         timeout=300,
@@ -51,7 +61,29 @@ def test_the_guides_backend_keeps_the_contract(project: Path) -> None:
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.parametrize("words", [("check", "--cloud", "acme"), ("plan", "--cloud", "acme", "--json")])
+def test_the_guides_cloud_is_checked_and_planned(project: Path, tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\n')
+    done = polybus(project, tmp_path, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("acme: ok" if words[0] == "check" else "shop/jobs/dead") in done.stdout
+    (tmp_path / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\nmax_delay = "5m"\n')
+    done = polybus(project, tmp_path, *words)
+    assert done.returncode == 1
+    assert "Acme has no delays" in done.stdout + done.stderr
+
+
 def test_the_guides_other_examples_run(project: Path) -> None:
     done = run(project, "test_faults.py", "test_mutant.py")
     assert done.returncode == 0, done.stdout[-6000:]
     assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE), done.stdout
+
+
+def test_what_the_guide_calls_public_is_there_and_says_what_it_has() -> None:
+    listed = GUIDE.read_text().partition("- **drivers**:")[2].partition("\n\n")[0]
+    modules = re.findall(r"`([a-z_.]+)`", listed)
+    assert len(modules) > 30
+    for name in modules:
+        module = importlib.import_module(f"polybus.{name}")
+        assert module.__all__, name
+        assert all(hasattr(module, each) for each in module.__all__), name

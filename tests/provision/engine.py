@@ -2,21 +2,29 @@
 
 It serves the ResourceMonitor and Engine protocols over gRPC, runs a program in a process of its own (`engine_host.py`,
 in place of the CLI's language host), asks provider plugins over gRPC what to do with each resource
-(`engine_plugin.py`), and keeps a state between runs. Replacement is as Pulumi's step generator has it where a provider
-asks to delete first: what would have to be replaced with a resource is deleted before it, last first, and made again
-when the program comes to it. It knows no replacement without deleting first, no aliases, refresh, imports or secrets,
-and does one thing at a time.
+(`engine_plugin.py`), and keeps a state between runs. As the engine does (pkg/resource/deploy), it
+
+- decides of one resource after the other, and makes side by side what doesn't wait for each other, in an order that a
+  seed chooses;
+- deletes before it replaces what would have to be replaced with a resource, last first, and makes it again when the
+  program comes to it;
+- deletes in rounds, each of what nothing that is left needs; goes past what is protected, which fails, and leaves alone
+  what that needs: all else is deleted;
+- begins nothing new after anything else has failed.
+
+It knows no replacement without deleting first, no aliases, imports or secrets.
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -42,6 +50,7 @@ class Held:
     id: str
     outputs: dict[str, Any]
     protect: bool
+    retain: bool
     depends: dict[str, list[str]]
     needs: tuple[str, ...]
 
@@ -70,14 +79,16 @@ class Changes:
 class EngineDouble:
     """One stack of the program in `program`: its state, and the runs over it.
 
-    `root` is the project's folder. `preview` and `up` return what they would do, and did; so does `destroy`.
+    `root` is the project's folder, `seed` chooses orders. `preview` and `up` return what they would do, and did; so do
+    `refresh` and `destroy`.
     """
 
-    def __init__(self, program: Path, root: Path, stack: str, host: Host, plugins: Plugins) -> None:
+    def __init__(self, program: Path, root: Path, stack: str, host: Host, plugins: Plugins, *, seed: int = 0) -> None:
         self._program = program
         self._root = root
         self._host = host
         self._plugins = plugins
+        self._random = Random(seed)
         self.stack = stack
         self.state: dict[str, Held] = {}
 
@@ -85,21 +96,33 @@ class EngineDouble:
         """Say what `up` would do; nothing is done."""
         return self._run(config, preview=True)
 
-    def up(self, config: Mapping[str, Any]) -> Changes:
-        """Create or update the stack."""
+    def up(self, config: Mapping[str, Any], *, refresh: bool = False) -> Changes:
+        """Create or update the stack; with `refresh`, from what there is and not from what the state has."""
+        if refresh:
+            self.refresh()
         return self._run(config, preview=False)
 
-    def destroy(self) -> Changes:
-        """Delete everything, what others need last; refuse, and delete nothing, where anything is protected."""
+    def refresh(self) -> Changes:
+        """Bring the state to what there is."""
         changes = Changes()
-        _Deployment(self.state, self._plugins, changes, preview=False).delete(list(self.state))
+        self._deployment(self.state, changes, preview=False).refresh()
         return changes
+
+    def destroy(self) -> Changes:
+        """Delete everything, what others need last, but for what is protected and what that needs."""
+        changes = Changes()
+        self._deployment(self.state, changes, preview=False).delete(list(self.state))
+        return changes
+
+    def _deployment(self, state: dict[str, Held], changes: Changes, *, preview: bool) -> _Deployment:
+        return _Deployment(state, self._plugins, changes, self._random, preview=preview)
 
     def _run(self, config: Mapping[str, Any], *, preview: bool) -> Changes:
         changes = Changes()
         state = copy.deepcopy(self.state) if preview else self.state
-        deployment = _Deployment(state, self._plugins, changes, preview=preview)
-        changes.failed = self._execute(_Monitor(deployment, self.stack), config, preview=preview)
+        deployment = self._deployment(state, changes, preview=preview)
+        printed = self._execute(_Monitor(deployment, self.stack), config, preview=preview)
+        changes.failed = deployment.cancelled or printed  # of what failed the program may have seen another first
         if not changes.failed:
             deployment.finish()
         if not preview:  # in the order of registration, in which what is needed comes first
@@ -123,49 +146,78 @@ class EngineDouble:
 class _Deployment:
     """One run: what becomes of each resource, done through the plugins unless it is a preview."""
 
-    def __init__(self, state: dict[str, Held], plugins: Plugins, changes: Changes, *, preview: bool) -> None:
+    def __init__(
+        self, state: dict[str, Held], plugins: Plugins, changes: Changes, random: Random, *, preview: bool
+    ) -> None:
         self._state = state
         self._plugins = plugins
         self._preview = preview
+        self._random = random
+        self._turns = _Turns(random)
+        self._deciding = threading.Lock()
+        self.cancelled = ""
         self.changes = changes
         self.registered: dict[str, None] = {}
         self.condemned: dict[str, str] = {}
 
     def register(self, urn: str, new: Held) -> Held:
         """Bring one resource to what the program says of it, and return it as it is now."""
+        with self._turns.turn():
+            try:
+                with self._deciding:
+                    step = self._decide(urn, new)
+                step()
+            except (grpc.RpcError, ValueError) as error:
+                self.cancelled = self.cancelled or f"{new.name}: {reason(error)}"
+                raise
+        with self._deciding:
+            self._state[urn] = new
+        return new
+
+    def _decide(self, urn: str, new: Held) -> Callable[[], None]:
+        """Return what is to be done."""
+        if self.cancelled:
+            raise ValueError(f"nothing new is begun after: {self.cancelled}")
         held = self._state.get(urn)
         self.registered[urn] = None
         plugin = self._plugins.of(new.type) if new.custom else None
         if plugin is not None:
             new.inputs = plugin.check(urn, {} if held is None else held.inputs, new.inputs)
         if held is None:
-            self._create(urn, new, plugin)
-        else:
-            self._compare(urn, held, new, plugin)
-        self._state[urn] = new
-        return new
+            return lambda: self._create(urn, new, plugin)
+        return self._compare(urn, held, new, plugin)
 
-    def _compare(self, urn: str, held: Held, new: Held, plugin: Plugin | None) -> None:
+    def _compare(self, urn: str, held: Held, new: Held, plugin: Plugin | None) -> Callable[[], None]:
         if plugin is None:
             changed, replaces = held.inputs != new.inputs, False
         else:
             changed, replaces = plugin.diff(urn, held.id, held.inputs, held.outputs, new.inputs)
         if replaces:
-            self._condemn(urn, new)
-            self._create(urn, new, plugin)
-            return
-        (self.changes.updated if changed else self.changes.same).add(new.name)
+            going = self._condemn(urn, new)
+
+            def replace() -> None:
+                for gone, old in going:
+                    self._remove(gone, old)
+                self._create(urn, new, plugin)
+
+            return replace
         new.id, new.outputs = held.id, held.outputs
-        if changed and plugin is not None:
+        (self.changes.updated if changed else self.changes.same).add(new.name)
+        if not changed or plugin is None:
+            return lambda: None
+
+        def update() -> None:
             new.outputs = plugin.update(urn, held.id, held.inputs, held.outputs, new.inputs, preview=self._preview)
 
+        return update
+
     def _create(self, urn: str, new: Held, plugin: Plugin | None) -> None:
-        (self.changes.replaced if urn in self.condemned else self.changes.created).add(new.name)
         if plugin is not None:
             new.id, new.outputs = plugin.create(urn, new.inputs, preview=self._preview)
+        (self.changes.replaced if urn in self.condemned else self.changes.created).add(new.name)
 
-    def _condemn(self, root: str, new: Held) -> None:
-        """Delete a resource and, before it, what would have to be replaced if what it gives were another.
+    def _condemn(self, root: str, new: Held) -> list[tuple[str, Held]]:
+        """Take out of the state a resource and, before it, what would be replaced if what it gives were another.
 
         What is protected refuses, but a program may take the protection away and replace in one update.
         """
@@ -182,37 +234,120 @@ class _Deployment:
         protected = [one.name for one in held_on if one.protect]
         if protected:
             raise ValueError(f"protected, so they can't be replaced: {', '.join(sorted(protected))}")
-        for urn in reversed(replaced):
-            self.condemned[urn] = self._state[urn].name
-            self._remove(urn)
+        going = [(urn, self._state.pop(urn)) for urn in reversed(replaced)]
+        self.condemned |= {urn: held.name for urn, held in going}
+        return going
 
     def finish(self) -> None:
-        """Delete what the program has no more; where any of it is protected, nothing."""
+        """Delete what the program has no more."""
         self.changes.deleted |= {name for urn, name in self.condemned.items() if urn not in self.registered}
         self.delete([urn for urn in self._state if urn not in self.registered])
 
     def delete(self, urns: list[str]) -> None:
-        """Delete resources, those that others need after these; where any is protected, nothing."""
-        protected = [self._state[urn].name for urn in urns if self._state[urn].protect]
-        if protected:
-            self.changes.failed = f"protected: {', '.join(sorted(protected))}"
-            return
-        left = dict.fromkeys(urns)
-        while left:
-            for urn in [urn for urn in left if not any(urn in self._state[other].needs for other in left)]:
+        """Delete resources, those that others need after these; what is protected and what that needs stays."""
+        left, protected, kept = dict.fromkeys(urns), list[str](), set[str]()
+        while left and not self.cancelled:
+            needed = {other for urn in left for other in self._state[urn].needs}
+            together = [urn for urn in left if urn not in needed]
+            self._random.shuffle(together)
+            for urn in together:
                 del left[urn]
-                self.changes.deleted.add(self._state[urn].name)
-                self._remove(urn)
+            refused = [urn for urn in together if urn not in kept and self._state[urn].protect]
+            protected += [self._state[urn].name for urn in refused]
+            kept |= {other for urn in refused for other in self._needed(urn)}
+            going = [urn for urn in together if urn not in kept and urn not in refused]
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                for failed in pool.map(self._deleted, going):
+                    self.cancelled = self.cancelled or failed
+        wrong = f"protected: {', '.join(sorted(protected))}" if protected else ""
+        self.changes.failed = self.cancelled or wrong
 
-    def _remove(self, urn: str) -> None:
+    def _needed(self, urn: str) -> set[str]:
+        """Return all that a resource needs, and what that needs."""
+        found: set[str] = set()
+        ahead = [urn]
+        while ahead:
+            held = self._state.get(ahead.pop())
+            more = set(held.needs) - found if held else set()
+            found |= more
+            ahead += more
+        return found
+
+    def _deleted(self, urn: str) -> str:
+        """Delete one resource; return what went wrong."""
         held = self._state[urn]
-        self.changes.order.append(held.name)
-        if held.custom and not self._preview:
-            self._plugins.of(held.type).delete(urn, held.id, held.inputs, held.outputs)
+        try:
+            self._remove(urn, held)
+        except grpc.RpcError as error:
+            return f"{held.name}: {reason(error)}"
         del self._state[urn]
+        self.changes.deleted.add(held.name)
+        return ""
+
+    def _remove(self, urn: str, held: Held) -> None:
+        self.changes.order.append(held.name)
+        if held.custom and not held.retain and not self._preview:
+            self._plugins.of(held.type).delete(urn, held.id, held.inputs, held.outputs)
+
+    def refresh(self) -> None:
+        """Read every resource; what is gone leaves the state."""
+        custom = [(urn, held) for urn, held in self._state.items() if held.custom]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            found = list(pool.map(lambda each: self._plugins.of(each[1].type).read(*_asked(*each)), custom))
+        for (urn, held), (identity, inputs, outputs) in zip(custom, found, strict=True):
+            if not identity:
+                del self._state[urn]
+                self.changes.deleted.add(held.name)
+            elif (inputs, outputs) == (held.inputs, held.outputs):
+                self.changes.same.add(held.name)
+            else:
+                held.inputs, held.outputs = inputs, outputs
+                self.changes.updated.add(held.name)
 
     def invoke(self, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
         return self._plugins.of(token).invoke(token, arguments, preview=self._preview)
+
+
+# At once: more than the machines that tests run on have cores, and less than what a stack has resources.
+_AT_ONCE = 6
+
+
+class _Turns:
+    """Lets a few at a time go ahead: who, of those that wait, `random` chooses."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._lock = threading.Lock()
+        self._free = _AT_ONCE
+        self._waiting: list[threading.Event] = []
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        mine = threading.Event()
+        with self._lock:
+            self._waiting.append(mine)
+            self._call()
+        mine.wait()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._free += 1
+                self._call()
+
+    def _call(self) -> None:
+        while self._free and self._waiting:
+            self._free -= 1
+            self._waiting.pop(self._random.randrange(len(self._waiting))).set()
+
+
+def reason(error: Exception) -> str:
+    """Return what a plugin, or the double itself, said was wrong."""
+    return str(error.details()) if isinstance(error, grpc.Call) else str(error)
+
+
+def _asked(urn: str, held: Held) -> tuple[str, str, dict[str, Any], dict[str, Any]]:
+    return urn, held.id, held.inputs, held.outputs
 
 
 class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.EngineServicer):
@@ -221,7 +356,6 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
     def __init__(self, deployment: _Deployment, stack: str) -> None:
         self._deployment = deployment
         self._stack = stack
-        self._lock = threading.Lock()
 
     def SupportsFeature(self, request: Any, context: Any) -> Any:
         return resource_pb2.SupportsFeatureResponse(hasSupport=request.id in ("secrets", "resourceReferences"))
@@ -240,12 +374,12 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         depends = {key: list(those.urns) for key, those in request.propertyDependencies.items()}
         # A child needs its parent, so a parent is deleted after all that it holds.
         needs = (*request.dependencies, request.parent)
-        new = Held(request.type, request.name, request.custom, inputs, "", {}, request.protect, depends, needs)
-        with self._lock:
-            try:
-                made = self._deployment.register(urn, new)
-            except (grpc.RpcError, ValueError) as error:
-                context.abort(grpc.StatusCode.UNKNOWN, error.details() if isinstance(error, grpc.Call) else str(error))
+        kept = (request.protect, request.retainOnDelete)
+        new = Held(request.type, request.name, request.custom, inputs, "", {}, *kept, depends, needs)
+        try:
+            made = self._deployment.register(urn, new)
+        except (grpc.RpcError, ValueError) as error:
+            context.abort(grpc.StatusCode.UNKNOWN, reason(error))
         properties = json_format.ParseDict({**made.inputs, **made.outputs}, struct_pb2.Struct())
         return resource_pb2.RegisterResourceResponse(urn=urn, id=made.id, object=properties)
 
@@ -255,8 +389,7 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         return empty_pb2.Empty()
 
     def Invoke(self, request: Any, context: Any) -> Any:
-        with self._lock:
-            found = self._deployment.invoke(request.tok, json_format.MessageToDict(request.args))
+        found = self._deployment.invoke(request.tok, json_format.MessageToDict(request.args))
         properties = json_format.ParseDict(found, struct_pb2.Struct())
         return resource_pb2.ResourceInvokeResponse(**_returned(properties))
 
@@ -280,9 +413,13 @@ def _returned(properties: Any) -> dict[str, Any]:
     return {"return": properties}
 
 
+# More than the program asks for at a time, since each waits for its turn.
+_WORKERS = 64
+
+
 @contextmanager
 def _served(monitor: _Monitor) -> Iterator[str]:
-    server = grpc.server(ThreadPoolExecutor(8, thread_name_prefix="engine-double"))
+    server = grpc.server(ThreadPoolExecutor(_WORKERS, thread_name_prefix="engine-double"))
     resource_pb2_grpc.add_ResourceMonitorServicer_to_server(monitor, server)
     engine_pb2_grpc.add_EngineServicer_to_server(monitor, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.aws.plan.resources import AwsSettings
+from polybus.clouds.azure.local import ATTRIBUTES
 from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
 from polybus.clouds.gcp.plan import resources as gcp
@@ -35,7 +37,11 @@ class Place:
     resources: Callable[[str], tuple[Resource, ...]]
     """Plans a topology's text with the same settings."""
     everything: Callable[[], dict[str, str]]
-    """Lists all that is on the server, through the cloud's own client; what is consumed with its lease."""
+    """Lists all that is on the server, through the cloud's own client, each with all that it is set to."""
+    drift: Callable[[str], None]
+    """Changes the lease of the queue at an address by hand."""
+    lose: Callable[[str], None]
+    """Deletes the queue at an address by hand."""
     environment: Mapping[str, str]
 
 
@@ -58,18 +64,25 @@ def _aws() -> Iterator[Place]:
         sns: Any = session.client("sns", endpoint_url=server.url)
         sqs: Any = session.client("sqs", endpoint_url=server.url)
 
-        def lease(url: str) -> str:
-            asked = ["VisibilityTimeout"]
-            return str(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=asked)["Attributes"][asked[0]])
-
         def everything() -> dict[str, str]:
             topics = [topic["TopicArn"] for topic in sns.list_topics()["Topics"]]
             subscribed = [one["SubscriptionArn"] for one in sns.list_subscriptions()["Subscriptions"]]
-            queues = {url: lease(url) for url in sqs.list_queues().get("QueueUrls", [])}
-            return {**dict.fromkeys([*topics, *subscribed], ""), **queues}
+            queues = sqs.list_queues().get("QueueUrls", [])
+            found = {
+                **{arn: sns.get_topic_attributes(TopicArn=arn) for arn in topics},
+                **{arn: sns.get_subscription_attributes(SubscriptionArn=arn) for arn in subscribed},
+                **{url: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]) for url in queues},
+            }
+            return {name: _text(_lasting(answer["Attributes"])) for name, answer in found.items()}
+
+        def drift(url: str) -> None:
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "77"})
+
+        def lose(url: str) -> None:
+            sqs.delete_queue(QueueUrl=url)
 
         try:
-            yield Place("aws", config, _planner(aws.plan, settings), everything, server.env())
+            yield Place("aws", config, _planner(aws.plan, settings), everything, drift, lose, server.env())
         finally:
             sns.close()
             sqs.close()
@@ -89,21 +102,32 @@ def _azure() -> Iterator[Place]:
         text = server.connection_string()
         with ServiceBusAdministrationClient.from_connection_string(text, transport=transport) as client:
 
-            def everything() -> dict[str, str]:
-                found = {queue.name: str(queue.lock_duration) for queue in client.list_queues()}
-                for topic in client.list_topics():
-                    subscriptions = client.list_subscriptions(topic.name)
-                    found |= {f"{topic.name}/{one.name}": str(one.lock_duration) for one in subscriptions}
-                    found[topic.name] = ""
-                return found
+            def settable(kind: str, entity: Any) -> dict[str, Any]:
+                return {name: getattr(entity, name) for name in ATTRIBUTES[f"azure-native:servicebus:{kind}"].values()}
 
-            yield Place("azure", config, _planner(azure.plan, settings), everything, server.env())
+            def everything() -> dict[str, str]:
+                found = {queue.name: settable("Queue", queue) for queue in client.list_queues()}
+                for topic in client.list_topics():
+                    found[topic.name] = settable("Topic", topic)
+                    for one in client.list_subscriptions(topic.name):
+                        rules = [rule.filter.sql_expression for rule in client.list_rules(topic.name, one.name)]
+                        found[f"{topic.name}/{one.name}"] = {**settable("Subscription", one), "rules": rules}
+                return {name: _text(values) for name, values in found.items()}
+
+            def drift(name: str) -> None:
+                queue = client.get_queue(name)
+                queue.lock_duration = timedelta(seconds=77)
+                client.update_queue(queue)
+
+            yield Place(
+                "azure", config, _planner(azure.plan, settings), everything, drift, client.delete_queue, server.env()
+            )
 
 
 @contextmanager
 def _gcp() -> Iterator[Place]:
     import grpc
-    from google.pubsub_v1 import PublisherClient, SubscriberClient
+    from google.pubsub_v1 import PublisherClient, SubscriberClient, types
     from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
     from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
@@ -121,10 +145,36 @@ def _gcp() -> Iterator[Place]:
 
         def everything() -> dict[str, str]:
             inside = {"project": "projects/shop-dev"}
-            found = {one.name: str(one.ack_deadline_seconds) for one in subscriber.list_subscriptions(request=inside)}
-            return {**dict.fromkeys((topic.name for topic in publisher.list_topics(request=inside)), ""), **found}
+            found = {}
+            for client, listed in (
+                (publisher, publisher.list_topics(request=inside)),
+                (subscriber, subscriber.list_subscriptions(request=inside)),
+            ):
+                for one in listed:
+                    policy = client.get_iam_policy(request={"resource": one.name})
+                    grants = sorted(f"{held.role} {sorted(held.members)}" for held in policy.bindings if held.members)
+                    found[one.name] = f"{one} {grants}"
+            return found
 
-        yield Place("gcp", config, _planner(gcp.plan, settings), everything, server.env())
+        def drift(path: str) -> None:
+            changed = types.Subscription(name=path, ack_deadline_seconds=77)
+            mask = {"paths": ["ack_deadline_seconds"]}
+            subscriber.update_subscription(request={"subscription": changed, "update_mask": mask})
+
+        def lose(path: str) -> None:
+            subscriber.delete_subscription(subscription=path)
+
+        yield Place("gcp", config, _planner(gcp.plan, settings), everything, drift, lose, server.env())
+
+
+def _lasting(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what messages and time change."""
+    volatile = ("Approximate", "Subscriptions", "CreatedTimestamp", "LastModified")
+    return {name: value for name, value in attributes.items() if not name.startswith(volatile)}
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return str({name: str(value) for name, value in sorted(values.items())})
 
 
 def _planner(plan: Callable[..., Any], settings: object) -> Callable[[str], tuple[Resource, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +31,7 @@ class Plugins:
     def __init__(self, path: str, config: Mapping[str, Any]) -> None:
         self._path = path
         self._config = config
+        self._starting = threading.Lock()
         self._running: dict[str, Plugin] = {}
 
     def __enter__(self) -> Self:
@@ -44,14 +46,18 @@ class Plugins:
     def of(self, token: str) -> Plugin:
         """Return the plugin of a type's or function's package."""
         package = token.split(":", maxsplit=1)[0]
-        if package not in self._running:
-            executable = shutil.which(f"pulumi-resource-{package}", path=self._path)
-            if executable is None:
-                raise PluginError(f"there is no pulumi-resource-{package} on {self._path}")
-            prefix = f"{package}:"
-            own = {key.removeprefix(prefix): value for key, value in self._config.items() if key.startswith(prefix)}
-            self._running[package] = Plugin(package, executable, own)
-        return self._running[package]
+        with self._starting:
+            if package not in self._running:
+                self._running[package] = self._start(package)
+            return self._running[package]
+
+    def _start(self, package: str) -> Plugin:
+        executable = shutil.which(f"pulumi-resource-{package}", path=self._path)
+        if executable is None:
+            raise PluginError(f"there is no pulumi-resource-{package} on {self._path}")
+        prefix = f"{package}:"
+        own = {key.removeprefix(prefix): value for key, value in self._config.items() if key.startswith(prefix)}
+        return Plugin(package, executable, own)
 
 
 class Plugin:
@@ -117,11 +123,13 @@ class Plugin:
         )
         return _plain(self._stub.Update(request).properties)
 
-    def read(self, urn: str, identity: str, inputs: Properties, outputs: Properties) -> str:
-        """Return the id of a resource as the cloud has it: none for one that is gone."""
+    def read(
+        self, urn: str, identity: str, inputs: Properties, outputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """Return a resource as the cloud has it, id, inputs and outputs: no id for one that is gone."""
         request = provider_pb2.ReadRequest(id=identity, urn=urn, inputs=_struct(inputs), properties=_struct(outputs))
-        found: str = self._stub.Read(request).id
-        return found
+        found = self._stub.Read(request)
+        return found.id, _plain(found.inputs), _plain(found.properties)
 
     def delete(self, urn: str, identity: str, inputs: Properties, outputs: Properties) -> None:
         self._stub.Delete(

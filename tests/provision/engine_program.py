@@ -13,6 +13,7 @@ import runpy
 import sys
 import tempfile
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pulumi
@@ -29,6 +30,8 @@ def run(address: str, project: str, name: str, root: str, preview: bool, program
     )
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    # As the CLI's language host has it, with `--parallel 16`: what doesn't wait for each other is asked for at once.
+    loop.set_default_executor(ThreadPoolExecutor(64))
 
     def execute() -> None:
         runpy.run_path(program, run_name="__main__")

@@ -23,7 +23,20 @@ from . import flow, runner
 from .engine import Changes
 from .engine_places import STACK, Place
 
-__all__ = ["Driver", "declare", "play"]
+__all__ = [
+    "BASE",
+    "REFUSED",
+    "Driver",
+    "begin",
+    "carry",
+    "declare",
+    "end",
+    "leave",
+    "play",
+    "play_short",
+    "refuse_to_destroy",
+    "waiting",
+]
 
 BUS = "shop"
 BASE = """
@@ -47,12 +60,18 @@ SHORTER = 'lease = "30s"\n'
 ORDERED = "ordered = true\n"
 
 
+REFUSED = "refused.txt"
+"""The file, in the project's folder, of the resources that the plugins refuse to make."""
+
+
 class Driver(Protocol):
     """What drives a stack of the project; each call returns what it did, or what went wrong."""
 
     def preview(self, config: Mapping[str, Any]) -> Changes: ...
 
-    def up(self, config: Mapping[str, Any]) -> Changes: ...
+    def up(self, config: Mapping[str, Any], *, refresh: bool = False) -> Changes: ...
+
+    def refresh(self) -> Changes: ...
 
     def destroy(self) -> Changes: ...
 
@@ -64,63 +83,136 @@ def declare(folder: Path, topology: str) -> None:
 
 def play(driver: Driver, place: Place, folder: Path) -> None:
     """Take a stack from its first preview to its end."""
-    config, protected = place.config, {**place.config, "polybus:protect": True}
+    first = begin(driver, place, folder)
+    made = place.everything()
+    _mend(driver, place, first.outputs)
 
+    changed = _step(driver.up, _protected(place), place, folder, BASE, BASE + SHORTER)
+    assert changed.updated, "a lease is changed in place"
+    assert not changed.created | changed.replaced | changed.deleted
+    shortened = place.everything()
+    assert shortened.keys() == made.keys()
+    differing = {name for name, values in shortened.items() if values != made[name]}
+    assert differing, "and on the server it is another"
+    assert all("jobs" in name for name in differing)
+
+    refuse_to_destroy(driver, place)
+    declare(folder, BASE + SHORTER + ORDERED)
+    refused = driver.up(_protected(place))
+    assert "protect" in refused.failed
+    assert refused.replaced | refused.deleted == set()
+    assert place.everything() == shortened, "nothing of it is deleted, and nothing replaced"
+
+    added = _step(driver.up, place.config, place, folder, BASE + SHORTER, BASE + SHORTER + AUDIT)
+    assert not added.updated | added.replaced | added.deleted, "nothing else is touched"
+    assert {_resource(name, place, BASE + AUDIT).entry for name in added.created} == {"$.subscriptions.audit"}
+    assert set(_binding(place, added.outputs).subscriptions) == {"billing", "audit"}
+    audited = place.everything()
+    assert shortened.items() < audited.items()
+
+    removed = _step(driver.up, place.config, place, folder, BASE + SHORTER + AUDIT, BASE + SHORTER)
+    assert removed.deleted == added.created
+    assert place.everything() == shortened
+
+    _fail_and_continue(driver, place, folder, added)
+    assert len(place.everything()) == len(audited)
+    _step(driver.up, place.config, place, folder, BASE + SHORTER + AUDIT, BASE + SHORTER)
+
+    asyncio.run(leave(place, removed.outputs, "lost"))
+    _replace(driver, place, folder, BASE + SHORTER, BASE + SHORTER + ORDERED)
+
+    end(driver, place, BASE + SHORTER + ORDERED, first.created)
+
+
+def play_short(driver: Driver, place: Place, folder: Path) -> None:
+    """Take a stack from its first preview to its end by way of a refusal alone."""
+    first = begin(driver, place, folder)
+    assert driver.up(_protected(place)).failed == ""
+    refuse_to_destroy(driver, place)
+    assert driver.up(place.config).failed == ""
+    end(driver, place, BASE, first.created)
+
+
+def begin(driver: Driver, place: Place, folder: Path) -> Changes:
+    """Make the stack, as its preview says; messages pass, and making it again changes nothing."""
     declare(folder, BASE)
-    previewed = driver.preview(config)
+    previewed = driver.preview(place.config)
     assert previewed.failed == ""
     assert place.everything() == {}, "a preview makes nothing"
 
-    first = driver.up(config)
+    first = driver.up(place.config)
     assert first.failed == ""
     assert _counted(first, place, BASE) == _foretold(place, "", BASE)
     assert previewed.created == first.created, "what was previewed is what is done"
     made = place.everything()
     assert made, "and it is on the server"
-    asyncio.run(_carry(place, first.outputs))
+    asyncio.run(carry(place, first.outputs))
 
-    again = driver.up(config)
+    again = driver.up(place.config)
     assert again.none, f"a second update changes nothing: {again}"
     assert again.same == first.created
     assert again.outputs == first.outputs
     assert place.everything() == made
+    return first
 
-    changed = _step(driver.up, protected, place, folder, BASE, BASE + SHORTER)
-    assert changed.updated, "a lease is changed in place"
-    assert not changed.created | changed.replaced | changed.deleted
-    shortened = place.everything()
-    assert shortened.keys() == made.keys()
-    differing = {name for name, lease in shortened.items() if lease != made[name]}
-    assert differing, "and on the server it is another"
-    assert all("jobs" in name for name in differing)
 
+def refuse_to_destroy(driver: Driver, place: Place) -> None:
+    """Have a protected stack destroyed without a preview: nothing at all is deleted, whatever holds messages or not."""
+    before = place.everything()
     kept = driver.destroy()
     assert "protected" in kept.failed
     assert kept.deleted == set()
-    declare(folder, BASE + SHORTER + ORDERED)
-    refused = driver.up(protected)
-    assert "protect" in refused.failed
-    assert refused.replaced | refused.deleted == set()
-    assert place.everything() == shortened, "nothing of it is deleted, and nothing replaced"
+    assert place.everything() == before
 
-    added = _step(driver.up, config, place, folder, BASE + SHORTER, BASE + SHORTER + AUDIT)
-    assert not added.updated | added.replaced | added.deleted, "nothing else is touched"
-    assert {_resource(name, place, BASE + AUDIT).entry for name in added.created} == {"$.subscriptions.audit"}
-    assert set(_binding(place, added.outputs).subscriptions) == {"billing", "audit"}
-    assert shortened.items() < place.everything().items()
 
-    removed = _step(driver.up, config, place, folder, BASE + SHORTER + AUDIT, BASE + SHORTER)
-    assert removed.deleted == added.created
-    assert place.everything() == shortened
-
-    asyncio.run(_leave(place, removed.outputs, "lost"))
-    _replace(driver, place, folder, BASE + SHORTER, BASE + SHORTER + ORDERED)
-
+def end(driver: Driver, place: Place, topology: str, created: set[str]) -> None:
+    """Destroy it all, in order, until nothing is left."""
     ended = driver.destroy()
     assert ended.failed == ""
-    assert ended.deleted == first.created
-    _orderly(ended, place, BASE + SHORTER + ORDERED)
+    assert ended.deleted == created
+    _orderly(ended, place, topology)
     assert place.everything() == {}, "nothing is left"
+
+
+def _protected(place: Place) -> Mapping[str, Any]:
+    return {**place.config, "polybus:protect": True}
+
+
+def _mend(driver: Driver, place: Place, outputs: Mapping[str, Any]) -> None:
+    """Change and delete by hand what the stack has made: an update from what there is makes it so again."""
+    made = place.everything()
+    read = driver.refresh()
+    assert read.none, f"what is as it was made is read so: {read}"
+    jobs = _binding(place, outputs).queues["jobs"].address
+
+    place.drift(jobs)
+    assert place.everything() != made
+    assert driver.up(place.config).none, "the state alone doesn't show it"
+    mended = driver.up(place.config, refresh=True)
+    assert mended.failed == ""
+    assert place.everything() == made
+
+    place.lose(jobs)
+    mended = driver.up(place.config, refresh=True)
+    assert mended.failed == ""
+    assert place.everything() == made, "with its policies, its dead letters' way, and its grants"
+    asyncio.run(carry(place, mended.outputs))
+
+
+def _fail_and_continue(driver: Driver, place: Place, folder: Path, added: Changes) -> None:
+    """Have the cloud refuse one of what an update would make: the next one makes what is missing."""
+    declare(folder, BASE + SHORTER + AUDIT)
+    refused = min(added.created)
+    (folder / REFUSED).write_text(refused)
+    failed = driver.up(place.config)
+    assert refused in failed.failed
+    (folder / REFUSED).unlink()
+    continued = driver.up(place.config)
+    assert continued.failed == ""
+    assert refused in continued.created
+    assert not continued.updated | continued.replaced | continued.deleted
+    assert continued.created | failed.created - {refused} == added.created
+    assert driver.up(place.config).none
 
 
 def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> None:
@@ -132,7 +224,7 @@ def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> 
     replaced = _step(driver.up, place.config, place, folder, old, new)
     assert replaced.replaced == previewed.replaced
     assert f"{BUS}-jobs-{'subscription' if place.cloud == 'gcp' else 'queue'}" in replaced.replaced
-    asyncio.run(_carry(place, replaced.outputs, key="c7"))
+    asyncio.run(carry(place, replaced.outputs, key="c7"))
 
 
 def _step(
@@ -202,7 +294,7 @@ def _exported(place: Place, outputs: Mapping[str, Any]) -> str:
     return json.dumps(exported)
 
 
-async def _carry(place: Place, outputs: Mapping[str, Any], key: str | None = None) -> None:
+async def carry(place: Place, outputs: Mapping[str, Any], key: str | None = None) -> None:
     """Publish and consume through the exported binding."""
     async with polybus.connect(_exported(place, outputs)) as bus:
         order = await bus.publish("orders", "an order", attributes={"region": "eu"}, ordering_key="c7")
@@ -211,6 +303,13 @@ async def _carry(place: Place, outputs: Mapping[str, Any], key: str | None = Non
         assert [delivery.id for delivery in await flow.take(bus, "jobs", 1)] == [job]
 
 
-async def _leave(place: Place, outputs: Mapping[str, Any], body: str) -> None:
+async def leave(place: Place, outputs: Mapping[str, Any], body: str) -> None:
     async with polybus.connect(_exported(place, outputs)) as bus:
         await bus.publish("jobs", body)
+
+
+async def waiting(place: Place, outputs: Mapping[str, Any]) -> bytes:
+    """Take the one message that waits in the queue, and return its body."""
+    async with polybus.connect(_exported(place, outputs)) as bus:
+        [delivery] = await flow.take(bus, "jobs", 1)
+        return delivery.message.body

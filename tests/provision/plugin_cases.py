@@ -62,7 +62,7 @@ def test_the_plugin_process_tells_its_schema(schema: dict[str, Any]) -> None:
     component = schema["resources"][TOKEN]
     assert component["isComponent"]
     assert component["requiredInputs"] == ["cloud", "topology"]
-    assert component["required"] == ["bindingJson", "resources"]
+    assert component["required"] == ["bindingJson", "resources", "serviceBindings"]
     assert {name: entry["type"] for name, entry in component["inputProperties"].items()} == {
         "cloud": "string",
         "topology": "string",
@@ -71,6 +71,7 @@ def test_the_plugin_process_tells_its_schema(schema: dict[str, Any]) -> None:
     }
     assert {name: entry["type"] for name, entry in component["properties"].items()} == {
         "bindingJson": "string",
+        "serviceBindings": "object",
         "resources": "object",
     }
     assert component["description"]

@@ -141,7 +141,7 @@ def run(
     look: Look = no_functions,
     stack_name: str = "dev",
     preview: bool = False,
-    root: Path = STACKS,
+    root: Path | None = STACKS,
     done: Run | None = None,
 ) -> Run:
     """Run `program` with `values` as its stack configuration; raises what it raises, with what it did in `done`."""
@@ -151,14 +151,14 @@ def run(
         settings.ROOT.set(None)
         config.set_all_config(dict(values or {}), [])
         # What set_mocks leaves as it was: the tasks of every run in the process, which each would wait for.
-        settings.SETTINGS.outputs = set()
+        settings.SETTINGS.outputs = type(settings.SETTINGS.outputs)()  # a list, or in newer SDKs a set
         settings.SETTINGS.lock = threading.Lock()
         monitor = _Monitor(done, create, look)
         mocks.set_mocks(monitor.mocks, project="polybus", stack=stack_name, preview=preview, monitor=monitor)
         # set_mocks makes a root of its own, whose exports would mix with the program's.
         done.registered_outputs.clear()
         settings.ROOT.set(None)
-        settings.SETTINGS.root_directory = str(root)
+        settings.SETTINGS.root_directory = None if root is None else str(root)
         try:
             loop.run_until_complete(stack.run_in_stack(program))
         finally:

@@ -79,11 +79,11 @@ def test_order_without_reference_is_a_dependency(cloud: str) -> None:
 
 
 @pytest.mark.parametrize("cloud", PLANS)
-def test_protect_holds_what_has_messages_and_nothing_else(cloud: str) -> None:
+def test_protect_holds_all_that_there_is(cloud: str) -> None:
     settings, planned = PLANS[cloud]
     done = run(program(cloud=cloud, settings=settings, protect=True))
-    protected = {resource.name for resource in done.resources if resource.options.get("protect")}
-    assert protected == {f"shop-{resource.name}" for resource in planned if resource.keeps_messages}
+    held = {resource.name for resource in done.resources if resource.options.get("protect")}
+    assert held == {"shop", *(f"shop-{resource.name}" for resource in planned if resource.kind != "lookup")}
     assert not [one for one in run(program(cloud=cloud, settings=settings)).resources if one.options.get("protect")]
 
 
@@ -177,7 +177,9 @@ def test_the_component_registers_the_binding_as_its_output() -> None:
     done = run(program())
     [component] = done.of("polybus:index:MessageBus")
     assert done.registered_outputs[component.urn]["binding"] == done.outputs["polybus"]
-    assert set(done.registered_outputs[component.urn]) == {"binding", "topics", "subscriptions", "queues", "policies"}
+    assert set(done.registered_outputs[component.urn]) == {
+        *("binding", "bindings", "topics", "subscriptions", "queues", "policies"),
+    }
 
 
 def test_a_preview_knows_all_that_the_cloud_does_not_decide() -> None:

@@ -76,6 +76,19 @@ def test_a_missing_topology(tmp_path: Path) -> None:
     )
 
 
+def test_an_inline_program_s_topology_is_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that are functions, by the Automation API, have no folder of a project."""
+    monkeypatch.chdir(tmp_path)
+    given = {"polybus:cloud": "aws", "aws:region": "eu-west-1"}
+    with pytest.raises(pulumi.RunError, match=r"relative to the working directory; there is no .*/polybus.toml"):
+        runner.run(runner.main, simulated.create, values=given, root=None)
+    (tmp_path / "polybus.toml").write_text(SMALL)
+    done = runner.run(runner.main, simulated.create, values=given, root=None)
+    assert done.outputs["polybus"]["bus"] == "small"
+
+
 def test_a_malformed_topology(tmp_path: Path) -> None:
     words = refusal(tmp_path, {"cloud": "aws"}, '[bus]\nname = "b"\n[queues.jobs]\nlease = "soon"\n')
     assert words.startswith(f'{tmp_path / "polybus.toml"}: at $.queues.jobs.lease: found "soon"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,10 @@ def test_what_is_made_is_read_until_it_is_gone(place: Place, plugin: Plugin) -> 
     identity, outputs = plugin.create(topic, inputs, preview=False)
     assert outputs.items() >= inputs.items()
     assert len(place.everything()) == 1
-    assert plugin.read(topic, identity, inputs, outputs) == identity
+    assert plugin.read(topic, identity, inputs, outputs) == (identity, inputs, outputs)
     plugin.delete(topic, identity, inputs, outputs)
     assert place.everything() == {}
-    assert plugin.read(topic, identity, inputs, outputs) == ""
+    assert plugin.read(topic, identity, inputs, outputs) == ("", {}, {})
     plugin.delete(topic, identity, inputs, outputs)
 
 
@@ -67,6 +68,48 @@ def test_another_name_forces_a_replacement_and_the_same_is_no_difference(place: 
     assert plugin.diff(urn(type_), "id", inputs, inputs, inputs) == (False, False)
     assert plugin.diff(urn(type_), "id", inputs, inputs, {**inputs, key: "other"}) == (True, True)
     assert plugin.diff(urn(type_), "id", inputs, inputs, {**inputs, "tags": {"a": "b"}}) == (True, place.cloud == "gcp")
+
+
+@on_aws
+def test_what_is_attached_is_read_from_the_server_too(place: Place, plugin: Plugin) -> None:
+    queue, access = urn("aws:sqs/queue:Queue"), urn("aws:sqs/queuePolicy:QueuePolicy")
+    inputs: dict[str, Any] = {"name": "jobs", "visibilityTimeoutSeconds": 30, "kmsMasterKeyId": "alias/ours"}
+    identity, outputs = plugin.create(queue, inputs, preview=False)
+    attached = {"queueUrl": identity, "policy": '{"Version": "2012-10-17", "Statement": []}'}
+    policy, held = plugin.create(access, attached, preview=False)
+    assert plugin.read(access, policy, attached, held) == (policy, attached, held)
+
+    place.drift(identity)
+    drifted = {"visibilityTimeoutSeconds": 77}
+    assert plugin.read(queue, identity, inputs, outputs) == (identity, {**inputs, **drifted}, {**outputs, **drifted})
+    place.lose(identity)
+    assert plugin.read(access, policy, attached, held) == ("", {}, {})
+    assert place.everything() == {}
+
+
+@pytest.mark.parametrize("place", ["gcp"], indirect=True)
+def test_grants_that_are_made_and_taken_away_side_by_side_are_all_there_and_all_gone(
+    place: Place, plugin: Plugin
+) -> None:
+    """Google's policies are read and written whole, and refused where another was quicker: the provider tries again."""
+    type_, inputs = TOPICS["gcp"]
+    identity, outputs = plugin.create(urn(type_), inputs, preview=False)
+    members = [f"serviceAccount:service-{number}@shop.iam.gserviceaccount.com" for number in range(16)]
+    grant = urn("gcp:pubsub/topicIAMMember:TopicIAMMember")
+
+    def make(member: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
+        asked = {"topic": "orders", "role": "roles/pubsub.publisher", "member": member}
+        one, made = plugin.create(grant, asked, preview=False)
+        return one, asked, made
+
+    with ThreadPoolExecutor(len(members)) as pool:
+        grants = list(pool.map(make, members))
+        assert all(member in place.everything()[identity] for member in members)
+        assert [plugin.read(grant, *each) for each in grants] == grants
+        list(pool.map(lambda each: plugin.delete(grant, *each), grants))
+    assert not any(member in place.everything()[identity] for member in members)
+    assert [plugin.read(grant, *each)[0] for each in grants] == [""] * len(grants)
+    plugin.delete(urn(type_), identity, inputs, outputs)
 
 
 @on_aws

@@ -153,7 +153,7 @@ def test_each_plan_value_is_one_resource_with_its_inputs_and_the_exports_are_the
         assert {one.parent for one in children.values()} <= {component.urn}
         for resource in made(done.plan):
             found = runner.whole(dict(children[f"it-{resource.name}"].inputs))
-            planned = done.expected(resource.properties)
+            planned = done.expected(sdk.taken(resource))
             assert list(lacking(as_sent(planned), found, resource.name)) == []
             assert "Ref(" not in repr(found)
             assert nothings(found) == []

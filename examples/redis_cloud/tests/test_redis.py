@@ -18,8 +18,8 @@ from polybus.localcloud.server import ThreadedServer, free_port
 from polybus.plan.check import check
 from polybus.testing.conformance import BaseRig, Conformance
 from polybus.topology.model import Topology
-from polybus_redis.local import RedisServer, realise
-from polybus_redis.planning import DEFAULT_SIZE, plan
+from polybus_redis.local import LOCAL, RedisServer
+from polybus_redis.planning import DEFAULT_SIZE, REDIS
 
 
 class RedisRig(BaseRig):
@@ -37,7 +37,7 @@ class RedisRig(BaseRig):
     async def realise(self, topology: Topology) -> Binding:
         await asyncio.to_thread(self.running.start)
         self.client = redis.asyncio.from_url(self.server.url, protocol=2)
-        return await asyncio.to_thread(realise, plan(topology), self.server)
+        return await asyncio.to_thread(LOCAL.realise, REDIS.plan(topology), self.server)
 
     async def drop(self) -> None:
         if hasattr(self, "client"):

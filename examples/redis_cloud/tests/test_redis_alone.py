@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,13 +15,15 @@ from redis import exceptions
 import polybus
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
-from polybus.driver import Outgoing, Prepared
+from polybus.clock import SystemClock
+from polybus.driver import Ack, Outgoing, Prepared
 from polybus.errors import FaultKind, PolybusError, UnsupportedFeature
 from polybus.message import Message
 from polybus.plan.check import check
 from polybus.topology.file import loads
-from polybus_redis.local import RedisServer, realise
-from polybus_redis.planning import RedisSettings, plan
+from polybus_redis.driver import RedisDriver
+from polybus_redis.local import LOCAL, RedisServer
+from polybus_redis.planning import REDIS
 
 SHOP = """
 [bus]
@@ -43,7 +46,7 @@ class Shop:
         self.binding = self.realise(SHOP)
 
     def realise(self, text: str) -> Binding:
-        return realise(plan(loads(text, source="shop.toml"), RedisSettings()), self.server)
+        return LOCAL.realise(REDIS.plan(loads(text, source="shop.toml")), self.server)
 
     def key(self, name: str) -> str:
         return f"polybus:{{shop}}:{name}"
@@ -86,7 +89,7 @@ def test_what_redis_can_not_do_is_refused_and_what_differs_is_said() -> None:
         "$.services": "note",
     }
     with pytest.raises(UnsupportedFeature, match="Redis calls nobody"):
-        plan(topology)
+        REDIS.plan(topology)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("appendonly", "no"), ("maxmemory-policy", "allkeys-lru")])
@@ -101,16 +104,18 @@ async def test_a_publisher_refuses_a_server_that_may_lose_what_it_accepts(shop: 
 
 
 async def test_a_full_server_refuses_what_is_published_and_gives_out_what_it_has(shop: Shop) -> None:
+    driver = RedisDriver(shop.binding, SystemClock())
     async with polybus.connect(shop.binding) as bus:
         await bus.publish("jobs", b"before", ordering_key="k")
         await shop.client.config_set("maxmemory", 1)
-        publisher = await bus.driver.open_publisher(shop.binding.target("jobs"))
+        publisher = await driver.open_publisher(shop.binding.target("jobs"))
         prepared = publisher.prepare(Outgoing(Message(b"after", {}, "k", "1")))
         assert isinstance(prepared, Prepared)
         with pytest.raises(exceptions.OutOfMemoryError) as caught:
             await publisher.publish_batch([prepared])
-        assert bus.driver.fault(caught.value).kind is FaultKind.THROTTLED  # tried again, until there is room
+        assert driver.fault(caught.value).kind is FaultKind.THROTTLED  # tried again, until there is room
         assert await shop.taken(bus, "jobs", 1) == ["before"]
+    await driver.aclose()
 
 
 async def test_a_first_of_its_key_that_another_program_deletes_frees_the_key(shop: Shop) -> None:
@@ -150,6 +155,35 @@ async def test_nothing_is_left_of_what_was_settled(shop: Shop) -> None:
     left = {key async for key in shop.client.scan_iter(match=f"{shop.key('jobs')}*")}
     assert left <= {shop.key("jobs") + end for end in ("", ":conf", ":state", ":news", ":dead:conf")}
     assert await shop.client.xlen(shop.key("jobs")) == 0
+
+
+async def test_a_publish_whose_answer_was_lost_leaves_a_second_copy_that_says_so(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = RedisDriver(shop.binding, SystemClock())
+    publisher = await driver.open_publisher(shop.binding.target("jobs"))
+    prepared = publisher.prepare(Outgoing(Message(b"once", {}, "k", "1")))
+    assert isinstance(prepared, Prepared)
+    run = driver.run
+
+    async def lose(*arguments: Any) -> None:
+        await run(*arguments)
+        raise exceptions.ConnectionError("reset")
+
+    monkeypatch.setattr(driver, "run", lose)
+    with pytest.raises(exceptions.ConnectionError):
+        await publisher.publish_batch([prepared])
+    monkeypatch.undo()
+    await publisher.publish_batch([prepared])
+    consumer = await driver.open_consumer(shop.binding.source("jobs"), prefetch=2, concurrency=1)
+    seen = []
+    for _ in range(2):
+        [received] = await consumer.receive_batch(2, wait=5.0)
+        seen.append((received.message.id, received.redelivered, dict(received.message.attributes)))
+        assert await consumer.settle_batch([Ack(received)]) == [None]
+    await consumer.aclose()
+    await driver.aclose()
+    assert seen == [("1", False, {}), ("1", True, {})]
 
 
 async def test_what_is_not_there_is_said(shop: Shop) -> None:

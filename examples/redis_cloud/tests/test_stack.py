@@ -15,10 +15,11 @@ import redis
 from polybus.binding import Binding
 from polybus.errors import ConfigError
 from polybus.localcloud.server import running_in_thread
+from polybus.plan.simple import SimplePlan
 from polybus.provision.config import StackConfig
 from polybus.topology.file import loads
 from polybus_redis.local import RedisServer
-from polybus_redis.planning import RedisPlan, RedisSettings, plan
+from polybus_redis.planning import REDIS, RedisSettings
 from polybus_redis.resources import Streams
 from polybus_redis.stack import PROVIDER
 
@@ -61,8 +62,8 @@ print(json.dumps(Mocks.made))
 """
 
 
-def planned(url: str, text: str = TOPOLOGY) -> RedisPlan:
-    return plan(loads(text, source="shop.toml"), RedisSettings("dev", url))
+def planned(url: str, text: str = TOPOLOGY) -> SimplePlan:
+    return REDIS.plan(loads(text, source="shop.toml"), RedisSettings("dev", url))
 
 
 @pytest.fixture

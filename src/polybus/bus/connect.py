@@ -36,7 +36,8 @@ def connect(
 ) -> Bus:
     """Return a bus, to be used as `async with polybus.connect() as bus`.
 
-    `source` is a binding, a topology (embedded, in memory), a path of either's file, a binding's JSON, or `embedded`.
+    `source` is a binding, a topology (embedded, in memory), a path of either's file, a binding's JSON, where that is
+    (`ssm:<name>`, `https://...`; it is read now, and once), or `embedded`.
     Where it is None: POLYBUS_BINDING, `polybus.binding.json`, `polybus.toml` with the embedded backend; files are found
     upward from the working directory. With `service`, what that service hasn't declared is refused. Raises ConfigError
     for what is wrong with any of that; nothing is connected yet. The embedded backend, where nothing asked for it, is a

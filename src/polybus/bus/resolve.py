@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from polybus.binding import Binding
+from polybus.bus.reference import read, scheme_of
 from polybus.errors import BindingError
 from polybus.variables import BINDING, REQUIRED, misspelt
 
@@ -98,6 +99,8 @@ def _from_text(text: str, origin: str, start: Path) -> Found:
         return Found(_embedded(found), f"{found}, embedded, as {origin} says")
     if text.lstrip().startswith("{"):
         return Found(Binding.from_json(text, source=origin), f"the JSON in {origin}")
+    if scheme_of(text) is not None:
+        return Found(Binding.from_json(read(text, origin), source=text), f"{text}, named by {origin}")
     return _from_path(Path(text), origin)
 
 

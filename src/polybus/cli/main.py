@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, Entry] = {
     "local": Entry("polybus.cli.local", "Run a stand-in for a cloud on this machine."),
     "preview": Entry("polybus.cli.preview", "Show what `polybus up` would do to a stack."),
     "up": Entry("polybus.cli.up", "Create or update a stack with Pulumi."),
+    "import": Entry("polybus.cli.import_", "Write a file to take over what exists already."),
     "outputs": Entry("polybus.cli.outputs", "Print what a stack exports."),
     "matrix": Entry("polybus.cli.matrix", "Show what each backend was measured to do."),
     "dead-letter": Entry("polybus.cli.dead_letter", "List, show, redrive or purge dead letters."),

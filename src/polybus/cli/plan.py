@@ -39,12 +39,13 @@ def command(
 ) -> None:
     """Show what each cloud would hold for a topology.
 
-    That is every resource with its physical name and settings; nothing is asked of a cloud. With --diff it is what
-    would be created, changed, replaced and deleted, and which messages that would lose. Exits with 1 where a cloud
-    refuses the topology, after showing the others.
+    That is every resource with its physical name and settings, and how long each service's binding is about; nothing is
+    asked of a cloud. With --diff it is what would be created, changed, replaced and deleted, and which messages that
+    would lose. Exits with 1 where a cloud refuses the topology, after showing the others.
     """
     from polybus.embedded.plan import rows as local_rows
     from polybus.errors import UnsupportedFeature
+    from polybus.plan.services import sizes
     from polybus.plan.table import describe, plan_for
     from polybus.topology.file import load
 
@@ -54,17 +55,23 @@ def command(
         return
     plans: dict[str, Sequence[Row]] = {}
     refusals: dict[str, str] = {}
+    bindings: dict[str, Mapping[str, int]] = {}
     for place in (LOCAL, *options.clouds_of(cloud, "planning")) if cloud == options.ALL else (cloud,):
         try:
-            plans[place] = local_rows(declared) if place == LOCAL else describe(plan_for(declared, place, stack=stack))
+            if place == LOCAL:
+                plans[place] = local_rows(declared)
+                continue
+            made = plan_for(declared, place, stack=stack)
+            plans[place], bindings[place] = describe(made), sizes(made, place)
         except UnsupportedFeature as error:
             refusals[place] = str(error)
     if json:
         rows = {place: [asdict(row) for row in found] for place, found in plans.items()}
-        print_json({"topology": declared.source, "plans": rows, "refused": refusals})
+        print_json({"topology": declared.source, "plans": rows, "bindings": bindings, "refused": refusals})
     else:
         for place, found in plans.items():
             _print(place, found)
+            _print_sizes(place, bindings.get(place, {}))
     _end(refusals, json=json)
 
 
@@ -104,3 +111,18 @@ def _print(place: str, rows: Sequence[Row]) -> None:
         settings = ", ".join(f"{name}={value}" for name, value in row.settings.items())
         shown.add_row(row.kind, row.logical, row.physical, settings)
     console().print(shown)
+
+
+def _print_sizes(place: str, bindings: Mapping[str, int]) -> None:
+    """Say how long each service's binding is, and which are too long for the cloud's functions."""
+    from polybus.plan.planning import planning_of
+
+    services = {name: size for name, size in bindings.items() if name}
+    if not services:
+        return
+    listed = ", ".join(f"{name} {size:,}" for name, size in services.items())
+    console().print(f"bindings, about: {listed} bytes; all in one {bindings['']:,}", soft_wrap=True)
+    most, instead = planning_of(place).binding_bytes
+    for name, size in services.items():
+        if most and size > most:
+            note(f"polybus: {place}: $.services.{name}: a binding of about {size:,} bytes; {instead}")

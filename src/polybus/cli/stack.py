@@ -14,7 +14,7 @@ from polybus import registry
 from polybus.cli import options
 from polybus.errors import ConfigError, MissingExtra
 
-__all__ = ["Folder", "Name", "Policies", "find_folder"]
+__all__ = ["Folder", "Name", "Policies", "find_folder", "project_folder", "project_name"]
 
 PROJECT = "Pulumi.yaml"
 
@@ -46,6 +46,19 @@ def find_folder(given: Path | None, stack: str) -> Path:
             "see https://www.pulumi.com/docs/install/"
         )
     return folder
+
+
+def project_folder(given: Path | None) -> Path:
+    """Return the folder of the Pulumi project, where the CLI isn't needed; raises a usage error where there is none."""
+    return _folder(given)
+
+
+def project_name(folder: Path) -> str:
+    """Read the project's name without a parser for YAML; raises ConfigError for a file without one."""
+    found = re.search(r"^name:\s*[\"']?([^\s\"'#]+)", (folder / PROJECT).read_text(), re.MULTILINE)
+    if found is None:
+        raise ConfigError(f"{folder / PROJECT}: no name")
+    return found[1]
 
 
 def _folder(given: Path | None) -> Path:

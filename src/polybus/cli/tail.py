@@ -74,9 +74,9 @@ def _choose(bus: Bus, source: str) -> Entity:
     known = Checker(bus.binding, None)
     entity = known.operated(source)
     if entity.kind is Kind.TOPIC:
-        taps = [found for found in bus.binding.subscriptions.values() if found.topic == source and found.tap]
+        taps = [found for found in bus.binding.subscriptions_of(entity) if found.tap]
         if not taps:
-            feeds = [found.name for found in bus.binding.subscriptions.values() if found.topic == source]
+            feeds = [found.name for found in bus.binding.subscriptions_of(entity)]
             looked_at = [name for name in feeds if Feature.PEEK in bus.features(name)]
             instead = f"; or tail a subscription of it: {', '.join(looked_at)}" if looked_at else ""
             raise ConfigError(f"topic {source!r} has no tap: {_declare_tap(source)}{instead}")

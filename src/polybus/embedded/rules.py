@@ -13,7 +13,6 @@ from polybus.feature import Feature
 from polybus.message import Message
 from polybus.topology.limits import (
     DEAD_LETTER_RESERVE_BYTES,
-    NET_ATTEMPTS,
     attribute_name_problem,
     ordering_key_problem,
 )
@@ -21,13 +20,11 @@ from polybus.topology.limits import (
 __all__ = [
     "BATCH",
     "DEFAULT_MAX_SIZE",
-    "MAX_ATTEMPTS_EXCEEDED",
     "DedupWindow",
     "Expiries",
     "check",
     "check_key",
     "features",
-    "net_limit",
 ]
 
 DEFAULT_MAX_SIZE = 10 * 1024 * 1024
@@ -36,9 +33,6 @@ DEFAULT_MAX_SIZE = 10 * 1024 * 1024
 # Far beyond where a larger batch still gains (raw SQLite: 19 times at 100 a transaction, and flat from there), small
 # enough that one batch of one publisher can't hold up the others for long.
 BATCH = BatchLimits(count=1_000, total_bytes=64 * 1024 * 1024)
-
-MAX_ATTEMPTS_EXCEEDED = "MaxAttemptsExceeded"
-"""The reason of a dead letter that the backend itself made, after the last delivery that it allows (contract, D6)."""
 
 _COMMON = (
     Feature.NACK_DELAY
@@ -58,11 +52,6 @@ def features(entity: Entity) -> Feature:
     if entity.kind is Kind.DEAD_LETTERS:
         return _COMMON
     return _COMMON | Feature.DELAY | (Feature.ORDERING if entity.ordered else Feature.NONE)
-
-
-def net_limit(entity: Entity) -> int | None:
-    """Return after how many deliveries the backend dead-letters by itself; None for dead letters, that have none."""
-    return None if entity.kind is Kind.DEAD_LETTERS else entity.max_attempts + NET_ATTEMPTS
 
 
 def check(outgoing: Outgoing, target: Entity, backend: str) -> tuple[Message, int] | Fault:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from polybus.errors import UnsupportedFeature
 from polybus.plan import options
 from polybus.plan.findings import Finding, Report, Severity
@@ -26,17 +28,23 @@ def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> l
     return sorted(findings, key=lambda finding: finding.severity != Severity.ERROR)
 
 
-def refuse(topology: Topology, cloud: str, *, stack: str = "") -> None:
+def refuse(
+    topology: Topology, cloud: str, *, stack: str = "", rules: Callable[[Report, Topology, str], None] | None = None
+) -> None:
     """Raise UnsupportedFeature with everything that a cloud can't do of a topology; notes don't count.
 
-    Pass-through arguments aren't looked at: who deploys has the SDK itself, perhaps a newer one, and asks that.
+    `rules` are those of a cloud that need not be registered. Pass-through arguments aren't looked at: who deploys has
+    the SDK itself, perhaps a newer one, and asks that.
     """
-    errors = [finding for finding in _findings(topology, cloud, stack) if finding.severity is Severity.ERROR]
+    found = _findings(topology, cloud, stack, rules)
+    errors = [finding for finding in found if finding.severity is Severity.ERROR]
     if errors:
         raise UnsupportedFeature("\n".join(f"{topology.source}: {finding}" for finding in errors))
 
 
-def _findings(topology: Topology, cloud: str, stack: str) -> list[Finding]:
+def _findings(
+    topology: Topology, cloud: str, stack: str, rules: Callable[[Report, Topology, str], None] | None = None
+) -> list[Finding]:
     report = Report(cloud)
-    planning_of(cloud).rules(report, topology, stack)
+    (rules or planning_of(cloud).rules)(report, topology, stack)
     return report.findings

@@ -87,6 +87,19 @@ def _no_place(settings: object) -> Mapping[str, str | None]:
     return {}
 
 
+def _name_of(resource: Resource, output: str) -> str:
+    names = (value for key, value in resource.properties.items() if key == "name" or key.endswith("_name"))
+    return next((name for name in names if isinstance(name, str)), output)
+
+
+def _never_imported(resource: Resource, plan: object, account: str | None) -> str | None:
+    return None
+
+
+def _whole(address: str) -> tuple[str, ...]:
+    return (address,)
+
+
 def _no_type(entry: Entry) -> str | None:
     return None
 
@@ -108,6 +121,13 @@ class Planning:
 
     `compared(topology, binding, stack)` plans with what a binding says of the stack's configuration, to be compared
     with what `Cloud.live` reads. `provider` is what its types of resources begin with, up to the first colon.
+    `stand_in(resource, output)` gives an output of a resource that isn't there yet, as long as it will be: for
+    estimates of sizes. `binding_bytes` are how long a binding can be in the environment of the cloud's functions, 0 for
+    no limit, and what to do instead. `import_id(resource, plan, account)` gives the id by which the provider imports
+    what is there already under a resource's name, None for a type that isn't imported; `account` is what no setting
+    says, and it raises ConfigError for what is missing. `homes` are types that others are in, and are imported with
+    these. `standing(entry, settings)` is what a topic or queue that is adopted could have as its address, for one that
+    isn't known yet, and `forms(address)` are all texts that a plan makes of one, the longest first.
     `rules(report, topology, stack)` reports what the cloud refuses of a topology or does differently.
     `pass_through(entry)` is the type of the resource that an entry's `[topics.NAME.CLOUD]` table goes to, None where
     none is made. `adopted` are the types of topics and queues that exist already, `ordered_by` the property of such a
@@ -132,6 +152,12 @@ class Planning:
     sample: Callable[[Topology, str], CloudPlan] | None = None
     compared: Callable[[Topology, Binding, str], CloudPlan] | None = None
     provider: str = ""
+    stand_in: Callable[[Resource, str], str] = _name_of
+    binding_bytes: tuple[int, str] = (0, "")
+    import_id: Callable[[Resource, Any, str | None], str | None] = _never_imported
+    standing: Callable[[Any, Any], str] | None = None
+    forms: Callable[[str], tuple[str, ...]] = _whole
+    homes: frozenset[str] = frozenset()
     rules: Callable[[Report, Topology, str], None] = _nothing_refused
     pass_through: Callable[[Entry], str | None] = _no_type
     sdk: tuple[str, str] = ("", "")

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from polybus.errors import ConfigError
+from polybus.plan.later import Text
 from polybus.topology.model import Push, Subscription, Topology
 from polybus.topology.table import nearest
 
@@ -42,7 +43,7 @@ def check_services(topology: Topology, given: Mapping[str, object], where: str) 
             raise ConfigError(f"{where}: found the service {name!r}; {topology.source} declares: {declared}{hint}")
 
 
-def function_of(subscription: Subscription, push: Push, functions: Mapping[str, str], prefix: str) -> str:
+def function_of(subscription: Subscription, push: Push, functions: Mapping[str, Text], prefix: str) -> Text:
     """Give the function that a push names: as it stands where it begins as the cloud's own, else as configured."""
     function = push.function or ""
     if function.startswith(prefix):

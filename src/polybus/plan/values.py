@@ -1,8 +1,9 @@
 """What a cloud's plan is made of: resources with plain properties, and references between them.
 
-A property is a string, number, boolean, None, list or mapping of these, or one of the three below, at any depth. What
+A property is a string, number, boolean, None, list or mapping of these, or one of the four below, at any depth. What
 realises a plan (Pulumi, or a local server) replaces them: `Ref` by what another resource gives once it exists, `Join`
-by its parts in one string, `Json` by the JSON text of its value.
+by its parts in one string, `Json` by the JSON text of its value, `Later` (polybus.plan.later) by what a setting turns
+out to be.
 """
 
 from __future__ import annotations

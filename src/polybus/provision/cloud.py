@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any, cast
 
 from polybus.errors import ConfigError
 from polybus.plan.planning import CloudPlan, CloudSettings, Planning
+from polybus.plan.settings import refuse
+from polybus.provision.given import Given, given
 from polybus.provision.guard import Guard
 from polybus.provision.sdk import Sdk
+from polybus.provision.values import deferred
 from polybus.registry import each, find, offering
 from polybus.topology.model import Topology
 from polybus.topology.table import nearest
 
 if TYPE_CHECKING:
+    from polybus.plan.later import Text
     from polybus.provision.config import StackConfig
 
 __all__ = ["Provider", "cloud_named", "elsewhere"]
@@ -25,7 +29,8 @@ class Provider:
     """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
     `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is,
-    "" where none does. `guard` looks at what is there before anything is made that keeps messages.
+    "" where none does. `inputs` are the settings whose values may be outputs of other resources. `guard` looks at what
+    is there before anything is made that keeps messages.
     """
 
     name: str
@@ -34,16 +39,29 @@ class Provider:
     settings: Callable[[StackConfig], Any]
     keys: Mapping[str, str]
     who: str = ""
+    inputs: frozenset[str] = frozenset()
     guard: Guard | None = None
+
+    def given(self, declared: Topology, existing: Mapping[str, Text], settings: CloudSettings | None) -> Given:
+        """Adopt what the stack names; raises ConfigError for what the topology or the cloud doesn't have."""
+        return given(declared, existing, self.planning, self.deferred(settings))
 
     def planned(self, topology: Topology, settings: CloudSettings | None) -> CloudPlan:
         """Plan a topology; raises ConfigError or UnsupportedFeature with everything that is wrong for this cloud."""
+        plan = self.planning.plan(topology, self.deferred(settings))
+        known, of = self.planning.arguments, self.planning.sdk
+        self.sdk.check(plan.resources, topology.source, self.name, known=known, known_of=of)
+        return plan
+
+    def deferred(self, settings: object) -> Any:
+        """Give settings to plan with: what is an output is known later. Raises ConfigError for where none can be."""
         if settings is not None and not isinstance(settings, self.planning.settings):
             expected, found = self.planning.settings.__name__, type(settings).__name__
             raise ConfigError(f"settings: found {found}; {self.name} takes {expected}")
-        plan = self.planning.plan(topology, settings)
-        self.sdk.check(plan.resources, topology.source, self.name)
-        return plan
+        return deferred(settings, self.inputs, self.name, self._hold)
+
+    def _hold(self, settings: Any) -> None:
+        refuse(self.name, self.planning.mistakes(settings))
 
 
 def cloud_named(name: str) -> Provider:

@@ -33,7 +33,7 @@ class MessageBusArgs(TypedDict):
     """The keys of a stack's configuration, with the provider's own: region, location, subscriptionId, environment,
     project, universeDomain."""
     protect: NotRequired[bool]
-    """Keep what holds messages from being deleted or replaced."""
+    """Keep all of it from being deleted or replaced."""
 
 
 class MessageBus(bus.MessageBus):
@@ -41,6 +41,8 @@ class MessageBus(bus.MessageBus):
 
     binding_json: pulumi.Output[str]
     """What services read: the JSON that POLYBUS_BINDING takes."""
+    service_bindings: pulumi.Output[dict[str, str]]
+    """What each service reads of it, and no more: the same for one service."""
     resources: dict[str, Any]
     """ARNs, URLs, resource ids and IAM policies, for other infrastructure."""
 
@@ -53,10 +55,20 @@ class MessageBus(bus.MessageBus):
             settings = cloud.settings(config)
             config.hold(cloud.planning.mistakes(settings))
             protect = args.get("protect", False)
-            super().__init__(name, topology=topology, cloud=cloud.name, settings=settings, protect=protect, opts=opts)
+            existing = config.texts_by_name("existing")
+            super().__init__(
+                name,
+                topology=topology,
+                cloud=cloud.name,
+                settings=settings,
+                existing=existing,
+                protect=protect,
+                opts=opts,
+            )
         except PolybusError as error:
             raise pulumi.RunError(str(error)) from error
         self.binding_json = pulumi.Output.json_dumps(self.binding)
+        self.service_bindings = pulumi.Output.all(**self.bindings)
         self.resources = dict(self.exports)
 
 
@@ -64,7 +76,7 @@ def _config(name: str, cloud: Provider, settings: Mapping[str, Any]) -> StackCon
     place = f"{name}: settings."
     values = {key: _text(f"{place}{key}", value) for key, value in settings.items()}
     config = StackConfig(pulumi.get_stack(), values, lambda namespace, key: values.get(key), place)
-    config.hold_keys(("tags", *_PROVIDERS, *cloud.keys), elsewhere(cloud))
+    config.hold_keys(("tags", "existing", *_PROVIDERS, *cloud.keys), elsewhere(cloud))
     return config
 
 

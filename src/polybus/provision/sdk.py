@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import inspect
 import re
 import threading
@@ -29,11 +30,14 @@ class Sdk:
     """One provider's Python package, imported when it is first used.
 
     `extra` is what installs it; `modules` are the token's modules that have another name in Python, "" for the package.
+    `newer` are the arguments, by type, that not all versions have, each with the value that says no more than the
+    cloud's own default: with it, an argument that isn't known is left out.
     """
 
     package: str
     extra: str
     modules: Mapping[str, str] = field(default_factory=dict)
+    newer: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def resource(self, type_: str) -> Any:
         """Return the class of a type token: `aws:sqs/queue:Queue` is `pulumi_aws.sqs.Queue`."""
@@ -43,16 +47,40 @@ class Sdk:
         """Return the function of a token that is read: `...:getProject` is `get_project_output`."""
         return self._member(type_, re.sub(r"(?<!^)([A-Z])", r"_\1", type_.rpartition(":")[2]).lower() + "_output")
 
-    def check(self, resources: Iterable[Resource], source: str, cloud: str) -> None:
-        """Raise ConfigError for every argument, at any depth, that the provider doesn't know.
+    def taken(self, resource: Resource) -> Mapping[str, Any]:
+        """Return what a resource is made with by the version that is installed."""
+        newer = self.newer.get(resource.type, {})
+        if not newer:
+            return resource.properties
+        known = _parameters(self._made(resource))
+        return {
+            name: value
+            for name, value in resource.properties.items()
+            if name in known or name not in newer or newer[name] != value
+        }
 
-        `source` names the topology's file. A mapping whose keys are data, such as tags, is taken as it is.
+    def check(
+        self,
+        resources: Iterable[Resource],
+        source: str,
+        cloud: str,
+        *,
+        known: Mapping[str, frozenset[str]] | None = None,
+        known_of: tuple[str, str] = ("", ""),
+    ) -> None:
+        """Raise ConfigError for every argument, at any depth, that the provider doesn't know, and for missing types.
+
+        `source` names the topology's file. A mapping whose keys are data, such as tags, is taken as it is. `known` are
+        the arguments of each type that another version has, `known_of` (its package, its number).
         """
         problems: list[str] = []
         for resource in resources:
             made = self._made(resource)
-            for path, near in self._unknown(resource.type, _parameters(made), resource.properties, ""):
+            for path, near in self._unknown(resource.type, _parameters(made), self.taken(resource), ""):
+                elsewhere = re.sub(r"\[\d+\]", "", path.removeprefix(".")) in (known or {}).get(resource.type, ())
                 hint = f"; did you mean {near}?" if near else ""
+                if elsewhere:
+                    hint = f" in {self._installed()}; {_distribution(known_of[0])} {known_of[1]} has it"
                 where = f"{source}: at {resource.entry}.{cloud}{path}"
                 problems.append(f"{where}: {resource.type} has no such argument{hint}")
         if problems:
@@ -97,9 +125,46 @@ class Sdk:
             try:
                 importlib.import_module(self.package)
             except ModuleNotFoundError as error:
-                raise MissingExtra(self.package.replace("_", "-"), self.extra) from error
-            module = self.modules.get(name, name)
-            return getattr(importlib.import_module(f"{self.package}.{module}" if module else self.package), member)
+                raise MissingExtra(_distribution(self.package), self.extra) from error
+            try:
+                module = self.modules.get(name, name)
+                return getattr(importlib.import_module(f"{self.package}.{module}" if module else self.package), member)
+            except (ModuleNotFoundError, AttributeError) as error:
+                what = f"{self._installed()} has no {name}.{member}, which {type_} is made with"
+                raise ConfigError(f"{what}; {self._needed()}") from error
+
+    def _installed(self) -> str:
+        """Name the package and the version that is installed."""
+        name = _distribution(self.package)
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:  # found on the path alone
+            return name
+
+    def _needed(self) -> str:
+        """Say which versions polybus is for, and how one gets there."""
+        name = _distribution(self.package)
+        if not self.extra:
+            return f"install a newer {name}"
+        bounds = _bounds(name)
+        which = f"{name}{bounds}" if bounds else f"a newer {name}"
+        return f"it takes {which}: pip install --upgrade 'polybus[{self.extra}]'"
+
+
+def _distribution(package: str) -> str:
+    """Give what a module's package is installed as."""
+    return package.replace("_", "-")
+
+
+def _bounds(name: str) -> str:
+    """Give the versions of a package that polybus's own metadata names, such as `>=7.0,<8`; "" where it doesn't."""
+    try:
+        required = importlib.metadata.requires("polybus") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    found = (re.match(rf"{re.escape(name)}\s*([<>=!~][^;]*)", line) for line in required)
+    bounds = next((match[1] for match in found if match), "")
+    return ",".join(sorted((part.strip() for part in bounds.split(",") if part.strip()), reverse=True))
 
 
 def _parameters(made: Any) -> dict[str, str]:

@@ -16,14 +16,15 @@ from polybus.topology.model import Topology
 
 __all__ = ["chosen_cloud", "from_config"]
 
-_EVERYWHERE = ("cloud", "topology", "protect", "tags")
+_EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
 _TOPOLOGY = "polybus.toml"
 
 
 def from_config(*, opts: pulumi.ResourceOptions | None = None) -> MessageBus:
     """Create the bus that the stack's configuration describes: `polybus:cloud`, `polybus:topology` and the rest.
 
-    The topology's path is relative to the folder of Pulumi.yaml. Raises RunError, which Pulumi shows without a
+    The topology's path is relative to the folder of Pulumi.yaml, and in an inline program of the Automation API, which
+    has none, to the working directory. Raises RunError, which Pulumi shows without a
     traceback, for anything that is wrong, before the first resource.
     """
     try:
@@ -43,6 +44,7 @@ def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> Me
         topology=topology,
         cloud=cloud.name,
         settings=settings,
+        existing=config.texts_by_name("existing"),
         protect=config.boolean("protect") or False,
         opts=opts,
     )
@@ -50,9 +52,12 @@ def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> Me
 
 def _topology(config: StackConfig) -> Topology:
     name = config.text("topology") or _TOPOLOGY
-    path = Path(pulumi.get_root_directory()) / name
+    # An inline program of the Automation API has no Pulumi.yaml, whatever the SDK's annotation says.
+    root: str | None = pulumi.get_root_directory()
+    folder, whose = (Path.cwd(), "the working directory") if root is None else (Path(root), "Pulumi.yaml's folder")
+    path = folder / name
     if not path.is_file():
-        raise config.refused("topology", name, f"a file, relative to Pulumi.yaml's folder; there is no {path}")
+        raise config.refused("topology", name, f"a file, relative to {whose}; there is no {path}")
     return load(path)
 
 

@@ -71,7 +71,7 @@ class Rig(Protocol):
     letters_keep_time: bool
     """Whether a dead letter still says when it was published (Service Bus: when it was buried)."""
     letters_are_copies: bool
-    """Whether a dead letter is a copy that is sent before the ack (D7): a lost receipt may leave a letter then."""
+    """Whether a dead letter is a copy that is sent before the ack (D7; AWS, Google): a lost receipt may leave one."""
     foreign_attributes: Mapping[str, str]
     """Attributes that another program may send and that polybus itself would refuse; redrive takes them back (D14)."""
     foreign_key: str
@@ -101,10 +101,16 @@ class Rig(Protocol):
         """Return what a receipt of this source is worth once its lease is over."""
 
     def deduplicates(self, target: Entity) -> bool:
-        """Say whether a publish that is repeated with its `dedup_id`, since its answer was lost, is accepted once."""
+        """Say whether a publish that is repeated with its `dedup_id`, since its answer was lost, is accepted once.
+
+        Not on AWS without order, and not on Google.
+        """
 
     def may_repeat(self, source: Entity) -> bool:
-        """Say whether a message may be delivered again though it was acked in time (contract, D3)."""
+        """Say whether a message may be delivered again though it was acked in time (contract, D3).
+
+        So it may be on real accounts of AWS and Google.
+        """
 
     def errors(self) -> Sequence[tuple[Exception, FaultKind]]:
         """Return errors as the SDK raises them, each with what `Driver.fault` must say of it; () without an SDK."""

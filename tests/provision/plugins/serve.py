@@ -11,20 +11,24 @@ isn't needed.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
+from seen import as_given
 
-from clouds import PACKAGES, Cloud, connect  # a neighbour: this file is run as a script
+from clouds import PACKAGES, Cloud, connect  # neighbours: this file is run as a script
 from polybus.plan.immutable import immutable
 
 Properties = dict[str, Any]
@@ -91,6 +95,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         type_, inputs = _type(request.urn), _read(request.properties)
         if request.preview:  # nothing is made; what only the cloud can say isn't known yet
             return provider_pb2.CreateResponse(properties=request.properties)
+        if _name(request.urn) in _refused():
+            context.abort(grpc.StatusCode.UNKNOWN, f"{_name(request.urn)}: refused, as the test wants it")
         made = self._asked(context, type_, lambda cloud: cloud.make(type_, _name(request.urn), inputs))
         return provider_pb2.CreateResponse(id=made.pop("id"), properties=_written({**inputs, **made}))
 
@@ -105,10 +111,17 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.UpdateResponse(properties=_written({**inputs, **made}))
 
     def Read(self, request: Any, context: Any) -> Any:
-        type_, made = _type(request.urn), _read(request.properties)
-        if not self._asked(context, type_, lambda cloud: cloud.present(type_, made)):
+        type_, made, inputs = _type(request.urn), _read(request.properties), _read(request.inputs)
+        found = self._asked(context, type_, lambda cloud: cloud.read(type_, request.id, made))
+        if found is None:
             return provider_pb2.ReadResponse()  # no id: it is gone
-        return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
+        # What the server doesn't say stays; what it has beside what was asked for is its own default.
+        seen = {key: as_given(inputs.get(key), value) for key, value in found.items() if key in made or not made}
+        # Of what is imported, what is set at all and can be set; the rest would be the server's default.
+        kept = {key: value for key, value in seen.items() if (key in inputs if made else value and _takes(type_, key))}
+        return provider_pb2.ReadResponse(
+            id=request.id, properties=_written(_set({**made, **seen})), inputs=_written(_set({**inputs, **kept}))
+        )
 
     def Delete(self, request: Any, context: Any) -> Any:
         type_, made = _type(request.urn), _read(request.properties)
@@ -126,6 +139,12 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
             return call(self._connected)
         except Exception as error:  # noqa: BLE001 - any client's, and all of it is handed on
             context.abort(grpc.StatusCode.UNKNOWN, f"{what}: {type(error).__name__}: {error}")
+
+
+def _refused() -> list[str]:
+    """List the resources that are to be refused, by the file that a test may write."""
+    path = Path(os.environ.get("POLYBUS_PLUGIN_REFUSES", os.devnull))
+    return path.read_text().split() if path.exists() else []
 
 
 def _difference(changed: Iterable[str], replaces: Iterable[str]) -> Any:
@@ -158,6 +177,19 @@ def _fixed(type_: str) -> frozenset[str]:
     return frozenset(re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name) for name in immutable(type_))
 
 
+def _takes(type_: str, key: str) -> bool:
+    """Say whether a property, by the engine's name, is one that the provider's SDK can be given."""
+    from polybus.provision.cloud import cloud_named
+
+    package = type_.split(":", maxsplit=1)[0].removesuffix("-native")
+    made = cloud_named(package).sdk.resource(type_)
+    return _snake(key) in signature(made._internal_init).parameters
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"_{found[1].lower()}", name)
+
+
 def _type(urn: str) -> str:
     return urn.split("::")[2].rpartition("$")[2]
 
@@ -169,6 +201,10 @@ def _name(urn: str) -> str:
 def _read(properties: Any) -> Properties:
     found: Properties = json_format.MessageToDict(properties)
     return found
+
+
+def _set(properties: Mapping[str, Any]) -> Properties:
+    return {key: value for key, value in properties.items() if value is not None}
 
 
 def _written(properties: Mapping[str, Any]) -> Any:

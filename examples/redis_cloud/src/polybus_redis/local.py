@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 
 import redis
 
-from polybus.binding import Binding
 from polybus.localcloud.process import ProcessServer
-from polybus.plan.planning import Local
-from polybus_redis.planning import RedisPlan, binding, plan
+from polybus_redis.planning import REDIS
 from polybus_redis.streams import make
-
-__all__ = ["LOCAL", "RedisServer", "realise"]
 
 
 class RedisServer(ProcessServer):
@@ -29,22 +25,16 @@ class RedisServer(ProcessServer):
         return ("redis-server", "--bind", self.host, "--port", str(self.port), "--save", "", *kept)
 
     def answers(self) -> bool:
-        with redis.Redis.from_url(self.url, protocol=2) as client:
-            try:
-                return bool(client.ping())
-            except redis.ConnectionError:
-                return False
+        with redis.Redis.from_url(self.url, protocol=2) as client, contextlib.suppress(redis.ConnectionError):
+            return bool(client.ping())
+        return False
 
     def env(self) -> Mapping[str, str]:
         return {"REDIS_URL": self.url}
 
 
-def realise(plan: RedisPlan, server: RedisServer) -> Binding:
-    """Make a plan's streams on a server that runs."""
-    for resource in plan.resources:
-        make(server.url, resource.properties)
-    settings = dataclasses.replace(plan.settings, url=server.url, durability="" if server.data else "none")
-    return binding(dataclasses.replace(plan, settings=settings))
+def at(server: RedisServer) -> Mapping[str, str]:
+    return {"url": server.url, "durability": "" if server.data else "none"}
 
 
-LOCAL = Local(("redis",), RedisServer, plan, realise, patience=10.0)
+LOCAL = REDIS.local(("redis",), RedisServer, at, make)

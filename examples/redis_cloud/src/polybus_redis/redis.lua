@@ -190,7 +190,7 @@ function operations.claim()
   return {claimed, wait, last(S), last(NEWS), conf.topic and last(conf.topic) or false}
 end
 -- What is asked, for each: what, id, lease, and the delay in ms and the attempts, or the reason and the description.
--- The answer: 1 where it is done, 0 where the lease is lost, 2 where there are no dead letters.
+-- The answer: 1 where it is done, 0 where the lease is lost.
 function operations.settle()
   local answers = {}
   for i = 3, #ARGV, 5 do
@@ -204,10 +204,8 @@ function operations.settle()
       if b ~= '' then call('HSET', ATTEMPTS, id, b) end
       call('ZREM', OUT, id); call('ZADD', DUE, int(now + a), id)
       tell()
-    elseif conf.dead then
-      bury(id, map(entry[2]), a, b)
     else
-      answer = 2
+      bury(id, map(entry[2]), a, b)
     end
     answers[#answers + 1] = answer
   end

@@ -17,7 +17,7 @@ class Streams(ResourceProvider):
     """Credentials are REDIS_USERNAME and REDIS_PASSWORD of the environment that Pulumi runs in, never in its state."""
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        streams.make(props["url"], _whole(props))
+        streams.make(_whole(props))
         return CreateResult(props["name"], dict(props))
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
@@ -25,11 +25,11 @@ class Streams(ResourceProvider):
         return DiffResult(changes=_whole(_olds) != _whole(_news), replaces=moved)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
-        streams.make(_news["url"], _whole(_news))
+        streams.make(_whole(_news))
         return UpdateResult(dict(_news))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        streams.delete(_props["url"], _props)
+        streams.delete(_props)
 
 
 class Stream(Resource, module="redis", name="Stream"):

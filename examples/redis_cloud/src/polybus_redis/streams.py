@@ -16,11 +16,11 @@ def _connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, username=user, password=password, protocol=2, decode_responses=True)
 
 
-def make(url: str, properties: Mapping[str, Any]) -> None:
+def make(properties: Mapping[str, Any]) -> None:
     """Make a stream, or bring what is there to what the plan says; messages stay."""
     stream, topic = properties["name"], properties.get("topic")
     conf = {key: value for key, value in properties.items() if key not in ("name", "url") and value is not None}
-    with _connect(url) as client, client.pipeline() as pipe:
+    with _connect(properties["url"]) as client, client.pipeline() as pipe:
         pipe.delete(f"{stream}:conf")
         pipe.hset(f"{stream}:conf", mapping=conf)
         if topic is not None:  # a new subscription begins with what comes from now on
@@ -29,10 +29,10 @@ def make(url: str, properties: Mapping[str, Any]) -> None:
         pipe.execute()
 
 
-def delete(url: str, properties: Mapping[str, Any]) -> None:
+def delete(properties: Mapping[str, Any]) -> None:
     """Delete a stream with all that it holds; its topic no longer keeps anything for it."""
     stream, topic = properties["name"], properties.get("topic")
-    with _connect(url) as client:
+    with _connect(properties["url"]) as client:
         if topic is not None:
             client.hdel(f"{topic}:cursors", stream)
         waiting = list(client.scan_iter(match=f"{stream}:then:*", count=1000))

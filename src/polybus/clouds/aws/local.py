@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polybus.localcloud.aws.server import AwsServer
     from polybus.topology.model import Topology
 
-__all__ = ["LOCAL", "Realiser", "camel", "realise"]
+__all__ = ["ATTRIBUTES", "LOCAL", "Realiser", "camel", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -59,6 +59,17 @@ _SUBSCRIPTION = {
     "redrivePolicy": "RedrivePolicy",
     "deliveryPolicy": "DeliveryPolicy",
 }
+ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "aws:sns/topic:Topic": _TOPIC,
+    "aws:sns/topicPolicy:TopicPolicy": {"policy": "Policy"},
+    "aws:sns/topicSubscription:TopicSubscription": _SUBSCRIPTION,
+    "aws:sqs/queue:Queue": _QUEUE,
+    "aws:sqs/queuePolicy:QueuePolicy": {"policy": "Policy"},
+    "aws:sqs/redrivePolicy:RedrivePolicy": {"redrivePolicy": "RedrivePolicy"},
+    "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": {"redriveAllowPolicy": "RedriveAllowPolicy"},
+}
+"""What SNS and SQS call the properties that become attributes, by type token."""
+
 _OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
 
 

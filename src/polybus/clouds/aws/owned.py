@@ -10,6 +10,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from polybus.clouds.aws.plan.place import account_of as owner_of
 from polybus.clouds.aws.plan.roles import account_of
 from polybus.errors import ConfigError
 
@@ -68,11 +69,12 @@ def _words(bus: str, stack: str) -> str:
 
 def _accounts(plan: AwsPlan) -> Generator[Sequence[tuple[str, Mapping[str, Any]]], Sequence[Any], None]:
     """Ask for the account only where something names one that it has to be."""
-    named = [(f"aws roles.{name}", account_of(role)) for name, role in plan.settings.roles.items()]
+    roles = {name: role for name, role in plan.settings.roles.items() if isinstance(role, str)}
+    named = [(f"aws roles.{name}", account_of(role)) for name, role in roles.items()]
     for queue in plan.topology.queues.values():
         if queue.existing is not None:
             place = f"{plan.topology.source}: at $.queues.{queue.name}.existing: aws"
-            named.append((place, queue.existing.split(":")[4]))
+            named.append((place, owner_of(queue.existing)))
     if all(account is None for _, account in named):
         return
     [caller] = yield [("aws:index/getCallerIdentity:getCallerIdentity", {})]

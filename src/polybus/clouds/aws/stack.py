@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.owned import guard
 from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.resources import AwsSettings
@@ -16,7 +17,11 @@ _KEYS = {
     "vpcEndpoints": "the ids of the VPC endpoints that messages have to come and go through",
     "roles": "the IAM role (ARN or name) of each service",
     "functions": "the ARN of each Lambda function that a push names",
+    "bindings": "ssm, to put each service's binding into a parameter",
 }
+
+# pulumi-aws has it from 7.49 on.
+_NEWER = {"aws:sns/topic:Topic": {"maximum_message_size": AWS.sns_default_bytes}}
 
 
 def _settings(config: StackConfig) -> AwsSettings:
@@ -28,6 +33,7 @@ def _settings(config: StackConfig) -> AwsSettings:
         tags=config.texts_by_name("tags"),
         roles=config.texts_by_name("roles"),
         functions=config.texts_by_name("functions"),
+        bindings="ssm" if config.one_of("bindings", ("ssm",)) else None,
     )
 
 
@@ -35,9 +41,10 @@ PROVIDER = Provider(
     name="aws",
     planning=PLANNING,
     # A module can't be called lambda in Python, and index is the package itself.
-    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_", "index": ""}),
+    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_", "index": ""}, newer=_NEWER),
     settings=_settings,
     keys=_KEYS,
     who="roles",
+    inputs=frozenset({"kms_key", "vpc_endpoints", "roles", "functions"}),
     guard=guard,
 )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polybus.localcloud.servicebus.server import ServiceBusServer
     from polybus.topology.model import Topology
 
-__all__ = ["LOCAL", "Realiser", "camel", "realise"]
+__all__ = ["ATTRIBUTES", "LOCAL", "Realiser", "camel", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -77,6 +77,13 @@ _SUBSCRIPTION = {
     },
     "deadLetteringOnFilterEvaluationExceptions": "dead_lettering_on_filter_evaluation_exceptions",
 }
+ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
+    "azure-native:servicebus:Topic": _TOPIC,
+    "azure-native:servicebus:Subscription": _SUBSCRIPTION,
+    "azure-native:servicebus:Queue": _QUEUE,
+}
+"""What the administration client calls the properties of entities, by type token."""
+
 _DEFAULT_RULE = "$Default"
 _SERVICE = "azure-native:servicebus:"
 # What only changes with the entity made anew, so that an update leaves it out.

@@ -90,4 +90,7 @@ PROVIDER = Provider(
     settings=_settings,
     keys=_KEYS,
     who="principals",
+    inputs=frozenset(
+        {"location", "resource_group", "subnet", "private_dns_zone", "customer_key", "principals", "functions"}
+    ),
 )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polybus.localcloud.pubsub.server import PubsubServer
     from polybus.topology.model import Topology
 
-__all__ = ["LOCAL", "Realiser", "camel", "realise"]
+__all__ = ["LOCAL", "Realiser", "camel", "change_policy", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -116,12 +116,16 @@ class Realiser:
         return {"id": path, "name": given["name"]}
 
     def _member(self, given: Inputs, kind: str) -> Outputs:
-        client = self._publisher if kind == "topic" else self._subscriber
+        role, member = given["role"], given["member"]
         resource = self._path(given, f"{kind}s", given[kind])
-        policy = client.get_iam_policy(request={"resource": resource})
-        if not any(one.role == given["role"] and given["member"] in one.members for one in policy.bindings):
-            policy.bindings.add(role=given["role"], members=[given["member"]])
-            client.set_iam_policy(request={"resource": resource, "policy": policy})
+
+        def added(policy: Any) -> bool:
+            if any(one.role == role and member in one.members for one in policy.bindings):
+                return False
+            policy.bindings.add(role=role, members=[member])
+            return True
+
+        change_policy(self._publisher if kind == "topic" else self._subscriber, resource, added)
         return {"id": f"{resource}/{given['role']}/{given['member']}"}
 
     def _project_of(self, given: Inputs) -> str:
@@ -129,6 +133,25 @@ class Realiser:
 
     def _path(self, given: Inputs, kind: str, name: str) -> str:
         return name if "/" in name else f"projects/{self._project_of(given)}/{kind}/{name}"
+
+
+def change_policy(client: Any, resource: str, change: Callable[[Any], bool]) -> None:
+    """Change the policy of one topic or subscription by `change`, which returns whether it did anything.
+
+    Another may change the same policy at the same time, to which the server answers ABORTED: it is read and changed
+    again. Each refusal is another one's success, so that as many attempts are enough as there are others.
+    """
+    from google.api_core.exceptions import Aborted
+
+    while True:
+        policy = client.get_iam_policy(request={"resource": resource})
+        if not change(policy):
+            return
+        try:
+            client.set_iam_policy(request={"resource": resource, "policy": policy})
+        except Aborted:
+            continue
+        return
 
 
 def realise(plan: GcpPlan, *, endpoint: str, project: str = "local") -> Binding:

@@ -19,6 +19,7 @@ _KEYS = {
     "pushAccount": "the e-mail of the service account that push requests are signed for",
     "members": "the member of each service, such as serviceAccount:<email>",
     "functions": "the URL of each Cloud Run service that a push names",
+    "bindings": "secretmanager, to put each service's binding into a secret",
 }
 
 
@@ -36,6 +37,7 @@ def _settings(config: StackConfig) -> GcpSettings:
         labels=config.texts_by_name("tags"),
         members=config.texts_by_name("members"),
         functions=config.texts_by_name("functions"),
+        bindings="secretmanager" if config.one_of("bindings", ("secretmanager",)) else None,
     )
 
 
@@ -46,4 +48,5 @@ PROVIDER = Provider(
     settings=_settings,
     keys=_KEYS,
     who="members",
+    inputs=frozenset({"project_number", "kms_key", "push_account", "members", "functions"}),
 )

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import islice
 
-from polybus.binding import Entity, Kind
+from polybus.binding import Entity
 from polybus.driver import Peeked, Stats
 from polybus.embedded.memory.lines import Entry, Groups, Line
-from polybus.embedded.rules import MAX_ATTEMPTS_EXCEEDED, DedupWindow, Expiries, net_limit
+from polybus.embedded.rules import DedupWindow, Expiries
 from polybus.message import Message
+from polybus.portable import MAX_ATTEMPTS_EXCEEDED, net_limit
 
 __all__ = ["Source", "Waiter"]
 
@@ -61,7 +62,7 @@ class Source:
     def configure(self, entity: Entity) -> None:
         """Take over what the binding says now."""
         self.entity = entity
-        self.ordered = entity.ordered and entity.kind is not Kind.DEAD_LETTERS
+        self.ordered = entity.keeps_order
         self._name = f"{entity.kind.value} {entity.name!r}"
         self._net = net_limit(entity)
         self._retention = entity.retention

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from polybus.embedded.rules import MAX_ATTEMPTS_EXCEEDED
 from polybus.embedded.sqlite.schema import DELAYED, LEASED, READY
 from polybus.embedded.sqlite.settle import bury
 from polybus.embedded.sqlite.sources import Source
 from polybus.embedded.sqlite.upkeep import remove
 from polybus.embedded.sqlite.wire import FETCH, decode_json, encode_json, encode_letter
 from polybus.embedded.sqlite.work import Transaction, Work
+from polybus.portable import MAX_ATTEMPTS_EXCEEDED
 
 __all__ = ["MOST_BYTES", "Claim", "Claimed"]
 

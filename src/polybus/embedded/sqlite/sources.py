@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from polybus.binding import Binding, Entity, Kind
-from polybus.embedded.rules import net_limit
 from polybus.embedded.sqlite import schema
 from polybus.errors import BindingError
+from polybus.portable import net_limit
 from polybus.topology.filters import Filter, parse
 
 __all__ = ["Route", "Source", "register", "routes"]
@@ -53,7 +53,7 @@ def register(connection: sqlite3.Connection, path: Path, binding: Binding) -> Ma
     known = _known(connection)
     if any(known.get(entity.address, _UNKNOWN).kind is None for entity in entities):
         with schema.transaction(connection):
-            rows = [(entity.address, _ordered(entity), entity.kind.value) for entity in entities]
+            rows = [(entity.address, entity.keeps_order, entity.kind.value) for entity in entities]
             connection.executemany("INSERT OR IGNORE INTO source (address, ordered, kind) VALUES (?, ?, ?)", rows)
             connection.executemany(
                 "UPDATE source SET kind = ? WHERE address = ? AND kind IS NULL",
@@ -67,7 +67,7 @@ def register(connection: sqlite3.Connection, path: Path, binding: Binding) -> Ma
             raise BindingError(f"{entity.kind.value} {entity.name!r}: {entity.address!r} is used twice in the binding")
         if row.kind != entity.kind.value:
             raise _differs(path, entity, f"as a {row.kind}", "it is a " + entity.kind.value)
-        if row.ordered != _ordered(entity):
+        if row.ordered != entity.keeps_order:
             has, says = _toml(row.ordered), _toml(not row.ordered)
             raise _differs(path, entity, f"with ordered = {has}", f"ordered = {says}")
         dead = None if entity.kind is Kind.DEAD_LETTERS else sources[entity.dead_letters.address]
@@ -79,8 +79,7 @@ def routes(binding: Binding, sources: Mapping[str, Source], topic: Entity) -> li
     """Return what a topic feeds."""
     return [
         Route(sources[entity.address], None if entity.filter is None else parse(entity.filter))
-        for entity in binding.subscriptions.values()
-        if entity.topic == topic.name
+        for entity in binding.subscriptions_of(topic)
     ]
 
 
@@ -117,7 +116,3 @@ _UNKNOWN = _Known(0, False, None)
 def _known(connection: sqlite3.Connection) -> dict[str, _Known]:
     rows = connection.execute("SELECT address, id, ordered, kind FROM source").fetchall()
     return {address: _Known(number, bool(ordered), kind) for address, number, ordered, kind in rows}
-
-
-def _ordered(entity: Entity) -> bool:
-    return entity.ordered and entity.kind is not Kind.DEAD_LETTERS

@@ -14,7 +14,7 @@ from polybus.feature import Feature
 from polybus.message import Message
 from polybus.testing.conformance.suite import Suite
 from polybus.testing.environment import Environment
-from polybus.testing.topology import RETENTION
+from polybus.testing.topology import RETENTION, SHORT_LEASE
 
 __all__ = ["DriverLetters"]
 
@@ -97,6 +97,14 @@ class DriverLetters(Suite):
             assert await hand.settle(Ack(acked)) == [None], "its lease is good, and it was taken away"
             assert await hand.settle(Nack(given)) in ([None], [FaultKind.LEASE_LOST])
             assert await hand.sift(ids) == [], "it came again after its retention was over"
+
+    async def test_D7_what_was_dead_lettered_does_not_come_again(self, env: Environment) -> None:
+        for source in ("bare", "bare-serial"):
+            ids = await env.direct.publish(source, b"one", b"two")
+            async with env.direct.hand(source) as hand:
+                assert await hand.settle(*(ToDeadLetters(each, "Bad") for each in await hand.take(ids))) == [None, None]
+                await env.advance(SHORT_LEASE + 1)
+                assert await hand.sift(ids) == [], f"{source}: what is among the dead letters came again"
 
     async def test_D7_letters_are_leased_given_back_and_acked_like_any(self, env: Environment) -> None:
         ids = await env.direct.publish("bare", b"one", b"two")

@@ -6,8 +6,8 @@
     caught = await catch(mutant, rig=AcmeRig)       the same, on your own backend
 
 A `Mutant` is a value: the clause that it breaks, what it does, and how. Those of `GENERAL` show on any backend: they
-bend what passes between a driver and the bus, or the bus itself. `MEMORY` and `SQLITE` break that backend;
-`MUTANTS` are all of them.
+bend what passes between a driver and the bus, or the bus itself. `MEMORY` and `SQLITE` break that backend, `BASES` the
+base classes of `polybus.backend`, for backends that are made of them; `MUTANTS` are all but `BASES`.
 `SURVIVORS` names those that the suite can't catch, each with the reason. `edit` makes a patch of two pieces of text.
 
 `python -m polybus.testing.mutants` runs them all and prints a table; with words, those whose clause or text has one.
@@ -15,6 +15,7 @@ bend what passes between a driver and the bus, or the bus itself. `MEMORY` and `
 
 from __future__ import annotations
 
+from polybus.testing.mutants.bases import BASES
 from polybus.testing.mutants.consuming import CONSUMING
 from polybus.testing.mutants.delivering import DELIVERING
 from polybus.testing.mutants.editing import Gone, edit, together
@@ -26,6 +27,7 @@ from polybus.testing.mutants.sqlite import SQLITE
 from polybus.testing.mutants.survivors import SURVIVORS
 
 __all__ = [
+    "BASES",
     "GENERAL",
     "MEMORY",
     "MUTANTS",

@@ -214,7 +214,7 @@ class SqsConsumer:
     def _received(self, raw: Mapping[str, Any], since: float, until: float) -> Received[str]:
         message, envelope = decode(raw, self._source, self._topics)
         attempt = int(raw["Attributes"]["ApproximateReceiveCount"])
-        grouped = self._source.ordered and self._source.kind is not Kind.DEAD_LETTERS
+        grouped = self._source.keeps_order
         return Received(
             message,
             attempt,

@@ -14,6 +14,7 @@ from polybus.clouds.aws.plan.place import partition_of
 from polybus.errors import ConfigError
 from polybus.plan.allowed import allowed_on, outsiders
 from polybus.plan.findings import Report
+from polybus.plan.later import Text
 from polybus.plan.values import Ref
 from polybus.topology.model import Allow, Queue, Topic, Topology
 
@@ -75,18 +76,19 @@ def statements(entry: Topic | Queue, arn: str | Ref, region: str | None) -> list
     ]
 
 
-def key_statements(topology: Topology, kms_key: str) -> Iterator[dict[str, Any]]:
+def key_statements(topology: Topology, kms_key: Text) -> Iterator[dict[str, Any]]:
     """Give what a customer-managed key has to allow those who are let in, each once."""
     seen: list[dict[str, Any]] = []
+    region = kms_key.split(":")[3] if isinstance(kms_key, str) else None
     for _, _, allow in outsiders(topology, "aws"):
         actions = list(dict.fromkeys(name for action in allow.actions for name in _KEY[action]))
-        found = _statement("", allow, actions, kms_key, kms_key.split(":")[3])
+        found = _statement("", allow, actions, kms_key, region)
         if actions and found not in seen:
             seen.append(found)
             yield {**found, "Sid": f"AllowOthers{len(seen)}"}
 
 
-def hold_key(topology: Topology, kms_key: str | None) -> None:
+def hold_key(topology: Topology, kms_key: Text | None) -> None:
     """Raise ConfigError where a service of AWS's is to publish to a topic that it can't encrypt for."""
     for path, entry, allow in outsiders(topology, "aws"):
         service = _SERVICE.fullmatch(allow.principal)
@@ -97,9 +99,7 @@ def hold_key(topology: Topology, kms_key: str | None) -> None:
             )
 
 
-def _statement(
-    sid: str, allow: Allow, actions: Sequence[str], resource: str | Ref, region: str | None
-) -> dict[str, Any]:
+def _statement(sid: str, allow: Allow, actions: Sequence[str], resource: Any, region: str | None) -> dict[str, Any]:
     conditions: dict[str, dict[str, Any]] = {}
     for key, values in allow.conditions.items():
         conditions.setdefault(_CONDITIONS[key], {})[key] = values[0] if len(values) == 1 else list(values)

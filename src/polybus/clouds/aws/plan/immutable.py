@@ -28,5 +28,6 @@ IMMUTABLE: Mapping[str, frozenset[str]] = {
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policy_arn"),
         "aws:cloudwatch/metricAlarm:MetricAlarm": ("name", "region"),
         "aws:cloudwatch/dashboard:Dashboard": ("dashboard_name", "region"),
+        "aws:ssm/parameter:Parameter": ("name", "region"),
     }.items()
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from polybus.errors import ConfigError
+from polybus.plan.later import Text, once
 from polybus.plan.values import Ref, Resource
 from polybus.topology.model import Topology
 
@@ -14,13 +15,18 @@ __all__ = [
     "QUEUE_ACTIONS",
     "REFUSE_ELSEWHERE",
     "REGION",
+    "STANDING",
     "TOPIC_ACTIONS",
+    "account_of",
     "domain",
     "elsewhere",
     "hold",
     "partition_of",
     "region_lookup",
 ]
+
+STANDING = "polybus-given-"
+"""Begins the name of a stand-in for an address that isn't known yet."""
 
 LONGEST_REGION = 28
 """Characters that names of all regions keep for a hyphen and the region; the longest today has 14."""
@@ -56,34 +62,38 @@ def partition_of(region: str | None) -> str:
     return next((found for prefix, found in prefixes.items() if (region or "").startswith(prefix)), "aws")
 
 
+def account_of(existing: str) -> str | None:
+    """Give the account of what is adopted; None of a stand-in for an address that isn't known yet."""
+    *_, account, name = existing.split(":", 5)
+    return None if name.startswith(STANDING) else account
+
+
 def domain(partition: str) -> str:
     """Give the domain of a partition's endpoints."""
     return "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
 
 
-def hold(topology: Topology, region: str | None, endpoints: Sequence[str], kms_key: str | None) -> None:
+def hold(topology: Topology, region: str | None, endpoints: Sequence[Text], kms_key: Text | None) -> None:
     """Raise ConfigError for ids that are no endpoints', and for what the stack uses from another region than its own.
 
     Where no region is configured, all that names one has to name the same.
     """
     for endpoint in endpoints:
-        if not endpoint.startswith("vpce-"):
-            allowed = "ids of VPC endpoints, such as vpce-1a2b3c4d"
-            raise ConfigError(f"aws vpcEndpoints: found {endpoint!r}; allowed: {allowed}")
+        once(endpoint, _endpoint)
     for place, found, why in _regions(topology, kms_key):
         if region is not None and found != region:
             raise ConfigError(f"{place}: found a resource of {found}; the stack is in {region}, and {why}")
         region = found
 
 
-def _regions(topology: Topology, kms_key: str | None) -> Iterator[tuple[str, str, str]]:
+def _regions(topology: Topology, kms_key: Text | None) -> Iterator[tuple[str, str, str]]:
     """Give the place of everything that names a region, the region, and why it can be no other."""
     for section, entries in (("topics", topology.topics), ("queues", topology.queues)):
         for entry in entries.values():
             if entry.existing:
                 place = f"{topology.source}: at $.{section}.{entry.name}.existing: aws"
                 yield place, entry.existing.split(":")[3], "clients reach one region"
-    if kms_key is not None:
+    if isinstance(kms_key, str):
         yield "aws kmsKey", kms_key.split(":")[3], "SNS and SQS use the keys of their own region"
     notified = topology.alarms.notify.topic if topology.alarms is not None else None
     if notified is not None:
@@ -91,7 +101,7 @@ def _regions(topology: Topology, kms_key: str | None) -> Iterator[tuple[str, str
         yield place, notified.split(":")[3], "CloudWatch tells topics of its own region"
 
 
-def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[str]) -> list[dict[str, Any]]:
+def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[Text]) -> list[dict[str, Any]]:
     """Refuse what doesn't come through one of the VPC endpoints, where there are any.
 
     A Deny gives no rights, so it may name everyone. Without an endpoint a request has no aws:SourceVpce, which is
@@ -108,8 +118,15 @@ def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[str]) 
             "Action": list(actions),
             "Resource": arn,
             "Condition": {
-                "StringNotEquals": {"aws:SourceVpce": list(endpoints)},
+                "StringNotEquals": {"aws:SourceVpce": [once(endpoint, _endpoint) for endpoint in endpoints]},
                 "BoolIfExists": {"aws:PrincipalIsAWSService": "false"},
             },
         }
     ]
+
+
+def _endpoint(id_: str) -> str:
+    if not id_.startswith("vpce-"):
+        allowed = "ids of VPC endpoints, such as vpce-1a2b3c4d"
+        raise ConfigError(f"aws vpcEndpoints: found {id_!r}; allowed: {allowed}")
+    return id_

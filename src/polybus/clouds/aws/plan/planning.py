@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
-from polybus.clouds.aws.plan import allow, resources
+from polybus.clouds.aws.plan import adopting, allow, resources
+from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
 from polybus.clouds.aws.plan.immutable import IMMUTABLE
+from polybus.clouds.aws.plan.importing import import_id
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.names import FIFO_SUFFIX
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
+from polybus.plan.values import Resource
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["PLANNING"]
@@ -37,6 +40,13 @@ def _compared(topology: Topology, binding: Binding, stack: str) -> AwsPlan:
     return resources.plan(topology, AwsSettings(stack=stack, region=region, functions=functions))
 
 
+def _stand_in(resource: Resource, output: str) -> str:
+    name = str(resource.properties.get("name", resource.name))
+    if output == "url":
+        return f"https://sqs.eu-central-1.amazonaws.com/123456789012/{name}"
+    return f"arn:aws:{resource.type.split(':')[1].split('/')[0]}:eu-central-1:123456789012:{name}"
+
+
 def _pass_through(entry: Entry) -> str | None:
     if isinstance(entry, Subscription):
         return _QUEUE if entry.push is None else "aws:sns/topicSubscription:TopicSubscription"
@@ -53,6 +63,11 @@ PLANNING = Planning(
     exports=resources.exports,
     compared=_compared,
     provider="aws",
+    import_id=import_id,
+    standing=adopting.standing,
+    forms=adopting.forms,
+    stand_in=_stand_in,
+    binding_bytes=(aws_published.LAMBDA, aws_published.INSTEAD),
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

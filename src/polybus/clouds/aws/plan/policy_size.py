@@ -15,6 +15,7 @@ from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan.rights import Arns, policies
 from polybus.errors import UnsupportedFeature
 from polybus.plan.findings import Finding, Report, Severity
+from polybus.plan.later import Text
 from polybus.plan.names import FIFO_SUFFIX, Names
 from polybus.topology.model import Topology
 
@@ -71,10 +72,11 @@ def rule(report: Report, topology: Topology, stack: str) -> None:
             report.note(finding.path, found, finding.limit, source=finding.source, instead=finding.instead)
 
 
-def hold(topology: Topology, stack: str, region: str | None, kms_key: str | None) -> None:
+def hold(topology: Topology, stack: str, region: str | None, kms_key: Text | None) -> None:
     """Raise UnsupportedFeature where a service's policy is too long in this stack."""
     place = (_SHORTEST[0], region) if region else _SHORTEST
-    sizes = _sizes(topology, stack, place, kms_key)
+    # A key that isn't known yet is counted as the longest.
+    sizes = _sizes(topology, stack, place, kms_key if kms_key is None or isinstance(kms_key, str) else _KEY)
     problems = [f"{topology.source}: {_finding(name, size)}" for name, size in sizes.items() if size > MOST]
     if problems:
         raise UnsupportedFeature("\n".join(problems))
@@ -86,6 +88,6 @@ def _finding(service: str, size: int) -> Finding:
     return Finding(Severity.ERROR, "aws", f"$.services.{service}", found, limit, "k", instead)
 
 
-def _sizes(topology: Topology, stack: str, place: tuple[str, str], kms_key: str | None) -> Mapping[str, int]:
+def _sizes(topology: Topology, stack: str, place: tuple[str, str], kms_key: Text | None) -> Mapping[str, int]:
     documents = policies(topology, _Named(topology, stack, place), kms_key)
     return {name: len(json.dumps(document, separators=(",", ":"))) for name, document in documents.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 from polybus.clouds.aws.plan.filters import compile_filter
 from polybus.clouds.aws.plan.rights import Arns
+from polybus.plan.later import Text, once
 from polybus.plan.settings import function_of, with_options
 from polybus.plan.values import Json, Ref, Resource
 from polybus.topology.model import Push, Subscription, Topology
@@ -34,7 +35,7 @@ def allow_topic(topics: Sequence[str | Ref], queue: str | Ref) -> dict[str, Any]
     }
 
 
-def resources(topology: Topology, item: Subscription, functions: Mapping[str, str]) -> Iterator[Resource]:
+def resources(topology: Topology, item: Subscription, functions: Mapping[str, Text]) -> Iterator[Resource]:
     """Plan the delivery of a push subscription, and a function's consent to it."""
     push = item.push
     if push is None:
@@ -42,7 +43,7 @@ def resources(topology: Topology, item: Subscription, functions: Mapping[str, st
     topic, entry = Arns(topology).topic(item.topic), f"$.subscriptions.{item.name}"
     letters = f"{item.name}-dead-letters"
     after: tuple[str, ...] = (f"{letters}-access",)
-    endpoint: str | Ref = push.endpoint
+    endpoint: Text | Ref = push.endpoint
     if push.function is not None:
         function = endpoint = function_of(item, push, functions, "arn:")
         permission = {
@@ -88,12 +89,17 @@ def longest_retry(item: Subscription) -> float:
     return count * (first + longest) / 2
 
 
-def _function(arn: str) -> dict[str, str]:
+def _function(arn: Text) -> dict[str, Any]:
     """Tell a function from the version or alias that its ARN may end with: the permission is on that one alone."""
-    parts = arn.split(":")
-    if len(parts) <= _PARTS_OF_FUNCTION:
-        return {"function": arn}
-    return {"function": ":".join(parts[:_PARTS_OF_FUNCTION]), "qualifier": parts[_PARTS_OF_FUNCTION]}
+    return {"function": once(arn, _unqualified), "qualifier": once(arn, _qualifier)}
+
+
+def _unqualified(arn: str) -> str:
+    return ":".join(arn.split(":")[:_PARTS_OF_FUNCTION])
+
+
+def _qualifier(arn: str) -> str | None:
+    return next(iter(arn.split(":")[_PARTS_OF_FUNCTION:]), None)
 
 
 def _form(item: Subscription, push: Push) -> dict[str, Any]:

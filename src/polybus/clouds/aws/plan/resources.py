@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import allow as aws_allow
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
+from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan import roles as aws_roles
 from polybus.clouds.aws.plan import watch as aws_watch
@@ -30,6 +31,7 @@ from polybus.clouds.aws.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
+from polybus.plan.later import Text, once
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import consumed, net_attempts, path_of
 from polybus.plan.settings import NOTHING, check_services, with_options
@@ -49,16 +51,18 @@ class AwsSettings:
 
     `kms_key` is the ARN of a customer-managed key; without it SNS uses its managed key and SQS its own. `roles` names
     the IAM role of each service that has one (ARN or name), `functions` the Lambda functions behind the names that push
-    uses. `vpc_endpoints` are the ids of the VPC endpoints that messages have to come and go through.
+    uses. `vpc_endpoints` are the ids of the VPC endpoints that messages have to come and go through. In a Pulumi
+    program each of these may be an output. `bindings` says where each service's binding is put, beside the outputs.
     """
 
     stack: str = ""
     region: str | None = None
-    kms_key: str | None = None
-    vpc_endpoints: tuple[str, ...] = ()
+    kms_key: Text | None = None
+    vpc_endpoints: tuple[Text, ...] = ()
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    roles: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    roles: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
+    functions: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
+    bindings: Literal["ssm"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +80,19 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     chosen = settings or AwsSettings()
     check.refuse(topology, "aws", stack=chosen.stack)
     check_services(topology, chosen.roles, "aws roles")
-    _hold_key(chosen.kms_key)
+    if chosen.kms_key is not None:
+        chosen = replace(chosen, kms_key=once(chosen.kms_key, _held_key))
     aws_place.hold(topology, chosen.region, chosen.vpc_endpoints, chosen.kms_key)
     aws_roles.hold(topology, chosen.roles)
     planner = _Planner(topology, chosen)
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
-    resources = [*planner.resources(), *planner.rights(documents)]
+    resources = [*planner.resources()]
+    if chosen.bindings == aws_published.SSM:
+        values = binding_values(AwsPlan(topology, chosen, (), {}))
+        resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
+        documents = aws_published.reading(documents, topology)
+    resources += planner.rights(documents)
     scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name)
     resources += aws_watch.resources(topology, scene)
     if any(ref == aws_place.REGION for resource in resources for ref in refs(resource.properties)):
@@ -119,6 +129,7 @@ def exports(plan: AwsPlan) -> dict[str, Any]:
         "subscriptions": {name: source(item) for name, item in topology.subscriptions.items()},
         "queues": {name: source(item) for name, item in topology.queues.items()},
         "policies": {service: Json(document) for service, document in plan.policies.items()},
+        **aws_published.references(topology, plan.settings.stack, plan.settings.bindings),
     }
 
 
@@ -319,7 +330,7 @@ class _Planner:
             entry, name = f"$.services.{service}", f"{service}-rights"
             properties = {"name": self._policy_name(service), "policy": Json(documents[service]), "tags": self.tags}
             yield Resource("aws:iam/policy:Policy", name, properties, "rights", entry)
-            attached = {"role": aws_roles.name_of(role), "policy_arn": Ref(name, "arn")}
+            attached = {"role": once(role, aws_roles.name_of), "policy_arn": Ref(name, "arn")}
             type_ = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
             yield Resource(type_, f"{service}-role", attached, "rights", entry)
 
@@ -330,7 +341,8 @@ class _Planner:
         return joined(f"{name}-", self.region)
 
 
-def _hold_key(key: str | None) -> None:
+def _held_key(key: str) -> str:
     """Refuse a key by its alias or id: rights on it can't be given so."""
-    if key is not None and not re.fullmatch(r"arn:[^:]+:kms:[^:]+:[^:]+:key/[^:]+", key):
+    if not re.fullmatch(r"arn:[^:]+:kms:[^:]+:[^:]+:key/[^:]+", key):
         raise ConfigError(f"aws kmsKey: found {key!r}; allowed: a key's ARN, arn:aws:kms:<region>:<account>:key/<id>")
+    return key

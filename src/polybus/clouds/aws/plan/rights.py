@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.clouds.aws.plan.allow import key_statements
-from polybus.clouds.aws.plan.place import domain
+from polybus.clouds.aws.plan.place import account_of, domain
+from polybus.plan.later import Text, once
 from polybus.plan.values import Ref
 from polybus.topology.model import Service, Topology
 
@@ -47,7 +48,7 @@ class Arns:
         return subscription is not None and subscription.push is not None
 
 
-def policies(topology: Topology, arns: Arns, kms_key: str | None) -> dict[str, Mapping[str, Any]]:
+def policies(topology: Topology, arns: Arns, kms_key: Text | None) -> dict[str, Mapping[str, Any]]:
     """Give the IAM policy document of every service that has rights at all."""
     documents: dict[str, Mapping[str, Any]] = {}
     for service in topology.services.values():
@@ -57,7 +58,7 @@ def policies(topology: Topology, arns: Arns, kms_key: str | None) -> dict[str, M
     return documents
 
 
-def key_policy(topology: Topology, arns: Arns, kms_key: str | None) -> Mapping[str, Any] | None:
+def key_policy(topology: Topology, arns: Arns, kms_key: Text | None) -> Mapping[str, Any] | None:
     """Give what the policy of a customer-managed key has to allow beside IAM; None without a key.
 
     SNS encrypts for the queues that it sends to, and CloudWatch for the topic of alarms, each as its own principal
@@ -74,12 +75,13 @@ def key_policy(topology: Topology, arns: Arns, kms_key: str | None) -> Mapping[s
     return {"Version": "2012-10-17", "Statement": [*statements, *key_statements(topology, kms_key)]}
 
 
-def _accounts(topology: Topology, kms_key: str) -> list[str | Ref]:
+def _accounts(topology: Topology, kms_key: Text) -> list[Any]:
     """List the accounts whose topics send: the stack's, and those of adopted ones; the key's while there are none."""
     made = [topic.name for topic in topology.topics.values() if topic.existing is None]
     own: list[str | Ref] = [Ref(f"{name}-topic", "owner") for name in made[:1]]
-    adopted = [topic.existing.split(":")[4] for topic in topology.topics.values() if topic.existing is not None]
-    return [*own, *dict.fromkeys(adopted)] or [kms_key.split(":")[4]]
+    adopted = [account_of(topic.existing) for topic in topology.topics.values() if topic.existing is not None]
+    known = dict.fromkeys(account for account in adopted if account is not None)
+    return [*own, *known] or [once(kms_key, _account)]
 
 
 def insecure(action: str, arn: str | Ref) -> dict[str, Any]:
@@ -94,7 +96,11 @@ def insecure(action: str, arn: str | Ref) -> dict[str, Any]:
     }
 
 
-def _key_user(sid: str, service: str, kms_key: str, accounts: Sequence[str | Ref]) -> dict[str, Any]:
+def _account(arn: str) -> str:
+    return arn.split(":")[4]
+
+
+def _key_user(sid: str, service: str, kms_key: Text, accounts: Sequence[Any]) -> dict[str, Any]:
     return {
         "Sid": sid,
         "Effect": "Allow",
@@ -127,7 +133,7 @@ def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref]) -> It
         yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
-def _keys(service: Service, kms_key: str | None) -> Iterator[dict[str, Any]]:
+def _keys(service: Service, kms_key: Text | None) -> Iterator[dict[str, Any]]:
     """Allow the use of a customer-managed key: senders need both rights ("Key management" in the SQS guide).
 
     Only by way of SNS and SQS: whatever else the key encrypts, the service may not read.
@@ -137,7 +143,7 @@ def _keys(service: Service, kms_key: str | None) -> Iterator[dict[str, Any]]:
     sends = bool(service.publishes or service.consumes or service.operates)
     if sends:
         statement = {"Sid": "UseKey", "Effect": "Allow", "Action": list(_KEY), "Resource": [kms_key]}
-        yield {**statement, "Condition": {"StringEquals": {"kms:ViaService": _via(kms_key)}}}
+        yield {**statement, "Condition": {"StringEquals": {"kms:ViaService": once(kms_key, _via)}}}
 
 
 def _via(kms_key: str) -> list[str]:

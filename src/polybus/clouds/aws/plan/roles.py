@@ -6,7 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from polybus.clouds.aws.plan.place import account_of as owner_of
 from polybus.errors import ConfigError
+from polybus.plan.later import Text
 from polybus.topology.model import Topology
 
 __all__ = ["MOST_POLICIES", "account_of", "hold", "name_of"]
@@ -14,13 +16,16 @@ __all__ = ["MOST_POLICIES", "account_of", "hold", "name_of"]
 MOST_POLICIES = 10
 """Managed policies of one role, unless the account asked for more ("IAM and AWS STS quotas", IAM User Guide)."""
 
+_ALLOWED = "a role's name, or arn:aws:iam::<account>:role/<name>; no user, and no session of a role"
 _NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 _ARN = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{1,12}):role/(?:[!-~]*/)?([\w+=,.@-]{1,64})", re.ASCII)
 
 
 def name_of(role: str) -> str:
-    """Give the name of a role, as policies are attached by it."""
+    """Give the name of a role, as policies are attached by it; raises ConfigError for what is no role."""
     found = _ARN.fullmatch(role)
+    if found is None and not _NAME.fullmatch(role):
+        raise ConfigError(f"aws roles: found {role!r}; allowed: {_ALLOWED}")
     return found[2] if found else role
 
 
@@ -30,15 +35,15 @@ def account_of(role: str) -> str | None:
     return found[1] if found else None
 
 
-def hold(topology: Topology, roles: Mapping[str, str]) -> None:
+def hold(topology: Topology, given: Mapping[str, Text]) -> None:
     """Raise ConfigError for what is no role, for roles of another account, and for more policies than one role takes.
 
     A policy is attached by the role's name, so a role of another account would be whichever bears that name here.
     """
+    roles = {service: role for service, role in given.items() if isinstance(role, str)}
     for service, role in roles.items():
         if not _ARN.fullmatch(role) and not _NAME.fullmatch(role):
-            allowed = "a role's name, or arn:aws:iam::<account>:role/<name>; no user, and no session of a role"
-            raise ConfigError(f"aws roles.{service}: found {role!r}; allowed: {allowed}")
+            raise ConfigError(f"aws roles.{service}: found {role!r}; allowed: {_ALLOWED}")
     _hold_account(topology, roles)
     for name, count in Counter(name_of(role) for role in roles.values()).items():
         if count > MOST_POLICIES:
@@ -64,6 +69,7 @@ def _accounts(topology: Topology, roles: Mapping[str, str]) -> Iterator[tuple[st
         if account is not None:
             yield f"aws roles.{service}", account, "a policy can be attached to roles of the stack's own account alone"
     for queue in topology.queues.values():
-        if queue.existing is not None:
+        account = None if queue.existing is None else owner_of(queue.existing)
+        if account is not None:
             place = f"{topology.source}: at $.queues.{queue.name}.existing: aws"
-            yield place, queue.existing.split(":")[4], "SQS lets no other account set a queue's redrive policy"
+            yield place, account, "SQS lets no other account set a queue's redrive policy"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.clouds.aws.plan.rights import insecure
+from polybus.plan.later import Text
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
 from polybus.plan.values import Json, Ref, Resource, joined
@@ -25,7 +26,7 @@ class Scene:
 
     names: Names
     tags: Mapping[str, str]
-    kms_key: str | None
+    kms_key: Text | None
     region: str | Ref
     queue_name: Callable[..., str]
 
@@ -56,7 +57,7 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
         yield from _dashboards(topology, scene)
 
 
-def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: str | None) -> Iterator[Resource]:
+def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: Text | None) -> Iterator[Resource]:
     """Plan a topic for alarms. CloudWatch may not use SNS's managed key, so it has your key or none.
 
     No entry's name begins with a hyphen or has a dot, so neither name can be an entry's.

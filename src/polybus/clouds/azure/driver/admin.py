@@ -84,7 +84,7 @@ class AzureAdmin:
 
     async def peek(self, entity: Entity, count: int, after: str | None = None) -> Sequence[Peeked]:
         """Look by sequence number, which is the position; sessions can only be looked at by who holds them."""
-        if entity.ordered and entity.kind is not Kind.DEAD_LETTERS:
+        if entity.keeps_order:
             raise UnsupportedFeature(
                 f"{entity.kind.value} {entity.name!r} on azure: Service Bus shows the messages of a session only to "
                 "who holds it; declare a subscription with `tap = true` and `ordered = false` to look at a topic"
@@ -111,7 +111,7 @@ class AzureAdmin:
 
     async def purge(self, entity: Entity) -> int | None:
         """Receive and delete until nothing is left; what others hold at the time stays."""
-        if entity.ordered and entity.kind is not Kind.DEAD_LETTERS:
+        if entity.keeps_order:
             return await self._purge_sessions(entity)
         async with self._opened(self._clients.receiver(entity, delete=True)) as receiver:
             return await _delete_all(receiver)

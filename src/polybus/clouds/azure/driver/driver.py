@@ -32,7 +32,7 @@ class AzureDriver:
 
     async def open_consumer(self, source: Entity, *, prefetch: int, concurrency: int) -> ConsumerDriver[Any]:
         consumer: QueueConsumer | SessionConsumer
-        if source.ordered and source.kind is not Kind.DEAD_LETTERS:
+        if source.keeps_order:
             consumer = SessionConsumer(self._clients, source, self._clock, prefetch=prefetch, concurrency=concurrency)
         else:
             consumer = QueueConsumer(self._clients, source, self._clock)

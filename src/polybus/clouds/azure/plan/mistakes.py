@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
+from polybus.clouds.azure.plan.namespace import AzureSettings, Principal, principal_of
+from polybus.plan.later import Text
 from polybus.plan.settings import Mistake
 
 __all__ = ["mistakes"]
@@ -24,7 +25,7 @@ def mistakes(settings: AzureSettings) -> Iterator[Mistake]:
     """Give everything that is wrong by itself, whatever the topology is."""
     for key, principals in (("principals", settings.principals), ("functions", settings.functions)):
         for name, principal in principals.items():
-            yield from _who(f"{key}.{name}", principal)
+            yield from _who(f"{key}.{name}", principal_of(principal))
     yield from _form("subnet", settings.subnet, _SUBNET, ".../virtualNetworks/<network>/subnets/<subnet>")
     own = settings.customer_key
     if own is not None:
@@ -44,14 +45,14 @@ def mistakes(settings: AzureSettings) -> Iterator[Mistake]:
 
 
 def _who(key: str, principal: Principal) -> Iterator[Mistake]:
-    if not _UUID.fullmatch(principal.id):
+    if not _UUID.fullmatch(str(principal.id)):
         allowed = "an object id in Entra ID, which is a UUID: `az ad sp show --id <application> --query id`"
         yield Mistake(key, principal.id, allowed)
     if principal.type not in _TYPES:
         yield Mistake(f"{key}.type", principal.type, ", ".join(_TYPES))
 
 
-def _form(key: str, found: str | None, form: re.Pattern[str], shape: str) -> Iterator[Mistake]:
-    if found is not None and not form.fullmatch(found):
+def _form(key: str, found: Text | None, form: re.Pattern[str], shape: str) -> Iterator[Mistake]:
+    if found is not None and not form.fullmatch(str(found)):
         kind = "a URL" if shape.startswith("https") else "a resource id"
         yield Mistake(key, found, f"{kind}, {shape}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan.counts import most_of
 from polybus.clouds.azure.plan.tags import TAGS
 from polybus.errors import ConfigError, UnsupportedFeature
+from polybus.plan.later import Later, Text, once
 from polybus.plan.names import physical_name, short_hash
 from polybus.plan.rules import published
 from polybus.plan.settings import NOTHING
@@ -19,7 +21,7 @@ from polybus.plan.values import Join, Ref, Resource
 from polybus.topology.model import Topology
 from polybus.topology.quantities import format_size
 
-__all__ = ["AzurePlan", "AzureSettings", "CustomerKey", "Home", "Principal", "namespace_resources"]
+__all__ = ["AzurePlan", "AzureSettings", "CustomerKey", "Home", "Principal", "namespace_resources", "principal_of"]
 
 # By azure-native's own names of its clouds ("Sovereign clouds" and "Azure endpoints" in Microsoft's documentation).
 DOMAINS = {
@@ -35,7 +37,7 @@ _LONGEST_GROUP = 90  # characters of a resource group's name ("Naming rules and 
 class Principal:
     """Who a service or function is: the object id in Entra ID, and its type."""
 
-    id: str
+    id: Text
     type: str = "ServicePrincipal"
 
 
@@ -43,9 +45,9 @@ class Principal:
 class CustomerKey:
     """A key of yours in a key vault, and the user-assigned identity (its resource id) that may use it."""
 
-    vault_uri: str
-    key_name: str
-    identity: str
+    vault_uri: Text
+    key_name: Text
+    identity: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +60,16 @@ class AzureSettings:
     which have other host names. `subnet` is the resource id of a subnet for a private endpoint, which closes public
     access unless `public_access` says otherwise; `private_dns_zone` is that of the zone by which clients find it.
     `transport`, `proxy` and `ca_file` tell services how to reach the namespace, as the binding's settings of these
-    names. `principals` names the services, `functions` the managed identities of the functions that push names.
+    names. `principals` names the services, `functions` the managed identities of the functions that push names; an
+    object id alone is that of a service principal.
+
+    In a Pulumi program the resource group, the location, the subnet, the zone, and what the key, the principals and the
+    functions have may be outputs. With a location that is one, `namespace` has to be given.
     """
 
     stack: str = ""
-    location: str | None = None
-    resource_group: str | None = None
+    location: Text | None = None
+    resource_group: Text | None = None
     namespace: str | None = None
     subscription_id: str | None = None
     environment: str | None = None
@@ -71,15 +77,15 @@ class AzureSettings:
     capacity: int | None = None
     zone_redundant: bool | None = None
     public_access: bool | None = None
-    subnet: str | None = None
-    private_dns_zone: str | None = None
+    subnet: Text | None = None
+    private_dns_zone: Text | None = None
     customer_key: CustomerKey | None = None
     transport: str | None = None
     proxy: str | None = None
     ca_file: str | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    principals: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
-    functions: Mapping[str, Principal] = field(default_factory=lambda: NOTHING)
+    principals: Mapping[str, Principal | Text] = field(default_factory=lambda: NOTHING)
+    functions: Mapping[str, Principal | Text] = field(default_factory=lambda: NOTHING)
 
     @property
     def network(self) -> dict[str, str]:
@@ -112,7 +118,7 @@ class Home:
         self._hold_rules()
 
     @property
-    def resource_group(self) -> str | Ref:
+    def resource_group(self) -> Text | Ref:
         return self.settings.resource_group or Ref("resource-group", "name")
 
     @property
@@ -178,9 +184,8 @@ class Home:
                     problem = f"azure: found {format_size(size)}; the {self.settings.sku} namespace allows {most}"
                     raise UnsupportedFeature(f'{path}.max_message_size: {problem}; instead: sku = "Premium"')
         zone = self.settings.private_dns_zone
-        if zone is not None and "/privatednszones/" not in zone.lower():
-            allowed = f"the resource id of a zone, .../privateDnsZones/privatelink.{self.domain}"
-            raise ConfigError(f"azure privateDnsZone: found {zone!r}; allowed: {allowed}")
+        if zone is not None:
+            once(zone, partial(_held_zone, self.domain))
         if zone is not None and self.settings.subnet is None:
             raise ConfigError("azure privateDnsZone: it is of a private endpoint; set subnet too")
         if not self.settings.premium and (self.settings.subnet or self.settings.customer_key or self.settings.capacity):
@@ -200,20 +205,34 @@ class Home:
             raise UnsupportedFeature(f"{self.topology.source}: at $: {limit}; instead: more capacity, or two buses")
 
 
+def _held_zone(domain: str, zone: str) -> str:
+    if "/privatednszones/" not in zone.lower():
+        allowed = f"the resource id of a zone, .../privateDnsZones/privatelink.{domain}"
+        raise ConfigError(f"azure privateDnsZone: found {zone!r}; allowed: {allowed}")
+    return zone
+
+
+def principal_of(given: Principal | Text) -> Principal:
+    """Give who a service or function is, of which the object id alone may be given."""
+    return given if isinstance(given, Principal) else Principal(given)
+
+
 def _derived(topology: Topology, settings: AzureSettings) -> str:
     """Name a namespace by what can't change without it: the bus, the stack and the location, which can't move either.
 
     Nothing that is merely another way to say the same (a subscription's id, a resource group) may be in it: to say it
     later would replace the namespace, and lose what waits there.
     """
+    if isinstance(settings.location, Later):
+        raise ConfigError("azure namespace: not set; with a location that is an output it has no derived name")
     whole = "/".join((topology.name, settings.stack, _location(settings)))
     readable = re.sub(r"[_.]", "-", "-".join(part for part in (topology.name, settings.stack) if part).lower())
     return f"{readable[:40].rstrip('-')}-{short_hash(whole)}"
 
 
 def _location(settings: AzureSettings) -> str:
-    """Write a location in the one form of its spellings: "West Europe" is westeurope."""
-    return (settings.location or "").replace(" ", "").lower()
+    """Write a location in the one form of its spellings: "West Europe" is westeurope; "" where it isn't known."""
+    return settings.location.replace(" ", "").lower() if isinstance(settings.location, str) else ""
 
 
 def _group_name(bus: str, settings: AzureSettings) -> str:
@@ -263,11 +282,12 @@ def namespace_resources(home: Home) -> Iterator[Resource]:
         type_ = "azure-native:network:PrivateEndpoint"
         yield Resource(type_, "private-endpoint", endpoint, "private endpoint", entry)
     if settings.private_dns_zone is not None:
+        zone = once(settings.private_dns_zone, partial(_held_zone, home.domain))
         zones = {
             "private_dns_zone_group_name": "default",  # an endpoint has one at most
             "private_endpoint_name": Ref("private-endpoint", "name"),
             "resource_group_name": home.resource_group,
-            "private_dns_zone_configs": [{"name": "servicebus", "private_dns_zone_id": settings.private_dns_zone}],
+            "private_dns_zone_configs": [{"name": "servicebus", "private_dns_zone_id": zone}],
         }
         type_ = "azure-native:network:PrivateDnsZoneGroup"
         yield Resource(type_, "private-endpoint-dns", zones, "private endpoint", entry)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.azure.limits import AZURE
-from polybus.clouds.azure.plan import resources
+from polybus.clouds.azure.plan import adopting, resources
 from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
 from polybus.clouds.azure.plan.drift import DRIFT
 from polybus.clouds.azure.plan.immutable import IMMUTABLE, UNANNOUNCED, replaces
+from polybus.clouds.azure.plan.importing import HOMES, import_id
 from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
 from polybus.clouds.azure.plan.resources import AzurePlan
@@ -55,6 +56,10 @@ PLANNING = Planning(
     mistakes=mistakes,
     compared=_compared,
     provider="azure-native",
+    import_id=import_id,
+    standing=adopting.standing,
+    forms=adopting.forms,
+    homes=HOMES,
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

@@ -21,6 +21,7 @@ from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzurePlan, AzureSettings, Home, Principal, namespace_resources
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
+from polybus.plan.later import known
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import net_attempts, path_of
 from polybus.plan.settings import check_services, refuse, with_options
@@ -50,7 +51,7 @@ def plan(topology: Topology, settings: AzureSettings | None = None) -> AzurePlan
     everything that Service Bus can't do of the topology.
     """
     chosen = settings or AzureSettings()
-    refuse("azure", mistakes(chosen))
+    refuse("azure", mistakes(known(chosen)))
     return planned(topology, chosen)
 
 

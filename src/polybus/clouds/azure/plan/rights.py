@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from polybus.clouds.azure.plan import allow as azure_allow
-from polybus.clouds.azure.plan.namespace import Home, Principal
+from polybus.clouds.azure.plan.namespace import Home, Principal, principal_of
 from polybus.errors import ConfigError
 from polybus.plan.grants import merged
+from polybus.plan.later import Text, once, spelled
 from polybus.plan.values import Ref, Resource
 from polybus.topology.model import Service
 
@@ -30,19 +32,30 @@ _ROLES = {SENDER: "sender", RECEIVER: "receiver"}
 _ASSIGNMENTS = uuid.UUID("6f1c7a5e-58d5-4c0e-9f0c-3d6c1f1b2a77")
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Names an assignment by whom it is for."""
+
+    namespace: str
+    what: str
+
+    def __call__(self, id_: str) -> str:
+        return str(uuid.uuid5(_ASSIGNMENTS, f"{self.namespace}/{id_.lower()}.{self.what}"))
+
+
 def resources(home: Home) -> Iterator[Resource]:
     """Plan the role assignments of every service whose principal the stack config names, and of pushed-to functions."""
-    who: dict[str, Principal] = {}
+    who: dict[Text, Principal] = {}
     for right, entry in merged(_asked(home, who)).items():
         principal, role, entity = right
         yield _assignment(home, who[principal], role, entity, entry)
 
 
-def _asked(home: Home, who: dict[str, Principal]) -> Iterator[tuple[tuple[str, str, tuple[str, str]], str]]:
+def _asked(home: Home, who: dict[Text, Principal]) -> Iterator[tuple[tuple[Text, str, tuple[str, str]], str]]:
     """Give every right with the entry that asks for it; the principals are noted in `who` by their id."""
     for name, principal in home.settings.principals.items():
         for role, entity in _rights(home, home.topology.services[name]):
-            yield (_noted(who, principal), role, entity), f"$.services.{name}"
+            yield (_noted(who, principal_of(principal)), role, entity), f"$.services.{name}"
     for item in home.topology.subscriptions.values():
         if item.push is None or item.push.function is None:
             continue
@@ -53,7 +66,7 @@ def _asked(home: Home, who: dict[str, Principal]) -> Iterator[tuple[tuple[str, s
                 f"at $.subscriptions.{item.name}.push.function: the stack config gives no managed identity of "
                 f"{function!r}, which has to receive there; configured functions: {configured}"
             )
-        principal = home.settings.functions[function]
+        principal = principal_of(home.settings.functions[function])
         yield (_noted(who, principal), RECEIVER, ("source", item.name)), f"$.subscriptions.{item.name}"
     for principal, allow, name, entry in azure_allow.asked(home.topology):
         if "publish" in allow.actions:
@@ -62,12 +75,13 @@ def _asked(home: Home, who: dict[str, Principal]) -> Iterator[tuple[tuple[str, s
             yield (_noted(who, principal), RECEIVER, ("source", name)), entry
 
 
-def _noted(who: dict[str, Principal], principal: Principal) -> str:
+def _noted(who: dict[Text, Principal], principal: Principal) -> Text:
     """Give a principal's id in one spelling; raises ConfigError where it is said to be of two types."""
-    known = who.setdefault(principal.id.lower(), principal)
+    id_ = principal.id.lower() if isinstance(principal.id, str) else principal.id
+    known = who.setdefault(id_, principal)
     if known.type != principal.type:
         raise ConfigError(f"azure principals: {principal.id} is said to be a {known.type} and a {principal.type}")
-    return principal.id.lower()
+    return id_
 
 
 def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -85,11 +99,11 @@ def _assignment(home: Home, principal: Principal, role: str, entity: tuple[str, 
     side, name = entity
     scope: str | Ref = home.published_id(name) if side == "target" else home.consumed_id(name)
     # Who, what and on which: the same whichever services ask for it. The dot is in no name of a topology.
-    logical = f"{principal.id.lower()}.{name}-{_ROLES[role]}"
-    key = "/".join((home.namespace_name, logical))
+    logical = f"{spelled(principal.id).lower()}.{name}-{_ROLES[role]}"
+    named = _Named(home.namespace_name, f"{name}-{_ROLES[role]}")
     subscription = f"/subscriptions/{home.settings.subscription_id}" if home.settings.subscription_id else ""
     properties = {
-        "role_assignment_name": str(uuid.uuid5(_ASSIGNMENTS, key)),
+        "role_assignment_name": once(principal.id, named),
         "principal_id": principal.id,
         "principal_type": principal.type,
         "role_definition_id": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}",

@@ -45,7 +45,7 @@ class StreamConsumer:
         self._clients = clients
         self._source = source
         self._clock = clock
-        self._grouped = source.ordered and source.kind is not Kind.DEAD_LETTERS
+        self._grouped = source.keeps_order
         self._handed: dict[str, None] = {}
         seconds = math.ceil(GCP.lease.clamp(source.lease))
         self._intake = Intake(

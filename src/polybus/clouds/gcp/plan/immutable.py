@@ -29,5 +29,8 @@ IMMUTABLE: Mapping[str, frozenset[str]] = {
         "gcp:monitoring/notificationChannel:NotificationChannel": ("project",),
         "gcp:monitoring/alertPolicy:AlertPolicy": ("project",),
         "gcp:monitoring/dashboard:Dashboard": ("project",),
+        "gcp:secretmanager/secret:Secret": ("secret_id", "project", "replication"),
+        "gcp:secretmanager/secretVersion:SecretVersion": ("secret", "secret_data"),
+        "gcp:secretmanager/secretIamMember:SecretIamMember": ("secret_id", "project", "role", "member"),
     }.items()
 }

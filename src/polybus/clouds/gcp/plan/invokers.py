@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from polybus.plan.later import Text, once
 from polybus.plan.values import Resource
 
 __all__ = ["INVOKER", "names_service", "resources"]
@@ -27,11 +28,12 @@ def names_service(address: str) -> bool:
     return _ADDRESS.fullmatch(address) is not None
 
 
-def resources(pushes: Iterable[tuple[str, str]], account: str | None) -> Iterator[Resource]:
+def resources(pushes: Iterable[tuple[str, Text]], account: Text | None) -> Iterator[Resource]:
     """Plan one grant a Cloud Run service; `pushes` has the entry and the address of each, `account` is an e-mail."""
     seen: set[str] = set()
     for entry, address in pushes:
-        found = _ADDRESS.fullmatch(address)
+        # What becomes known later can't say which resources there are.
+        found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
         if found is None or account is None:
             continue
         service, number, region = found["service"], found["number"], found["region"]
@@ -43,6 +45,10 @@ def resources(pushes: Iterable[tuple[str, str]], account: str | None) -> Iterato
         # Cloud Run takes a project's number for its id ("projects.locations.services", Cloud Run Admin API v2).
         member = {"project": number, "location": region, "name": service, "role": INVOKER}
         type_ = "gcp:cloudrunv2/serviceIamMember:ServiceIamMember"
-        given = {**member, "member": f"serviceAccount:{account}"}
+        given = {**member, "member": once(account, _member)}
         # The service is somebody else's, and another stack may push to it for the same account.
         yield Resource(type_, logical, given, "access", entry, stays=True)
+
+
+def _member(account: str) -> str:
+    return f"serviceAccount:{account}"

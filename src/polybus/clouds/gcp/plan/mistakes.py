@@ -18,12 +18,13 @@ _MEMBER = re.compile(r"(?:serviceAccount|user|group|domain):\S+|(?:principal|pri
 
 def mistakes(settings: GcpSettings) -> Iterator[Mistake]:
     """Give everything that is wrong by itself, whatever the topology is."""
-    for name, member in settings.members.items():
+    for name, given in settings.members.items():
+        member = str(given)
         if not _MEMBER.fullmatch(member):
             near = f"serviceAccount:{member}" if _EMAIL.fullmatch(member) else "serviceAccount:<email>"
             allowed = f"a member of IAM with its kind before it, such as {near}"
             yield Mistake(f"members.{name}", member, allowed)
-    account = settings.push_account
+    account = None if settings.push_account is None else str(settings.push_account)
     if account is not None and not _EMAIL.fullmatch(account):
         near = account.rpartition(":")[2]
         example = (
@@ -36,7 +37,7 @@ def mistakes(settings: GcpSettings) -> Iterator[Mistake]:
     if settings.elsewhere and not settings.service_identity:
         allowed = "true: in another universe only Google says what its service agents are called"
         yield Mistake("serviceIdentity", False, allowed)
-    number = settings.project_number
+    number = None if settings.project_number is None else str(settings.project_number)
     if number is not None and not re.fullmatch(r"[0-9]+", number):
         allowed = "the project's number, digits alone, as `gcloud projects describe <id>` shows it"
         yield Mistake("projectNumber", number, allowed)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.gcp.limits import GCP
-from polybus.clouds.gcp.plan import resources
+from polybus.clouds.gcp.plan import adopting, resources
 from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
 from polybus.clouds.gcp.plan.drift import DRIFT
 from polybus.clouds.gcp.plan.immutable import IMMUTABLE
+from polybus.clouds.gcp.plan.importing import import_id
 from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
+from polybus.plan.values import Resource
 from polybus.topology.model import Queue, Topic, Topology
 
 __all__ = ["PLANNING"]
@@ -28,6 +30,15 @@ def _sample(topology: Topology, stack: str) -> GcpPlan:
 def _compared(topology: Topology, binding: Binding, stack: str) -> GcpPlan:
     project, functions = binding.settings.get("project"), anyone(topology)
     return resources.plan(topology, GcpSettings(stack=stack, project=project, functions=functions))
+
+
+def _stand_in(resource: Resource, output: str) -> str:
+    name = str(resource.properties.get("name", resource.name))
+    if output != "id":
+        return name
+    # Projects' ids have 6 to 30 characters.
+    folder = "topics" if resource.type == _TOPIC else "subscriptions"
+    return f"projects/{resource.properties.get('project') or 'a-project-of-20-chars'}/{folder}/{name}"
 
 
 def _pass_through(entry: Entry) -> str | None:
@@ -45,6 +56,10 @@ PLANNING = Planning(
     mistakes=mistakes,
     compared=_compared,
     provider="gcp",
+    import_id=import_id,
+    standing=adopting.standing,
+    forms=adopting.forms,
+    stand_in=_stand_in,
     rules=rules,
     pass_through=_pass_through,
     sdk=SDK,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from polybus.binding import Binding
 from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import invokers as gcp_invokers
+from polybus.clouds.gcp.plan import published as gcp_published
 from polybus.clouds.gcp.plan import rights as gcp_rights
 from polybus.clouds.gcp.plan import watch as gcp_watch
 from polybus.clouds.gcp.plan.filters import compile_filter
@@ -27,6 +28,7 @@ from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
+from polybus.plan.later import Text, known, once
 from polybus.plan.names import Names, subscription_tag
 from polybus.plan.rules import consumed, net_attempts, path_of, published
 from polybus.plan.settings import check_services, function_of, refuse, with_options
@@ -57,10 +59,12 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     everything that Pub/Sub can't do of the topology.
     """
     chosen = settings or GcpSettings()
-    refuse("gcp", mistakes(chosen))
+    refuse("gcp", mistakes(known(chosen)))
     check.refuse(topology, "gcp", stack=chosen.stack)
     check_services(topology, chosen.members, "gcp members")
     _hold_places(chosen)
+    if chosen.kms_key is not None:
+        chosen = replace(chosen, kms_key=once(chosen.kms_key, _held_key))
     planner = _Planner(topology, chosen)
     resources = [*planner.resources()]
     agents = gcp_rights.Agents(planner.agent, planner.made)
@@ -68,6 +72,11 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
     scene = gcp_watch.Scene(planner.names, planner.inside, planner.labels, planner.watcher)
     resources += gcp_watch.resources(topology, scene)
+    if chosen.bindings == gcp_published.SECRET_MANAGER:
+        values = binding_values(GcpPlan(topology, chosen, ()))
+        # A secret's id is as long as a topic's name (projects.secrets.create, Secret Manager API).
+        told = gcp_published.Scene(planner.names, planner.inside, planner.labels, chosen.regions, chosen.members)
+        resources += gcp_published.resources(topology, values, told)
     return GcpPlan(topology, chosen, tuple(resources))
 
 
@@ -98,6 +107,7 @@ def exports(plan: GcpPlan) -> dict[str, Any]:
         "topics": {name: {"topic": gcp_rights.topic_of(topology, name)} for name in topology.topics},
         "subscriptions": {name: source(name) for name in topology.subscriptions},
         "queues": {name: {"topic": gcp_rights.topic_of(topology, name), **source(name)} for name in topology.queues},
+        **gcp_published.references(topology, plan.settings.bindings),
     }
 
 
@@ -107,14 +117,17 @@ def label(text: str) -> str:
 
 
 def _hold_places(settings: GcpSettings) -> None:
-    """Refuse regions and a key that Google would refuse for their form, one resource after the other."""
+    """Refuse regions that Google would refuse for their form, one resource after the other."""
     for region in settings.regions:
         if not re.fullmatch(r"[a-z]+-[a-z]+[0-9]+", region):
             raise ConfigError(f"gcp regions: found {region!r}; allowed: ids of regions, such as europe-west1")
-    key = settings.kms_key
-    if key is not None and not re.fullmatch(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+", key):
+
+
+def _held_key(key: str) -> str:
+    if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+", key):
         allowed = "projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>"
         raise ConfigError(f"gcp kmsKey: found {key!r}; allowed: {allowed}")
+    return key
 
 
 def _binding(plan: GcpPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
@@ -183,7 +196,7 @@ class _Planner:
         """
         if self._settings.elsewhere:
             return Ref(made, "member")
-        number: str | Ref = self._settings.project_number or Ref("project", "number")
+        number: Any = self._settings.project_number or Ref("project", "number")
         return Join(("serviceAccount:service-", number, f"@gcp-sa-{service}.iam.gserviceaccount.com"))
 
     def _identities(self) -> Iterator[Resource]:
@@ -215,13 +228,13 @@ class _Planner:
             yield from self._letters(item)
             yield self._subscription(item)
 
-    def pushes(self) -> Iterator[tuple[str, str]]:
+    def pushes(self) -> Iterator[tuple[str, Text]]:
         """Give the entry and the address of every push."""
         for item in self._topology.subscriptions.values():
             if item.push is not None:
                 yield path_of(item), self._endpoint(item, item.push)
 
-    def _endpoint(self, item: Subscription, push: Push) -> str:
+    def _endpoint(self, item: Subscription, push: Push) -> Text:
         return push.endpoint if push.function is None else function_of(item, push, self._settings.functions, "https:")
 
     def _topic(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 
 from polybus.clouds.gcp.plan import allow as gcp_allow
 from polybus.plan.grants import merged
+from polybus.plan.later import Text, spelled
 from polybus.plan.names import short_hash
 from polybus.plan.rules import consumed
 from polybus.plan.values import Join, Ref, Resource
@@ -71,7 +72,7 @@ class Grant:
     """A role for a member; `kind` and `entry` are the resource's, `after` what has to be there before."""
 
     role: str
-    member: str | Join | Ref
+    member: Text | Join | Ref
     kind: str
     entry: str
     after: tuple[str, ...] = ()
@@ -83,7 +84,7 @@ def topic_of(topology: Topology, name: str) -> str | Ref:
     return entry.existing or Ref(f"{name}-topic", "id")
 
 
-def key_grant(kms_key: str, agents: Agents) -> Resource:
+def key_grant(kms_key: Text, agents: Agents) -> Resource:
     """Plan the right of the Pub/Sub service agent to a key: without it, topics with the key can't be made or used.
 
     Other stacks of the project may use the key, and messages that are encrypted with it may still wait.
@@ -106,7 +107,7 @@ def topic_member(logical: str, topic: str | Ref, inside: Mapping[str, Any], gran
 
 
 def resources(
-    topology: Topology, members: Mapping[str, str], agents: Agents, inside: Mapping[str, Any]
+    topology: Topology, members: Mapping[str, Text], agents: Agents, inside: Mapping[str, Any]
 ) -> Iterator[Resource]:
     """Plan the service agent's grants, then the rights of every service whose member the stack config names."""
     for item in consumed(topology):
@@ -120,7 +121,7 @@ def resources(
         yield _member(topology, inside, member, right, entry)
 
 
-def _asked(topology: Topology, members: Mapping[str, str]) -> Iterator[tuple[tuple[str, tuple[str, str, str]], str]]:
+def _asked(topology: Topology, members: Mapping[str, Text]) -> Iterator[tuple[tuple[Text, tuple[str, str, str]], str]]:
     """Give every right and who has it, with the entry that asks for it."""
     for name, member in members.items():
         for right in _rights(topology, topology.services[name]):
@@ -147,7 +148,7 @@ def _rights(topology: Topology, service: Service) -> Iterator[tuple[str, str, st
 
 
 def _member(
-    topology: Topology, inside: Mapping[str, Any], member: str, right: tuple[str, str, str], entry: str
+    topology: Topology, inside: Mapping[str, Any], member: Text, right: tuple[str, str, str], entry: str
 ) -> Resource:
     role, kind, name = right
     # Who, what and on which: the same whichever services ask for it. The dot is in no name of a topology.
@@ -167,7 +168,9 @@ def _subscription_member(logical: str, subscription: str, inside: Mapping[str, A
     return Resource(type_, logical, properties, grant.kind, grant.entry, after=grant.after)
 
 
-def _short(member: str) -> str:
+def _short(member: Text) -> str:
     """Write a member as a part of a logical name: what it is called, and a hash of all of it."""
+    if not isinstance(member, str):
+        return spelled(member)
     called = re.sub(r"[^A-Za-z0-9-]", "-", member.rpartition(":")[2].partition("@")[0])
     return f"{called}-{short_hash(member)}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from polybus.plan.later import Text
 from polybus.plan.settings import NOTHING
 
 __all__ = ["GcpSettings"]
@@ -22,20 +24,25 @@ class GcpSettings:
     False leaves it to others to have Google make the Pub/Sub service agent. `kms_key` is the resource name of a
     customer-managed key. `members` says who each service is, as `serviceAccount:<email>`; `push_account` is the e-mail
     of the service account that push requests are signed for.
+
+    In a Pulumi program the project's number, the key, the account, the members and the functions may be outputs. The
+    right to call a Cloud Run service whose address is one is yours to give, since the address says which service it is.
+    `bindings` says where each service's binding is put, beside the outputs.
     """
 
     stack: str = ""
     project: str | None = None
-    project_number: str | None = None
+    project_number: Text | None = None
     regions: tuple[str, ...] = ()
     endpoint: str | None = None
     universe_domain: str | None = None
     service_identity: bool = True
-    kms_key: str | None = None
-    push_account: str | None = None
+    kms_key: Text | None = None
+    push_account: Text | None = None
     labels: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    members: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    functions: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    members: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
+    functions: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
+    bindings: Literal["secretmanager"] | None = None
 
     @property
     def elsewhere(self) -> bool:

@@ -128,6 +128,8 @@ def whole(value: Any) -> Any:
 
 
 def no_functions(token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    if token == "aws:sqs/getQueues:getQueues":  # asked by every stack on AWS: there is nothing yet
+        return {"queueUrls": []}
     raise AssertionError(f"the program reads {token}, which this test has no answer for")
 
 

@@ -17,7 +17,13 @@ def create(type_: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def look(token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer for the one function that plans read: a Google project's number."""
+    """Answer for the functions that plans read, in an account that has nothing: AWS's region, a project's number."""
+    if token == "aws:sqs/getQueues:getQueues":
+        return {"id": "eu-west-1", "queueUrls": []}
+    if token == "aws:index/getCallerIdentity:getCallerIdentity":
+        return {"id": ACCOUNT, "accountId": ACCOUNT}
+    if token == "aws:index/getRegion:getRegion":
+        return {"id": "eu-west-1", "region": "eu-west-1"}
     assert token == "gcp:organizations/getProject:getProject"
     return {"id": "projects/p", "number": ACCOUNT, "projectId": arguments.get("projectId", "p")}
 

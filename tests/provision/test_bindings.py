@@ -153,7 +153,7 @@ def test_a_preview_says_that_a_binding_is_not_known_yet() -> None:
         bus = MessageBus("shop", topology=TOPOLOGY, cloud="aws", settings=AwsSettings(stack="dev", bindings="ssm"))
         pulumi.export("bindings", bus.bindings)
 
-    done = runner.run(program, lambda type_, name, inputs: {}, preview=True)
+    done = runner.run(program, lambda type_, name, inputs: {}, look=simulated.look, preview=True)
     assert {type(one["insecureValue"]) for one in parameters(done).values()} == {Unknown}
     assert {type(one) for one in done.outputs["bindings"].values()} == {Unknown}
 

@@ -184,7 +184,8 @@ def test_the_component_registers_the_binding_as_its_output() -> None:
 
 def test_a_preview_knows_all_that_the_cloud_does_not_decide() -> None:
     """Before anything is created a provider has no ARNs and URLs: they alone are unknown."""
-    binding = runner.run(program(), lambda type_, name, inputs: {}, preview=True).outputs["polybus"]
+    made = runner.run(program(), lambda type_, name, inputs: {}, look=simulated.look, preview=True)
+    binding = made.outputs["polybus"]
     known = run(program()).outputs["polybus"]
     assert binding.keys() == known.keys()
     for section in ("topics", "subscriptions", "queues"):

@@ -31,10 +31,16 @@ publishes = ["news"]
 """
 
 
+def given_as(values: Mapping[str, str]) -> dict[str, str]:
+    """Write keys in full, with the location that Azure's need."""
+    given = {f"polybus:{key}" if ":" not in key else key: value for key, value in values.items()}
+    return {"azure-native:location": "westeurope", **given} if values.get("cloud") == "azure" else given
+
+
 def deploy(folder: Path, values: Mapping[str, str], topology: str | None = SMALL) -> runner.Run:
     if topology is not None:
         (folder / "polybus.toml").write_text(topology)
-    given = {f"polybus:{key}" if ":" not in key else key: value for key, value in values.items()}
+    given = given_as(values)
     return runner.run(runner.main, simulated.create, look=simulated.look, values=given, root=folder)
 
 
@@ -42,8 +48,7 @@ def refusal(folder: Path, values: Mapping[str, str], topology: str | None = SMAL
     """Return the one error of a run that makes nothing at all, not even the component."""
     if topology is not None:
         (folder / "polybus.toml").write_text(topology)
-    given = {f"polybus:{key}" if ":" not in key else key: value for key, value in values.items()}
-    done = runner.Run()
+    given, done = given_as(values), runner.Run()
     with pytest.raises(pulumi.RunError) as raised:  # RunError is what Pulumi shows without a traceback
         runner.run(runner.main, simulated.create, values=given, root=folder, done=done)
     assert done.resources == []
@@ -411,6 +416,16 @@ def test_roles_get_their_service_s_policy(tmp_path: Path) -> None:
     attached = done.named("small-writer-role").inputs
     assert attached["role"] == "the-writer"
     assert done.named("small-writer-rights").inputs["policy"] == done.outputs["policies"]["writer"]
+
+
+def test_a_namespace_needs_its_name_or_the_location_that_is_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "polybus.toml").write_text(SMALL)
+    values = {"polybus:cloud": "azure"}
+    with pytest.raises(pulumi.RunError, match=r"polybus:namespace is not set: name it, or set azure-native:location"):
+        runner.run(runner.main, simulated.create, values=values, root=tmp_path)
+    named = {**values, "polybus:namespace": "the-team-s-own", "polybus:resourceGroup": "rg"}
+    done = runner.run(runner.main, simulated.create, values=named, root=tmp_path)
+    assert done.named("small-namespace").inputs["namespaceName"] == "the-team-s-own"
 
 
 def test_an_azure_principal_may_say_what_it_is(tmp_path: Path) -> None:

@@ -213,8 +213,8 @@ OUT = pulumi.Output.from_input
         ("azure", lambda: AzureSettings(namespace=OUT("n")), "azure settings: namespace: found an output of another"),
         (
             "azure",
-            lambda: AzureSettings(resource_group=OUT("g")),
-            "azure namespace: not set; with a resource",
+            lambda: AzureSettings(location=OUT("l")),
+            "azure namespace: not set; with a location",
         ),
         (
             "gcp",

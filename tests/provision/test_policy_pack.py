@@ -173,7 +173,6 @@ def test_what_breaks_a_rule_is_reported_where_it_is(pack: Pack) -> None:
         ("tls-only", f"{queue}-access"),
         ("no-wildcards", f"{queue}-access"),
         ("dead-letters", queue),
-        ("dead-letters", queue.replace("-queue", "-dead-letters")),
     }
 
 

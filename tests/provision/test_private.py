@@ -132,6 +132,7 @@ def azure(folder: Path, **values: str) -> runner.Run:
     (folder / "polybus.toml").write_text(SMALL)
     given = {
         "polybus:cloud": "azure",
+        "azure-native:location": "westeurope",
         "polybus:sku": "Premium",
         **{f"polybus:{key}": text for key, text in values.items()},
     }

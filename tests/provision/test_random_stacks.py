@@ -68,8 +68,10 @@ class Deployed:
 
     def _look(self, token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = simulated.look(token, arguments)
-        with self._lock:
-            self.outputs["project"] = found
+        name = {"getProject": "project", "getRegion": "region"}.get(token.rpartition(":")[2])
+        if name is not None:  # else it is a guard's question, and no reference goes to the answer
+            with self._lock:
+                self.outputs[name] = found
         return found
 
     def find(self, ref: Any) -> Any:

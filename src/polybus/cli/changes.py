@@ -25,8 +25,8 @@ def changes_between(old: Topology, new: Topology, cloud: str, stack: str) -> lis
     from polybus.plan.diff import diff
     from polybus.plan.table import plan_for
 
-    plans = [plan_for(topology, cloud, stack=stack) for topology in (old, new)]
-    return diff(*(plan.resources for plan in plans))
+    before, after = (plan_for(topology, cloud, stack=stack).resources for topology in (old, new))
+    return diff(before, after)
 
 
 def print_changes(cloud: str, changes: Sequence[Change]) -> None:

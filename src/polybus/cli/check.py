@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,24 @@ def command(
             show_default=False,
         ),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The stack's configuration, Pulumi.<stack>.yaml: check for its cloud, with all that it says.",
+            show_default=False,
+        ),
+    ] = None,
+    against_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--against-config",
+            metavar="OLD",
+            help="With --config: the configuration that is deployed; by default the same.",
+            show_default=False,
+        ),
+    ] = None,
     allow_replace: Annotated[
         bool, typer.Option("--allow-replace", help="With --against: show what would be lost, and accept it.")
     ] = False,
@@ -53,16 +72,25 @@ def command(
 
     declared = load(options.find_topology(topology))
     if live:
-        if against is not None:
-            raise options.refuse("compares files, --live asks the cloud: one of the two", "--against")
+        for name, given in (("--against", against), ("--config", config), ("--against-config", against_config)):
+            if given is not None:
+                raise options.refuse("is about files, --live asks the cloud: one of the two", name)
         _live(declared, binding, stack, json=json)
         return
-    if allow_replace and against is None:
+    if allow_replace and against is None and against_config is None:
         raise options.refuse("accepts what --against would refuse; name the old topology", "--allow-replace")
+    if against_config is not None and config is None:
+        raise options.refuse("is compared with the new configuration; name that by --config", "--against-config")
     if binding is not None:
         raise options.refuse("only --live asks the cloud", "--binding")
     old = None if against is None else load(against)
-    _check(declared, options.clouds_of(cloud, "planning"), stack, old, accept=allow_replace, notes=notes, json=json)
+    if config is not None:
+        shown = Shown(accept=allow_replace, notes=notes, json=json)
+        _check_configured(declared, cloud, stack, old=old, files=(config, against_config), shown=shown)
+        return
+    clouds = options.clouds_of(cloud, "planning")
+    losses = {name: partial(_losses, old, declared, name, stack) for name in clouds}
+    _check(declared, stack, losses, Shown(accept=allow_replace, notes=notes, json=json))
 
 
 def _live(declared: Topology, binding: str | None, stack: str, *, json: bool) -> None:
@@ -76,23 +104,58 @@ def _live(declared: Topology, binding: str | None, stack: str, *, json: bool) ->
         raise typer.Exit(1)
 
 
-def _check(
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a check is told: `accept` takes losses for granted, `notes` tells what is only done differently."""
+
+    accept: bool
+    notes: bool
+    json: bool
+
+
+def _check_configured(
     declared: Topology,
-    clouds: Sequence[str],
+    cloud: str,
     stack: str,
-    against: Topology | None,
     *,
-    accept: bool,
-    notes: bool,
-    json: bool,
+    old: Topology | None,
+    files: tuple[Path, Path | None],
+    shown: Shown,
 ) -> None:
+    """Check a topology for one stack, whose configuration is there, and against what is deployed of it."""
+    from polybus.cli.configured import changes_configured, read
+    from polybus.plan.diff import lossy
+
+    new = read(files[0], stack, declared)
+    if cloud not in (options.ALL, new.cloud):
+        raise options.refuse(f"{files[0]} is of {new.cloud}", "--cloud")
+    new.plan(declared)  # refused with all that this stack's configuration makes of it
+    was = declared if old is None else old
+    before = new if files[1] is None else read(files[1], "" if _says_its_stack(files[1]) else new.stack, was)
+    if not shown.json:
+        for key in sorted({*before.keys, *new.keys}):
+            if before.keys.get(key) != new.keys.get(key):
+                found = f"{before.keys.get(key, 'not set')} -> {new.keys.get(key, 'not set')}"
+                print(wrapped(f"{new.path.name}: {key}: {found}", ""))
+    _check(declared, new.stack, {new.cloud: lambda: lossy(changes_configured((before, was), (new, declared)))}, shown)
+
+
+def _says_its_stack(path: Path) -> bool:
+    from polybus.provision.files import stack_named
+
+    return stack_named(path) is not None
+
+
+def _check(declared: Topology, stack: str, losing: Mapping[str, Callable[[], list[Change]]], shown: Shown) -> None:
+    """Tell what each cloud refuses, and what would be lost there: `losing` gives that by cloud."""
     from polybus.plan.check import check
     from polybus.plan.findings import Severity
 
-    findings = {name: check(declared, name, stack=stack) for name in clouds}
+    notes, json = shown.notes, shown.json
+    findings = {name: check(declared, name, stack=stack) for name in losing}
     errors = {name: sum(finding.severity is Severity.ERROR for finding in found) for name, found in findings.items()}
-    losses = {name: _losses(against, declared, name, stack) for name in clouds if not errors[name]}
-    lost = [name for name, found in losses.items() if found and not accept]
+    losses = {name: found() for name, found in losing.items() if not errors[name]}
+    lost = [name for name, found in losses.items() if found and not shown.accept]
     refused = [name for name in errors if errors[name]]
     if json:
         told = {name: _plain(errors[name], found, losses.get(name, [])) for name, found in findings.items()}

@@ -80,6 +80,7 @@ def report(found: Comparison, *, json: bool) -> None:
             "not_compared": result.unread,
             "drifts": [asdict(drift) for drift in result.drifts],
             "waiting": [asdict(drift) for drift in result.waiting],
+            "closed": list(result.closed),
         }
         print_json(told)
         return
@@ -101,6 +102,8 @@ def _remarks(found: Comparison) -> None:
     if found.result.unread:
         kinds = ", ".join(_counted(count, kind) for kind, count in found.result.unread.items())
         note(f"polybus: not compared, only Pulumi reads it (`pulumi preview --refresh`): {kinds}")
+    for line in found.result.closed:
+        note(f"polybus: not compared: {line}")
     if found.stale:
         note(f"polybus: {found.origin}: made from another topology than {found.topology.source}")
     for drift in found.result.waiting:

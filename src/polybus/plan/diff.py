@@ -2,11 +2,13 @@
 
 What Pulumi does with one resource is decided by what differs: some properties can't be changed on the cloud, so that
 the resource is deleted and made again, and with it whatever refers to it by such a property. Names are explicit, so the
-provider deletes first ("Explicit names" in Pulumi's notes on bridged providers): what waited there is gone.
+provider deletes first ("Explicit names" in Pulumi's notes on bridged providers): what waited there is gone. Where a
+retention is shortened in place, some clouds delete what is older at once.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +19,7 @@ from polybus.plan.parts import differing
 from polybus.plan.planning import planning_of_type
 from polybus.plan.table import physical_of, text_of
 from polybus.plan.values import Resource, refs
+from polybus.topology.quantities import format_duration
 
 __all__ = ["Action", "Change", "Edit", "diff", "lossy"]
 
@@ -66,8 +69,12 @@ _LOSSES = {
 }
 
 
-def diff(old: Iterable[Resource], new: Iterable[Resource]) -> list[Change]:
-    """Compare two plans for one cloud: what is made, changed and replaced, in the new plan's order; then deletions."""
+def diff(old: Iterable[Resource], new: Iterable[Resource], moved: Iterable[Edit] = ()) -> list[Change]:
+    """Compare two plans for one cloud: what is made, changed and replaced, in the new plan's order; then deletions.
+
+    `moved` says how the place of all of them changes, such as the region: then everything is another.
+    """
+    everywhere = tuple(moved)
     before = _real(old)
     after = _real(new)
     replaced: set[str] = set()
@@ -76,7 +83,7 @@ def diff(old: Iterable[Resource], new: Iterable[Resource]) -> list[Change]:
         known = before.get(key)
         if known is None:
             changes.append(_change(Action.CREATE, resource))
-        elif edits := tuple(_edits(known, resource, replaced)):
+        elif edits := (*everywhere, *_edits(known, resource, replaced)):
             action = Action.REPLACE if any(edit.forces for edit in edits) else Action.CHANGE
             if action is Action.REPLACE:
                 replaced.add(resource.name)
@@ -97,12 +104,30 @@ def _real(resources: Iterable[Resource]) -> dict[tuple[str, str], Resource]:
 
 def _change(action: Action, resource: Resource, edits: tuple[Edit, ...] = ()) -> Change:
     gone = action in (Action.REPLACE, Action.DELETE) and resource.keeps_messages
-    loses = _LOSSES.get(resource.kind, "what waits in it") if gone else ""
+    loses = _LOSSES.get(resource.kind, "what waits in it") if gone else _expired(resource, edits)
     planning = planning_of_type(resource.type)
     if gone and planning is not None and resource.type in planning.holds_letters:
         loses = "what waits in it, and its dead letters"
     entry = resource.entry.removeprefix("$.")
     return Change(action, resource.kind, entry, physical_of(resource), edits, loses)
+
+
+def _expired(resource: Resource, edits: tuple[Edit, ...]) -> str:
+    """Say what a shorter retention deletes; "" where it isn't shorter, or the cloud lets what is there live on."""
+    planning = planning_of_type(resource.type)
+    name = None if planning is None else planning.retention.get(resource.type)
+    for edit in edits:
+        was, will = _seconds(edit.old), _seconds(edit.new)
+        if edit.property == name and was is not None and will is not None and will < was:
+            what = "dead letters" if resource.kind == "dead letters" else "messages"
+            return f"{what} older than {format_duration(will)}"
+    return ""
+
+
+def _seconds(text: str) -> float | None:
+    """Read a retention as clouds write it, in seconds with or without their unit."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)s?", text)
+    return None if found is None else float(found[1])
 
 
 def _edits(old: Resource, new: Resource, replaced: set[str]) -> Iterator[Edit]:

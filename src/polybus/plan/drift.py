@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from polybus.plan.drift_rules import Rules
-from polybus.plan.names import physical_name
-from polybus.plan.observed import Observed
+from polybus.plan.names import stack_in
+from polybus.plan.observed import Observed, Outside
 from polybus.plan.parts import differing
 from polybus.plan.planning import planning_of_type
 from polybus.plan.same import delivery_policies, loosened
@@ -60,21 +60,27 @@ class Result:
     """What was found; `compared` counts planned resources, `unread` those that weren't asked for, by their kind.
 
     `waiting` is there as planned, and waits for the consent of whoever is told of alarms: no stack can give it. What
-    else waits for consent carries no messages until then, and is among the drifts.
+    else waits for consent carries no messages until then, and is among the drifts. `closed` are lines about what
+    couldn't be read.
     """
 
     drifts: tuple[Drift, ...]
     compared: int
     unread: Mapping[str, int]
     waiting: tuple[Drift, ...] = ()
+    closed: tuple[str, ...] = ()
 
 
-def compare(resources: Sequence[Resource], observed: Iterable[Observed], adopted: Iterable[Resource] = ()) -> Result:
+def compare(
+    resources: Sequence[Resource], observed: Iterable[Observed | Outside], adopted: Iterable[Resource] = ()
+) -> Result:
     """Compare a plan's resources with what a cloud has; drifts in the plan's order, then what nobody planned.
 
     Of `adopted` ones only the properties that they have are compared.
     """
-    comparison = _Comparison(tuple(observed))
+    seen = tuple(observed)
+    outside = [item for item in seen if isinstance(item, Outside)]
+    comparison = _Comparison([item for item in seen if isinstance(item, Observed)])
     unread: dict[str, int] = {}
     drifts: list[Drift] = []
     waiting: list[Drift] = []
@@ -89,7 +95,13 @@ def compare(resources: Sequence[Resource], observed: Iterable[Observed], adopted
                 (waiting if resource.kind == "alarm" and drift.awaits_consent else drifts).append(drift)
         elif resource.kind != "lookup":
             unread[resource.kind] = unread.get(resource.kind, 0) + 1
-    return Result((*drifts, *comparison.extra()), compared, unread, tuple(waiting))
+    lacking = [_lacking(item) for item in outside if item.lacks]
+    closed = tuple(f"{item.kind} {item.address}: {item.unread}" for item in outside if item.unread)
+    return Result((*drifts, *comparison.extra(), *lacking), compared, unread, tuple(waiting), closed)
+
+
+def _lacking(item: Outside) -> Drift:
+    return Drift(DriftKind.CHANGED, item.kind, "", item.address, tuple(Difference(*found) for found in item.lacks))
 
 
 def _looked_at(resource: Resource) -> bool:
@@ -113,13 +125,8 @@ def _rules(type_: str) -> Rules:
 
 def stack_of(bus: str, physical: Mapping[str, str]) -> str:
     """Find the stack in physical names, by the entry of each; "" where they have none, or are all cut."""
-    for entry, name in physical.items():
-        middle = name.removeprefix(f"{bus}-").removesuffix(f"-{entry}")
-        if len(bus) + len(middle) + len(entry) + 2 == len(name):
-            return middle
-        if name == physical_name(bus, entry, longest=len(name)):
-            return ""
-    return ""
+    found = (stack_in(name, bus, entry) for entry, name in physical.items())
+    return next((stack for stack in found if stack is not None), "")
 
 
 class _Comparison:

@@ -12,6 +12,7 @@ _SOURCES = {
     "AZ": "Service Bus quotas",
     "B": "AWS API model",
     "GQ": "Pub/Sub quotas",
+    "IAM": "IAM User Guide",
     "PA": "pulumi-aws arguments",
     "PG": "pulumi-gcp arguments",
     "PZ": "pulumi-azure-native arguments",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Observed", "with_others"]
+__all__ = ["Observed", "Outside", "with_others"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,20 @@ class Observed:
     properties: Mapping[str, Any] | None
     outputs: Mapping[str, str] = field(default_factory=dict)
     shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Something that is not the stack's, and that it relies on: `kind` in our words, and where it is.
+
+    `lacks` are what it has to be like and isn't: the property, what is needed and what was found. `unread` says why it
+    couldn't be looked at, "" where it could.
+    """
+
+    kind: str
+    address: str
+    lacks: tuple[tuple[str, str, str], ...] = ()
+    unread: str = ""
 
 
 def with_others(parts: Iterable[Iterable[Observed]], others: Iterable[Observed]) -> list[Observed]:

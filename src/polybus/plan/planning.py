@@ -15,7 +15,7 @@ from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 if TYPE_CHECKING:
     from polybus.plan.drift_rules import Rules
-    from polybus.plan.observed import Observed
+    from polybus.plan.observed import Observed, Outside
     from polybus.plan.settings import Mistake
     from polybus.plan.tags import TagRules
     from polybus.topology.limits import NameRule
@@ -83,6 +83,10 @@ def _no_mistakes(settings: object) -> Iterable[Mistake]:
     return ()
 
 
+def _no_place(settings: object) -> Mapping[str, str | None]:
+    return {}
+
+
 def _name_of(resource: Resource, output: str) -> str:
     names = (value for key, value in resource.properties.items() if key == "name" or key.endswith("_name"))
     return next((name for name in names if isinstance(name, str)), output)
@@ -134,8 +138,10 @@ class Planning:
     arguments that the plan sets by a resource of its own, with that resource's type. `names` say which argument is the
     physical name. `immutable` are the properties that a resource keeps for its life, and `unannounced` those of them
     that the provider takes for changeable; `replaces(property, old, new)` knows better for a type, or answers None.
-    `holds_letters` are the types that are deleted with their dead letters. `drift` says what is compared with the
-    cloud.
+    `holds_letters` are the types that are deleted with their dead letters. `retention` is the property of a type that
+    says how long messages are kept, where a shorter one deletes what is older. `drift` says what is compared with the
+    cloud. `place(settings)` gives where all resources of a stack are, by the keys of the provider's configuration:
+    where one changes, all are others.
     """
 
     settings: type
@@ -161,6 +167,8 @@ class Planning:
     immutable: Mapping[str, frozenset[str]] = field(default_factory=dict)
     replaces: Mapping[str, Callable[[str, Any, Any], bool | None]] = field(default_factory=dict)
     holds_letters: frozenset[str] = frozenset()
+    retention: Mapping[str, str] = field(default_factory=dict)
+    place: Callable[[Any], Mapping[str, str | None]] = _no_place
     unannounced: Mapping[str, frozenset[str]] = field(default_factory=dict)
     drift: Mapping[str, Rules] = field(default_factory=dict)
     adopted: Mapping[type[Topic | Queue], str] = field(default_factory=dict)
@@ -168,8 +176,10 @@ class Planning:
     tags: TagRules | None = None
 
 
-Live: TypeAlias = Callable[[Binding, Any], Awaitable[Iterable["Observed"]]]
+Live: TypeAlias = Callable[[Binding, Any], Awaitable[Iterable["Observed | Outside"]]]
 """Reads a cloud: given a binding and the plan that `Planning.compared` made, what is there, in the plan's words.
+
+What it has to rely on and isn't the stack's, such as the policy of a key, is `Outside`.
 
 Raises BackendError for what the cloud refuses.
 """

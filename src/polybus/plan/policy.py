@@ -171,7 +171,6 @@ def _dead_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
 def _aws_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
     redrives = [item for item in items if item.type == "aws:sqs/redrivePolicy:RedrivePolicy"]
     subscriptions = [item for item in items if item.type == _SUBSCRIPTION]
-    pushes = [item for item in subscriptions if item.properties.get("protocol") != "sqs"]
     covered = {item.first("queue_url") for item in redrives}
     letters = {name for item in (*redrives, *subscriptions) for name in item.refers.get("redrive_policy", ())}
     for item in items:
@@ -179,7 +178,7 @@ def _aws_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
         if item.type == _QUEUE and not elsewhere:
             yield item.name, "the queue has no redrive policy, and holds nobody's dead letters"
     alarms = {item.name for item in items if item.type == _TOPIC and _for_alarms(item.properties)}
-    for item in pushes:
+    for item in subscriptions:
         if item.first("topic") not in alarms and not item.properties.get("redrive_policy"):
             yield item.name, "what SNS can't deliver is lost: set redrive_policy"
 

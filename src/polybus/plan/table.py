@@ -70,6 +70,8 @@ def describe(plan: CloudPlan) -> list[Row]:
 def physical_of(resource: Resource) -> str:
     """Give a resource's name on the cloud, "" where it has none."""
     found = next((resource.properties[key] for key in _own_name(resource) if key in resource.properties), "")
+    if isinstance(found, Join):
+        return text_of(found)
     return found if isinstance(found, str) else ""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Join", "Json", "Ref", "Resource", "found_in", "marked", "refs", "resolve", "unmarked"]
+__all__ = ["Join", "Json", "Ref", "Resource", "found_in", "joined", "marked", "refs", "resolve", "unmarked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,12 @@ class Resource:
     def __post_init__(self) -> None:
         plain = {key: value for key, value in self.properties.items() if value is not None}
         object.__setattr__(self, "properties", MappingProxyType(plain))
+
+
+def joined(*parts: str | Ref) -> str | Join:
+    """Join texts and references; where all are known the whole is text."""
+    known = [part for part in parts if isinstance(part, str)]
+    return "".join(known) if len(known) == len(parts) else Join(parts)
 
 
 def refs(value: object) -> Iterator[Ref]:

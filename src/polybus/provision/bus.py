@@ -13,6 +13,7 @@ from polybus.plan.planning import CloudSettings
 from polybus.plan.services import service_bindings
 from polybus.plan.values import Ref, Resource
 from polybus.provision.cloud import Provider, cloud_named
+from polybus.provision.guard import Question, asked
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology
@@ -62,6 +63,8 @@ class MessageBus(pulumi.ComponentResource):
         held = pulumi.ResourceOptions(protect=True) if protect else None
         super().__init__(TYPE, name, {}, pulumi.ResourceOptions.merge(opts, held))
         fold = _Fold(self, chosen, name, others.text)
+        if chosen.guard is not None:
+            fold.hold(asked(chosen.guard, plan, fold.ask))
         for resource in plan.resources:
             fold.make(resource)
         self.binding: Mapping[str, Any] = fold.folded(chosen.planning.binding_values(plan))
@@ -85,27 +88,39 @@ class _Fold:
         self._name = name
         self._text = text
         self._looked_up: dict[str, Any] = {}
+        self._held: pulumi.Output[Any] | None = None
         self.children: dict[str, pulumi.Resource] = {}
 
     def make(self, resource: Resource) -> None:
         """Make one resource, or read it; what it refers to has been made before."""
         arguments = self.folded(self._sdk.taken(resource))
         if resource.kind == "lookup":
-            opts = pulumi.InvokeOptions(parent=self._parent)
-            self._looked_up[resource.name] = self._sdk.lookup(resource.type)(**arguments, opts=opts)
+            self._looked_up[resource.name] = self.ask((resource.type, arguments))
             return
+        after = [self.children[name] for name in resource.after]
+        held = self._held if resource.keeps_messages else None
         fixed = sorted(unannounced(resource.type))
         options = pulumi.ResourceOptions(
             parent=self._parent,
             # Names are explicit, so the old one has to go first: what is made anew bears the same name.
             delete_before_replace=True if fixed else None,
             replace_on_changes=fixed or None,
-            depends_on=[self.children[name] for name in resource.after],
+            depends_on=after if held is None else held.apply(lambda _: after),
             retain_on_delete=True if resource.stays else None,
         )
         # A child's URN has its parent's type, and not its name: two buses in one program would clash without it.
         name = f"{self._name}-{resource.name}"
         self.children[resource.name] = self._sdk.resource(resource.type)(name, opts=options, **arguments)
+
+    def ask(self, question: Question) -> pulumi.Output[Any]:
+        """Call a function of the provider's."""
+        type_, arguments = question
+        found: pulumi.Output[Any] = self._sdk.lookup(type_)(**arguments, opts=pulumi.InvokeOptions(parent=self._parent))
+        return found
+
+    def hold(self, held: pulumi.Output[Any]) -> None:
+        """Make nothing that keeps messages until this is there."""
+        self._held = held
 
     def folded(self, value: Any) -> Any:
         """Return a value of the plan as Pulumi's."""

@@ -10,6 +10,7 @@ from polybus.errors import ConfigError
 from polybus.plan.planning import CloudPlan, CloudSettings, Planning
 from polybus.plan.settings import refuse
 from polybus.provision.given import Given, given
+from polybus.provision.guard import Guard
 from polybus.provision.sdk import Sdk
 from polybus.provision.values import deferred
 from polybus.registry import each, find, offering
@@ -28,7 +29,8 @@ class Provider:
     """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
     `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is,
-    "" where none does. `inputs` are the settings whose values may be outputs of other resources.
+    "" where none does. `inputs` are the settings whose values may be outputs of other resources. `guard` looks at what
+    is there before anything is made that keeps messages.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Provider:
     keys: Mapping[str, str]
     who: str = ""
     inputs: frozenset[str] = frozenset()
+    guard: Guard | None = None
 
     def given(self, declared: Topology, existing: Mapping[str, Text], settings: CloudSettings | None) -> Given:
         """Adopt what the stack names; raises ConfigError for what the topology or the cloud doesn't have."""

@@ -29,9 +29,9 @@ _OURS = frozenset({"self", "__self__", "resource_name", "opts"})
 class Sdk:
     """One provider's Python package, imported when it is first used.
 
-    `extra` is what installs it; `modules` are the token's modules that have another name in Python. `newer` are the
-    arguments, by type, that not all versions have, each with the value that says no more than the cloud's own default:
-    with it, an argument that isn't known is left out.
+    `extra` is what installs it; `modules` are the token's modules that have another name in Python, "" for the package.
+    `newer` are the arguments, by type, that not all versions have, each with the value that says no more than the
+    cloud's own default: with it, an argument that isn't known is left out.
     """
 
     package: str
@@ -127,7 +127,8 @@ class Sdk:
             except ModuleNotFoundError as error:
                 raise MissingExtra(_distribution(self.package), self.extra) from error
             try:
-                return getattr(importlib.import_module(f"{self.package}.{self.modules.get(name, name)}"), member)
+                module = self.modules.get(name, name)
+                return getattr(importlib.import_module(f"{self.package}.{module}" if module else self.package), member)
             except (ModuleNotFoundError, AttributeError) as error:
                 what = f"{self._installed()} has no {name}.{member}, which {type_} is made with"
                 raise ConfigError(f"{what}; {self._needed()}") from error

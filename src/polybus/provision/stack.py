@@ -14,7 +14,7 @@ from polybus.registry import offering
 from polybus.topology.file import load
 from polybus.topology.model import Topology
 
-__all__ = ["from_config"]
+__all__ = ["chosen_cloud", "from_config"]
 
 _EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
 _TOPOLOGY = "polybus.toml"
@@ -34,7 +34,7 @@ def from_config(*, opts: pulumi.ResourceOptions | None = None) -> MessageBus:
 
 
 def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> MessageBus:
-    cloud = _cloud(config)
+    cloud = chosen_cloud(config)
     topology = _topology(config)
     config.hold_services(cloud.name, cloud.who, topology)
     settings = cloud.settings(config)
@@ -61,7 +61,8 @@ def _topology(config: StackConfig) -> Topology:
     return load(path)
 
 
-def _cloud(config: StackConfig) -> Provider:
+def chosen_cloud(config: StackConfig) -> Provider:
+    """Return the cloud that a configuration names; raises ConfigError for none, and for keys that it doesn't read."""
     known = offering("provider")
     if config.text("cloud") is None:
         raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(known)}`")

@@ -32,7 +32,8 @@ def folded(value: Any, find: Callable[[Ref], pulumi.Output[Any]], text: Callable
     if isinstance(value, Join):
         return pulumi.Output.concat(*(folded(part, find, text) for part in value.parts))
     if isinstance(value, Json):
-        return pulumi.Output.json_dumps(folded(value.value, find, text))
+        # As compact as clouds give it back: some providers compare it as text.
+        return pulumi.Output.json_dumps(folded(value.value, find, text), separators=(",", ":"))
     if isinstance(value, Mapping):
         return {key: folded(item, find, text) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

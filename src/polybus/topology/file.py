@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -69,13 +69,15 @@ def _topology(root: Table, source: str) -> model.Topology:
     if name and not _good_name(name):
         bus.refuse("name", NAME_ALLOWED)
     bus.close()
+    # Looked for once: it takes reading what all installed packages offer.
+    clouds = tuple(cloud.name for cloud in each("planning"))
     topology = model.Topology(
         name=name,
-        topics=MappingProxyType({name: _topic(name, table) for name, table in _named(root, "topics")}),
+        topics=MappingProxyType({name: _topic(name, table, clouds) for name, table in _named(root, "topics")}),
         subscriptions=MappingProxyType(
-            {name: _subscription(name, table) for name, table in _named(root, "subscriptions")}
+            {name: _subscription(name, table, clouds) for name, table in _named(root, "subscriptions")}
         ),
-        queues=MappingProxyType({name: _queue(name, table) for name, table in _named(root, "queues")}),
+        queues=MappingProxyType({name: _queue(name, table, clouds) for name, table in _named(root, "queues")}),
         services=MappingProxyType({name: _service(name, table) for name, table in _named(root, "services")}),
         alarms=_alarms(root.table("alarms")) if "alarms" in root else None,
         source=source,
@@ -98,20 +100,21 @@ def _named(root: Table, kind: str) -> Iterable[tuple[str, Table]]:
         yield name, table
 
 
-def _topic(name: str, table: Table) -> model.Topic:
+def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
     topic = model.Topic(
         name=name,
         ordered=table.flag("ordered"),
         max_delay=table.duration("max_delay", 0.0, *_DELAY),
         max_message_size=table.size("max_message_size", *_MESSAGE),
         existing=table.text("existing", allowed="the ARN or id of a topic to adopt"),
-        options=_options(table),
+        options=_options(table, clouds),
+        allow=_allow(table, ("publish", "subscribe"), clouds),
     )
     table.close()
     return topic
 
 
-def _subscription(name: str, table: Table) -> model.Subscription:
+def _subscription(name: str, table: Table, clouds: Sequence[str]) -> model.Subscription:
     subscription = model.Subscription(
         name=name,
         topic=table.required("topic", "the name of a topic"),
@@ -119,21 +122,22 @@ def _subscription(name: str, table: Table) -> model.Subscription:
         ordered=table.optional_flag("ordered"),
         push=_push(table),
         tap=table.flag("tap"),
-        options=_options(table),
+        options=_options(table, clouds),
         **_delivery(table),
     )
     table.close()
     return subscription
 
 
-def _queue(name: str, table: Table) -> model.Queue:
+def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
     queue = model.Queue(
         name=name,
         ordered=table.flag("ordered"),
         max_delay=table.duration("max_delay", 0.0, *_DELAY),
         max_message_size=table.size("max_message_size", *_MESSAGE),
         existing=table.text("existing", allowed="the ARN or id of a queue to adopt"),
-        options=_options(table),
+        options=_options(table, clouds),
+        allow=_allow(table, ("publish", "consume"), clouds),
         **_delivery(table),
     )
     table.close()
@@ -212,13 +216,32 @@ def _push(table: Table) -> model.Push | None:
     return model.Push(**forms, raw=raw)
 
 
-def _options(table: Table) -> model.Options:
-    clouds: dict[str, Mapping[str, Any]] = {}
-    for cloud in each("planning"):
-        options = table.table(cloud.name)
-        if cloud.name in table:
-            clouds[cloud.name] = MappingProxyType(options.plain())
-    return MappingProxyType(clouds)
+def _options(table: Table, clouds: Sequence[str]) -> model.Options:
+    found: dict[str, Mapping[str, Any]] = {}
+    for cloud in clouds:
+        options = table.table(cloud)
+        if cloud in table:
+            found[cloud] = MappingProxyType(options.plain())
+    return MappingProxyType(found)
+
+
+def _allow(table: Table, known: tuple[str, ...], clouds: Sequence[str]) -> tuple[model.Allow, ...]:
+    return tuple(_allowed(row, known, clouds) for row in table.rows("allow"))
+
+
+def _allowed(row: Table, known: tuple[str, ...], clouds: Sequence[str]) -> model.Allow:
+    principal = row.required("principal", 'who may, in the cloud\'s own words, such as "s3.amazonaws.com"')
+    actions = row.strings("actions")
+    if not actions or not set(actions) <= set(known):
+        row.refuse("actions", f"a list of {' and '.join(known)}")
+    cloud = row.text("cloud", allowed=", ".join(clouds))
+    if cloud is not None and cloud not in clouds:
+        row.refuse("cloud", ", ".join(clouds))
+    conditions = row.table("conditions")
+    given = {key: conditions.texts(key) for key in conditions}
+    conditions.close()
+    row.close()
+    return model.Allow(principal, actions, MappingProxyType(given), cloud)
 
 
 def _service(name: str, table: Table) -> model.Service:

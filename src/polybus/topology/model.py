@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_RETENTION",
     "PUSH_KINDS",
     "Alarms",
+    "Allow",
     "Backoff",
     "Notify",
     "Options",
@@ -87,6 +88,21 @@ class Push:
 
 
 @dataclass(frozen=True, slots=True)
+class Allow:
+    """Who may use a topic or queue beside the services of the bus.
+
+    `principal` is named in the cloud's own words: a service of AWS's, an account, a role, an object id, a member.
+    `actions` are "publish", and "subscribe" of a topic or "consume" of a queue. Of each of `conditions`, the cloud's
+    own too, one value has to hold. `cloud` is the one whose words these are; None says that every cloud knows them.
+    """
+
+    principal: str
+    actions: tuple[str, ...]
+    conditions: Mapping[str, tuple[str, ...]] = field(default_factory=_nothing)
+    cloud: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Topic:
     """Where messages are published; every subscription gets its own copy.
 
@@ -100,6 +116,7 @@ class Topic:
     max_message_size: int | None = None
     existing: str | None = None
     options: Options = field(default_factory=_nothing)
+    allow: tuple[Allow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +152,7 @@ class Queue:
     max_message_size: int | None = None
     existing: str | None = None
     options: Options = field(default_factory=_nothing)
+    allow: tuple[Allow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,8 +237,9 @@ def _plain(value: object) -> object:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value):
-        fields = (item.name for item in dataclasses.fields(value) if item.name != "source")
-        return {name: _plain(getattr(value, name)) for name in fields}
+        fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.name != "source"}
+        # What was added later has no part in it where it isn't used: else every binding would be of another topology.
+        return {name: _plain(item) for name, item in fields.items() if (name, item) != ("allow", ())}
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     return str(value)  # dates and times, which TOML has, inside pass-through tables

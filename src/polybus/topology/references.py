@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from polybus.topology import model
 from polybus.topology.table import Problems, nearest, shown
@@ -17,8 +17,11 @@ def check_references(topology: model.Topology, problems: Problems) -> None:
     _differ(problems, "they become one resource name", {"services": topology.services})
     for subscription in topology.subscriptions.values():
         _subscription(topology, subscription, problems)
+    # Made once: a topology may have thousands of either.
+    publish = {**topology.topics, **topology.queues}
+    consume = {**topology.subscriptions, **topology.queues}
     for service in topology.services.values():
-        _service(topology, service, problems)
+        _service(topology, service, publish, consume, problems)
 
 
 def _differ(problems: Problems, reason: str, sections: Mapping[str, Iterable[str]]) -> None:
@@ -32,10 +35,10 @@ def _differ(problems: Problems, reason: str, sections: Mapping[str, Iterable[str
                 problems.add(path, f"the name {shown(name)}", f"a name other than that of {first}, as {reason}")
 
 
-def _known(problems: Problems, path: str, name: str, known: Iterable[str], what: str) -> bool:
-    names = sorted(set(known))
-    if name in names:
+def _known(problems: Problems, path: str, name: str, known: Collection[str], what: str) -> bool:
+    if name in known:
         return True
+    names = sorted(set(known))
     near = nearest(name, names)
     hint = f" (nearest: {near})" if near else ""
     declared = ", ".join(names) or "none is declared"
@@ -59,7 +62,7 @@ def _subscription(topology: model.Topology, subscription: model.Subscription, pr
 def _forward(topology: model.Topology, subscription: model.Subscription, to: str, problems: Problems) -> None:
     """Note a forward to what isn't there, to what it comes back from, and to an order that its messages don't have."""
     path = f"$.subscriptions.{subscription.name}.push.forward"
-    if not _known(problems, path, to, [*topology.topics, *topology.queues], "topic or queue"):
+    if not _known(problems, path, to, {**topology.topics, **topology.queues}, "topic or queue"):
         return
     if subscription.topic in _reached(topology, to):
         problems.add(path, f"{shown(to)}, which leads back to the topic {subscription.topic}", "a way without a circle")
@@ -80,10 +83,14 @@ def _reached(topology: model.Topology, start: str) -> set[str]:
     return reached
 
 
-def _service(topology: model.Topology, service: model.Service, problems: Problems) -> None:
+def _service(
+    topology: model.Topology,
+    service: model.Service,
+    publish: Collection[str],
+    consume: Collection[str],
+    problems: Problems,
+) -> None:
     path = f"$.services.{service.name}"
-    publish = [*topology.topics, *topology.queues]
-    consume = [*topology.subscriptions, *topology.queues]
     for name in service.publishes:
         _known(problems, f"{path}.publishes", name, publish, "topic or queue")
     for name in service.operates:

@@ -60,6 +60,9 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
     def at(self, key: str) -> str:
         """Give the path of a key, quoted where TOML needs it."""
         return f"{self.path}.{key if _BARE_KEY.fullmatch(key) else json.dumps(key)}"
@@ -126,6 +129,15 @@ class Table:
 
         return self.value(key, (), read, 'a list of names, such as ["orders"]')
 
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Give one text, or a list of them, as a tuple."""
+
+        def read(value: object) -> tuple[str, ...] | None:
+            several: list[Any] = value if isinstance(value, list) else [value]
+            return tuple(several) if several and all(isinstance(item, str) and item for item in several) else None
+
+        return self.value(key, (), read, "a text, or a list of texts")
+
     def table(self, key: str) -> Table:
         """Give the table under a key; an empty one where there is none."""
         nothing: dict[str, Any] = {}
@@ -135,6 +147,11 @@ class Table:
         """Give every key's table."""
         for key in self._values:
             yield key, self.table(key)
+
+    def rows(self, key: str) -> list[Table]:
+        """Give the tables of an array of tables; none where there is no such key."""
+        found = self.value(key, list[Any](), _mappings, "an array of tables, as [[...]] writes it")
+        return [Table(row, f"{self.at(key)}[{number}]", self.problems) for number, row in enumerate(found)]
 
     def plain(self) -> dict[str, Any]:
         """Give all of it as it stands: what is passed through."""
@@ -149,6 +166,10 @@ class Table:
                 near = nearest(key, known)
                 hint = f" (nearest: {near})" if near else ""
                 self.problems.add(self.at(key), f"unknown key {key}{hint}", ", ".join(sorted(known)) or "no keys")
+
+
+def _mappings(value: object) -> list[dict[str, Any]] | None:
+    return value if isinstance(value, list) and all(isinstance(item, dict) for item in value) else None
 
 
 def _mapping(value: object) -> dict[str, Any] | None:

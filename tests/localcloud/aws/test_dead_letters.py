@@ -24,6 +24,15 @@ def fail(aws: Any, url: str, times: int) -> None:
         aws.clock.advance(11)
 
 
+def test_a_redrive_policy_is_given_back_without_white_space(aws: Any) -> None:
+    letters = aws.queue("dead")
+    written = f'{{ "deadLetterTargetArn": "{aws.arn(letters)}",\n  "maxReceiveCount": 3 }}'
+    work = aws.queue("work", RedrivePolicy=written)
+    expected = f'{{"deadLetterTargetArn":"{aws.arn(letters)}","maxReceiveCount":3}}'
+    assert aws.attribute(work, "RedrivePolicy") == expected
+    assert aws.queue("work", RedrivePolicy=expected) == work  # it is the same policy
+
+
 def test_after_its_last_receive_a_message_is_a_dead_letter(aws: Any) -> None:
     work, letters = pair(aws)
     [sent] = aws.send(work, "m", MessageAttributes={"a": aws.string("x")})

@@ -113,6 +113,20 @@ def test_raw_delivery_with_more_than_ten_attributes_is_discarded(aws: Any) -> No
     assert len(aws.bodies(plain)) == 2
 
 
+def test_what_raw_delivery_discards_is_whole_among_the_dead_letters(aws: Any) -> None:
+    topic, raw, letters = aws.topic(), aws.queue("raw"), aws.queue("dead")
+    aws.allow(letters, topic)
+    redrive = json.dumps({"deadLetterTargetArn": aws.arn(letters)})
+    aws.subscribe(topic, raw, RawMessageDelivery="true", RedrivePolicy=redrive)
+    attributes = {f"a{n}": aws.string("v") for n in range(11)}
+    aws.sns.publish(TopicArn=topic, Message="m", MessageAttributes=attributes)
+    assert aws.bodies(raw) == []
+    [letter] = aws.receive(letters)
+    found = json.loads(letter["Body"])
+    assert (found["Type"], found["TopicArn"], found["Message"]) == ("Notification", topic, "m")
+    assert found["MessageAttributes"] == {name: {"Type": "String", "Value": "v"} for name in attributes}
+
+
 @pytest.mark.parametrize(
     "attribute",
     [

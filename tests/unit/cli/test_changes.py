@@ -93,8 +93,118 @@ def test_check_against_a_file_that_is_not_there(cli: Callable, old: Path) -> Non
     assert "nowhere.toml" in result.err
 
 
+RETENTIONS = [
+    ("aws", "queue", "retention", "messages older than 1h"),
+    ("aws", "dead letters", "dead_letter_retention", "dead letters older than 1h"),
+    ("gcp", "queue", "retention", "messages older than 1h"),
+    ("gcp", "dead letters", "dead_letter_retention", "dead letters older than 1h"),
+]
+
+
+@pytest.mark.parametrize(("cloud", "kind", "key", "words"), RETENTIONS)
+def test_a_shorter_retention_loses_what_is_older(
+    cli: Callable, old: Path, cloud: str, kind: str, key: str, words: str
+) -> None:
+    new = old.parent / "polybus.toml"
+    old.write_text(GOOD + f'{key} = "7d"\n')
+    new.write_text(GOOD + f'{key} = "1h"\n')
+    result = cli("check", "--against", old, "--no-notes", "--cloud", cloud, "--json")
+    assert result.code == 1
+    losses = [(item["action"], item["kind"], item["loses"]) for item in result.json()["clouds"][cloud]["losses"]]
+    assert losses == [("change", kind, words)]
+    assert cli("check", old, "--against", new, "--no-notes", "--cloud", cloud).code == 0  # a longer one loses nothing
+    # Service Bus counts from when a message was sent, by what it was sent with.
+    assert cli("check", "--against", old, "--no-notes", "--cloud", "azure").code == 0
+
+
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/k"
+AWS = f"config:\n  polybus:cloud: aws\n  aws:region: eu-west-1\n  polybus:kmsKey: {KEY}\n"
+AZURE = "config:\n  polybus:cloud: azure\n  azure-native:location: westeurope\n"
+GCP = "config:\n  polybus:cloud: gcp\n  gcp:project: one\n  polybus:projectNumber: 1\n"
+
+
+def configured(old: Path, before: str, after: str, stack: str = "prod") -> list[str]:
+    """Write the topology and two configurations of a stack; return what `check` is asked."""
+    (old.parent / "polybus.toml").write_text(GOOD)
+    folder = old.parent / "deployed"
+    folder.mkdir()
+    (folder / "Pulumi.prod.yaml").write_text(before)
+    (old.parent / f"Pulumi.{stack}.yaml").write_text(after)
+    files = ["--config", str(old.parent / f"Pulumi.{stack}.yaml"), "--against-config", str(folder / "Pulumi.prod.yaml")]
+    return ["check", *files, "--no-notes"]
+
+
 @pytest.mark.parametrize(
-    "more", [["--against", "old.toml", "--live"], ["--binding", "x.json"], ["--allow-replace"]], ids=" ".join
+    ("before", "after", "stack", "words"),
+    [
+        (AWS, AWS.replace("eu-west-1", "eu-west-2"), "prod", "aws:region: eu-west-1 -> eu-west-2"),
+        (AWS, AWS, "production", "replace of queue shop-prod-jobs"),
+        (AWS, AZURE, "prod", "delete of queue shop-prod-jobs"),
+        (AZURE, AZURE.replace("westeurope", "eastus"), "prod", "everything that waits in the namespace"),
+        (AZURE, AZURE + "  polybus:namespace: the-teams-own\n", "prod", "everything that waits in the namespace"),
+        (
+            AZURE + "  azure-native:subscriptionId: a\n",
+            AZURE + "  azure-native:subscriptionId: b\n",
+            "prod",
+            "namespace",
+        ),
+        (GCP, GCP.replace("one", "two"), "prod", "replace of subscription shop-prod-billing"),
+    ],
+)
+def test_a_configuration_that_would_lose_messages_is_refused(
+    cli: Callable, old: Path, before: str, after: str, stack: str, words: str
+) -> None:
+    result = cli(*configured(old, before, after, stack))
+    assert result.code == 1
+    assert words in " ".join(result.out.split())
+    assert "would lose messages on" in result.err
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (AWS, AWS.replace(f"  polybus:kmsKey: {KEY}\n", ""), f"Pulumi.prod.yaml: polybus:kmsKey: {KEY} -> not set"),
+        (AZURE, AZURE + "  azure-native:subscriptionId: a\n", "azure-native:subscriptionId: not set -> a"),
+        (AWS.replace("  aws:region: eu-west-1\n", ""), AWS, "aws:region: not set -> eu-west-1"),
+        (AWS, AWS, "aws: ok"),
+    ],
+)
+def test_a_configuration_that_loses_nothing_is_shown(
+    cli: Callable, old: Path, before: str, after: str, words: str
+) -> None:
+    result = cli(*configured(old, before, after))
+    assert (result.code, result.err) == (0, "")
+    assert words in " ".join(result.out.split())
+
+
+def test_check_with_a_configuration_holds_what_it_says(cli: Callable, old: Path) -> None:
+    command = configured(old, AWS, AWS.replace("key/k", "alias/k"))
+    result = cli(*command)
+    assert result.code == 1
+    assert "aws kmsKey: found" in result.err
+    (old.parent / "Pulumi.prod.yaml").write_text(AWS + "  polybus:kmskey: x\n")
+    assert "Pulumi.prod.yaml: polybus:kmskey: nothing reads it; did you mean kmsKey?" in cli(*command).err
+
+
+def test_a_file_that_does_not_say_its_stack_needs_one(cli: Callable, old: Path) -> None:
+    (old.parent / "prod.yaml").write_text(AWS)
+    (old.parent / "polybus.toml").write_text(GOOD)
+    result = cli("check", "--config", "prod.yaml", "--no-notes")
+    assert result.code == 2
+    assert "name it" in " ".join(result.err.split())
+    assert cli("check", "--config", "prod.yaml", "--stack", "prod", "--no-notes").out == "aws: ok\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--against", "old.toml", "--live"],
+        ["--binding", "x.json"],
+        ["--allow-replace"],
+        ["--config", "x.yaml", "--live"],
+        ["--against-config", "x.yaml"],
+    ],
+    ids=" ".join,
 )
 def test_options_that_do_not_go_together(cli: Callable, old: Path, more: list[str]) -> None:
     result = cli("check", *more)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.client
 import msgspec
 import pytest
 
@@ -67,11 +68,11 @@ class Account:
         self.sns: Any = boto3.client("sns", endpoint_url=endpoint)
         self.sqs: Any = boto3.client("sqs", endpoint_url=endpoint)
 
-    def realise(self, text: str) -> None:
+    def realise(self, text: str, key: str | None = None) -> None:
         """Make what a topology declares, and write its binding where commands find it."""
         self.topology.write_text(text)
         functions = {"mailer": "arn:aws:lambda:us-east-1:000000000000:function:mailer"}
-        settings = AwsSettings(stack="dev", region="us-east-1", functions=functions)
+        settings = AwsSettings(stack="dev", region="us-east-1", kms_key=key, functions=functions)
         made = realise(plan(load(self.topology), settings), endpoint=self.endpoint)
         self.binding = msgspec.structs.replace(made, settings={**made.settings, "endpoint": self.endpoint})
         (self.topology.parent / "polybus.binding.json").write_text(self.binding.to_json())
@@ -225,6 +226,39 @@ def test_more_tags_are_no_drift_but_ours_are_needed(cli: Callable, account: Acco
     assert drifts(cli) == []
     account.sqs.untag_queue(QueueUrl=url, TagKeys=["polybus-bus"])
     assert drifts(cli) == [("changed", "queue", "queues.jobs", ["tags"])]
+
+
+KEY = "arn:aws:kms:us-east-1:000000000000:key/k"
+
+
+def test_a_key_policy_that_can_not_be_read_is_said(cli: Callable, account: Account) -> None:
+    account.realise(TOPOLOGY.replace('"shop"', '"keyed"'), KEY)
+    result = cli("check", "--live")
+    assert result.code == 0
+    assert f"polybus: not compared: key policy {KEY}: kms:GetKeyPolicy: " in " ".join(result.err.split())
+    [line] = cli("check", "--live", "--json").json()["closed"]
+    assert line.startswith(f"key policy {KEY}: ")
+
+
+def test_a_key_that_keeps_sns_out_is_drift(cli: Callable, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.realise(TOPOLOGY.replace('"shop"', '"keyed"'), KEY)
+    real = botocore.client.BaseClient._make_api_call
+    allow = {"Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "kms:*"}
+    theirs = {**allow, "Condition": {"ArnEquals": {"aws:SourceArn": account.binding.topics["orders"].address}}}
+    policies = [json.dumps({"Statement": [theirs]}), json.dumps({"Statement": [theirs, allow]})]
+
+    def answered(client: Any, operation: str, given: Any) -> Any:
+        if operation == "GetKeyPolicy":
+            assert given == {"KeyId": KEY, "PolicyName": "default"}
+            return {"Policy": policies.pop(0)}
+        return real(client, operation, given)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", answered)
+    found = cli("check", "--live", "--json").json()
+    [drift] = found["drifts"]
+    assert (drift["kind"], drift["resource"], drift["address"]) == ("changed", "key policy", KEY)
+    assert "for keyed-dev-news" in drift["differences"][0]["planned"]
+    assert cli("check", "--live").code == 0  # the second policy lets all topics of it in
 
 
 def test_what_bears_our_tags_and_is_not_planned(cli: Callable, account: Account) -> None:

@@ -267,7 +267,11 @@ def stacks(draw: st.DrawFn, cloud: str, *, fan: bool = True) -> Stack:
         used = {item.push.forward for item in subscriptions.values() if item.push and item.topic == topic.name}
         ends = _forwards(cloud, topic, [*topics.values()], [*queues.values()])
         unused = [end for end in ends if end.name not in used]
-        subscriptions[name] = draw(_subscription(cloud, name, topic, unused))
+        made = draw(_subscription(cloud, name, topic, unused))
+        there = [item.push.endpoint for item in subscriptions.values() if item.push and item.topic == topic.name]
+        if cloud == "aws" and made.push is not None and made.push.endpoint in there:
+            continue  # SNS subscribes an endpoint once
+        subscriptions[name] = made
     lower = {name.lower() for name in (*topics, *subscriptions, *queues)}
     if fan and "fan" not in lower and draw(st.integers(0, 7)) == 0:
         _fan_out(topics, subscriptions, draw(st.booleans()))

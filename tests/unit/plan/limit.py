@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polybus.plan.values import Ref, Resource
+from polybus.plan.values import Join, Ref, Resource
 
 Properties = Mapping[str, Any]
 Plan = Mapping[str, Resource]
@@ -56,7 +56,14 @@ def within(key: str, least: float, most: float) -> Callable[[Properties], bool]:
 
 
 def spelled(key: str, pattern: str) -> Callable[[Properties], bool]:
-    return lambda properties: re.fullmatch(pattern, properties[key]) is not None
+    return lambda properties: re.fullmatch(pattern, _known(properties[key])) is not None
+
+
+def _known(name: str | Join) -> str:
+    """Write a name as it will be: what it refers to is a region, and none is longer."""
+    if isinstance(name, str):
+        return name
+    return "".join("x" * 27 if isinstance(part, Ref) else part for part in name.parts)
 
 
 def text(value: Any) -> str:

@@ -186,6 +186,14 @@ def test_what_is_portable_is_refused_nowhere() -> None:
             "",
         ),
         (
+            '[subscriptions.s]\ntopic = "news"\npush = { https = "https://in-12.europe-west1.run.app/x" }\n'
+            '[subscriptions.t]\ntopic = "news"\npush = { https = "https://in-12.europe-west1.run.app/x" }\n'
+            "[topics.news]",
+            {"aws", "azure"},
+            "push.https",
+            "SNS subscribes an endpoint to a topic once; $.subscriptions.s does",
+        ),
+        (
             '[subscriptions.s]\ntopic = "orders"\nfilter = """a in ('
             + ", ".join(f'"value-{n:03}"' for n in range(100))
             + ')"""',
@@ -292,8 +300,8 @@ def test_nothing_is_said_of_the_right_to_call_where_it_is_planned_or_of_no_conce
 
 def consumer_of(count: int) -> str:
     """Declare a service that consumes so many queues: each puts two ARNs into its policy."""
-    queues = "".join(f"[queues.a-queue-with-a-name-{number:03}]\n" for number in range(count))
-    names = ", ".join(f'"a-queue-with-a-name-{number:03}"' for number in range(count))
+    queues = "".join(f"[queues.a_queue_with_a_name_{number:03}]\n" for number in range(count))
+    names = ", ".join(f'"a_queue_with_a_name_{number:03}"' for number in range(count))
     return f"{queues}[services.worker]\nconsumes = [{names}]\n"
 
 
@@ -319,7 +327,7 @@ def test_a_policy_is_refused_by_the_plan_of_a_stack_that_makes_it_too_long() -> 
 def test_the_length_of_a_policy_is_that_of_what_is_planned() -> None:
     declared = topology(consumer_of(60))
     (refused,) = errors(consumer_of(60))
-    names = {f"a-queue-with-a-name-{number:03}" for number in range(60)}
+    names = {f"a_queue_with_a_name_{number:03}" for number in range(60)}
     outputs = {
         f"{name}-{kind}": f"arn:aws:sqs:eu-west-1:123456789012:shop-{name}{more}"
         for name in names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from typing import Any
 
@@ -12,6 +13,7 @@ from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.values import Join, Json, Ref
+from polybus.topology.file import loads
 
 from .shop import ALARMS, SUBNET, allowed, by_name, topology
 
@@ -23,8 +25,9 @@ def test_aws_gives_each_service_exactly_what_it_declared() -> None:
         ("sqs:SendMessage", "${jobs-queue.arn}"),
     }
     receive = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
+    consume = (*receive, "sqs:GetQueueAttributes")  # as in AWSLambdaSQSQueueExecutionRole
     assert allowed(policies["worker"]) == {
-        *((action, f"${{{name}-queue.arn}}") for action in receive for name in ("billing", "jobs")),
+        *((action, f"${{{name}-queue.arn}}") for action in consume for name in ("billing", "jobs")),
         *(("sqs:SendMessage", f"${{{name}-dead-letters.arn}}") for name in ("billing", "jobs")),
     }
     letters = (*receive, "sqs:GetQueueAttributes", "sqs:PurgeQueue")
@@ -48,7 +51,7 @@ def test_aws_lets_purge_what_waits_who_consumes_and_operates_it(service: str) ->
 
 def test_aws_attaches_policies_where_a_role_is_given() -> None:
     found = by_name(aws.plan(topology(), aws.AwsSettings(stack="dev", roles={"worker": "arn:aws:iam::1:role/path/w"})))
-    assert found["worker-rights"].properties["name"] == "shop-dev-worker"
+    assert found["worker-rights"].properties["name"] == Join(("shop-dev-worker-", Ref("region", "region")))
     assert found["worker-role"].properties == {"role": "w", "policy_arn": Ref("worker-rights", "arn")}
     assert "shop-rights" not in found
 
@@ -65,6 +68,8 @@ def test_aws_lets_only_its_topic_send_to_a_subscription() -> None:
         "Condition": {"ArnEquals": {"aws:SourceArn": Ref("orders-topic", "arn")}},
     }
     assert deny["Effect"] == "Deny"
+    undelivered, _ = found["billing-dead-letters-access"].properties["policy"].value["Statement"]
+    assert undelivered == {**allow, "Resource": Ref("billing-dead-letters", "arn")}
     assert [item["Effect"] for item in found["jobs-queue-access"].properties["policy"].value["Statement"]] == ["Deny"]
 
 
@@ -77,8 +82,9 @@ def test_aws_subscribes_raw_with_the_filter_once_the_queue_lets_it_in() -> None:
         "raw_message_delivery": True,
         "filter_policy": Json({"region": ["eu", "uk"], "test": [{"exists": False}]}),
         "filter_policy_scope": "MessageAttributes",
+        "redrive_policy": Json({"deadLetterTargetArn": Ref("billing-dead-letters", "arn")}),
     }
-    assert resource.after == ("billing-queue-access",)
+    assert resource.after == ("billing-queue-access", "billing-dead-letters-access")
 
 
 def test_aws_queues_are_fifo_where_ordered_and_only_there() -> None:
@@ -103,6 +109,9 @@ def test_aws_uses_a_customer_managed_key_everywhere_and_gives_the_right_to_it() 
             assert "sqs_managed_sse_enabled" not in resource.properties
     for document in plan.policies.values():
         assert {("kms:Decrypt", key), ("kms:GenerateDataKey", key)} <= allowed(document)
+        [use] = [statement for statement in document["Statement"] if statement["Sid"] == "UseKey"]
+        via = ["sns.eu-west-1.amazonaws.com", "sqs.eu-west-1.amazonaws.com"]
+        assert use["Condition"] == {"StringEquals": {"kms:ViaService": via}}
 
 
 def test_aws_says_what_the_policy_of_a_key_has_to_allow() -> None:
@@ -113,9 +122,77 @@ def test_aws_says_what_the_policy_of_a_key_has_to_allow() -> None:
         assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
         assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
         assert statement["Resource"] == key
-    assert sns["Condition"] == {"ArnEquals": {"aws:SourceArn": [Ref("orders-topic", "arn")]}}
-    assert cloudwatch["Condition"] == {"StringEquals": {"aws:SourceAccount": "12"}}
+    assert sns["Condition"] == {"StringEquals": {"aws:SourceAccount": Ref("orders-topic", "owner")}}
+    assert cloudwatch["Condition"] == {"StringEquals": {"aws:SourceAccount": Ref("bus.alarms-topic", "owner")}}
     assert "keyPolicy" not in aws.exports(aws.plan(topology(ALARMS)))
+
+
+def test_the_policy_of_a_key_is_the_same_whatever_topics_there_are() -> None:
+    settings = aws.AwsSettings(kms_key="arn:aws:kms:eu-west-1:12:key/k")
+
+    def statements(more: str) -> list[object]:
+        found: list[object] = aws.exports(aws.plan(topology(more), settings))["keyPolicy"].value["Statement"]
+        return found
+
+    assert statements("") == statements('[topics.later]\n[subscriptions.late]\ntopic = "later"\n')
+    alone = loads('[bus]\nname = "shop"\n[queues.jobs]\n', source="polybus.toml")
+    [sns] = aws.exports(aws.plan(alone, settings))["keyPolicy"].value["Statement"]
+    assert sns["Condition"] == {"StringEquals": {"aws:SourceAccount": "12"}}
+    adopted = '[topics.theirs]\nexisting = "arn:aws:sns:eu-west-1:34:theirs"\n'
+    [sns] = aws.exports(aws.plan(topology(adopted), settings))["keyPolicy"].value["Statement"]
+    assert sns["Condition"] == {"StringEquals": {"aws:SourceAccount": [Ref("orders-topic", "owner"), "34"]}}
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        (
+            "arn:aws:iam::12:user/worker",
+            "found 'arn:aws:iam::12:user/worker'; allowed: a role's name, or arn:aws:iam::",
+        ),
+        ("arn:aws:sts::12:assumed-role/worker/session", "and no session of a role"),
+        ("team/worker", "allowed: a role's name"),
+        ("arn:aws:iam::34:role/worker", "roles.worker: found one of account 34; aws roles.keeper is in 12"),
+    ],
+)
+def test_aws_refuses_what_is_no_role_of_the_account(role: str, words: str) -> None:
+    roles = {"keeper": "arn:aws:iam::12:role/keeper", "worker": role}
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        aws.plan(topology(), aws.AwsSettings(roles=roles))
+
+
+def test_aws_refuses_an_adopted_queue_of_another_account() -> None:
+    adopted = topology('[queues.old]\nexisting = "arn:aws:sqs:eu-west-1:34:old"\n')
+    with pytest.raises(ConfigError, match=r"queues\.old\.existing: aws: found one of account 34; .* is in 12"):
+        aws.plan(adopted, aws.AwsSettings(roles={"worker": "arn:aws:iam::12:role/w"}))
+
+
+def test_aws_refuses_more_services_than_one_role_has_policies() -> None:
+    more = "".join(f'[services.s{at}]\nconsumes = ["jobs"]\n' for at in range(11))
+    roles = {f"s{at}": "arn:aws:iam::12:role/path/app" if at else "app" for at in range(11)}
+    with pytest.raises(ConfigError, match=r"found 11 services that run as app: s0, .*; IAM attaches 10"):
+        aws.plan(topology(more), aws.AwsSettings(roles=roles))
+    aws.plan(topology(more), aws.AwsSettings(roles={name: f"app-{name}" for name in roles}))
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", None])
+@pytest.mark.parametrize(
+    ("key", "more", "words"),
+    [
+        ("arn:aws:kms:us-east-1:1:key/k", "", "aws kmsKey: found a resource of us-east-1; the stack is in eu-west-1"),
+        (
+            None,
+            '[alarms]\nnotify = { topic = "arn:aws:sns:us-east-1:1:ops" }\n',
+            "polybus.toml: at $.alarms.notify.topic: aws: found a resource of us-east-1; the stack is in eu-west-1",
+        ),
+    ],
+)
+def test_aws_refuses_what_has_to_be_in_the_stack_s_region(
+    region: str | None, key: str | None, more: str, words: str
+) -> None:
+    adopted = '[topics.old]\nexisting = "arn:aws:sns:eu-west-1:1:old"\n'
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        aws.plan(topology(adopted + more), aws.AwsSettings(region=region, kms_key=key))
 
 
 @pytest.mark.parametrize("key", ["alias/shop", "arn:aws:kms:eu-west-1:12:alias/shop", "11111111-2222"])
@@ -158,7 +235,7 @@ def test_azure_puts_everything_into_one_closed_namespace() -> None:
     namespace = found["namespace"].properties
     assert namespace["namespace_name"].startswith("shop-dev-")
     assert (namespace["disable_local_auth"], namespace["minimum_tls_version"]) == (True, "1.2")
-    assert found["resource-group"].properties["resource_group_name"] == "shop-dev"
+    assert found["resource-group"].properties["resource_group_name"] == "shop-dev-westeurope"
     billing = found["billing-subscription"].properties
     assert (billing["requires_session"], billing["lock_duration"], billing["max_delivery_count"]) == (
         True,

@@ -15,6 +15,11 @@ from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.topology.file import loads
 
 ENTRIES = st.from_regex(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?", fullmatch=True)
+# Parts that are like other parts joined, like what is appended, and long enough to be cut.
+WORDS = st.sampled_from(["a", "b", "dead", "letters", "age", "x" * 40, "abcdef01", "alarms", "eu", "west"])
+PARTS = st.lists(WORDS, min_size=1, max_size=3).map("-".join).filter(lambda text: not text.endswith("-dead-letters"))
+STACKS = PARTS | st.just("")
+SUFFIXES = ("", "-dead-letters", "-age", "-letters", "--alarms")
 
 
 def test_a_short_name_is_readable() -> None:
@@ -42,6 +47,43 @@ def test_names_are_unique_and_short_enough(entries: set[str], bus: str, stack: s
     }
     assert len(made) == 2 * len(entries)
     assert all(len(name) <= 50 for name in made)
+
+
+@given(st.sets(st.tuples(PARTS, STACKS, PARTS), min_size=2, max_size=12), st.sampled_from([50, 80, 260]))
+def test_no_two_buses_stacks_and_entries_have_one_name(ways: set[tuple[str, str, str]], longest: int) -> None:
+    ours = {(way, suffix) for way in ways for suffix in SUFFIXES}
+    made = {(suffix, Names(way[0], way[1], longest).of(way[2], suffix=suffix)) for way, suffix in ours}
+    assert len(made) == len(ours)
+    queues = {name for suffix, name in made if suffix in ("", "-dead-letters")}
+    assert len(queues) == 2 * len(ways)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("shop", "prod", "eu-jobs"), ("shop", "prod-eu", "jobs")),
+        (("shop-prod", "", "jobs"), ("shop", "prod", "jobs")),
+        (("shop", "", "prod-jobs"), ("shop", "prod", "jobs")),
+        (("a" * 60, "b" * 60, "c"), ("a" * 60, "b" * 10, "HASH")),  # the second is what the first is cut to
+    ],
+)
+def test_names_that_were_one_by_their_parts_are_two(one: tuple[str, ...], other: tuple[str, ...]) -> None:
+    first = physical_name(*one, longest=80)
+    other = tuple(part.replace("HASH", first[-8:]) for part in other)
+    assert first != physical_name(*other, longest=80)
+
+
+def test_a_name_that_says_its_parts_by_itself_has_no_hash() -> None:
+    assert Names("shop", "prod", 80).of("billing", suffix="-age") == "shop-prod-billing-age"
+    assert Names("shop", "", 80).dead_letters("billing") == "shop-billing-dead-letters"
+    assert physical_name("to-jobs", longest=50) == "to-jobs"
+    assert physical_name("Shop", "prod", longest=50) == "Shop-prod"
+
+
+def test_what_differs_in_case_alone_is_told_apart_where_the_service_does_not() -> None:
+    ours = {physical_name(bus, "prod", longest=50, caseless=True).lower() for bus in ("shop", "Shop", "SHOP")}
+    assert len(ours) == 3
+    assert "shop-prod" in ours
 
 
 @given(ENTRIES, ENTRIES)

@@ -139,6 +139,11 @@ def test_a_policy_that_lets_in_what_comes_without_tls(name: str, statement: dict
     assert broken("aws", name, policy=json.dumps({"Statement": [statement]})) == {("tls-only", name)}
 
 
+@pytest.mark.parametrize("name", ["hook-subscription", "pull-subscription"])
+def test_a_subscription_that_drops_what_can_not_be_delivered(name: str) -> None:
+    assert ("dead-letters", name) in broken("aws", name, redrive_policy=None)
+
+
 def test_a_queue_or_topic_without_a_policy() -> None:
     assert without("aws", "q-queue-access") == {("tls-everywhere", "q-queue")}
     assert without("aws", "t-topic-access") == {("tls-everywhere", "t-topic")}

@@ -20,7 +20,7 @@ def test_aws_watches_what_the_topology_asks_for() -> None:
     assert found["billing-backlog-alarm"].properties["threshold"] == 50
     widgets = found["dashboard"].properties["dashboard_body"].value["widgets"]
     assert [widget["properties"]["title"] for widget in widgets] == ["billing", "fast", "jobs"]
-    assert {widget["properties"]["region"] for widget in widgets} == {Ref("billing-dead-letters", "region")}
+    assert {widget["properties"]["region"] for widget in widgets} == {Ref("region", "region")}
     there = by_name(aws.plan(topology(ALARMS), aws.AwsSettings(region="eu-west-1")))["dashboard"].properties
     assert there["dashboard_body"].value["widgets"][0]["properties"]["region"] == "eu-west-1"
     assert not [name for name in by_name(aws.plan(topology())) if "alarm" in name]
@@ -43,7 +43,8 @@ METRICS = {
     "letters": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
     "age": ("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum"),
     "backlog": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "Maximum"),
-    "pushes": ("AWS/SNS", "NumberOfNotificationsFailed", "Sum"),
+    "undelivered": ("AWS/SNS", "NumberOfNotificationsFailed", "Sum"),
+    "lost": ("AWS/SNS", "NumberOfNotificationsFailedToRedriveToDlq", "Sum"),
 }
 
 
@@ -56,8 +57,15 @@ def test_aws_asks_cloudwatch_for_metrics_that_it_has() -> None:
         assert (given["namespace"], given["metric_name"], given["statistic"]) == METRICS[kind], alarm.name
         assert given["treat_missing_data"] == "notBreaching"
         assert given["period"] % 60 == 0
-    assert {"news-pushes-alarm", "mail-letters-alarm"} <= {alarm.name for alarm in alarms}
+    assert {"news-undelivered-alarm", "news-lost-alarm", "mail-letters-alarm"} <= {alarm.name for alarm in alarms}
     assert "mail-age-alarm" not in {alarm.name for alarm in alarms}
+
+
+def test_aws_watches_every_topic_that_has_subscriptions() -> None:
+    found = by_name(aws.plan(topology("[topics.quiet]\n" + ALARMS)))
+    assert found["orders-undelivered-alarm"].properties["dimensions"] == {"TopicName": Ref("orders-topic", "name")}
+    assert {"news-undelivered-alarm", "quiet-undelivered-alarm"}.isdisjoint(found)
+    assert found["orders-lost-alarm"].properties["threshold"] == 1
 
 
 def test_gcp_lets_cloud_monitoring_publish_to_the_topic_of_alarms() -> None:

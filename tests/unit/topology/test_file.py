@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polybus.errors import TopologyError
+from polybus.topology import file
 from polybus.topology.file import load, loads
-from polybus.topology.model import Alarms, Backoff, Notify, Push, Subscription, digest
+from polybus.topology.model import (
+    Alarms,
+    Backoff,
+    Notify,
+    Push,
+    Queue,
+    Service,
+    Subscription,
+    Topic,
+    Topology,
+    digest,
+)
 from polybus.topology.quantities import format_duration, format_size, parse_duration, parse_size
+from polybus.topology.references import check_references
+from polybus.topology.table import Problems
 
 SHOP = """
 [bus]
@@ -263,3 +278,37 @@ def test_a_password_in_a_url_is_told_to_nobody() -> None:
         loads(BASE + 'push = { https = "https://me:pw@x.y/z" }', source="polybus.toml")
     assert "pw" not in str(raised.value)
     assert loads(BASE + 'push = { https = "https://x.y/@me?a=b@c" }', source="polybus.toml")
+
+
+class Name(str):
+    """A name that is compared with no other to be put in order."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        raise AssertionError(f"{self} is sorted")
+
+
+def test_a_reference_that_is_good_is_looked_up_and_not_searched_for() -> None:
+    """There may be thousands of entries, and of references to them."""
+    topics = {Name(name): Topic(name) for name in ("orders", "news")}
+    subscriptions = {Name(name): Subscription(name, "news") for name in ("billing", "audit")}
+    queues = {Name(name): Queue(name) for name in ("jobs", "mail")}
+    services = {"all": Service("all", ("orders", "jobs"), ("billing", "mail"), ("audit", "jobs"))}
+    problems = Problems("polybus.toml")
+    check_references(Topology("shop", topics, subscriptions, queues, services), problems)
+    assert problems.lines == []
+
+
+def test_the_clouds_are_looked_for_once_however_many_entries_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes reading what every installed package offers."""
+    asked: list[str] = []
+    real = file.each
+
+    def counted(part: str) -> Any:
+        asked.append(part)
+        return real(part)
+
+    monkeypatch.setattr(file, "each", counted)
+    loads(BASE + "".join(f"\n[topics.t{number}]" for number in range(20)), source="polybus.toml")
+    assert asked == ["planning"]

@@ -24,7 +24,9 @@ class AwsLimits(CloudLimits):
     filter_combinations: Count
     filter_bytes: Count
     filters_per_topic: Count
+    filters_per_account: Count
     fifo_topics: Count
+    alarms: Count
     redrive_sources: Count
     fifo_subscriptions: Count
     large_message_subscriptions: Count
@@ -58,7 +60,9 @@ AWS: Final = AwsLimits(
     filter_combinations=Count(150, "SNS"),
     filter_bytes=Count(256 * KIB, "SNS"),
     filters_per_topic=Count(200, "SNS"),  # unless the account's quota was raised
+    filters_per_account=Count(10_000, "SNS"),  # likewise
     fifo_topics=Count(1_000, "SNS"),  # likewise
+    alarms=Count(5_000, "k"),  # of a region, likewise ("CloudWatch service quotas")
     redrive_sources=Count(10, "B"),
     fifo_subscriptions=Count(100, "k"),
     large_message_subscriptions=Count(100, "PA"),

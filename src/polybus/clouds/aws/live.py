@@ -6,7 +6,7 @@ Needs rights that no service has: to read and list topics, subscriptions and que
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,9 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from polybus.binding import Binding, Entity
 from polybus.clouds.aws.driver.clients import Clients
 from polybus.clouds.aws.driver.faults import fault
+from polybus.clouds.aws.plan.key import NEEDED, kept_out
 from polybus.clouds.aws.plan.resources import AwsPlan
 from polybus.errors import BackendError, FaultKind
-from polybus.plan.observed import Observed, with_others
+from polybus.plan.observed import Observed, Outside, with_others
 
 __all__ = ["live"]
 
@@ -29,6 +30,8 @@ _QUEUE = "aws:sqs/queue:Queue"
 _QUEUE_POLICY = "aws:sqs/queuePolicy:QueuePolicy"
 _REDRIVE = "aws:sqs/redrivePolicy:RedrivePolicy"
 _REDRIVE_ALLOW = "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy"
+
+_DELIVERS = "sns.amazonaws.com"
 
 # What SNS lists in place of an ARN for days after an endpoint unsubscribed.
 _ENDED = "Deleted"
@@ -62,14 +65,16 @@ _SUBSCRIPTION_ATTRIBUTES = {
 }
 
 
-async def live(binding: Binding, plan: AwsPlan) -> list[Observed]:
-    """Read all that the binding names, the subscriptions of its topics, and what bears the bus's tags.
+async def live(binding: Binding, plan: AwsPlan) -> list[Observed | Outside]:
+    """Read all that the binding names, its topics' subscriptions, what bears the bus's tags, and policies of keys.
 
     Raises BackendError for what AWS refuses; what isn't there is no error.
     """
     clients = Clients(binding.settings)
     try:
-        return await _Reader(clients, binding, plan).read()
+        reader = _Reader(clients, binding, plan)
+        found = await reader.read()
+        return [*found, *await reader.keys(found)]
     except (ClientError, BotoCoreError) as error:
         raise BackendError(fault(error)) from error
     finally:
@@ -90,6 +95,26 @@ class _Reader:
             *(self._entity(entity) for entity in binding.topics.values()), *(self._source(entity) for entity in sources)
         )
         return with_others(parts, [*await self._other_topics(), *await self._other_queues()])
+
+    async def keys(self, found: Sequence[Observed]) -> list[Outside]:
+        """Look whether the keys of what was found let SNS in, which delivers; those of SNS's and SQS's own do."""
+        used = {str((item.properties or {}).get("kms_master_key_id", "")) for item in found}
+        topics = [self._binding.topics[name].address for name in self._topology.topics if self._delivers(name)]
+        keys = sorted(key for key in used if key and not key.startswith("alias/aws/"))
+        return [await self._key(key, topics) for key in keys if topics]
+
+    def _delivers(self, topic: str) -> bool:
+        return topic in self._binding.topics and bool(self._topology.subscriptions_of(topic))
+
+    async def _key(self, key: str, topics: Sequence[str]) -> Outside:
+        kind = "key policy"
+        try:
+            policy = (await self._call("kms", "get_key_policy", KeyId=key, PolicyName="default"))["Policy"]
+        except (ClientError, BotoCoreError) as error:
+            return Outside(kind, key, unread=f"kms:GetKeyPolicy: {fault(error).detail}")
+        out = kept_out(policy, _DELIVERS, topics)
+        needed = f"{_DELIVERS} may {' and '.join(NEEDED)} for {', '.join(_last(topic) for topic in out)}"
+        return Outside(kind, key, ((("policy", needed, "it may not"),) if out else ()))
 
     async def _entity(self, entity: Entity) -> list[Observed]:
         declared = self._topology.topics.get(entity.name)

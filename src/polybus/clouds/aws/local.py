@@ -90,8 +90,15 @@ class Realiser:
         config = Config(proxies={}) if endpoint is not None else None
         self._sns: Any = session.client("sns", endpoint_url=endpoint, config=config)
         self._sqs: Any = session.client("sqs", endpoint_url=endpoint, config=config)
+        self._region: str = self._sqs.meta.region_name
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
-        self._makers: dict[str, Callable[[Inputs], Outputs]] = {
+        self._session = session
+        self._endpoint = endpoint
+        self._makers: dict[str, Callable[[Inputs], dict[str, Any]]] = {
+            "aws:index/getRegion:getRegion": lambda given: {"id": self._region, "region": self._region},
+            "aws:index/getCallerIdentity:getCallerIdentity": self._caller,
+            "aws:sqs/getQueues:getQueues": self._queues,
+            "aws:sqs/getQueue:getQueue": self._looked_up,
             "aws:sns/topic:Topic": self._topic,
             "aws:sns/topicPolicy:TopicPolicy": self._topic_policy,
             "aws:sns/topicSubscription:TopicSubscription": self._subscription,
@@ -103,8 +110,8 @@ class Realiser:
             ),
         }
 
-    def create(self, type_: str, name: str, inputs: Inputs) -> Outputs:
-        """Make one resource and return its outputs, `id` among them.
+    def create(self, type_: str, name: str, inputs: Inputs) -> dict[str, Any]:
+        """Make one resource, or read one, and return its outputs, `id` among them.
 
         Raises KeyError for a type of SNS or SQS that isn't known here, boto3's ClientError for what the server refuses.
         """
@@ -173,6 +180,25 @@ class Realiser:
         arn = found["Attributes"]["QueueArn"]
         return {"id": url, "url": url, "arn": arn, "name": name, "region": arn.split(":")[3]}
 
+    def _caller(self, given: Inputs) -> Outputs:
+        """Say who asks; the account alone tells whose a queue is."""
+        client = self._session.client("sts", endpoint_url=self._endpoint)
+        try:
+            found = client.get_caller_identity()
+        finally:
+            client.close()
+        return {"id": found["Account"], "accountId": found["Account"], "arn": found["Arn"], "userId": found["UserId"]}
+
+    def _queues(self, given: Inputs) -> dict[str, Any]:
+        pages = self._sqs.get_paginator("list_queues").paginate(QueueNamePrefix=given.get("queueNamePrefix", ""))
+        return {"id": self._region, "queueUrls": [url for page in pages for url in page.get("QueueUrls", ())]}
+
+    def _looked_up(self, given: Inputs) -> dict[str, Any]:
+        url = self._sqs.get_queue_url(QueueName=given["name"])["QueueUrl"]
+        tags = self._sqs.list_queue_tags(QueueUrl=url).get("Tags", {})
+        found = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+        return {"id": url, "url": url, "arn": found["QueueArn"], "name": given["name"], "tags": tags}
+
     def _set(self, given: Inputs, attribute: str, key: str) -> Outputs:
         self._sqs.set_queue_attributes(QueueUrl=given["queueUrl"], Attributes={attribute: _text(given[key])})
         return {"id": given["queueUrl"]}
@@ -208,7 +234,7 @@ def _attributes(given: Inputs, names: Mapping[str, str]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     if isinstance(value, Json):
-        return json.dumps(value.value)
+        return json.dumps(value.value, separators=(",", ":"))
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():

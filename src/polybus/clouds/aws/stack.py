@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.owned import guard
 from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.resources import AwsSettings
 from polybus.provision.cloud import Provider
@@ -39,10 +40,11 @@ def _settings(config: StackConfig) -> AwsSettings:
 PROVIDER = Provider(
     name="aws",
     planning=PLANNING,
-    # A module can't be called lambda in Python.
-    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_"}, newer=_NEWER),
+    # A module can't be called lambda in Python, and index is the package itself.
+    sdk=Sdk("pulumi_aws", "aws-stack", {"lambda": "lambda_", "index": ""}, newer=_NEWER),
     settings=_settings,
     keys=_KEYS,
     who="roles",
     inputs=frozenset({"kms_key", "vpc_endpoints", "roles", "functions"}),
+    guard=guard,
 )

@@ -36,9 +36,12 @@ _PRINCIPAL = 'an object id, or {"id": ..., "type": "ServicePrincipal", "User" or
 
 
 def _settings(config: StackConfig) -> AzureSettings:
+    location = config.of("azure-native", "location")
+    if location is None and config.text("namespace") is None:
+        raise config.missing("namespace", "name it, or set azure-native:location, which the derived name has in it")
     return AzureSettings(
         stack=config.stack,
-        location=config.of("azure-native", "location"),
+        location=location,
         resource_group=config.text("resourceGroup"),
         namespace=config.text("namespace"),
         subscription_id=config.of("azure-native", "subscriptionId"),

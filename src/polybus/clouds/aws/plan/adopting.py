@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from polybus.clouds.aws.plan.place import STANDING
 from polybus.clouds.aws.plan.resources import AwsSettings
 from polybus.plan.names import FIFO_SUFFIX, short_hash
 from polybus.topology.model import Queue, Topic
@@ -21,7 +22,7 @@ def standing(entry: Topic | Queue, settings: AwsSettings | None) -> str:
         (found[1] for found in map(re.compile(r"arn:[^:]*:[^:]*:[^:]*:([0-9]{12}):").match, texts) if found), _ACCOUNT
     )
     service = "sns" if isinstance(entry, Topic) else "sqs"
-    name = f"polybus-given-{short_hash(entry.name)}{FIFO_SUFFIX if entry.ordered else ''}"
+    name = f"{STANDING}{short_hash(entry.name)}{FIFO_SUFFIX if entry.ordered else ''}"
     return f"arn:aws:{service}:{chosen.region or 'us-east-1'}:{account}:{name}"
 
 

@@ -6,6 +6,7 @@ import math
 import re
 
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.plan import allow as aws_allow
 from polybus.clouds.aws.plan import counts
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
@@ -41,6 +42,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         _subscription(report, topology, subscription)
     for queue in topology.queues.values():
         _queue(report, queue)
+    aws_allow.rule(report, topology)
     aws_policy_size.rule(report, topology, stack)
     counts.count(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
@@ -63,6 +65,9 @@ def _topic(report: Report, topology: Topology, topic: Topic) -> None:
         report.error(path, f"{len(subscriptions)} subscriptions", limit, source=AWS.large_message_subscriptions.source)
     _filter_attributes(report, topology, topic)
     _existing(report, f"{path}.existing", topic.existing, "sns", ordered=topic.ordered)
+    if topic.existing is not None and subscriptions:
+        limit = "if another account has it, its policy has to let this one subscribe (sns:Subscribe)"
+        report.note(f"{path}.existing", topic.existing, limit, source="SNS")
 
 
 def _filter_attributes(report: Report, topology: Topology, topic: Topic) -> None:
@@ -91,6 +96,7 @@ def _subscription(report: Report, topology: Topology, subscription: Subscription
         _forward(report, topology, subscription, push.forward)
     else:
         _push(report, topology.topics[subscription.topic], path, push)
+        _once(report, topology, subscription, push)
     if push.https is not None:
         _retries(report, path, subscription)
     elif subscription.max_attempts != DEFAULT_MAX_ATTEMPTS:
@@ -118,6 +124,16 @@ def _push(report: Report, topic: Topic, path: str, push: Push) -> None:
         report.error(
             where, push.function, limit, source="B", instead="arn:aws:lambda:<region>:<account>:function:<name>"
         )
+
+
+def _once(report: Report, topology: Topology, subscription: Subscription, push: Push) -> None:
+    """Refuse a second subscription of an endpoint to a topic: SNS answers with the first, or refuses another filter."""
+    others = topology.subscriptions_of(subscription.topic)
+    twins = [item for item in others if item.push is not None and item.push.endpoint == push.endpoint]
+    if subscription is not twins[0]:
+        limit = f"SNS subscribes an endpoint to a topic once; $.subscriptions.{twins[0].name} does"
+        where = f"{common.path_of(subscription)}.push.{push.kind}"
+        report.error(where, f"{push.endpoint} again", limit, source="SNS", instead="one filter for both")
 
 
 def _forward(report: Report, topology: Topology, subscription: Subscription, to: str) -> None:
@@ -181,6 +197,9 @@ def _queue(report: Report, queue: Queue) -> None:
     path = f"$.queues.{queue.name}"
     common.message_size(report, path, queue.max_message_size, AWS.message_bytes)
     _existing(report, f"{path}.existing", queue.existing, "sqs", ordered=queue.ordered)
+    if queue.existing is not None:
+        limit = "it has to be of the stack's own account: SQS lets no other set its redrive policy"
+        report.note(f"{path}.existing", queue.existing, limit, source="Q")
     if not queue.max_delay:
         return
     if queue.ordered:

@@ -15,8 +15,20 @@ def count(report: Report, topology: Topology) -> None:
     for topic in topology.topics:
         filters = sum(item.filter is not None for item in topology.subscriptions_of(topic))
         _quota(report, f"$.topics.{topic}", filters, "filters of one topic", AWS.filters_per_topic)
+    filters = sum(item.filter is not None for item in topology.subscriptions.values())
+    _quota(report, "$.subscriptions", filters, "filters", AWS.filters_per_account)
+    _quota(report, "$.alarms", _alarms(topology), "alarms", AWS.alarms)
     ordered = sum(topic.ordered for topic in topology.topics.values())
     _quota(report, "$.topics", ordered, "ordered topics", AWS.fifo_topics)
+
+
+def _alarms(topology: Topology) -> int:
+    """Count alarms as they are planned (watch.py): three an entry, one a push, two a topic that has subscriptions."""
+    if topology.alarms is None:
+        return 0
+    found = topology.subscriptions.values()
+    pushes = sum(item.push is not None for item in found)
+    return 3 * (len(found) + len(topology.queues)) - 2 * pushes + 2 * len({item.topic for item in found})
 
 
 def _quota(report: Report, path: str, number: int, what: str, most: Count) -> None:

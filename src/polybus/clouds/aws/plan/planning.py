@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
-from polybus.clouds.aws.plan import adopting, resources
+from polybus.clouds.aws.plan import adopting, allow, resources
 from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
@@ -22,6 +22,13 @@ from polybus.topology.model import Queue, Subscription, Topic, Topology
 __all__ = ["PLANNING"]
 
 _TOPIC, _QUEUE = "aws:sns/topic:Topic", "aws:sqs/queue:Queue"
+
+
+def _plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
+    """Plan for an account: what a sample may leave to the stack's configuration has to be said."""
+    planned = resources.plan(topology, settings)
+    allow.hold_key(topology, planned.settings.kms_key)
+    return planned
 
 
 def _sample(topology: Topology, stack: str) -> AwsPlan:
@@ -50,7 +57,7 @@ def _pass_through(entry: Entry) -> str | None:
 
 PLANNING = Planning(
     settings=AwsSettings,
-    plan=resources.plan,
+    plan=_plan,
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
@@ -79,6 +86,8 @@ PLANNING = Planning(
         _QUEUE: OwnName("name", AWS.queue_name, FIFO_SUFFIX),
     },
     immutable=IMMUTABLE,
+    retention={_QUEUE: "message_retention_seconds"},  # SetQueueAttributes in the SQS API reference [B]
+    place=lambda settings: {"aws:region": settings.region},
     drift=DRIFT,
     adopted={Topic: _TOPIC, Queue: _QUEUE},
     tags=TAGS,

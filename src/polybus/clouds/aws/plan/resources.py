@@ -2,7 +2,8 @@
 
 A topic is an SNS topic, FIFO where ordered. A subscription is an SQS queue that only this topic may send to, subscribed
 with raw delivery and the filter as a policy. A queue is an SQS queue. Each has a queue for its dead letters, which
-takes letters from it alone. Everything is encrypted at rest, and refused without TLS.
+takes letters from it alone, and of a subscription what its topic can't deliver. Everything is encrypted at rest, and
+refused without TLS.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import msgspec
 
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.plan import allow as aws_allow
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan import push as aws_push
+from polybus.clouds.aws.plan import roles as aws_roles
 from polybus.clouds.aws.plan import watch as aws_watch
 from polybus.clouds.aws.plan.filters import compile_filter
 from polybus.clouds.aws.plan.rights import Arns, insecure, key_policy, policies
@@ -33,10 +36,13 @@ from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import consumed, net_attempts, path_of
 from polybus.plan.settings import NOTHING, check_services, with_options
 from polybus.plan.tags import tags_of
-from polybus.plan.values import Json, Ref, Resource, found_in, marked, unmarked
+from polybus.plan.values import Join, Json, Ref, Resource, found_in, joined, marked, refs, unmarked
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
 __all__ = ["AwsPlan", "AwsSettings", "binding", "binding_values", "exports", "plan"]
+
+
+_POLICY_NAME = 128  # characters [B]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +80,10 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     chosen = settings or AwsSettings()
     check.refuse(topology, "aws", stack=chosen.stack)
     check_services(topology, chosen.roles, "aws roles")
-    aws_place.hold(topology, chosen.region, chosen.vpc_endpoints)
     if chosen.kms_key is not None:
         chosen = replace(chosen, kms_key=once(chosen.kms_key, _held_key))
+    aws_place.hold(topology, chosen.region, chosen.vpc_endpoints, chosen.kms_key)
+    aws_roles.hold(topology, chosen.roles)
     planner = _Planner(topology, chosen)
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
@@ -86,8 +93,10 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
         resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
         documents = aws_published.reading(documents, topology)
     resources += planner.rights(documents)
-    scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, chosen.region, planner.queue_name)
+    scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name)
     resources += aws_watch.resources(topology, scene)
+    if any(ref == aws_place.REGION for resource in resources for ref in refs(resource.properties)):
+        resources.insert(0, aws_place.region_lookup())
     return AwsPlan(topology, chosen, tuple(resources), documents)
 
 
@@ -158,6 +167,7 @@ class _Planner:
         self.names = Names(topology.name, settings.stack, round(AWS.queue_name.length.most))
         self.tags = tags_of(topology, settings.stack, settings.tags, TAGS)
         self.arns = Arns(topology)
+        self.region = settings.region or aws_place.REGION
 
     def resources(self) -> Iterator[Resource]:
         for topic in self._topology.topics.values():
@@ -186,8 +196,7 @@ class _Planner:
         """Give the URL of an entry's queue; that of an adopted one follows from its ARN."""
         if isinstance(item, Queue) and item.existing is not None:
             partition, service, region, account, name = item.existing.split(":", 5)[1:]
-            domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
-            return f"https://{service}.{region}.{domain}/{account}/{name}"
+            return f"https://{service}.{region}.{aws_place.domain(partition)}/{account}/{name}"
         return Ref(f"{item.name}-queue", "url")
 
     def _fifo(self, item: Subscription | Queue) -> bool:
@@ -215,7 +224,8 @@ class _Planner:
         name = f"{topic.name}-topic"
         yield Resource("aws:sns/topic:Topic", name, properties, "topic", entry)
         outside = aws_place.elsewhere(aws_place.TOPIC_ACTIONS, Ref(name, "arn"), self._settings.vpc_endpoints)
-        statements = [insecure("sns:Publish", Ref(name, "arn")), *outside]
+        others = aws_allow.statements(topic, Ref(name, "arn"), self._settings.region)
+        statements = [*others, insecure("sns:Publish", Ref(name, "arn")), *outside]
         access = {"arn": Ref(name, "arn"), "policy": Json({"Version": "2012-10-17", "Statement": statements})}
         yield Resource("aws:sns/topicPolicy:TopicPolicy", f"{topic.name}-topic-access", access, "access", entry)
 
@@ -251,7 +261,9 @@ class _Planner:
         elif not adopted:
             sources = sorted({source.topic for source in self._topology.forwards_to(item.name)})
             topics = [self.arns.topic(topic) for topic in sources]
-            yield self._access(name, url, arn, [aws_push.allow_topic(topics, arn)] if topics else [], entry)
+            statements = [aws_push.allow_topic(topics, arn)] if topics else []
+            statements += aws_allow.statements(item, arn, self._settings.region)
+            yield self._access(name, url, arn, statements, entry)
 
     def _subscribed(self, item: Subscription, arn: str | Ref, url: str | Ref) -> Iterator[Resource]:
         entry, topic = path_of(item), self.arns.topic(item.topic)
@@ -266,16 +278,19 @@ class _Planner:
             "raw_message_delivery": True,
             "filter_policy": None if policy is None else Json(policy),
             "filter_policy_scope": None if policy is None else "MessageAttributes",
+            # What SNS can't deliver it drops, unless it is told where to leave it.
+            "redrive_policy": Json({"deadLetterTargetArn": Ref(f"{item.name}-dead-letters", "arn")}),
         }
         type_, name = "aws:sns/topicSubscription:TopicSubscription", f"{item.name}-subscription"
-        yield Resource(type_, name, properties, "delivery", entry, after=(access.name,))
+        after = (access.name, f"{item.name}-dead-letters-access")
+        yield Resource(type_, name, properties, "delivery", entry, after=after)
 
     def _letters(self, item: Subscription | Queue) -> Iterator[Resource]:
         entry, name = path_of(item), f"{item.name}-dead-letters"
         properties = self._queue(item, letters=True)
         yield Resource("aws:sqs/queue:Queue", name, properties, "dead letters", entry, keeps_messages=True)
         statements: list[dict[str, Any]] = []
-        if isinstance(item, Subscription) and item.push is not None:
+        if isinstance(item, Subscription):
             statements = [aws_push.allow_topic([self.arns.topic(item.topic)], Ref(name, "arn"))]
         yield self._access(name, Ref(name, "url"), Ref(name, "arn"), statements, entry)
 
@@ -313,12 +328,17 @@ class _Planner:
             if service not in documents:
                 continue
             entry, name = f"$.services.{service}", f"{service}-rights"
-            physical = physical_name(self._topology.name, self._settings.stack, service, longest=128)  # [B] IAM
-            properties = {"name": physical, "policy": Json(documents[service]), "tags": self.tags}
+            properties = {"name": self._policy_name(service), "policy": Json(documents[service]), "tags": self.tags}
             yield Resource("aws:iam/policy:Policy", name, properties, "rights", entry)
-            attached = {"role": once(role, _role_name), "policy_arn": Ref(name, "arn")}
+            attached = {"role": once(role, aws_roles.name_of), "policy_arn": Ref(name, "arn")}
             type_ = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
             yield Resource(type_, f"{service}-role", attached, "rights", entry)
+
+    def _policy_name(self, service: str) -> str | Join:
+        """Name a policy: one of the account's whatever the region is, and in no case of its own ("IAM identifiers")."""
+        longest = _POLICY_NAME - aws_place.LONGEST_REGION
+        name = physical_name(self._topology.name, self._settings.stack, service, longest=longest, caseless=True)
+        return joined(f"{name}-", self.region)
 
 
 def _held_key(key: str) -> str:
@@ -326,8 +346,3 @@ def _held_key(key: str) -> str:
     if not re.fullmatch(r"arn:[^:]+:kms:[^:]+:[^:]+:key/[^:]+", key):
         raise ConfigError(f"aws kmsKey: found {key!r}; allowed: a key's ARN, arn:aws:kms:<region>:<account>:key/<id>")
     return key
-
-
-def _role_name(role: str) -> str:
-    """Give the name of a role, of which IAM attaches policies to the name alone."""
-    return role.rsplit("/", 1)[-1]

@@ -6,10 +6,12 @@ Nobody may create, change or delete an entity, and no statement that allows has 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from polybus.clouds.aws.plan.allow import key_statements
+from polybus.clouds.aws.plan.place import account_of, domain
 from polybus.plan.later import Text, once
 from polybus.plan.values import Ref
 from polybus.topology.model import Service, Topology
@@ -18,6 +20,9 @@ __all__ = ["Arns", "insecure", "key_policy", "policies"]
 
 _RECEIVE = ("sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:ReceiveMessage")
 _STATS = ("sqs:GetQueueAttributes",)
+# What scales or drives a consumer counts what waits, by the consumer's role: Lambda's event source mappings
+# (AWSLambdaSQSQueueExecutionRole has the same four actions), KEDA.
+_CONSUME = tuple(sorted((*_RECEIVE, *_STATS)))
 _PURGE = ("sqs:PurgeQueue",)
 _KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 
@@ -58,18 +63,25 @@ def key_policy(topology: Topology, arns: Arns, kms_key: Text | None) -> Mapping[
 
     SNS encrypts for the queues that it sends to, and CloudWatch for the topic of alarms, each as its own principal
     ("Key management" in the SNS and SQS guides). The key is not the stack's, so the statements are for who owns it.
+    They name the account and no single topics: what is declared later needs no second change of the key.
     """
     if kms_key is None:
         return None
-    topics = [arns.topic(name) for name in topology.topics if topology.subscriptions_of(name)]
-    statements: list[dict[str, Any]] = []
-    if topics:
-        condition: dict[str, Any] = {"ArnEquals": {"aws:SourceArn": topics}}
-        statements.append(_key_user("AllowTopics", "sns.amazonaws.com", kms_key, condition))
+    accounts = _accounts(topology, kms_key)
+    statements = [_key_user("AllowTopics", "sns.amazonaws.com", kms_key, accounts)]
     if topology.alarms is not None and topology.alarms.notify.email is not None:
-        condition = {"StringEquals": {"aws:SourceAccount": once(kms_key, _account)}}
-        statements.append(_key_user("AllowAlarms", "cloudwatch.amazonaws.com", kms_key, condition))
-    return {"Version": "2012-10-17", "Statement": statements}
+        own: list[str | Ref] = [Ref("bus.alarms-topic", "owner")]
+        statements.append(_key_user("AllowAlarms", "cloudwatch.amazonaws.com", kms_key, own))
+    return {"Version": "2012-10-17", "Statement": [*statements, *key_statements(topology, kms_key)]}
+
+
+def _accounts(topology: Topology, kms_key: Text) -> list[Any]:
+    """List the accounts whose topics send: the stack's, and those of adopted ones; the key's while there are none."""
+    made = [topic.name for topic in topology.topics.values() if topic.existing is None]
+    own: list[str | Ref] = [Ref(f"{name}-topic", "owner") for name in made[:1]]
+    adopted = [account_of(topic.existing) for topic in topology.topics.values() if topic.existing is not None]
+    known = dict.fromkeys(account for account in adopted if account is not None)
+    return [*own, *known] or [once(kms_key, _account)]
 
 
 def insecure(action: str, arn: str | Ref) -> dict[str, Any]:
@@ -88,14 +100,14 @@ def _account(arn: str) -> str:
     return arn.split(":")[4]
 
 
-def _key_user(sid: str, service: str, kms_key: Text, condition: dict[str, Any]) -> dict[str, Any]:
+def _key_user(sid: str, service: str, kms_key: Text, accounts: Sequence[Any]) -> dict[str, Any]:
     return {
         "Sid": sid,
         "Effect": "Allow",
         "Principal": {"Service": service},
         "Action": list(_KEY),
         "Resource": kms_key,
-        "Condition": condition,
+        "Condition": {"StringEquals": {"aws:SourceAccount": accounts[0] if len(accounts) == 1 else list(accounts)}},
     }
 
 
@@ -104,7 +116,7 @@ def _statements(topology: Topology, arns: Arns, service: Service) -> Iterator[di
     queues = [arns.source(name) for name in service.publishes if name in topology.queues]
     yield from _allow("Publish", ("sns:Publish",), topics)
     yield from _allow("Send", ("sqs:SendMessage",), queues)
-    yield from _allow("Consume", _RECEIVE, [arns.source(name) for name in service.consumes])
+    yield from _allow("Consume", _CONSUME, [arns.source(name) for name in service.consumes])
     yield from _allow("DeadLetter", ("sqs:SendMessage",), [arns.letters(name) for name in service.consumes])
     sources = [arns.source(name) for name in service.operates if not arns.is_push(name)]
     letters = [arns.letters(name) for name in service.operates]
@@ -122,9 +134,19 @@ def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref]) -> It
 
 
 def _keys(service: Service, kms_key: Text | None) -> Iterator[dict[str, Any]]:
-    """Allow the use of a customer-managed key: senders need both rights ("Key management" in the SQS guide)."""
+    """Allow the use of a customer-managed key: senders need both rights ("Key management" in the SQS guide).
+
+    Only by way of SNS and SQS: whatever else the key encrypts, the service may not read.
+    """
     if kms_key is None:
         return
     sends = bool(service.publishes or service.consumes or service.operates)
     if sends:
-        yield {"Sid": "UseKey", "Effect": "Allow", "Action": list(_KEY), "Resource": [kms_key]}
+        statement = {"Sid": "UseKey", "Effect": "Allow", "Action": list(_KEY), "Resource": [kms_key]}
+        yield {**statement, "Condition": {"StringEquals": {"kms:ViaService": once(kms_key, _via)}}}
+
+
+def _via(kms_key: str) -> list[str]:
+    """Name SNS and SQS as KMS knows them in the key's region ("kms:ViaService", AWS KMS Developer Guide)."""
+    partition, region = kms_key.split(":")[1], kms_key.split(":")[3]
+    return [f"{service}.{region}.{domain(partition)}" for service in ("sns", "sqs")]

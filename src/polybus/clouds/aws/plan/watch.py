@@ -10,7 +10,7 @@ from polybus.clouds.aws.plan.rights import insecure
 from polybus.plan.later import Text
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
-from polybus.plan.values import Json, Ref, Resource
+from polybus.plan.values import Json, Ref, Resource, joined
 from polybus.topology.model import Alarms, Queue, Subscription, Topology
 
 __all__ = ["Scene", "resources"]
@@ -22,12 +22,12 @@ _WIDGETS = 498  # of one dashboard: CloudWatch allows 500 ("CloudWatch service q
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What the alarms of one stack are about: `region` of None means the one where the stack's queues are."""
+    """What the alarms of one stack are about, and where."""
 
     names: Names
     tags: Mapping[str, str]
     kms_key: Text | None
-    region: str | None
+    region: str | Ref
     queue_name: Callable[..., str]
 
 
@@ -50,8 +50,9 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
         if not push:
             yield _alarm(names, item.name, "age", _age(alarms, queue_name(item)), common)
             yield _alarm(names, item.name, "backlog", _backlog(alarms, queue_name(item)), common)
-    for name in {item.topic: None for item in topology.subscriptions.values() if item.push is not None}:
-        yield _alarm(names, name, "pushes", _pushes(alarms, topology, name), common)
+    for name in {item.topic: None for item in topology.subscriptions.values()}:
+        yield _alarm(names, name, "undelivered", _undelivered(alarms, topology, name), common)
+        yield _alarm(names, name, "lost", _lost(topology, name), common)
     if consumed(topology):
         yield from _dashboards(topology, scene)
 
@@ -83,7 +84,7 @@ def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: Text | Non
 
 def _alarm(names: Names, entry: str, what: str, metric: dict[str, Any], common: dict[str, Any]) -> Resource:
     properties = {
-        "name": names.of(f"{entry}-{what}"),
+        "name": names.of(entry, suffix=f"-{what}"),
         "comparison_operator": "GreaterThanOrEqualToThreshold",
         "evaluation_periods": 1,
         "period": _PERIOD,
@@ -125,23 +126,36 @@ def _topic_name(topology: Topology, topic: str) -> str | Ref:
     return existing.rsplit(":", 1)[-1] if existing else Ref(f"{topic}-topic", "name")
 
 
-def _pushes(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
+def _undelivered(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
+    words = f"SNS can't deliver what is published to {topic}: see the dead letters of its subscriptions"
+    return _of_topic("NumberOfNotificationsFailed", _topic_name(topology, topic), alarms.failed_pushes, words)
+
+
+def _lost(topology: Topology, topic: str) -> dict[str, Any]:
+    """Watch what is in no queue at all: SNS could neither deliver it nor leave it with the dead letters."""
+    words = (
+        f"SNS lost what was published to {topic}: it may not send to a subscription's dead letters, or use their key"
+    )
+    return _of_topic("NumberOfNotificationsFailedToRedriveToDlq", _topic_name(topology, topic), 1, words)
+
+
+def _of_topic(metric: str, topic: str | Ref, threshold: int, description: str) -> dict[str, Any]:
     return {
         "namespace": "AWS/SNS",
-        "metric_name": "NumberOfNotificationsFailed",
-        "dimensions": {"TopicName": _topic_name(topology, topic)},
+        "metric_name": metric,
+        "dimensions": {"TopicName": topic},
         "statistic": "Sum",
-        "threshold": alarms.failed_pushes,
-        "alarm_description": f"SNS can't deliver what is published to {topic}: see the dead letters of its pushes",
+        "threshold": threshold,
+        "alarm_description": description,
     }
 
 
 def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
     """Plan one widget an entry: waiting messages, the age of the oldest, dead letters, what SNS delivered and didn't.
 
-    CloudWatch refuses a widget that names no region.
+    CloudWatch refuses a widget that names no region. Dashboards are the account's, whatever the region is.
     """
-    region = scene.region or Ref(f"{consumed(topology)[0].name}-dead-letters", "region")
+    region = scene.region
     widgets: list[dict[str, Any]] = []
     for at, item in enumerate(consumed(topology)):
         shown = {"title": item.name, "metrics": _lines(topology, item, scene.queue_name), "region": region}
@@ -151,7 +165,8 @@ def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
     for at in range(0, len(widgets), _WIDGETS):
         more = f"-{at // _WIDGETS + 1}" if at else ""
         body = Json({"widgets": widgets[at : at + _WIDGETS]})
-        properties = {"dashboard_name": scene.names.of(f"bus{more}"), "dashboard_body": body}
+        name = joined(scene.names.of("bus", suffix="-"), region, more)
+        properties = {"dashboard_name": name, "dashboard_body": body}
         yield Resource("aws:cloudwatch/dashboard:Dashboard", f"dashboard{more}", properties, "dashboard", _ENTRY)
 
 
@@ -167,8 +182,13 @@ def _lines(topology: Topology, item: Subscription | Queue, queue_name: Callable[
         ]
         return [*of_topic, dead]
     queue, right = queue_name(item), {"label": "oldest, s", "yAxis": "right"}
-    return [
+    lines: list[list[Any]] = [
         ["AWS/SQS", waiting, "QueueName", queue, {"label": "waiting"}],
         ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue, right],
         dead,
     ]
+    if isinstance(item, Subscription):
+        redriven = {"label": "to dead letters by SNS, whole topic", "stat": "Sum"}
+        topic = _topic_name(topology, item.topic)
+        lines.append(["AWS/SNS", "NumberOfNotificationsRedrivenToDlq", "TopicName", topic, redriven])
+    return lines

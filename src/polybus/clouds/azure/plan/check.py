@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.clouds.azure.limits import AZURE
+from polybus.clouds.azure.plan import allow as azure_allow
 from polybus.clouds.azure.plan import counts
 from polybus.clouds.azure.plan.filters import filter_problem
 from polybus.plan import rules as common
@@ -26,6 +27,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
     counts.count(report, topology)
+    azure_allow.rule(report, topology)
     for topic in topology.topics:
         _one_case(report, topology, topic)
     for subscription in topology.subscriptions.values():

@@ -55,15 +55,16 @@ class AzureSettings:
     """What the stack config says.
 
     `resource_group` is one that is there; without it one is created. `namespace` overrides the derived name, which
-    has to be unique in the world; `subscription_id` makes that more likely. `environment` is azure-native's own
-    setting: None or "public", "usgovernment" or "china", which have other host names. `subnet` is the resource id of a
-    subnet for a private endpoint, which closes public access unless `public_access` says otherwise; `private_dns_zone`
-    is that of the zone by which clients find it. `transport`, `proxy` and `ca_file` tell services how to reach the
-    namespace, as the binding's settings of these names. `principals` names the services, `functions` the managed
-    identities of the functions that push names; an object id alone is that of a service principal.
+    has to be unique in the world; the derived one has `location` in it, so set either: to set `location` later would
+    replace the namespace. `environment` is azure-native's own setting: None or "public", "usgovernment" or "china",
+    which have other host names. `subnet` is the resource id of a subnet for a private endpoint, which closes public
+    access unless `public_access` says otherwise; `private_dns_zone` is that of the zone by which clients find it.
+    `transport`, `proxy` and `ca_file` tell services how to reach the namespace, as the binding's settings of these
+    names. `principals` names the services, `functions` the managed identities of the functions that push names; an
+    object id alone is that of a service principal.
 
     In a Pulumi program the resource group, the location, the subnet, the zone, and what the key, the principals and the
-    functions have may be outputs. With a resource group that is one, `namespace` has to be given.
+    functions have may be outputs. With a location that is one, `namespace` has to be given.
     """
 
     stack: str = ""
@@ -217,21 +218,35 @@ def principal_of(given: Principal | Text) -> Principal:
 
 
 def _derived(topology: Topology, settings: AzureSettings) -> str:
-    """Name a namespace so that it is readable and probably unique in the world."""
-    if isinstance(settings.resource_group, Later):
-        raise ConfigError("azure namespace: not set; with a resource group that is an output it has no derived name")
-    whole = "/".join(
-        (topology.name, settings.stack, settings.subscription_id or "", str(settings.resource_group or ""))
-    )
+    """Name a namespace by what can't change without it: the bus, the stack and the location, which can't move either.
+
+    Nothing that is merely another way to say the same (a subscription's id, a resource group) may be in it: to say it
+    later would replace the namespace, and lose what waits there.
+    """
+    if isinstance(settings.location, Later):
+        raise ConfigError("azure namespace: not set; with a location that is an output it has no derived name")
+    whole = "/".join((topology.name, settings.stack, _location(settings)))
     readable = re.sub(r"[_.]", "-", "-".join(part for part in (topology.name, settings.stack) if part).lower())
     return f"{readable[:40].rstrip('-')}-{short_hash(whole)}"
+
+
+def _location(settings: AzureSettings) -> str:
+    """Write a location in the one form of its spellings: "West Europe" is westeurope; "" where it isn't known."""
+    return settings.location.replace(" ", "").lower() if isinstance(settings.location, str) else ""
+
+
+def _group_name(bus: str, settings: AzureSettings) -> str:
+    """Name a resource group, which is one of its subscription's whatever its location is, and in no case of its own."""
+    place = _location(settings) or (short_hash(settings.stack) if settings.stack.endswith(".") else "")
+    suffix = f"-{place}" if place else ""  # no group's name ends with a dot
+    return physical_name(bus, settings.stack, longest=_LONGEST_GROUP, suffix=suffix, caseless=True)
 
 
 def namespace_resources(home: Home) -> Iterator[Resource]:
     """Plan the resource group, unless one is given, the namespace, and its private endpoint."""
     settings, entry = home.settings, "$.bus"
     if settings.resource_group is None:
-        name = physical_name(home.topology.name, settings.stack, longest=_LONGEST_GROUP).rstrip(".")
+        name = _group_name(home.topology.name, settings)
         group = {"resource_group_name": name, "location": settings.location, "tags": home.tags}
         type_ = "azure-native:resources:ResourceGroup"
         yield Resource(type_, "resource-group", group, "resource group", entry)

@@ -73,6 +73,7 @@ PLANNING = Planning(
     unannounced=UNANNOUNCED,
     replaces={"azure-native:servicebus:Namespace": replaces},
     holds_letters=frozenset({_SUBSCRIPTION, _QUEUE}),
+    place=lambda settings: {"azure-native:subscriptionId": settings.subscription_id},
     drift=DRIFT,
     adopted={Topic: _TOPIC, Queue: _QUEUE},
     ordered_by={_QUEUE: "requires_session"},

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from polybus.clouds.azure.plan import allow as azure_allow
 from polybus.clouds.azure.plan.namespace import Home, Principal, principal_of
 from polybus.errors import ConfigError
 from polybus.plan.grants import merged
@@ -67,6 +68,11 @@ def _asked(home: Home, who: dict[Text, Principal]) -> Iterator[tuple[tuple[Text,
             )
         principal = principal_of(home.settings.functions[function])
         yield (_noted(who, principal), RECEIVER, ("source", item.name)), f"$.subscriptions.{item.name}"
+    for principal, allow, name, entry in azure_allow.asked(home.topology):
+        if "publish" in allow.actions:
+            yield (_noted(who, principal), SENDER, ("target", name)), entry
+        if "consume" in allow.actions:
+            yield (_noted(who, principal), RECEIVER, ("source", name)), entry
 
 
 def _noted(who: dict[Text, Principal], principal: Principal) -> Text:

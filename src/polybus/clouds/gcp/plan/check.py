@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.clouds.gcp.limits import GCP
+from polybus.clouds.gcp.plan import allow as gcp_allow
 from polybus.clouds.gcp.plan import counts
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
@@ -29,6 +30,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
     counts.count(report, topology)
+    gcp_allow.rule(report, topology)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
     topic = r"projects/[^/]+/topics/[^/]+"

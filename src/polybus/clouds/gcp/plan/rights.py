@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polybus.clouds.gcp.plan import allow as gcp_allow
 from polybus.plan.grants import merged
 from polybus.plan.later import Text, spelled
 from polybus.plan.names import short_hash
@@ -45,6 +46,13 @@ PUBLISHER = "roles/pubsub.publisher"
 SUBSCRIBER = "roles/pubsub.subscriber"
 VIEWER = "roles/pubsub.viewer"
 KEY_USER = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+
+# What others are let in for: on a topic the subscriber may attach subscriptions of its own to it.
+_ACTIONS = {
+    "publish": (PUBLISHER, "topic"),
+    "subscribe": (SUBSCRIBER, "topic"),
+    "consume": (SUBSCRIBER, "subscription"),
+}
 
 # The dot is in no name of a topology.
 KEY_GRANT = "bus.key-agent"
@@ -109,13 +117,19 @@ def resources(
         yield topic_member(f"{letters}-agent", Ref(f"{letters}-topic", "id"), inside, publish)
         consume = Grant(SUBSCRIBER, agents.pubsub, "access", entry, agents.after)
         yield _subscription_member(f"{item.name}-agent", f"{item.name}-subscription", inside, consume)
-    asked = (
-        ((member, right), f"$.services.{name}")
-        for name, member in members.items()
-        for right in _rights(topology, topology.services[name])
-    )
-    for (member, right), entry in merged(asked).items():
+    for (member, right), entry in merged(_asked(topology, members)).items():
         yield _member(topology, inside, member, right, entry)
+
+
+def _asked(topology: Topology, members: Mapping[str, Text]) -> Iterator[tuple[tuple[Text, tuple[str, str, str]], str]]:
+    """Give every right and who has it, with the entry that asks for it."""
+    for name, member in members.items():
+        for right in _rights(topology, topology.services[name]):
+            yield (member, right), f"$.services.{name}"
+    for allow, name, entry in gcp_allow.asked(topology):
+        for action in allow.actions:
+            role, kind = _ACTIONS[action]
+            yield (allow.principal, (role, kind, name)), entry
 
 
 def _rights(topology: Topology, service: Service) -> Iterator[tuple[str, str, str]]:

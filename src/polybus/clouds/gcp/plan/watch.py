@@ -109,9 +109,10 @@ def _over(metric: str, subscription: str, threshold: float, *, more: str = "") -
 
 
 def _policy(names: Names, name: str, words: str, condition: dict[str, Any], common: Mapping[str, Any]) -> Resource:
+    entry, _, what = name.rpartition("-")
     properties = {
         **common,
-        "display_name": names.of(name),
+        "display_name": names.of(entry, suffix=f"-{what}"),
         "conditions": [{"display_name": words, "condition_threshold": condition}],
         "documentation": {"content": words, "mime_type": "text/markdown"},
     }
@@ -126,7 +127,7 @@ def _dashboards(topology: Topology, scene: Scene) -> Iterator[Resource]:
     for at in range(0, max(1, len(widgets)), _WIDGETS):
         more = f"-{at // _WIDGETS + 1}" if at else ""
         shown = {"columns": "3", "widgets": widgets[at : at + _WIDGETS]}
-        body = {"displayName": names.of(f"bus{more}"), "gridLayout": shown}
+        body = {"displayName": names.of("bus", suffix=more), "gridLayout": shown}
         properties = {**scene.inside, "dashboard_json": Json(body)}
         yield Resource(type_, f"dashboard{more}", properties, "dashboard", _ENTRY)
 

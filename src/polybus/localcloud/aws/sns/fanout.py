@@ -14,7 +14,7 @@ from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.aws.sns.topic import Topic
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.registry import Queues
-from polybus.localcloud.aws.sqs.send import check_draft, post
+from polybus.localcloud.aws.sqs.send import MAX_ATTRIBUTES, check_draft, post
 
 __all__ = ["Fanout"]
 
@@ -56,7 +56,7 @@ class Fanout:
         queue: Queue | AwsError,
         notification: Notification,
     ) -> Queue | None:
-        params = self._params(subscription, notification)
+        params = self._params(subscription, notification, raw=subscription.settings.raw)
         try:
             return _send(queue, params)
         except AwsError as error:
@@ -65,15 +65,18 @@ class Fanout:
             if letters is None:
                 log.warning("%s: not delivered, dropped: %s", subscription.arn_text, error)
                 return None
+        if len(notification.attributes) > MAX_ATTRIBUTES:
+            # No queue could ever take it raw. In which form AWS leaves it isn't documented; this one carries all of it.
+            params = self._params(subscription, notification, raw=False)
         try:
             return _send(self._admit(topic, letters), params)
         except AwsError as error:
             log.warning("%s: not delivered, nor dead-lettered to %s: %s", subscription.arn_text, letters, error)
             return None
 
-    def _params(self, subscription: Subscription, notification: Notification) -> dict[str, Any]:
+    def _params(self, subscription: Subscription, notification: Notification, *, raw: bool) -> dict[str, Any]:
         params: dict[str, Any] = {"MessageGroupId": notification.group, "MessageDeduplicationId": notification.dedup}
-        if subscription.settings.raw:
+        if raw:
             params["MessageBody"] = notification.body("sqs")
             params["MessageAttributes"] = notification.attributes
         else:

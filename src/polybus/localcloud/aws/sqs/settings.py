@@ -144,6 +144,8 @@ class Settings:
         if not text:
             return None, None
         policy = _document(text, "RedrivePolicy")
+        # SQS gives it back without the white space that it came with.
+        self.given["RedrivePolicy"] = msgspec.json.encode(policy).decode()
         target = Arn.parse(policy.get("deadLetterTargetArn"))
         receives = policy.get("maxReceiveCount")
         if target is None or target.service != "sqs" or policy.keys() - {"deadLetterTargetArn", "maxReceiveCount"}:

@@ -1,0 +1,71 @@
+"""What stack configurations decide, for `polybus check`: `--config`, and the one that it is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polybus.cli import options
+
+if TYPE_CHECKING:
+    from polybus.plan.diff import Change
+    from polybus.plan.planning import CloudPlan, Planning
+    from polybus.provision.cloud import Provider
+    from polybus.topology.model import Topology
+
+__all__ = ["Configured", "changes_configured", "read"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """One stack as its file says: the cloud, the settings of its plan, and every key as it stands there."""
+
+    path: Path
+    stack: str
+    cloud: str
+    settings: Any
+    keys: Mapping[str, str]
+    provider: Provider
+
+    @property
+    def planning(self) -> Planning:
+        return self.provider.planning
+
+    def plan(self, topology: Topology) -> CloudPlan:
+        """Plan a topology for this stack; raises UnsupportedFeature or ConfigError for what can't be."""
+        return self.planning.plan(topology, self.settings)
+
+
+def read(path: Path, stack: str, topology: Topology) -> Configured:
+    """Read a stack's file; `stack` of "" is in its name.
+
+    Raises ConfigError for what is wrong in it, MissingExtra where Pulumi's SDK isn't installed.
+    """
+    import polybus.provision  # noqa: F401 - raises MissingExtra, which says what to install
+    from polybus.provision.files import config_of, stack_named, values_of
+    from polybus.provision.stack import chosen_cloud
+
+    named = stack or stack_named(path)
+    if not named:
+        raise options.refuse(f"{path.name} doesn't say the stack, as Pulumi.<stack>.yaml does; name it", "--stack")
+    config = config_of(path, named)
+    provider = chosen_cloud(config)
+    config.hold_services(provider.name, provider.who, topology)
+    return Configured(path, named, provider.name, provider.settings(config), values_of(path), provider)
+
+
+def changes_configured(old: tuple[Configured, Topology], new: tuple[Configured, Topology]) -> list[Change]:
+    """Compare the plans of two topologies, each for its own stack; raises UnsupportedFeature where one can't be."""
+    from polybus.plan.diff import Edit, diff
+
+    (before, was), (after, will) = old, new
+    there, planned = before.plan(was).resources, after.plan(will).resources
+    places = before.planning.place(before.settings), after.planning.place(after.settings)
+    moved = [
+        Edit(key, found, places[1].get(key) or "", forces=True)
+        for key, found in places[0].items()
+        if found and places[1].get(key) and found != places[1].get(key)
+    ]
+    return diff(there, planned, moved)

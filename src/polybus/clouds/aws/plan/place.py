@@ -90,7 +90,7 @@ def _regions(topology: Topology, kms_key: Text | None) -> Iterator[tuple[str, st
     """Give the place of everything that names a region, the region, and why it can be no other."""
     for section, entries in (("topics", topology.topics), ("queues", topology.queues)):
         for entry in entries.values():
-            if entry.existing:
+            if entry.existing and account_of(entry.existing) is not None:
                 place = f"{topology.source}: at $.{section}.{entry.name}.existing: aws"
                 yield place, entry.existing.split(":")[3], "clients reach one region"
     if isinstance(kms_key, str):

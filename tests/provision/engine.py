@@ -122,6 +122,7 @@ class EngineDouble:
         state = copy.deepcopy(self.state) if preview else self.state
         deployment = self._deployment(state, changes, preview=preview)
         printed = self._execute(_Monitor(deployment, self.stack), config, preview=preview)
+        deployment.settle()
         changes.failed = deployment.cancelled or printed  # of what failed the program may have seen another first
         if not changes.failed:
             deployment.finish()
@@ -170,9 +171,13 @@ class _Deployment:
             except (grpc.RpcError, ValueError) as error:
                 self.cancelled = self.cancelled or f"{new.name}: {reason(error)}"
                 raise
-        with self._deciding:
-            self._state[urn] = new
+            with self._deciding:
+                self._state[urn] = new
         return new
+
+    def settle(self) -> None:
+        """Let what is under way come to its end, though the program that asked for it may have failed."""
+        self._turns.idle()
 
     def _decide(self, urn: str, new: Held) -> Callable[[], None]:
         """Return what is to be done."""
@@ -317,7 +322,7 @@ class _Turns:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._free = _AT_ONCE
         self._waiting: list[threading.Event] = []
 
@@ -334,6 +339,12 @@ class _Turns:
             with self._lock:
                 self._free += 1
                 self._call()
+                self._lock.notify_all()
+
+    def idle(self) -> None:
+        """Wait until nobody goes ahead or waits."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._free == _AT_ONCE and not self._waiting)
 
     def _call(self) -> None:
         while self._free and self._waiting:

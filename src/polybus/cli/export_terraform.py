@@ -193,12 +193,10 @@ def _lines(gaps: Mapping[str, Sequence[Any]]) -> list[str]:
 def _readable(error: PolybusError) -> PolybusError:
     """Name a variable by its name where an error names the text that stood for it."""
     mark = re.compile(r"(?:\\x00|\0)=(?:\\x00|\0)var\.([\w-]+)(?:\\x00|\0)", re.ASCII)
-    said = str(error)
-    if not mark.search(said):
+    if not mark.search(str(error)):
         return error
-    return ConfigError(
-        mark.sub(r"the variable \1", said) + "; polybus has to know it, so it can't be a variable or secret"
-    )
+    said = mark.sub(r"the variable \1", str(error))
+    return ConfigError(f"{said}; a plan has to know it, so it can be neither a variable nor a secret")
 
 
 def _write(out: Path, document: Mapping[str, Any]) -> None:

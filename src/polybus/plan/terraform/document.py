@@ -89,7 +89,7 @@ def document(
     whole = {
         COMMENT: text(title),
         "terraform": {"required_version": ">= 1.4.0", "required_providers": {terraform.provider: required}},
-        "provider": {terraform.provider: template(configured, writer.find)},
+        "provider": {terraform.provider: template(_free(configured), writer.find)},
         **({"variable": declared} if declared else {}),
         **({"data": data} if data else {}),
         "resource": blocks["resource"],

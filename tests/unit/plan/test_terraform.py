@@ -17,6 +17,7 @@ from hypothesis import given
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.aws.plan.terraform import BRIDGE as AWS
 from polybus.clouds.azure.plan.terraform import TYPES as ARM
+from polybus.clouds.azure.plan.terraform import camel
 from polybus.clouds.azure.plan.terraform_names import TABLES as AZAPI
 from polybus.clouds.gcp.plan.terraform import BRIDGE as GOOGLE
 from polybus.errors import ConfigError, UnsupportedFeature
@@ -29,6 +30,7 @@ from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.registry import find
 from polybus.topology.file import loads
 
+from .arm_names import NAMES as ARM_NAMES
 from .everything import Stack, stacks
 from .test_limits import each_cloud, planned
 from .test_proofs_everything import few
@@ -379,6 +381,35 @@ def test_azapi_is_given_what_it_takes() -> None:
                 assert problems(names, type_, {**arguments, "body": {}}) == [], label
 
     proof()
+
+
+def test_azure_is_sent_what_its_api_takes_with_all_that_it_requires() -> None:
+    names = Names("0", ARM_NAMES)
+
+    @few
+    @given(stack=stacks("azure", fan=False))
+    def proof(stack: Stack) -> None:
+        found = exported("azure", stack).document["resource"]
+        blocks = {label: block for made in found.values() for label, block in made.items()}
+        for name, resource in planned(stack, "azure").items():
+            body = undotted(blocks[address(name)]["body"])
+            assert problems(names, resource.type, body) == [], name
+
+    proof()
+
+
+def undotted(value: Any) -> Any:
+    """Write a dot that is part of a name as the table does."""
+    if isinstance(value, dict):
+        return {key.replace(".", "~"): undotted(item) for key, item in value.items()}
+    return [undotted(item) for item in value] if isinstance(value, list) else value
+
+
+def test_every_argument_that_may_be_passed_on_to_azure_has_a_name_there() -> None:
+    for type_, names in planning_of("azure").arguments.items():
+        placed = {ARM[type_].name, *(name for name, _ in ARM[type_].inside)}
+        sent = {"properties." + ".".join(camel(part) for part in name.split(".")) for name in names - placed}
+        assert sent - Names("0", ARM_NAMES).known[type_] == set(), type_
 
 
 # -- Azure's own -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from polybus.errors import UnsupportedFeature
 from polybus.plan.terraform.model import Block, Terraform, Version, as_written
 from polybus.plan.values import Join, Ref, Resource
 
-__all__ = ["TERRAFORM", "TYPES", "Arm"]
+__all__ = ["TERRAFORM", "TYPES", "Arm", "camel"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _SUBSCRIPTION = as_written("data.azapi_client_config.current.subscription_id")

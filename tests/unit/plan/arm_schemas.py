@@ -2,9 +2,9 @@
 
     python -m tests.unit.plan.arm_schemas WHEEL...
 
-Each WHEEL is of a package `azure-mgmt-*` (PyPI), which is generated from the descriptions of Azure's API. Only names are
-taken, with ! behind those that are required; where a library has several versions of an API, those of the one that the
-export names.
+Each WHEEL is of a package `azure-mgmt-*` (PyPI), which is generated from the descriptions of Azure's API. Only names
+are taken, with ! behind those that are required; where a library has several versions of an API, those of the one that
+the export names.
 """
 
 from __future__ import annotations

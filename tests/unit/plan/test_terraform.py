@@ -239,17 +239,37 @@ def test_a_setting_may_be_a_variable_wherever_it_ends_up() -> None:
     assert "\\u0000" not in json.dumps(found.document)
 
 
+def test_what_should_stay_on_the_cloud_is_named_since_terraform_would_destroy_it() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Staying(Resource):
+        stays: bool = True
+
+    found = written(Staying(THING, "a", {"name": "a"}, "thing", "$"))
+    assert "`terraform state rm` takes it out before" in block(found, "a")["//"]
+    assert list(found.gaps) == ["acme_thing.a"]
+
+
 def test_a_variable_is_no_name_of_a_tag() -> None:
     with pytest.raises(ConfigError, match="only its value"):
         written(thing("a", tags={variable("x"): "y"}))
 
 
 def test_no_two_logical_names_have_one_label() -> None:
-    names = ["bus.alarms-topic", "bus__alarms-topic", "bus_alarms-topic", "a.b__c", "a__b.c", "a.b.c"]
+    names = [
+        "bus.alarms-topic",
+        "bus__alarms-topic",
+        "bus_alarms-topic",
+        "a.b__c",
+        "a__b.c",
+        "a.b.c",
+        "1.a",
+        "_1.a",
+        "é.a",
+    ]
     assert len({address(name) for name in names}) == len(names)
     assert address("orders-topic") == "orders-topic"
     assert address("bus.alarms-topic") == "bus__alarms-topic"
-    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", address(name)) for name in names)
+    assert all(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", address(name)) for name in names)
 
 
 # -- All that is planned -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ _STAYS = Gap(
     "it should stay on the cloud when the stack goes, since others may live by it; Terraform would destroy it: "
     "`terraform state rm` takes it out before",
 )
+
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,15 @@ def variable(name: str) -> str:
 
 
 def address(name: str) -> str:
-    """Return what a resource is called in Terraform, by its logical name: where that one has a dot this has `__`."""
+    """Return what a resource is called in Terraform, by its logical name: where that one has a dot this has `__`.
+
+    What would be no name there, or another's, has a hash of the whole.
+    """
     label = name.replace(".", "__")
-    return f"{label}-{short_hash(name)}" if "__" in name else label
+    if "__" not in name and _LABEL.fullmatch(label):
+        return label
+    fit = re.sub(r"[^A-Za-z0-9_-]", "_", label)
+    return f"{'' if fit[0].isalpha() else '_'}{fit}-{short_hash(name)}"
 
 
 def document(

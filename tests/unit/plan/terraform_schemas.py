@@ -142,17 +142,19 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
     ),
     "azure": ("azapi_resource", "azapi_update_resource"),
 }
+_BETA = ("google_project_service_identity",)  # in wheels of the beta provider alone
 _READ = frozenset({"aws_region", "aws_caller_identity", "google_project"})
 
 
 def main(cloud: str, *files: str) -> None:
     types = {type_: f"data_{type_}" if type_ in _READ else type_.partition("_")[2] for type_ in _TYPES[cloud]}
-    tables = {}
+    tables: dict[str, dict[str, list[str]]] = {}
     for file in map(Path, files):
         if file.suffix == ".json":
-            tables[_OLDEST] = of_schema(json.loads(file.read_text()), "hashicorp/aws", list(types))
+            tables[_OLDEST] = dict(of_schema(json.loads(file.read_text()), "hashicorp/aws", list(types)))
         else:
-            tables[version_of(file)] = of_wheel(file, types)
+            wanted = {type_: type_ for type_ in _BETA} if "google_beta" in file.name else types
+            tables.setdefault(version_of(file), {}).update(of_wheel(file, wanted))
     provider = {"aws": "hashicorp/aws", "gcp": "hashicorp/google", "azure": "azure/azapi"}[cloud]
     lines = [_HEAD.format(provider=provider) + '__all__ = ["TABLES"]', ""]
     lines += ["TABLES: Final[Mapping[str, Mapping[str, str]]] = {"]

@@ -94,11 +94,26 @@ BRIDGE = Bridge(
     provider="acme",
     types={
         THING: Type("acme_thing", renamed={"size": "max_size", "inner.topic": "topic_arn"}, outputs={"arn": "arn"}),
+        "acme:new:New": Type("acme_new", provider="acme-beta"),
         "acme:look:Look": Type("acme_look", outputs={"half": "split(1, {}.whole)"}, data=True),
     },
     names=(
-        Names("2.0.0", {"acme_thing": "name! max_size inner inner.topic_arn! tags policy newer", "acme_look": "name"}),
-        Names("1.2.0", {"acme_thing": "name! max_size inner inner.topic_arn! tags policy", "acme_look": "name"}),
+        Names(
+            "2.0.0",
+            {
+                "acme_thing": "name! max_size inner inner.topic_arn! tags policy newer",
+                "acme_look": "name",
+                "acme_new": "name",
+            },
+        ),
+        Names(
+            "1.2.0",
+            {
+                "acme_thing": "name! max_size inner inner.topic_arn! tags policy",
+                "acme_look": "name",
+                "acme_new": "name",
+            },
+        ),
     ),
     bounds=(Most("acme_thing", "max_size", 10, before="1.5.0"),),
     usual={"acme_thing.newer": 7},
@@ -110,6 +125,7 @@ ACME = Terraform(
     oldest="1.2.0",
     translate=BRIDGE.translate,
     outputs=BRIDGE.outputs(),
+    others={"acme-beta": "acme/beta"},
     configured=lambda settings: {"place": settings},
 )
 
@@ -178,6 +194,19 @@ def test_protect_is_of_what_holds_messages_and_an_alias_of_all() -> None:
     assert block(found, "b") == {"provider": "acme.eu", "name": "b"}
     assert found.document["provider"] == {"acme": {"alias": "eu", "place": "here"}}
     assert "lifecycle" not in block(written(thing("a", keeps_messages=True)), "a")
+
+
+def test_a_type_that_another_provider_has_brings_it_configured_alike() -> None:
+    new = Resource("acme:new:New", "n", {"name": "n"}, "thing", "$")
+    found = written(thing("a"), new).document
+    assert found["terraform"]["required_providers"]["acme-beta"] == {
+        "source": "acme/beta",
+        "version": ">= 2.0.0, < 3.0.0",
+    }
+    assert found["provider"] == {"acme": {"place": "here"}, "acme-beta": {"place": "here"}}
+    assert found["resource"]["acme_new"]["n"] == {"provider": "acme-beta", "name": "n"}
+    aliased = written(new, alias="eu").document
+    assert aliased["resource"]["acme_new"]["n"]["provider"] == "acme-beta.eu"
 
 
 def test_what_a_version_can_not_be_told_is_named_where_it_is_and_not_dropped_in_silence() -> None:

@@ -25,13 +25,15 @@ class Type:
     """One type of resource: Terraform's name for it, arguments that are called otherwise there, and what it gives.
 
     `renamed` has the dotted paths of ours. `outputs` are what references may ask for: by name what Terraform calls it,
-    with {} for the address of the block where it is more than an attribute. With `data` it is only read.
+    with {} for the address of the block where it is more than an attribute. With `data` it is only read. `provider` is
+    another than the cloud's own that has it.
     """
 
     type: str
     renamed: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     outputs: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     data: bool = False
+    provider: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Bridge:
         one = self.types[resource.type]
         found = _Translation(self, one, self.names_of(version).known[one.type], version)
         arguments = found.table(resource.properties, "", "")
-        return Block(one.type, arguments, one.data, tuple(found.gaps))
+        return Block(one.type, arguments, one.data, tuple(found.gaps), one.provider)
 
 
 class _Translation:

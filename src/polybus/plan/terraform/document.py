@@ -91,14 +91,16 @@ def document(
     blocks = writer.blocks(protect=protect, alias=alias)
     outputs = {"polybus": planning.binding_values(plan), **planning.exports(plan)}
     configured = {**({"alias": alias} if alias else {}), **terraform.configured(settings)}
-    required = {"source": terraform.source, "version": f">= {shown(wanted)}, < {wanted[0] + 1}.0.0"}
+    sources = {terraform.provider: terraform.source, **{name: terraform.others[name] for name in writer.others()}}
+    version = f">= {shown(wanted)}, < {wanted[0] + 1}.0.0"
+    required = {name: {"source": source, "version": version} for name, source in sources.items()}
     beside = {kind: dict(found) for kind, found in terraform.beside(settings).items()}
     declared = {**beside.pop("variable", {}), **{one.name: _declared(one) for one in variables}}
     data = {**beside.pop("data", {}), **blocks["data"]}
     whole = {
         COMMENT: text(title),
-        "terraform": {"required_version": ">= 1.4.0", "required_providers": {terraform.provider: required}},
-        "provider": {terraform.provider: template(_free(configured), writer.find)},
+        "terraform": {"required_version": ">= 1.4.0", "required_providers": required},
+        "provider": {name: template(_free(configured), writer.find) for name in sources},
         **({"variable": declared} if declared else {}),
         **({"data": data} if data else {}),
         "resource": blocks["resource"],
@@ -159,6 +161,10 @@ class _Writer:
             found["data" if block.data else "resource"].setdefault(block.type, {})[address(name)] = written
         return found
 
+    def others(self) -> list[str]:
+        """List the providers beside the cloud's own that any block needs."""
+        return sorted({block.provider for block in self._blocks.values() if block.provider})
+
     def gaps(self) -> dict[str, Sequence[Gap]]:
         """Give what the provider can't be told, by address."""
         return {self._address(name): gaps for name in self._blocks if (gaps := self.gaps_of(name))}
@@ -177,8 +183,9 @@ class _Writer:
     ) -> Iterator[tuple[str, Any]]:
         if self.gaps_of(resource.name):
             yield COMMENT, text("; ".join(gap.words for gap in self.gaps_of(resource.name)))
-        if alias is not None:
-            yield "provider", f"{self._terraform.provider}.{alias}"
+        if alias is not None or block.provider:
+            provider = block.provider or self._terraform.provider
+            yield "provider", f"{provider}.{alias}" if alias else provider
         yield from template(_free(block.arguments), self.find).items()
         if resource.after:
             yield "depends_on", [self._address(name) for name in resource.after]

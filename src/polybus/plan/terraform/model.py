@@ -38,13 +38,15 @@ class Gap:
 class Block:
     """A resource as Terraform has it, or with `data` what is only read.
 
-    `arguments` are values as a plan has them, references to the plan's other resources included.
+    `arguments` are values as a plan has them, references to the plan's other resources included. `provider` is one of
+    `Terraform.others` that has the resource, "" where the cloud's own does.
     """
 
     type: str
     arguments: Mapping[str, Any]
     data: bool = False
     gaps: tuple[Gap, ...] = ()
+    provider: str = ""
 
 
 def _nothing(settings: Any) -> Mapping[str, Any]:
@@ -56,7 +58,8 @@ class Terraform:
     """How a cloud's plan becomes Terraform: the part `terraform` of a `polybus.cloud.Cloud`.
 
     `provider` is the provider's local name, `source` where it comes from. `newest` is the version whose names are
-    known, and the one that is written for where none is asked; none older than `oldest` is written for.
+    known, and the one that is written for where none is asked; none older than `oldest` is written for. `others` are
+    the sources of providers that single types need, by local name; their versions go with the first one's.
 
     `translate(resource, version)` gives the block for one resource of a plan; raises UnsupportedFeature for a type that
     it doesn't know, and drops nothing without a `Gap`. `outputs` says for each type of resource what a reference's
@@ -71,6 +74,7 @@ class Terraform:
     oldest: str
     translate: Callable[[Resource, Version], Block]
     outputs: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NOTHING)
+    others: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
     configured: Callable[[Any], Mapping[str, Any]] = _nothing
     beside: Callable[[Any], Mapping[str, Any]] = _nothing
 

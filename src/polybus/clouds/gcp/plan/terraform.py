@@ -1,4 +1,4 @@
-"""Pub/Sub and what is beside it for Terraform's provider hashicorp/google, which pulumi-gcp bridges."""
+"""Pub/Sub and what is beside it for Terraform's provider hashicorp/google; pulumi-gcp bridges its beta."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ BRIDGE = Bridge(
     types={
         "gcp:organizations/getProject:getProject": Type(
             "google_project", outputs={name: name for name in ("id", "number", "project_id")}, data=True
+        ),
+        # Which Google gives out with its beta provider alone.
+        "gcp:projects/serviceIdentity:ServiceIdentity": Type(
+            "google_project_service_identity",
+            outputs={name: name for name in ("id", "email", "member")},
+            provider="google-beta",
         ),
         "gcp:pubsub/topic:Topic": Type("google_pubsub_topic", outputs=_NAMED),
         "gcp:pubsub/subscription:Subscription": Type("google_pubsub_subscription", outputs=_NAMED),
@@ -47,5 +53,6 @@ TERRAFORM = Terraform(
     oldest=BRIDGE.names[-1].version,
     translate=BRIDGE.translate,
     outputs=BRIDGE.outputs(),
+    others={"google-beta": "hashicorp/google-beta"},
     configured=_configured,
 )

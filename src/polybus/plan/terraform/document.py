@@ -101,7 +101,7 @@ def document(
         "provider": {name: template(_free(configured), writer.find) for name in writer.required(wanted)},
         **({"variable": declared} if declared else {}),
         **({"data": data} if data else {}),
-        "resource": written["resource"],
+        **({"resource": written["resource"]} if written["resource"] else {}),  # it refuses an empty one
         "output": {name: _output(_free(value), writer, secrets) for name, value in outputs.items()},
     }
     return Exported(whole, writer.gaps())

@@ -171,8 +171,15 @@ _DOCUMENTS = (
 _OWN = ("Timestamp", "Approximate", "MaximumMessageSize", "SubscriptionArn", "Subscriptions", "Owner", "Pending")
 
 
+# What Terraform's provider says of each topic, and SNS has without being told.
+_UNSAID = "SuccessFeedbackSampleRate", "0"
+
+
 def _read(attributes: Mapping[str, str]) -> dict[str, Any]:
-    kept = {name: value for name, value in attributes.items() if not any(part in name for part in _OWN)}
+    said = {
+        name: value for name, value in attributes.items() if not (name.endswith(_UNSAID[0]) and value == _UNSAID[1])
+    }
+    kept = {name: value for name, value in said.items() if not any(part in name for part in _OWN)}
     return {name: json.loads(value) if name in _DOCUMENTS and value else value for name, value in kept.items()}
 
 
@@ -198,7 +205,20 @@ def same_as_made_by_polybus(server: AwsServer, topology: Topology, chosen: aws.A
     """Hold what Terraform made to what the plan makes through boto3 on another server."""
     with running_in_thread(AwsServer(region=REGION)) as other:
         realise(aws.plan(topology, chosen), endpoint=other.url, region=REGION)
-        assert state(server) == state(other)
+        found = list(differences(state(server), state(other)))
+        assert found == [], "\n".join(found)
+
+
+def differences(here: Any, there: Any, path: str = "$") -> Iterator[str]:
+    """Say where two states differ."""
+    if isinstance(here, dict) and isinstance(there, dict):
+        for name in sorted({*here, *there}):
+            yield from differences(here.get(name), there.get(name), f"{path}.{name}")
+    elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        for at, (one, other) in enumerate(zip(here, there, strict=True)):
+            yield from differences(one, other, f"{path}[{at}]")
+    elif here != there:
+        yield f"{path}: {here!r} and not {there!r}"
 
 
 def life(folder: Path, topology: Topology, chosen: aws.AwsSettings) -> tuple[int, list[str]]:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ WHOLE = SCALE >= 1
 SEED = 20_261_128
 RANDOM = 12  # topologies at scale 1
 LEAST, MOST = 10, 100  # resources of one: many that are made up are nearly empty
-AT_ONCE = 4  # what they take is mostly waiting
+AT_ONCE = 8  # what they take is mostly waiting
 
 SMALL = """
 [bus]
@@ -146,18 +146,22 @@ def written(topology: Topology, chosen: aws.AwsSettings) -> dict[str, Any]:
 
 def state(server: AwsServer) -> dict[str, Any]:
     """Read all that is on a server, by boto3; but for what counts, when it was made, and what a version can't say."""
-    with mock.patch.dict(os.environ, server.env()):
-        session = boto3.Session(region_name=REGION)
-        sqs: Any = session.client("sqs")
-        sns: Any = session.client("sns")
-    try:
+    with clients(server) as (sqs, sns):
         queues = {url.rpartition("/")[2]: _queue(sqs, url) for url in sqs.list_queues().get("QueueUrls", [])}
         topics = {one["TopicArn"]: _topic(sns, one["TopicArn"]) for one in sns.list_topics()["Topics"]}
         subscribed = [_subscription(sns, one) for one in sns.list_subscriptions()["Subscriptions"]]
         return {"queues": queues, "topics": topics, "subscriptions": sorted(subscribed, key=repr)}
-    finally:
-        sqs.close()
-        sns.close()
+
+
+@contextmanager
+def clients(server: AwsServer) -> Iterator[tuple[Any, Any]]:
+    """Give boto3's clients of SQS and SNS."""
+    given = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": REGION}
+    with (
+        closing(boto3.client("sqs", endpoint_url=server.url, **given)) as sqs,
+        closing(boto3.client("sns", endpoint_url=server.url, **given)) as sns,
+    ):
+        yield sqs, sns
 
 
 _DOCUMENTS = (
@@ -310,9 +314,7 @@ def examples() -> dict[str, tuple[Topology, aws.AwsSettings]]:
 
 if not ABSENT and WHOLE:
 
-    def test_every_topology_is_made_is_the_same_as_polybus_s_and_gone_again(
-        tmp_path: Path, say: Callable[[str], None]
-    ) -> None:
+    def test_every_topology_is_made_is_the_same_as_polybus_s_and_gone_again(tmp_path: Path) -> None:
         cases = examples()
         for number, stack in enumerate(random_stacks(round(RANDOM * SCALE))):
             cases[f"random {number}"] = stack.topology, stack.settings
@@ -320,7 +322,9 @@ if not ABSENT and WHOLE:
             lives = {
                 name: pool.submit(life, tmp_path / str(at), *case) for at, (name, case) in enumerate(cases.items())
             }
-            found = {name: run.result() for name, run in lives.items()}
+            wrong = {name: str(error) for name, run in lives.items() if (error := run.exception())}
+        assert wrong == {}
+        found = {name: run.result() for name, run in lives.items()}
         number, made = len(found), sum(count for count, _ in found.values())
         gone = sorted({type_ for _, types in found.values() for type_ in types})
         line = f"terraform soak, seed {SEED}: {number} stacks, {made} resources made, planned anew and destroyed; "
@@ -374,13 +378,10 @@ if not ABSENT and WHOLE:
         print("terraform soak: changed in place, replaced, added, removed and destroyed as planned")
 
     async def test_what_is_adopted_carries_messages_and_stays(terraform: Terraform, server: AwsServer) -> None:
-        with mock.patch.dict(os.environ, server.env()):
-            session = boto3.Session(region_name=REGION)
-        sqs: Any = session.client("sqs", endpoint_url=server.url)
-        sns: Any = session.client("sns", endpoint_url=server.url)
-        topic = sns.create_topic(Name="their-events")["TopicArn"]
-        url = sqs.create_queue(QueueName="their-jobs", Attributes={"VisibilityTimeout": "77"})["QueueUrl"]
-        queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        with clients(server) as (sqs, sns):
+            topic = sns.create_topic(Name="their-events")["TopicArn"]
+            url = sqs.create_queue(QueueName="their-jobs", Attributes={"VisibilityTimeout": "77"})["QueueUrl"]
+            queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         before = state(server)
         text = f"""
 [bus]
@@ -408,8 +409,6 @@ consumes = ["billing", "jobs"]
             assert [one.id for one in await flow.take(bus, "jobs", 1)] == [job]
         await asyncio.to_thread(terraform.destroy)
         assert state(server) == before
-        sqs.close()
-        sns.close()
         print("terraform soak: what is adopted carried messages and was left as it was")
 
     def test_two_stacks_side_by_side_have_nothing_in_common(tmp_path: Path, server: AwsServer) -> None:

@@ -10,4 +10,3 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command("terraform")(export_terraform.command)
-

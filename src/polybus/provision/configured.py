@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polybus.errors import ConfigError, MissingExtra
+from polybus.plan.values import is_mark
 from polybus.provision.cloud import Provider, cloud_named, elsewhere
 from polybus.provision.config import NAMESPACE, StackConfig
 from polybus.registry import offering
@@ -59,7 +60,9 @@ class Configured:
         config = self._config()
         config.hold_keys((*EVERYWHERE, *cloud.keys), elsewhere(cloud))
         config.hold_services(cloud.name, cloud.who, topology)
-        return cloud.settings(config)
+        settings = cloud.settings(config)
+        config.hold(one for one in cloud.planning.mistakes(settings) if not is_mark(one.found))
+        return settings
 
     def unread(self) -> list[str]:
         """List the keys of providers that nothing has asked for."""
@@ -163,8 +166,7 @@ def _parsed(path: Path, text: str) -> Any:
     try:
         yaml = import_module("yaml")
     except ModuleNotFoundError:
-        what = f"{path}: PyYAML, which reads it and comes with the extras aws-stack, azure-stack and gcp-stack,"
-        raise MissingExtra(what, "aws-stack") from None
+        raise MissingExtra(f"{path}: PyYAML, which reads it,", "", install="pyyaml") from None
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -106,7 +106,7 @@ def test_a_file_of_one_s_own_has_the_same_keys_and_may_leave_some_to_variables(c
     done = cli("export", "terraform", "--config", "prod.toml", "--stack", "prod")
     assert done.code == 0, done.err
     found = done.json()
-    assert found["provider"] == {"google": {"project": "${var.project}"}}
+    assert found["provider"] == {key: {"project": "${var.project}"} for key in ("google", "google-beta")}
     assert found["resource"]["google_pubsub_topic"]["orders-topic"]["name"] == "shop-prod-orders"
     members = [one["member"] for one in found["resource"]["google_pubsub_topic_iam_member"].values()]
     assert "${var.shop_member}" in members
@@ -208,7 +208,9 @@ def test_a_cloud_without_a_terraform_provider_is_refused_by_name(
 @pytest.mark.parametrize("stack", ["aws-dev", "aws-prod", "azure-dev", "azure-prod", "gcp-dev", "gcp-prod"])
 def test_every_stack_of_the_repository_is_written(cli: Cli, stack: str) -> None:
     done = cli("export", "terraform", stack, "--folder", ROOT / "stacks")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0
+    # A right to a key, which other stacks may live by, is all that Terraform isn't told.
+    assert [line for line in done.err.splitlines() if "bus__key-agent" not in line] == []
     found = done.json()
     kept = [one for blocks in found["resource"].values() for one in blocks.values() if "lifecycle" in one]
     assert bool(kept) == stack.endswith("-prod")

@@ -22,7 +22,7 @@ COMMENT = "//"
 _TERRAFORM = ">= 1.0.0"
 _STAYS = Gap(
     "",
-    "it should stay on the cloud when the stack goes, since others may live by it; Terraform would destroy it: "
+    "others may live by it, so it should stay on the cloud when the stack goes; Terraform would destroy it: "
     "`terraform state rm` takes it out before",
 )
 
@@ -178,8 +178,7 @@ class _Writer:
 
     def gaps_of(self, name: str) -> Sequence[Gap]:
         """Give what the provider can't be told of one resource."""
-        stays = getattr(self._resources[name], "stays", False)
-        return (*self._blocks[name].gaps, *((_STAYS,) if stays else ()))
+        return (*self._blocks[name].gaps, *((_STAYS,) if self._resources[name].stays else ()))
 
     def _address(self, name: str) -> str:
         block = self._blocks[name]

@@ -209,7 +209,8 @@ def camel(name: str) -> str:
 
 
 def _configured(settings: AzureSettings) -> Mapping[str, Any]:
-    return {"subscription_id": settings.subscription_id} if settings.subscription_id else {}
+    found = {"subscription_id": settings.subscription_id, "environment": settings.environment}
+    return {name: value for name, value in found.items() if value}
 
 
 def _beside(settings: AzureSettings) -> Mapping[str, Any]:

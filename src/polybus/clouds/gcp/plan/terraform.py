@@ -43,7 +43,8 @@ BRIDGE = Bridge(
 
 
 def _configured(settings: GcpSettings) -> Mapping[str, Any]:
-    return {"project": settings.project} if settings.project else {}
+    found = {"project": settings.project, "universe_domain": settings.universe_domain}
+    return {name: value for name, value in found.items() if value}
 
 
 TERRAFORM = Terraform(

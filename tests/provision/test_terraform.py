@@ -32,7 +32,7 @@ from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.terraform import TERRAFORM
 from polybus.localcloud.aws.server import AwsServer
 from polybus.localcloud.server import running_in_thread
-from polybus.plan.terraform.document import document
+from polybus.plan.terraform.document import document, outputs_of
 from polybus.topology.file import load, loads
 from polybus.topology.model import Topology
 
@@ -141,7 +141,9 @@ async def small_flow(bus: Bus, wanted: str, other: str) -> None:
 
 def written(topology: Topology, chosen: aws.AwsSettings) -> dict[str, Any]:
     plan = aws.plan(topology, chosen)
-    return dict(document(plan, PLANNING, TERRAFORM, settings=chosen, title="a test", version=VERSION).document)
+    outputs = outputs_of(plan, PLANNING)
+    whole = document(plan, TERRAFORM, outputs=outputs, settings=chosen, title="a test", version=VERSION)
+    return dict(whole.document)
 
 
 def state(server: AwsServer) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def _configured(name: str | None, folder: Path | None, config: Path | None, stac
     try:
         cloud = found.cloud()
         declared = load(_topology_of(found, home, asked.topology))
-        exported = _exported(declared, cloud.name, found.settings(cloud, declared), asked, protect=found.protect)
+        exported = _exported(declared, cloud.name, found.settings(cloud, declared), asked, found)
     except PolybusError as error:
         raise _readable(error) from None
     for key in found.unread():
@@ -151,22 +151,27 @@ def _topology_of(found: Configured, home: Path | None, given: Path | None) -> Pa
     return home / (named or "polybus.toml")
 
 
-def _exported(declared: Topology, cloud: str, settings: Any, asked: _Asked, *, protect: bool = False) -> Exported:
+def _exported(
+    declared: Topology, cloud: str, settings: Any, asked: _Asked, found: Configured | None = None
+) -> Exported:
     from polybus.plan.planning import planning_of
-    from polybus.plan.terraform.document import document
+    from polybus.plan.terraform.document import document, outputs_of
+    from polybus.provision.given import given
     from polybus.registry import find
 
     terraform: Terraform = find(cloud).load("terraform")
     planning = planning_of(cloud)
-    of = f" for the stack {settings.stack}" if getattr(settings, "stack", "") else ""
+    others = given(declared, {} if found is None else found.existing, planning, settings)
+    of = f" for the stack {settings.stack}" if settings.stack else ""
+    plan = planning.plan(others.topology, settings)
     return document(
-        planning.plan(declared, settings),
-        planning,
+        plan,
         terraform,
+        outputs=outputs_of(plan, planning, others.text),
         settings=settings,
         title=f"{_OURS} from {Path(declared.source).name}{of}: change it there, and write this anew.",
         version=asked.version or _locked(asked.out, terraform.source),
-        protect=protect,
+        protect=found is not None and found.protect,
         alias=asked.alias,
         variables=list(asked.variables.values()),
     )

@@ -55,6 +55,11 @@ class Configured:
     def protect(self) -> bool:
         return self._config().boolean("protect") or False
 
+    @property
+    def existing(self) -> Mapping[str, str]:
+        """Give the topics and queues to adopt, by their names in the topology."""
+        return self._config().texts_by_name("existing")
+
     def settings(self, cloud: Provider, topology: Topology) -> Any:
         """Return a plan's settings; raises ConfigError for what is misspelt, another cloud's or wrong."""
         config = self._config()

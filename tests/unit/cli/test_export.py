@@ -13,6 +13,8 @@ import pytest
 
 from polybus.cloud import Cloud
 from polybus.clouds.aws import CLOUD as AWS
+from polybus.topology.file import load
+from polybus.topology.model import digest
 
 from .conftest import TOPOLOGY, Cli, Shop
 
@@ -45,8 +47,19 @@ def test_a_stack_is_written_as_its_file_says(cli: Cli, stacks: Path) -> None:
     jobs = found["resource"]["aws_sqs_queue"]["jobs-queue"]
     assert (jobs["name"], jobs["lifecycle"]) == ("shop-dev-jobs", {"prevent_destroy": True})
     assert found["output"]["polybus"]["value"]["queues"]["jobs"]["address"] == "${aws_sqs_queue.jobs-queue.url}"
+    assert found["output"]["bindings"]["value"].keys() == {"shop"}
     assert {"topics", "subscriptions", "queues", "policies"} < found["output"].keys()
     assert "for the stack dev" in found["//"]
+
+
+def test_what_the_stack_s_file_adopts_is_not_made(cli: Cli, stacks: Path) -> None:
+    with (stacks / "Pulumi.dev.yaml").open("a") as file:
+        file.write("  polybus:existing:\n    jobs: arn:aws:sqs:eu-central-1:111122223333:old-jobs\n")
+    found = cli("export", "terraform", "dev").json()
+    assert "jobs-queue" not in found["resource"]["aws_sqs_queue"]
+    binding = found["output"]["polybus"]["value"]
+    assert binding["queues"]["jobs"]["address"].endswith("/111122223333/old-jobs")
+    assert binding["digest"] == digest(load(stacks.parent / "polybus.toml"))
 
 
 def test_what_is_encrypted_is_a_sensitive_variable_and_nowhere_in_the_output(cli: Cli, stacks: Path) -> None:

@@ -127,6 +127,7 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
         "aws_iam_role_policy_attachment",
         "aws_cloudwatch_metric_alarm",
         "aws_cloudwatch_dashboard",
+        "aws_ssm_parameter",
     ),
     "gcp": (
         "google_project",
@@ -139,6 +140,9 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
         "google_monitoring_notification_channel",
         "google_monitoring_alert_policy",
         "google_monitoring_dashboard",
+        "google_secret_manager_secret",
+        "google_secret_manager_secret_version",
+        "google_secret_manager_secret_iam_member",
     ),
     "azure": ("azapi_resource", "azapi_update_resource"),
 }

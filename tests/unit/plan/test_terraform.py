@@ -21,9 +21,9 @@ from polybus.clouds.azure.plan.terraform import camel
 from polybus.clouds.azure.plan.terraform_names import TABLES as AZAPI
 from polybus.clouds.gcp.plan.terraform import BRIDGE as GOOGLE
 from polybus.errors import ConfigError, UnsupportedFeature
-from polybus.plan.planning import Planning, planning_of
+from polybus.plan.planning import planning_of
 from polybus.plan.terraform.bridged import Bridge, Most, Names, Type
-from polybus.plan.terraform.document import Exported, Variable, address, document, variable
+from polybus.plan.terraform.document import Exported, Variable, address, document, outputs_of, variable
 from polybus.plan.terraform.expression import expression, template
 from polybus.plan.terraform.model import Terraform, as_written, version_of
 from polybus.plan.values import Join, Json, Ref, Resource
@@ -46,7 +46,8 @@ def terraform_of(cloud: str) -> Terraform:
 def exported(cloud: str, stack: Stack, **more: Any) -> Exported:
     planning = planning_of(cloud)
     plan = planning.plan(stack.topology, stack.settings)
-    return document(plan, planning, terraform_of(cloud), settings=stack.settings, title="a test", **more)
+    outputs = outputs_of(plan, planning)
+    return document(plan, terraform_of(cloud), outputs=outputs, settings=stack.settings, title="a test", **more)
 
 
 # -- Values ------------------------------------------------------------------------------------------------------------
@@ -142,8 +143,8 @@ def thing(name: str, **more: Any) -> Resource:
 
 
 def written(*resources: Resource, binding: Mapping[str, Any] | None = None, **more: Any) -> Exported:
-    planning = Planning(settings=str, plan=lambda t, s: Plan(()), binding_values=lambda plan: dict(binding or {}))
-    return document(Plan(resources), planning, ACME, settings="here", title="from ${x}", **more)
+    outputs = {"polybus": dict(binding or {})}
+    return document(Plan(resources), ACME, outputs=outputs, settings="here", title="from ${x}", **more)
 
 
 def block(found: Exported, name: str) -> Any:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.names import short_hash
 from polybus.plan.planning import CloudPlan, Planning
+from polybus.plan.services import service_bindings
 from polybus.plan.terraform.expression import template
 from polybus.plan.terraform.model import EXPRESSION, Block, Gap, Terraform, Version, as_written, shown, version_of
 from polybus.plan.values import Join, Json, Ref, Resource, marked, refs, unmarked
 
-__all__ = ["Exported", "Variable", "address", "document", "variable"]
+__all__ = ["Exported", "Variable", "address", "document", "outputs_of", "variable"]
 
 COMMENT = "//"
 """What Terraform ignores in a JSON file, and people read."""
@@ -65,9 +66,9 @@ def address(name: str) -> str:
 
 def document(
     plan: CloudPlan,
-    planning: Planning,
     terraform: Terraform,
     *,
+    outputs: Mapping[str, Any],
     settings: object,
     title: str,
     version: str | None = None,
@@ -92,7 +93,6 @@ def document(
     beside = {kind: dict(found) for kind, found in terraform.beside(settings).items()}
     declared = {**beside.get("variable", {}), **{one.name: _declared(one) for one in variables}}
     data = {**beside.get("data", {}), **written["data"]}
-    outputs = {"polybus": planning.binding_values(plan), **planning.exports(plan)}
     secrets = frozenset(f"var.{one.name}" for one in variables if one.sensitive)
     configured = {**({"alias": alias} if alias else {}), **terraform.configured(settings)}
     whole = {
@@ -105,6 +105,21 @@ def document(
         "output": {name: _output(_free(value), writer, secrets) for name, value in outputs.items()},
     }
     return Exported(whole, writer.gaps())
+
+
+def outputs_of(plan: CloudPlan, planning: Planning, said: Callable[[str], str] = str) -> dict[str, Any]:
+    """Give what a stack exports, with references in it; `said` rewrites the texts of the binding."""
+    binding = _said(planning.binding_values(plan), said)
+    services = {name: Json(own) for name, own in service_bindings(plan.topology, binding).items()}
+    return {"polybus": binding, "bindings": services, **planning.exports(plan)}
+
+
+def _said(value: Any, said: Callable[[str], str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _said(item, said) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_said(item, said) for item in value]
+    return said(value) if isinstance(value, str) else value
 
 
 def _output(value: Any, writer: _Writer, secrets: frozenset[str]) -> dict[str, Any]:

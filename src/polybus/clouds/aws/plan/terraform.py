@@ -47,6 +47,9 @@ BRIDGE = Bridge(
             "aws_cloudwatch_metric_alarm", renamed={"name": "alarm_name"}, outputs={"id": "id", "arn": "arn"}
         ),
         "aws:cloudwatch/dashboard:Dashboard": Type("aws_cloudwatch_dashboard"),
+        "aws:ssm/parameter:Parameter": Type(
+            "aws_ssm_parameter", outputs={"id": "id", "arn": "arn", "name": "name", "version": "version"}
+        ),
     },
     names=tuple(Names(version, table) for version, table in TABLES.items()),
     # hashicorp/terraform-provider-aws, pull request 43710, and the change log of 6.8.0.

@@ -79,6 +79,10 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "aws_cloudwatch_dashboard": """
             dashboard_body! dashboard_name! region
         """,
+        "aws_ssm_parameter": """
+            allowed_pattern arn data_type description insecure_value key_id name! overwrite region tags tags_all
+            tier type! value value_wo value_wo_version
+        """,
     },
     "5.100.0": {
         "aws_region": """
@@ -141,6 +145,10 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         """,
         "aws_cloudwatch_dashboard": """
             dashboard_body! dashboard_name!
+        """,
+        "aws_ssm_parameter": """
+            allowed_pattern arn data_type description insecure_value key_id name! overwrite tags tags_all tier type!
+            value value_wo value_wo_version
         """,
     },
 }

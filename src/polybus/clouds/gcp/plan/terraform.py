@@ -37,6 +37,11 @@ BRIDGE = Bridge(
         ),
         "gcp:monitoring/alertPolicy:AlertPolicy": Type("google_monitoring_alert_policy", outputs=_NAMED),
         "gcp:monitoring/dashboard:Dashboard": Type("google_monitoring_dashboard"),
+        "gcp:secretmanager/secret:Secret": Type(
+            "google_secret_manager_secret", outputs={name: name for name in ("id", "name", "secret_id")}
+        ),
+        "gcp:secretmanager/secretVersion:SecretVersion": Type("google_secret_manager_secret_version", outputs=_NAMED),
+        "gcp:secretmanager/secretIamMember:SecretIamMember": Type("google_secret_manager_secret_iam_member"),
     },
     names=tuple(Names(version, table) for version, table in TABLES.items()),
 )

@@ -159,6 +159,23 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "google_monitoring_dashboard": """
             dashboard_json! deletion_policy project
         """,
+        "google_secret_manager_secret": """
+            annotations deletion_policy deletion_protection expire_time labels project replication! replication.auto
+            replication.auto.customer_managed_encryption replication.auto.customer_managed_encryption.kms_key_name!
+            replication.user_managed replication.user_managed.replicas!
+            replication.user_managed.replicas.customer_managed_encryption
+            replication.user_managed.replicas.customer_managed_encryption.kms_key_name!
+            replication.user_managed.replicas.location! rotation rotation.next_rotation_time
+            rotation.rotation_period secret_id! secret_type tags topics topics.name! ttl version_aliases
+            version_destroy_ttl
+        """,
+        "google_secret_manager_secret_version": """
+            deletion_policy enabled is_secret_data_base64 project secret! secret_data secret_data_wo
+            secret_data_wo_version
+        """,
+        "google_secret_manager_secret_iam_member": """
+            condition condition.description condition.expression! condition.title! member! project role! secret_id!
+        """,
         "google_project_service_identity": """
             project service!
         """,
@@ -299,6 +316,21 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         """,
         "google_monitoring_dashboard": """
             dashboard_json! project
+        """,
+        "google_secret_manager_secret": """
+            annotations deletion_protection expire_time labels project replication! replication.auto
+            replication.auto.customer_managed_encryption replication.auto.customer_managed_encryption.kms_key_name!
+            replication.user_managed replication.user_managed.replicas!
+            replication.user_managed.replicas.customer_managed_encryption
+            replication.user_managed.replicas.customer_managed_encryption.kms_key_name!
+            replication.user_managed.replicas.location! rotation rotation.next_rotation_time
+            rotation.rotation_period secret_id! tags topics topics.name! ttl version_aliases version_destroy_ttl
+        """,
+        "google_secret_manager_secret_version": """
+            deletion_policy enabled is_secret_data_base64 secret! secret_data secret_data_wo secret_data_wo_version
+        """,
+        "google_secret_manager_secret_iam_member": """
+            condition condition.description condition.expression! condition.title! member! project role! secret_id!
         """,
         "google_project_service_identity": """
             project service!

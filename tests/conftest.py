@@ -23,6 +23,7 @@ settings.load_profile("polybus")
 # What takes longest comes first, so that no worker is left alone with it at the end: pytest-xdist deals out whole files
 # in the order of collection. These take half of the suite's time, each half a minute or more on two idle cores.
 _LONGEST = (
+    "provision/test_terraform.py",
     "conformance/test_azure.py",
     "conformance/test_live.py",
     "conformance/test_mutants.py",

@@ -28,6 +28,7 @@ _WHAT = {
     "live": "a way to read what is there",
     "local": "a local server",
     "reference": "a place for bindings",
+    "terraform": "a Terraform provider: nothing to export",
 }
 
 
@@ -40,7 +41,8 @@ class Cloud:
 
     `driver` is a `polybus.driver.DriverFactory`; `planning` a `polybus.plan.planning.Planning`: check, plan and diff;
     `provider` a `polybus.provision.cloud.Provider`: Pulumi; `live` a `polybus.plan.planning.Live`, check --live;
-    `local` a `polybus.plan.planning.Local`: local up and torture; `reference(text)` reads a binding's JSON where a
+    `local` a `polybus.plan.planning.Local`: local up and torture; `terraform` a
+    `polybus.plan.terraform.model.Terraform`: export terraform. `reference(text)` reads a binding's JSON where a
     reference says, which begins with one of `schemes` and a colon, and raises BindingError where it can't.
 
     `title` is the name that people know. `packages` are the modules whose absence means that the cloud's SDK isn't
@@ -59,6 +61,7 @@ class Cloud:
     local: str = ""
     reference: str = ""
     schemes: tuple[str, ...] = ()
+    terraform: str = ""
     packages: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
     loggers: tuple[str, ...] = ()

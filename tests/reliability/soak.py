@@ -3,7 +3,7 @@
     python -m tests.reliability.soak [sqlite] [aws] ... [torture-gcp] [--scale 0.1]
 
 Each is a test of the suite, which runs a fiftieth of it every time. Its seeds are constants of the test, and stand in
-what it prints. Only whole runs (scale 1 and more) that passed are kept.
+what it prints. Only whole runs (scale 1 and more) that passed are kept; not where what they need is missing.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ SOAKS = {
     "torture-aws": "tests/reliability/test_torture_aws.py",
     "torture-azure": "tests/reliability/test_torture_azure.py",
     "torture-gcp": "tests/reliability/test_torture_gcp.py",
+    "terraform": "tests/provision/test_terraform.py",
 }
 
 STILL_RUNNING = 30.0
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.soaks or SOAKS:
         run = soak(name, options.scale)
         runs.append(run)
-        if run.passed and options.scale >= 1:
+        if run.passed and run.numbers and options.scale >= 1:
             keep(run, options.scale)
     print()
     for run in runs:

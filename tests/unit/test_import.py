@@ -33,7 +33,7 @@ def test_imports_no_sdk_and_no_terminal(code: str) -> None:
 def test_provisioning_without_pulumi_says_what_to_install() -> None:
     program = (
         "import sys\nsys.modules['pulumi'] = None\nfrom polybus.errors import MissingExtra\n"
-        "try:\n    import polybus.provision\nexcept MissingExtra as error:\n    print(error)"
+        "try:\n    from polybus.provision import MessageBus\nexcept MissingExtra as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "pulumi (in the extras aws-stack, azure-stack and gcp-stack) is not installed" in done.stdout

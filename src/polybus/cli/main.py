@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, Entry] = {
     "up": Entry("polybus.cli.up", "Create or update a stack with Pulumi."),
     "import": Entry("polybus.cli.import_", "Write a file to take over what exists already."),
     "outputs": Entry("polybus.cli.outputs", "Print what a stack exports."),
+    "export": Entry("polybus.cli.export", "Write what a cloud would hold for another tool than Pulumi."),
     "matrix": Entry("polybus.cli.matrix", "Show what each backend was measured to do."),
     "dead-letter": Entry("polybus.cli.dead_letter", "List, show, redrive or purge dead letters."),
 }

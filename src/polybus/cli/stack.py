@@ -37,7 +37,7 @@ Policies = Annotated[
 
 def find_folder(given: Path | None, stack: str) -> Path:
     """Return the folder of the Pulumi project; raises ConfigError where what it takes to run it isn't installed."""
-    folder = _folder(given)
+    folder = project_folder(given)
     if find_spec("pulumi") is None:
         raise MissingExtra("pulumi", f"{_cloud(folder, stack)}-stack")
     if shutil.which("pulumi") is None:

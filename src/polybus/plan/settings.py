@@ -9,6 +9,7 @@ from typing import Any
 
 from polybus.errors import ConfigError
 from polybus.plan.later import Text
+from polybus.plan.values import is_mark
 from polybus.topology.model import Push, Subscription, Topology
 from polybus.topology.table import nearest
 
@@ -28,7 +29,8 @@ class Mistake:
 
 def refuse(cloud: str, mistakes: Iterable[Mistake]) -> None:
     """Raise ConfigError with all that is wrong, if anything is."""
-    words = [f"{cloud} {one.key}: found {one.found!r}; allowed: {one.allowed}" for one in mistakes]
+    known = (one for one in mistakes if not is_mark(one.found))
+    words = [f"{cloud} {one.key}: found {one.found!r}; allowed: {one.allowed}" for one in known]
     if words:
         raise ConfigError("\n".join(words))
 

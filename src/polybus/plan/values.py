@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["Join", "Json", "Ref", "Resource", "found_in", "joined", "marked", "refs", "resolve", "unmarked"]
+__all__ = ["Join", "Json", "Ref", "Resource", "found_in", "is_mark", "joined", "marked", "refs", "resolve", "unmarked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,11 @@ def marked(value: str | Ref | Join) -> str:
     if isinstance(value, Join):
         return "".join(marked(part) for part in value.parts)
     return f"\0{value.resource}\0{value.output}\0" if isinstance(value, Ref) else value
+
+
+def is_mark(value: object) -> bool:
+    """Tell whether a text is a reference and nothing else: its form isn't known yet."""
+    return isinstance(value, str) and _MARK.fullmatch(value) is not None
 
 
 def unmarked(value: Any) -> Any:

@@ -1,14 +1,29 @@
-"""Pulumi: a component that turns a topology into a cloud's resources, and what stack programs need beside it."""
+"""Pulumi: a component that turns a topology into a cloud's resources, and what stack programs need beside it.
 
+What only reads a stack's configuration does without Pulumi.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from polybus.errors import MissingExtra
 
-if find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
-    raise MissingExtra("pulumi (in the extras aws-stack, azure-stack and gcp-stack)", "aws-stack")
-
-from polybus.provision.bus import MessageBus
-from polybus.provision.reference import binding_of
-from polybus.provision.stack import from_config
+if TYPE_CHECKING:
+    from polybus.provision.bus import MessageBus
+    from polybus.provision.reference import binding_of
+    from polybus.provision.stack import from_config
 
 __all__ = ["MessageBus", "binding_of", "from_config"]
+
+_PLACES = {"MessageBus": "bus", "binding_of": "reference", "from_config": "stack"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'polybus.provision' has no attribute {name!r}")
+    if find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
+        raise MissingExtra("pulumi (in the extras aws-stack, azure-stack and gcp-stack)", "aws-stack")
+    return getattr(import_module(f"polybus.provision.{_PLACES[name]}"), name)

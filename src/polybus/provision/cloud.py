@@ -12,7 +12,6 @@ from polybus.plan.settings import refuse
 from polybus.provision.given import Given, given
 from polybus.provision.guard import Guard
 from polybus.provision.sdk import Sdk
-from polybus.provision.values import deferred
 from polybus.registry import each, find, offering
 from polybus.topology.model import Topology
 from polybus.topology.table import nearest
@@ -58,6 +57,10 @@ class Provider:
         if settings is not None and not isinstance(settings, self.planning.settings):
             expected, found = self.planning.settings.__name__, type(settings).__name__
             raise ConfigError(f"settings: found {found}; {self.name} takes {expected}")
+        from polybus.provision.values import (
+            deferred,
+        )  # which alone needs Pulumi: a plan for another tool has no outputs
+
         return deferred(settings, self.inputs, self.name, self._hold)
 
     def _hold(self, settings: Any) -> None:

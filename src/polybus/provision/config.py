@@ -6,9 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import pulumi
-from pulumi.runtime import config as runtime_config
-
 from polybus.errors import ConfigError
 from polybus.plan.settings import Mistake
 from polybus.topology.model import Topology
@@ -37,6 +34,8 @@ class StackConfig:
     @classmethod
     def current(cls) -> StackConfig:
         """Read the configuration of the stack whose program runs."""
+        import pulumi
+
         config, stack = pulumi.Config(NAMESPACE), pulumi.get_stack()
         values = {key: config.get(key) or "" for key in _given()}
         place = f"Pulumi.{stack}.yaml: {NAMESPACE}:"
@@ -135,6 +134,8 @@ class StackConfig:
 
 def _given() -> list[str]:
     """List the keys of our namespace that are set, wherever the language host put them."""
+    from pulumi.runtime import config as runtime_config
+
     every = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
     prefix = f"{NAMESPACE}:"
     return sorted(key.removeprefix(prefix) for key in every if key.startswith(prefix))

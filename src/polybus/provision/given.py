@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import pulumi
-
 from polybus.errors import ConfigError, PolybusError
 from polybus.plan.planning import Planning
 from polybus.topology.model import Queue, Topic, Topology, digest
@@ -42,7 +40,7 @@ def given(declared: Topology, existing: Mapping[str, Text], planning: Planning, 
     known = {name: value for name, value in existing.items() if isinstance(value, str)}
     outputs = {name: value for name, value in existing.items() if not isinstance(value, str)}
     topology = adopting(declared, known)
-    standing = {}
+    standing: dict[str, str] = {}
     for name in outputs:
         if planning.standing is None:
             raise ConfigError(f"existing.{name}: found an output of another resource; this cloud takes text alone")
@@ -51,6 +49,8 @@ def given(declared: Topology, existing: Mapping[str, Text], planning: Planning, 
     digests = (digest(planned), digest(declared))
     if not outputs:
         return Given(planned, lambda text: digests[1] if text == digests[0] else text)
+    import pulumi
+
     forms = [form for name in outputs for form in planning.forms(standing[name])]
 
     def checked(real: Mapping[str, str]) -> list[str]:

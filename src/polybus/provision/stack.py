@@ -10,13 +10,13 @@ from polybus.errors import PolybusError
 from polybus.provision.bus import MessageBus
 from polybus.provision.cloud import Provider, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
+from polybus.provision.configured import EVERYWHERE
 from polybus.registry import offering
 from polybus.topology.file import load
 from polybus.topology.model import Topology
 
 __all__ = ["chosen_cloud", "from_config"]
 
-_EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
 _TOPOLOGY = "polybus.toml"
 
 
@@ -67,5 +67,5 @@ def chosen_cloud(config: StackConfig) -> Provider:
     if config.text("cloud") is None:
         raise config.missing("cloud", f"choose one with `pulumi config set polybus:cloud {'|'.join(known)}`")
     cloud = cloud_named(config.one_of("cloud", known) or "")
-    config.hold_keys((*_EVERYWHERE, *cloud.keys), elsewhere(cloud))
+    config.hold_keys((*EVERYWHERE, *cloud.keys), elsewhere(cloud))
     return cloud

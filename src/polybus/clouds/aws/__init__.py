@@ -21,6 +21,7 @@ CLOUD = Cloud(
     local="polybus.clouds.aws.local:LOCAL",
     reference="polybus.clouds.aws.reference:read",
     schemes=("ssm",),
+    terraform="polybus.clouds.aws.plan.terraform:TERRAFORM",
     packages={"boto3": "boto3", "botocore": "boto3"},
     extra="aws",
     loggers=("boto3", "botocore", "urllib3"),

@@ -21,6 +21,7 @@ CLOUD = Cloud(
     local="polybus.clouds.gcp.local:LOCAL",
     reference="polybus.clouds.gcp.reference:read",
     schemes=("secretmanager",),
+    terraform="polybus.clouds.gcp.plan.terraform:TERRAFORM",
     packages={"google": "google-cloud-pubsub", "grpc": "google-cloud-pubsub"},
     extra="gcp",
     loggers=("google", "grpc"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from polybus.clouds.aws.plan.place import account_of as owner_of
 from polybus.errors import ConfigError
 from polybus.plan.later import Text
+from polybus.plan.values import is_mark
 from polybus.topology.model import Topology
 
 __all__ = ["MOST_POLICIES", "account_of", "hold", "name_of"]
@@ -23,6 +24,8 @@ _ARN = re.compile(r"arn:aws[a-z-]*:iam::([0-9]{1,12}):role/(?:[!-~]*/)?([\w+=,.@
 
 def name_of(role: str) -> str:
     """Give the name of a role, as policies are attached by it; raises ConfigError for what is no role."""
+    if is_mark(role):
+        return role  # of another tool's variable: what it will hold isn't here
     found = _ARN.fullmatch(role)
     if found is None and not _NAME.fullmatch(role):
         raise ConfigError(f"aws roles: found {role!r}; allowed: {_ALLOWED}")
@@ -40,7 +43,7 @@ def hold(topology: Topology, given: Mapping[str, Text]) -> None:
 
     A policy is attached by the role's name, so a role of another account would be whichever bears that name here.
     """
-    roles = {service: role for service, role in given.items() if isinstance(role, str)}
+    roles = {service: role for service, role in given.items() if isinstance(role, str) and not is_mark(role)}
     for service, role in roles.items():
         if not _ARN.fullmatch(role) and not _NAME.fullmatch(role):
             raise ConfigError(f"aws roles.{service}: found {role!r}; allowed: {_ALLOWED}")

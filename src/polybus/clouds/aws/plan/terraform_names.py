@@ -1,0 +1,154 @@
+"""The argument names of Terraform's provider hashicorp/aws, by version and type, the newest version first.
+
+tests/unit/plan/terraform_schemas.py writes this file from the schemas themselves. Behind a dot stand those inside of
+another, ! behind those that are required.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["TABLES"]
+
+TABLES: Final[Mapping[str, Mapping[str, str]]] = {
+    "6.69.1": {
+        "aws_region": """
+            endpoint name region
+        """,
+        "aws_caller_identity": """
+        """,
+        "aws_sns_topic": """
+            application_failure_feedback_role_arn application_success_feedback_role_arn
+            application_success_feedback_sample_rate archive_policy content_based_deduplication delivery_policy
+            display_name fifo_throughput_scope fifo_topic firehose_failure_feedback_role_arn
+            firehose_success_feedback_role_arn firehose_success_feedback_sample_rate http_failure_feedback_role_arn
+            http_success_feedback_role_arn http_success_feedback_sample_rate kms_master_key_id
+            lambda_failure_feedback_role_arn lambda_success_feedback_role_arn lambda_success_feedback_sample_rate
+            maximum_message_size name name_prefix policy region signature_version sqs_failure_feedback_role_arn
+            sqs_success_feedback_role_arn sqs_success_feedback_sample_rate tags tags_all tracing_config
+        """,
+        "aws_sns_topic_policy": """
+            arn! policy! region
+        """,
+        "aws_sns_topic_subscription": """
+            confirmation_timeout_in_minutes delivery_policy endpoint! endpoint_auto_confirms filter_policy
+            filter_policy_scope protocol! raw_message_delivery redrive_policy region replay_policy
+            subscription_role_arn topic_arn!
+        """,
+        "aws_sqs_queue": """
+            content_based_deduplication deduplication_scope delay_seconds fifo_queue fifo_throughput_limit
+            kms_data_key_reuse_period_seconds kms_master_key_id max_message_size message_retention_seconds name
+            name_prefix policy receive_wait_time_seconds redrive_allow_policy redrive_policy region
+            sqs_managed_sse_enabled tags tags_all visibility_timeout_seconds
+        """,
+        "aws_sqs_queue_policy": """
+            policy! queue_url! region
+        """,
+        "aws_sqs_queue_redrive_policy": """
+            queue_url! redrive_policy! region
+        """,
+        "aws_sqs_queue_redrive_allow_policy": """
+            queue_url! redrive_allow_policy! region
+        """,
+        "aws_lambda_permission": """
+            action! event_source_token function_name! function_url_auth_type invoked_via_function_url principal!
+            principal_org_id qualifier region source_account source_arn statement_id statement_id_prefix
+        """,
+        "aws_iam_policy": """
+            delay_after_policy_creation_in_ms description name name_prefix path policy! tags tags_all
+        """,
+        "aws_iam_role_policy_attachment": """
+            policy_arn! role!
+        """,
+        "aws_cloudwatch_metric_alarm": """
+            actions_enabled alarm_actions alarm_description alarm_name! comparison_operator datapoints_to_alarm
+            dimensions evaluate_low_sample_count_percentiles evaluation_criteria
+            evaluation_criteria.promql_criteria! evaluation_criteria.promql_criteria.pending_period
+            evaluation_criteria.promql_criteria.query! evaluation_criteria.promql_criteria.recovery_period
+            evaluation_interval evaluation_periods evaluation_window evaluation_window.wall_clock_window!
+            evaluation_window.wall_clock_window.timezone extended_statistic insufficient_data_actions metric_name
+            metric_query metric_query.account_id metric_query.expression metric_query.id! metric_query.label
+            metric_query.metric metric_query.metric.dimensions metric_query.metric.metric_name!
+            metric_query.metric.namespace metric_query.metric.period! metric_query.metric.stat!
+            metric_query.metric.unit metric_query.period metric_query.return_data namespace ok_actions period region
+            statistic tags tags_all threshold threshold_metric_id treat_missing_data unit warm_up_configuration
+            warm_up_configuration.only_start_evaluating_after_warm_up_period_ends
+            warm_up_configuration.warm_up_period_duration_in_minutes!
+        """,
+        "aws_cloudwatch_dashboard": """
+            dashboard_body! dashboard_name! region
+        """,
+        "aws_ssm_parameter": """
+            allowed_pattern arn data_type description insecure_value key_id name! overwrite region tags tags_all
+            tier type! value value_wo value_wo_version
+        """,
+    },
+    "5.100.0": {
+        "aws_region": """
+            endpoint name
+        """,
+        "aws_caller_identity": """
+        """,
+        "aws_sns_topic": """
+            application_failure_feedback_role_arn application_success_feedback_role_arn
+            application_success_feedback_sample_rate archive_policy content_based_deduplication delivery_policy
+            display_name fifo_throughput_scope fifo_topic firehose_failure_feedback_role_arn
+            firehose_success_feedback_role_arn firehose_success_feedback_sample_rate http_failure_feedback_role_arn
+            http_success_feedback_role_arn http_success_feedback_sample_rate kms_master_key_id
+            lambda_failure_feedback_role_arn lambda_success_feedback_role_arn lambda_success_feedback_sample_rate
+            name name_prefix policy signature_version sqs_failure_feedback_role_arn sqs_success_feedback_role_arn
+            sqs_success_feedback_sample_rate tags tags_all tracing_config
+        """,
+        "aws_sns_topic_policy": """
+            arn! policy!
+        """,
+        "aws_sns_topic_subscription": """
+            confirmation_timeout_in_minutes delivery_policy endpoint! endpoint_auto_confirms filter_policy
+            filter_policy_scope protocol! raw_message_delivery redrive_policy replay_policy subscription_role_arn
+            topic_arn!
+        """,
+        "aws_sqs_queue": """
+            content_based_deduplication deduplication_scope delay_seconds fifo_queue fifo_throughput_limit
+            kms_data_key_reuse_period_seconds kms_master_key_id max_message_size message_retention_seconds name
+            name_prefix policy receive_wait_time_seconds redrive_allow_policy redrive_policy sqs_managed_sse_enabled
+            tags tags_all visibility_timeout_seconds
+        """,
+        "aws_sqs_queue_policy": """
+            policy! queue_url!
+        """,
+        "aws_sqs_queue_redrive_policy": """
+            queue_url! redrive_policy!
+        """,
+        "aws_sqs_queue_redrive_allow_policy": """
+            queue_url! redrive_allow_policy!
+        """,
+        "aws_lambda_permission": """
+            action! event_source_token function_name! function_url_auth_type principal! principal_org_id qualifier
+            source_account source_arn statement_id statement_id_prefix
+        """,
+        "aws_iam_policy": """
+            description name name_prefix path policy! tags tags_all
+        """,
+        "aws_iam_role_policy_attachment": """
+            policy_arn! role!
+        """,
+        "aws_cloudwatch_metric_alarm": """
+            actions_enabled alarm_actions alarm_description alarm_name! comparison_operator! datapoints_to_alarm
+            dimensions evaluate_low_sample_count_percentiles evaluation_periods! extended_statistic
+            insufficient_data_actions metric_name metric_query metric_query.account_id metric_query.expression
+            metric_query.id! metric_query.label metric_query.metric metric_query.metric.dimensions
+            metric_query.metric.metric_name! metric_query.metric.namespace metric_query.metric.period!
+            metric_query.metric.stat! metric_query.metric.unit metric_query.period metric_query.return_data
+            namespace ok_actions period statistic tags tags_all threshold threshold_metric_id treat_missing_data
+            unit
+        """,
+        "aws_cloudwatch_dashboard": """
+            dashboard_body! dashboard_name!
+        """,
+        "aws_ssm_parameter": """
+            allowed_pattern arn data_type description insecure_value key_id name! overwrite tags tags_all tier type!
+            value value_wo value_wo_version
+        """,
+    },
+}

@@ -1,0 +1,1 @@
+"""A plan as Terraform JSON: the same resources, with the references between them."""

@@ -1,0 +1,178 @@
+"""A stack's configuration without an engine that runs: from its file, for what only plans."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from polybus.errors import ConfigError, MissingExtra
+from polybus.plan.values import is_mark
+from polybus.provision.cloud import Provider, cloud_named, elsewhere
+from polybus.provision.config import NAMESPACE, StackConfig
+from polybus.registry import offering
+from polybus.topology.model import Topology
+
+__all__ = ["EVERYWHERE", "Configured", "of_file", "of_stack"]
+
+EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
+"""The keys of our namespace that every cloud reads."""
+
+_PROJECT = "Pulumi.yaml"
+_SUFFIXES = (".toml", ".json", ".yaml", ".yml")
+
+Stand = Callable[[str, bool], str]
+"""Gives the text that stands for a value which isn't here, by the name of a variable, and whether it is a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What a file says of a stack; `given` are its values by their whole keys, as texts."""
+
+    stack: str
+    given: Mapping[str, str]
+    place: str
+    asked: set[str]
+
+    def cloud(self) -> Provider:
+        """Return the provider of the cloud that is named; raises ConfigError for none or another."""
+        config = self._config()
+        known = offering("provider")
+        name = config.one_of("cloud", known)
+        if name is None:
+            raise config.missing("cloud", f"one of {', '.join(known)}")
+        return cloud_named(name)
+
+    def text(self, key: str) -> str | None:
+        """Return a value of our namespace."""
+        return self._config().text(key)
+
+    @property
+    def protect(self) -> bool:
+        return self._config().boolean("protect") or False
+
+    @property
+    def existing(self) -> Mapping[str, str]:
+        """Give the topics and queues to adopt, by their names in the topology."""
+        return self._config().texts_by_name("existing")
+
+    def settings(self, cloud: Provider, topology: Topology) -> Any:
+        """Return a plan's settings; raises ConfigError for what is misspelt, another cloud's or wrong."""
+        config = self._config()
+        config.hold_keys((*EVERYWHERE, *cloud.keys), elsewhere(cloud))
+        config.hold_services(cloud.name, cloud.who, topology)
+        settings = cloud.settings(config)
+        config.hold(one for one in cloud.planning.mistakes(settings) if not is_mark(one.found))
+        return settings
+
+    def unread(self) -> list[str]:
+        """List the keys of providers that nothing has asked for."""
+        return [key for key in self.given if not key.startswith(f"{NAMESPACE}:") and key not in self.asked]
+
+    def _config(self) -> StackConfig:
+        begins = f"{NAMESPACE}:"
+        ours = {key.removeprefix(begins): value for key, value in self.given.items() if key.startswith(begins)}
+        return StackConfig(self.stack, ours, self._of, f"{self.place}: {NAMESPACE}:")
+
+    def _of(self, namespace: str, key: str) -> str | None:
+        self.asked.add(f"{namespace}:{key}")
+        return self.given.get(f"{namespace}:{key}")
+
+
+def of_stack(folder: Path, stack: str, stand: Stand) -> Configured:
+    """Read `Pulumi.STACK.yaml` and what the project sets for all stacks; raises ConfigError where it can't be read.
+
+    What is encrypted there isn't read: `stand` gives what is planned with in its place.
+    """
+    project = _read(folder / _PROJECT)
+    name = project.get("name", NAMESPACE)
+    path = folder / str(project.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
+    common = {key: _default(value) for key, value in (project.get("config") or {}).items()}
+    own = _read(path).get("config") or {}
+    whole = {
+        _whole(key, str(name)): value for values in (common, own) for key, value in values.items() if value is not None
+    }
+    return Configured(stack, _texts(whole, stand), path.name, set())
+
+
+def of_file(path: Path, stack: str, stand: Stand) -> Configured:
+    """Read the same keys from a TOML, JSON or YAML file of one's own; those without a namespace are polybus's."""
+    values = {_whole(key, NAMESPACE): value for key, value in _read(path).items()}
+    return Configured(stack, _texts(values, stand), str(path), set())
+
+
+def _default(value: Any) -> Any:
+    """Give what a project says for all stacks: a value, or a table that describes one."""
+    return value.get("value", value.get("default")) if isinstance(value, Mapping) else value
+
+
+def _whole(key: str, namespace: str) -> str:
+    return key if ":" in key else f"{namespace}:{key}"
+
+
+def _texts(values: Mapping[str, Any], stand: Stand) -> dict[str, str]:
+    return {key: _text(_standing(key.partition(":")[2], value, stand)) for key, value in values.items()}
+
+
+def _standing(path: str, value: Any, stand: Stand) -> Any:
+    """Replace what isn't here, at any depth: secrets, and what is left to a variable."""
+    if isinstance(value, Mapping):
+        if set(value) == {"secure"}:
+            return stand(re.sub(r"\W", "_", path, flags=re.ASCII), True)
+        if set(value) == {"variable"}:
+            return stand(str(value["variable"]), False)
+        return {key: _standing(f"{path}_{key}", item, stand) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_standing(f"{path}_{at}", item, stand) for at, item in enumerate(value)]
+    return value
+
+
+def _text(value: Any) -> str:
+    """Write a value as the engine hands it to a program."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.suffix not in _SUFFIXES:
+        raise ConfigError(f"{path}: found the suffix {path.suffix!r}; allowed: {', '.join(_SUFFIXES)}")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: it isn't UTF-8") from None
+    found = _parsed(path, text)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: found {type(found).__name__}; allowed: a table of keys")
+    return {str(key): value for key, value in found.items()}
+
+
+def _parsed(path: Path, text: str) -> Any:
+    if path.suffix == ".json":
+        import msgspec
+
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    if path.suffix == ".toml":
+        import tomllib
+
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    try:
+        yaml = import_module("yaml")
+    except ModuleNotFoundError:
+        raise MissingExtra(f"{path}: PyYAML, which reads it,", "", install="pyyaml") from None
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None

@@ -1,0 +1,189 @@
+"""What Azure Resource Manager takes, by the plan's types of resources; arm_schemas.py writes this file.
+
+Behind a dot stand names inside of another, ! behind those that are required; ~ is a dot that is part of a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+NAMES: Final[Mapping[str, str]] = {
+    "azure-native:resources:ResourceGroup": """
+        managedBy properties properties.provisioningState
+    """,
+    "azure-native:servicebus:Namespace": """
+        properties properties.alternateName properties.createdAt properties.disableLocalAuth properties.encryption
+        properties.encryption.keySource properties.encryption.keyVaultProperties
+        properties.encryption.keyVaultProperties.identity
+        properties.encryption.keyVaultProperties.identity.userAssignedIdentity
+        properties.encryption.keyVaultProperties.keyName properties.encryption.keyVaultProperties.keyVaultUri
+        properties.encryption.keyVaultProperties.keyVersion properties.encryption.requireInfrastructureEncryption
+        properties.geoDataReplication properties.geoDataReplication.locations
+        properties.geoDataReplication.locations.locationName properties.geoDataReplication.locations.roleType
+        properties.geoDataReplication.maxReplicationLagDurationInSeconds properties.ipAddressType
+        properties.metricId properties.minimumTlsVersion properties.platformCapabilities
+        properties.platformCapabilities.confidentialCompute properties.platformCapabilities.confidentialCompute.mode
+        properties.premiumMessagingPartitions properties.privateEndpointConnections properties.provisioningState
+        properties.publicNetworkAccess properties.serviceBusEndpoint properties.status properties.updatedAt
+        properties.zoneRedundant sku sku.capacity sku.name! sku.tier
+    """,
+    "azure-native:servicebus:Topic": """
+        properties properties.accessedAt properties.autoDeleteOnIdle properties.countDetails
+        properties.countDetails.activeMessageCount properties.countDetails.deadLetterMessageCount
+        properties.countDetails.scheduledMessageCount properties.countDetails.transferDeadLetterMessageCount
+        properties.countDetails.transferMessageCount properties.createdAt properties.defaultMessageTimeToLive
+        properties.duplicateDetectionHistoryTimeWindow properties.enableBatchedOperations properties.enableExpress
+        properties.enablePartitioning properties.maxMessageSizeInKilobytes properties.maxSizeInMegabytes
+        properties.requiresDuplicateDetection properties.sizeInBytes properties.status properties.subscriptionCount
+        properties.supportOrdering properties.updatedAt properties.userMetadata
+    """,
+    "azure-native:servicebus:Queue": """
+        properties properties.accessedAt properties.autoDeleteOnIdle properties.countDetails
+        properties.countDetails.activeMessageCount properties.countDetails.deadLetterMessageCount
+        properties.countDetails.scheduledMessageCount properties.countDetails.transferDeadLetterMessageCount
+        properties.countDetails.transferMessageCount properties.createdAt
+        properties.deadLetteringOnMessageExpiration properties.defaultMessageTimeToLive
+        properties.duplicateDetectionHistoryTimeWindow properties.enableBatchedOperations properties.enableExpress
+        properties.enablePartitioning properties.forwardDeadLetteredMessagesTo properties.forwardTo
+        properties.lockDuration properties.maxDeliveryCount properties.maxMessageSizeInKilobytes
+        properties.maxSizeInMegabytes properties.messageCount properties.requiresDuplicateDetection
+        properties.requiresSession properties.sizeInBytes properties.status properties.updatedAt
+        properties.userMetadata
+    """,
+    "azure-native:servicebus:Subscription": """
+        properties properties.accessedAt properties.autoDeleteOnIdle properties.clientAffineProperties
+        properties.clientAffineProperties.clientId properties.clientAffineProperties.isDurable
+        properties.clientAffineProperties.isShared properties.countDetails
+        properties.countDetails.activeMessageCount properties.countDetails.deadLetterMessageCount
+        properties.countDetails.scheduledMessageCount properties.countDetails.transferDeadLetterMessageCount
+        properties.countDetails.transferMessageCount properties.createdAt
+        properties.deadLetteringOnFilterEvaluationExceptions properties.deadLetteringOnMessageExpiration
+        properties.defaultMessageTimeToLive properties.duplicateDetectionHistoryTimeWindow
+        properties.enableBatchedOperations properties.forwardDeadLetteredMessagesTo properties.forwardTo
+        properties.isClientAffine properties.lockDuration properties.maxDeliveryCount properties.messageCount
+        properties.requiresSession properties.status properties.updatedAt properties.userMetadata
+    """,
+    "azure-native:servicebus:DefaultRule": """
+        properties properties.action properties.action.compatibilityLevel properties.action.requiresPreprocessing
+        properties.action.sqlExpression properties.correlationFilter properties.correlationFilter.contentType
+        properties.correlationFilter.correlationId properties.correlationFilter.label
+        properties.correlationFilter.messageId properties.correlationFilter.properties
+        properties.correlationFilter.replyTo properties.correlationFilter.replyToSessionId
+        properties.correlationFilter.requiresPreprocessing properties.correlationFilter.sessionId
+        properties.correlationFilter.to properties.filterType properties.sqlFilter
+        properties.sqlFilter.compatibilityLevel properties.sqlFilter.requiresPreprocessing
+        properties.sqlFilter.sqlExpression
+    """,
+    "azure-native:authorization:RoleAssignment": """
+        properties properties.condition properties.conditionVersion properties.createdBy properties.createdOn
+        properties.delegatedManagedIdentityResourceId properties.description properties.principalId!
+        properties.principalType properties.roleDefinitionId! properties.scope properties.updatedBy
+        properties.updatedOn
+    """,
+    "azure-native:network:PrivateEndpoint": """
+        extendedLocation extendedLocation.name extendedLocation.type properties properties.applicationSecurityGroups
+        properties.billingSku properties.customDnsConfigs properties.customDnsConfigs.fqdn
+        properties.customDnsConfigs.ipAddresses properties.customNetworkInterfaceName properties.ipConfigurations
+        properties.ipConfigurations.etag properties.ipConfigurations.name properties.ipConfigurations.properties
+        properties.ipConfigurations.properties.groupId properties.ipConfigurations.properties.memberName
+        properties.ipConfigurations.properties.privateIPAddress properties.ipConfigurations.type
+        properties.ipVersionType properties.manualPrivateLinkServiceConnections
+        properties.manualPrivateLinkServiceConnections.etag properties.manualPrivateLinkServiceConnections.id
+        properties.manualPrivateLinkServiceConnections.name
+        properties.manualPrivateLinkServiceConnections.properties
+        properties.manualPrivateLinkServiceConnections.properties.approvalReference
+        properties.manualPrivateLinkServiceConnections.properties.approvalReference.privateEndpointId
+        properties.manualPrivateLinkServiceConnections.properties.groupIds
+        properties.manualPrivateLinkServiceConnections.properties.privateLinkServiceConnectionState
+        properties.manualPrivateLinkServiceConnections.properties.privateLinkServiceConnectionState.actionsRequired
+        properties.manualPrivateLinkServiceConnections.properties.privateLinkServiceConnectionState.description
+        properties.manualPrivateLinkServiceConnections.properties.privateLinkServiceConnectionState.status
+        properties.manualPrivateLinkServiceConnections.properties.privateLinkServiceId
+        properties.manualPrivateLinkServiceConnections.properties.provisioningState
+        properties.manualPrivateLinkServiceConnections.properties.requestMessage
+        properties.manualPrivateLinkServiceConnections.type properties.networkInterfaces
+        properties.privateLinkServiceConnections properties.privateLinkServiceConnections.etag
+        properties.privateLinkServiceConnections.id properties.privateLinkServiceConnections.name
+        properties.privateLinkServiceConnections.properties
+        properties.privateLinkServiceConnections.properties.approvalReference
+        properties.privateLinkServiceConnections.properties.approvalReference.privateEndpointId
+        properties.privateLinkServiceConnections.properties.groupIds
+        properties.privateLinkServiceConnections.properties.privateLinkServiceConnectionState
+        properties.privateLinkServiceConnections.properties.privateLinkServiceConnectionState.actionsRequired
+        properties.privateLinkServiceConnections.properties.privateLinkServiceConnectionState.description
+        properties.privateLinkServiceConnections.properties.privateLinkServiceConnectionState.status
+        properties.privateLinkServiceConnections.properties.privateLinkServiceId
+        properties.privateLinkServiceConnections.properties.provisioningState
+        properties.privateLinkServiceConnections.properties.requestMessage
+        properties.privateLinkServiceConnections.type properties.provisioningState properties.subnet
+    """,
+    "azure-native:network:PrivateDnsZoneGroup": """
+        properties properties.privateDnsZoneConfigs properties.privateDnsZoneConfigs.name
+        properties.privateDnsZoneConfigs.properties properties.privateDnsZoneConfigs.properties.privateDnsZoneId
+        properties.privateDnsZoneConfigs.properties.recordSets
+        properties.privateDnsZoneConfigs.properties.recordSets.fqdn
+        properties.privateDnsZoneConfigs.properties.recordSets.ipAddresses
+        properties.privateDnsZoneConfigs.properties.recordSets.provisioningState
+        properties.privateDnsZoneConfigs.properties.recordSets.recordSetName
+        properties.privateDnsZoneConfigs.properties.recordSets.recordType
+        properties.privateDnsZoneConfigs.properties.recordSets.ttl properties.provisioningState
+    """,
+    "azure-native:monitor:ActionGroup": """
+        properties properties.armRoleReceivers properties.armRoleReceivers.name! properties.armRoleReceivers.roleId!
+        properties.armRoleReceivers.useCommonAlertSchema properties.automationRunbookReceivers
+        properties.automationRunbookReceivers.automationAccountId!
+        properties.automationRunbookReceivers.isGlobalRunbook! properties.automationRunbookReceivers.name
+        properties.automationRunbookReceivers.runbookName! properties.automationRunbookReceivers.serviceUri
+        properties.automationRunbookReceivers.useCommonAlertSchema
+        properties.automationRunbookReceivers.webhookResourceId! properties.azureAppPushReceivers
+        properties.azureAppPushReceivers.emailAddress! properties.azureAppPushReceivers.name!
+        properties.azureFunctionReceivers properties.azureFunctionReceivers.functionAppResourceId!
+        properties.azureFunctionReceivers.functionName! properties.azureFunctionReceivers.httpTriggerUrl!
+        properties.azureFunctionReceivers.name! properties.azureFunctionReceivers.useCommonAlertSchema
+        properties.emailReceivers properties.emailReceivers.emailAddress! properties.emailReceivers.name!
+        properties.emailReceivers.status properties.emailReceivers.useCommonAlertSchema properties.enabled
+        properties.eventHubReceivers properties.eventHubReceivers.eventHubName!
+        properties.eventHubReceivers.eventHubNameSpace! properties.eventHubReceivers.name!
+        properties.eventHubReceivers.subscriptionId! properties.eventHubReceivers.tenantId
+        properties.eventHubReceivers.useCommonAlertSchema properties.groupShortName properties.itsmReceivers
+        properties.itsmReceivers.connectionId! properties.itsmReceivers.name! properties.itsmReceivers.region!
+        properties.itsmReceivers.ticketConfiguration! properties.itsmReceivers.workspaceId!
+        properties.logicAppReceivers properties.logicAppReceivers.callbackUrl! properties.logicAppReceivers.name!
+        properties.logicAppReceivers.resourceId! properties.logicAppReceivers.useCommonAlertSchema
+        properties.smsReceivers properties.smsReceivers.countryCode! properties.smsReceivers.name!
+        properties.smsReceivers.phoneNumber! properties.smsReceivers.status properties.voiceReceivers
+        properties.voiceReceivers.countryCode! properties.voiceReceivers.name!
+        properties.voiceReceivers.phoneNumber! properties.webhookReceivers properties.webhookReceivers.identifierUri
+        properties.webhookReceivers.name! properties.webhookReceivers.objectId
+        properties.webhookReceivers.serviceUri! properties.webhookReceivers.tenantId
+        properties.webhookReceivers.useAadAuth properties.webhookReceivers.useCommonAlertSchema
+    """,
+    "azure-native:monitor:MetricAlert": """
+        properties properties.actions properties.actions.actionGroupId properties.actions.webHookProperties
+        properties.autoMitigate properties.criteria! properties.criteria.allOf
+        properties.criteria.allOf.alertSensitivity properties.criteria.allOf.criterionType
+        properties.criteria.allOf.criterionType! properties.criteria.allOf.dimensions
+        properties.criteria.allOf.dimensions.name! properties.criteria.allOf.dimensions.operator!
+        properties.criteria.allOf.dimensions.values! properties.criteria.allOf.failingPeriods
+        properties.criteria.allOf.failingPeriods.minFailingPeriodsToAlert!
+        properties.criteria.allOf.failingPeriods.numberOfEvaluationPeriods!
+        properties.criteria.allOf.ignoreDataBefore properties.criteria.allOf.metricName
+        properties.criteria.allOf.metricName! properties.criteria.allOf.metricNamespace
+        properties.criteria.allOf.name properties.criteria.allOf.name! properties.criteria.allOf.operator
+        properties.criteria.allOf.operator! properties.criteria.allOf.skipMetricValidation
+        properties.criteria.allOf.threshold properties.criteria.allOf.threshold!
+        properties.criteria.allOf.timeAggregation properties.criteria.allOf.timeAggregation!
+        properties.criteria.componentId properties.criteria.failedLocationCount properties.criteria.odata~type
+        properties.criteria.odata~type! properties.criteria.webTestId properties.description properties.enabled!
+        properties.evaluationFrequency! properties.isMigrated properties.lastUpdatedTime properties.scopes!
+        properties.severity! properties.targetResourceRegion properties.targetResourceType properties.windowSize!
+    """,
+    "azure-native:portal:Dashboard": """
+        properties properties.lenses properties.lenses.metadata properties.lenses.order! properties.lenses.parts!
+        properties.lenses.parts.metadata properties.lenses.parts.position! properties.lenses.parts.position.colSpan!
+        properties.lenses.parts.position.metadata properties.lenses.parts.position.rowSpan!
+        properties.lenses.parts.position.x! properties.lenses.parts.position.y! properties.metadata
+        properties.provisioningState
+    """,
+}

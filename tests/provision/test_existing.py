@@ -171,6 +171,6 @@ def test_the_stack_s_configuration_has_it_too(tmp_path: Path) -> None:
         "aws:region": "eu-west-1",
         "polybus:existing": json.dumps({"jobs": AWS["jobs"]}),
     }
-    run = runner.run(runner.main, simulated.create, values=values, root=tmp_path)
+    run = runner.run(runner.main, simulated.create, look=simulated.look, values=values, root=tmp_path)
     assert run.outputs["queues"]["jobs"]["arn"] == AWS["jobs"]
     assert "shop-jobs-queue" not in inputs(run)

@@ -117,7 +117,7 @@ class Stack:
 @pytest.fixture
 async def stack(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
     shop, functions = Shop("billing", "packing"), func.FunctionApp()
-    settings = AzureSettings(functions={FUNCTION: Principal("0a1b2c3d")})
+    settings = AzureSettings(functions={FUNCTION: Principal("0a1b2c3d-1111-2222-3333-444455556666")})
     async with contextlib.AsyncExitStack() as open_:
         server = open_.enter_context(running_in_thread(ServiceBusServer()))
         for name, value in server.env().items():

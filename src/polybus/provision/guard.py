@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import Any, TypeAlias
-
-import pulumi
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polybus.errors import PolybusError
+
+if TYPE_CHECKING:
+    import pulumi
 
 __all__ = ["Ask", "Guard", "Question", "asked"]
 
@@ -17,7 +18,7 @@ Question: TypeAlias = tuple[str, Mapping[str, Any]]
 Guard: TypeAlias = Callable[[Any], Generator[Sequence[Question], Sequence[Any], None]]
 """Looks at a plan: yields questions, is sent the provider's answers, and raises ConfigError for what can't go on."""
 
-Ask: TypeAlias = Callable[[Question], pulumi.Output[Any]]
+Ask: TypeAlias = "Callable[[Question], pulumi.Output[Any]]"
 
 
 def asked(guard: Guard, plan: object, ask: Ask) -> pulumi.Output[Any]:
@@ -25,6 +26,8 @@ def asked(guard: Guard, plan: object, ask: Ask) -> pulumi.Output[Any]:
 
     In a preview that can't ask yet, as of an account that the same program makes, it is unknown.
     """
+    import pulumi  # what only plans needs no engine
+
     steps = guard(plan)
 
     def on(answers: Sequence[Any] | None) -> pulumi.Output[Any]:

@@ -79,7 +79,8 @@ def without(topology: Topology, gone: set[str]) -> Topology:
     services = {
         name: service
         for name, service in topology.services.items()
-        if {*service.publishes, *service.consumes, *service.operates} <= there
+        # A topic may bear the name of a subscription, which nobody publishes to.
+        if left.issuperset(service.publishes) and there.issuperset((*service.consumes, *service.operates))
     }
     return dataclasses.replace(topology, topics=topics, subscriptions=subscriptions, queues=queues, services=services)
 

@@ -547,4 +547,4 @@ def test_the_region_of_a_queue_is_found_by_every_version() -> None:
     found = exported("aws", Stack(topology, aws.AwsSettings())).document
     assert found["provider"] == {"aws": {}}
     [dashboard] = found["resource"]["aws_cloudwatch_dashboard"].values()
-    assert '"region" = element(split(":", aws_sqs_queue.billing-dead-letters.arn), 3)' in dashboard["dashboard_body"]
+    assert '"region" = data.aws_region.region.id' in dashboard["dashboard_body"]

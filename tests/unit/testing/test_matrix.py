@@ -25,7 +25,7 @@ ALL = len(CLAUSES)
 
 def test_the_table_has_a_column_for_each_backend_and_a_row_for_each_note() -> None:
     assert markdown(RESULTS) == (
-        "|  | memory | AWS | acme |\n"
+        "|  | memory | AWS SNS and SQS | acme |\n"
         "| --- | --- | --- | --- |\n"
         f"| contract: clauses kept | {ALL} of {ALL} | {ALL - 1} of {ALL} | 0 of {ALL} |\n"
         "| delay on topics | yes | refused | not measured |\n"

@@ -73,15 +73,18 @@ def say(record_property: Callable[[str, object], None]) -> Say:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Have SIGINT interrupt this process, and those that it starts, where the suite was started with it ignored.
+    """Have SIGINT and SIGHUP end this process's children where the suite was started with them ignored.
 
-    So what runs in the background of a script is; and a process inherits that, and leaves it so.
+    So what runs in the background of a script is, or under nohup; and a process inherits that, and leaves it so.
     """
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.getsignal(number) for number in defaults}
+    for number, default in defaults.items():
+        if before[number] is signal.SIG_IGN:
+            signal.signal(number, default)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.hookimpl(tryfirst=True)

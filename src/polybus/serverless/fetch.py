@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 import time
 import urllib.request
@@ -13,7 +15,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-__all__ = ["CertificateCache", "Fetch", "Fetched", "Unreachable", "fetch"]
+__all__ = ["CertificateCache", "Fetch", "Fetched", "Unreachable", "fetch", "local_endpoint"]
 
 # Seconds for one request. Pub/Sub waits for the ack deadline (10 s at least), SNS 15 s (its developer guide): the
 # answer must still get out.
@@ -47,12 +49,30 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return
 
 
+def local_endpoint() -> str | None:
+    """Return where a local SNS is, scheme, host and port, if the environment names a loopback address; else None."""
+    named = os.environ.get("AWS_ENDPOINT_URL_SNS") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    try:
+        parts = urlsplit(named)
+        loopback = parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return None
+    return f"{parts.scheme}://{parts.netloc}" if loopback and parts.scheme in ("http", "https") else None
+
+
 def fetch(url: str) -> Fetched:
-    """GET an https address; raises ValueError for any other, Unreachable where nothing answers. Blocks."""
-    if urlsplit(url).scheme != "https":
+    """GET an https address, or one of a local SNS; blocks.
+
+    Raises ValueError for any other, Unreachable where nothing answers.
+    """
+    parts = urlsplit(url)
+    local = f"{parts.scheme}://{parts.netloc}" == local_endpoint()
+    if parts.scheme != "https" and not local:
         raise ValueError(f"not fetched, because it isn't https: {url}")
-    # Made anew: from Python 3.12 on an opener reads the trusted authorities as it is made, and these may change.
-    opener = urllib.request.build_opener(_NoRedirect)
+    # Made anew: from Python 3.12 on an opener reads the trusted authorities as it is made, and these may change. What
+    # runs on this machine isn't reached through a proxy.
+    handlers = [urllib.request.ProxyHandler({})] if local else []
+    opener = urllib.request.build_opener(_NoRedirect, *handlers)
     try:
         with opener.open(url, timeout=TIMEOUT) as answer:
             return Fetched(answer.status, dict(answer.headers), _read(answer, url))

@@ -163,7 +163,7 @@ def test_a_slow_move_task_can_be_cancelled(aws: Any) -> None:
     aws.receive(work)
     start = {"SourceArn": aws.arn(letters), "MaxNumberOfMessagesPerSecond": 1}
     handle = aws.sqs.start_message_move_task(**start)["TaskHandle"]
-    with aws.refused("AWS.SimpleQueueService.UnsupportedOperation", match="already"):
+    with aws.refused("InvalidParameterValue", match="already"):
         aws.sqs.start_message_move_task(**start)
     assert wait_for(aws, letters, "RUNNING")["TaskHandle"] == handle
     cancelled = aws.sqs.cancel_message_move_task(TaskHandle=handle)
@@ -179,7 +179,7 @@ def test_move_tasks_that_are_refused(aws: Any) -> None:
     work, letters = pair(aws)
     fifo = aws.queue("x.fifo")
     start = aws.sqs.start_message_move_task
-    with aws.refused("AWS.SimpleQueueService.UnsupportedOperation", match="Dead Letter"):
+    with aws.refused("InvalidParameterValue", match="Dead Letter"):
         start(SourceArn=aws.arn(work))
     with aws.refused("ResourceNotFoundException", 404):
         start(SourceArn=aws.arn(letters) + "x")

@@ -283,7 +283,8 @@ def test_permissions_are_statements_of_the_policy(aws: Any) -> None:
     url, topic = aws.queue(), aws.topic()
     aws.sqs.add_permission(QueueUrl=url, Label="share", AWSAccountIds=["111111111111"], Actions=["SendMessage"])
     [statement] = json.loads(aws.attribute(url, "Policy"))["Statement"]
-    assert (statement["Sid"], statement["Action"]) == ("share", ["SQS:SendMessage"])
+    assert (statement["Sid"], statement["Action"]) == ("share", "SQS:SendMessage")
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
     with aws.refused("InvalidParameterValue", match="Already exists"):
         aws.sqs.add_permission(QueueUrl=url, Label="share", AWSAccountIds=["111111111111"], Actions=["SendMessage"])
     aws.sqs.remove_permission(QueueUrl=url, Label="share")

@@ -71,7 +71,8 @@ STRING = {"DataType": "String", "StringValue": "v"}
         {f"a{n}": STRING for n in range(11)},
         {"": STRING},
         {"a b": STRING},
-        {"é": STRING},
+        {"\N{SNOWMAN}": STRING},
+        {"é" * 129: STRING},
         {"x" * 257: STRING},
         {".a": STRING},
         {"a.": STRING},
@@ -197,7 +198,7 @@ def test_encryption_attributes_are_kept(aws: Any) -> None:
 
 
 def test_one_kind_of_encryption_at_a_time(aws: Any) -> None:
-    with aws.refused("InvalidAttributeValue"):
+    with aws.refused("InvalidAttributeName"):
         aws.queue("both", KmsMasterKeyId="alias/mine", SqsManagedSseEnabled="true")
     url = aws.queue(SqsManagedSseEnabled="true")
     aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"KmsMasterKeyId": "alias/mine"})

@@ -14,7 +14,9 @@ __all__ = ["Attributes", "attributes_md5", "attributes_size", "check_attributes"
 
 Attributes = dict[str, dict[str, str]]
 
+MAX_NAME = 256  # bytes of an attribute's name (SQS Developer Guide, message metadata)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,256}")
+_ANY_NAME = re.compile(r"[\w.-]{1,256}")  # SQS takes letters of any script (recorded)
 _TYPE = re.compile(r"(String|Number|Binary)(\.[^\x00-\x1f]{1,249})?")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 # XML 1.0's characters, the only ones that SQS carries: #x9 #xA #xD #x20-#xD7FF #xE000-#xFFFD #x10000-#x10FFFF.
@@ -26,28 +28,38 @@ def legal_text(text: str) -> bool:
     return _ILLEGAL.search(text) is None
 
 
-def check_attributes(raw: Any) -> tuple[Attributes, str | None]:
-    """Return the attributes and None, or nothing and why they are refused."""
+def check_attributes(raw: Any, *, any_letters: bool = False) -> tuple[Attributes, str | None]:
+    """Return the attributes and None, or nothing and why they are refused; `any_letters` lets names have all."""
     if raw is None:
         return {}, None
     if not isinstance(raw, Mapping):
         return {}, "Message attributes must be a map."
     attributes: Attributes = {}
     for name, value in raw.items():
-        why = _name_problem(name) or _value_problem(name, value)
+        why = _name_problem(name, _ANY_NAME if any_letters else _NAME) or _value_problem(name, value)
         if why:
             return {}, why
         attributes[name] = {key: value[key] for key in ("StringValue", "BinaryValue", "DataType") if key in value}
     return attributes, None
 
 
-def _name_problem(name: Any) -> str | None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return f"Invalid message attribute name: {name!r}: 1 to 256 of A-Z, a-z, 0-9, _, - and periods."
+def _name_problem(name: Any, allowed: re.Pattern[str]) -> str | None:
+    if not isinstance(name, str) or len(name.encode(errors="replace")) > MAX_NAME:
+        return f"Length of message attribute name must be less than {MAX_NAME} bytes."
+    if not name:
+        return "A message attribute name must not be empty."
+    if not allowed.fullmatch(name):
+        wrong = next(ord(character) for character in name if not allowed.fullmatch(character))
+        found = f"Invalid non-alphanumeric character '#x{wrong:X}' was found in the message attribute name."
+        return f"{found} Can only include alphanumeric characters, hyphens, underscores, or dots."
     if name.lower().startswith(("aws.", "amazon.")):
         return f"The message attribute name {name} has a reserved prefix: AWS. or Amazon."
-    if name.startswith(".") or name.endswith(".") or ".." in name:
-        return f"The message attribute name {name} must not start or end with a period or have two in a row."
+    if name.startswith("."):
+        return "Invalid message attribute name starting with character '.' was found."
+    if name.endswith("."):
+        return "Invalid message attribute name ending with character '.' was found."
+    if ".." in name:
+        return "Message attribute name can not have successive '.' character."
     return None
 
 
@@ -63,7 +75,13 @@ def _value_problem(name: str, value: Any) -> str | None:
     field = "BinaryValue" if kind.startswith("Binary") else "StringValue"
     content = value.get(field)
     if not isinstance(content, str) or not content:
-        return f"The message attribute '{name}' must contain non-empty message attribute value for type '{kind}'."
+        other = "StringValue" if field == "BinaryValue" else "BinaryValue"
+        if value.get(other):
+            base, _, _ = kind.partition(".")
+            used = field.removesuffix("Value")
+            return f"The message attribute '{name}' with type '{base}' must use field '{used}'."
+        must = "must contain non-empty message attribute value for message attribute type"
+        return f"The message attribute '{name}' {must} '{kind}'."
     if ("StringValue" if field == "BinaryValue" else "BinaryValue") in value:
         return f"The message attribute '{name}' has more than one value."
     if field == "BinaryValue":
@@ -88,7 +106,7 @@ def attributes_size(attributes: Attributes) -> int:
     for name, value in attributes.items():
         content = value.get("StringValue")
         length = len(_base64(value["BinaryValue"])) if content is None else len(content.encode())
-        size += len(name) + len(value["DataType"].encode()) + length
+        size += len(name.encode()) + len(value["DataType"].encode()) + length
     return size
 
 

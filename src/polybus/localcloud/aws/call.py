@@ -9,7 +9,10 @@ __all__ = ["Call"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who asks for what: `principal` is the caller's ARN, `endpoint` the base URL that the caller reached."""
+    """Who asks for what: `principal` is the caller's ARN, `endpoint` the base URL that the caller reached.
+
+    `trace` is the header X-Amzn-Trace-Id, which what is sent carries on.
+    """
 
     service: str
     action: str
@@ -18,3 +21,9 @@ class Call:
     principal: str
     endpoint: str
     request_id: str
+    trace: str | None = None
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nobody signed it: an endpoint that confirms or ends its own subscription."""
+        return self.access_key == ""

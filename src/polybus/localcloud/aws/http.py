@@ -11,12 +11,14 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.errors import AwsError
 from polybus.localcloud.aws.faults import ConnectionCut, Faults
 from polybus.localcloud.aws.policy.document import Request
 from polybus.localcloud.aws.policy.identities import Identities, authorise
 from polybus.localcloud.aws.services import Service
+from polybus.localcloud.aws.sns.signing import Signer
 from polybus.localcloud.aws.wire import json, query, xml
 from polybus.localcloud.store import Store
 
@@ -30,17 +32,21 @@ log = logging.getLogger(__name__)
 # A batch of 1 MiB, each byte of it three in a form (%XX) or two in JSON (\"), base64 on top, and the other parameters.
 MAX_REQUEST = 8 * 1024 * 1024
 
+UNSIGNED = ("ConfirmSubscription", "Unsubscribe")
 _SCOPE = re.compile(r"Credential=([^/,\s]{1,200})/\d{8}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/aws4_request")
 
 
 class Front:
     """Answers every HTTP request; nothing that a client sends ends it."""
 
-    def __init__(self, services: Mapping[str, Service], store: Store, identities: Identities, faults: Faults) -> None:
+    def __init__(
+        self, services: Mapping[str, Service], store: Store, identities: Identities, faults: Faults, signer: Signer
+    ) -> None:
         self._services = services
         self._store = store
         self._identities = identities
         self._faults = faults
+        self._signer = signer
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request."""
@@ -48,7 +54,7 @@ class Front:
         target = request.headers.get("X-Amz-Target", "")
         speaks_json = target != ""
         if request.method == "GET" and "Action" not in request.query and not speaks_json:
-            return web.json_response({"server": "polybus local AWS", "services": sorted(self._services)})
+            return self._page(request.path)
         service = "sqs"
         try:
             access_key, region, service = self._scope(request)
@@ -64,7 +70,8 @@ class Front:
                     params.setdefault("QueueUrl", request.path)
             principal = self._identities.arn(access_key)
             endpoint = f"{request.scheme}://{request.host}"
-            call = Call(service, action, region, access_key, principal, endpoint, request_id)
+            trace = request.headers.get("X-Amzn-Trace-Id")
+            call = Call(service, action, region, access_key, principal, endpoint, request_id, trace)
             response = await self._run(call, params, request.remote or "")
             if speaks_json:
                 return _answer(json.encode(response), json.CONTENT_TYPE, request_id)
@@ -83,8 +90,21 @@ class Front:
             failure = AwsError("InternalFailure", "The server failed; its log has the reason.", 500)
             return self._refusal(failure, service, speaks_json, request_id)
 
+    def _page(self, path: str) -> web.Response:
+        if path == self._signer.path:
+            return web.Response(body=self._signer.certificate, content_type="application/x-pem-file")
+        if path != "/":
+            return web.Response(text="<UnknownOperationException/>\n", status=404, content_type="text/xml")
+        return web.json_response({"server": "polybus local AWS", "services": sorted(self._services)})
+
     def _scope(self, request: web.BaseRequest) -> tuple[str, str, str]:
-        """Return access key, region and service of the request's signature, which is not verified."""
+        """Return access key, region and service of the request's signature, which is not verified.
+
+        Nobody signs what the links in SNS's deliveries ask for: their key is empty, their region that of the ARN.
+        """
+        if request.query.get("Action") in UNSIGNED and "Authorization" not in request.headers:
+            arn = Arn.parse(request.query.get("TopicArn") or request.query.get("SubscriptionArn"))
+            return "", arn.region if arn is not None else "", "sns"
         header = request.headers.get("Authorization", "")
         presigned = request.query.get("X-Amz-Credential")
         found = _SCOPE.search(f"Credential={unquote(presigned)}" if presigned else header)
@@ -111,6 +131,8 @@ class Front:
         return response
 
     def _authorise(self, service: Service, call: Call, params: dict[str, Any], address: str) -> None:
+        if call.anonymous:  # its token or its link is its right
+            return
         identity = self._identities.policy(call.access_key)
         right, resource, policy = service.subject(call, params)
         if identity is None and policy is None:

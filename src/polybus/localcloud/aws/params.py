@@ -45,6 +45,8 @@ def integer(params: Params, name: str, low: int, high: int) -> int | None:
         raise _wrong(name, value)
     if not low <= value <= high:
         reason = f"Must be between {low} and {high}, if provided."
+        if low == 0:
+            reason = f"Must be >= 0 and <= {high}, if provided."
         raise AwsError("InvalidParameterValue", f"Value {value} for parameter {name} is invalid. Reason: {reason}")
     return value
 
@@ -85,14 +87,29 @@ def check_batch(params: Params, name: str, *, prefix: str = SQS_PREFIX) -> list[
         raise _wrong(name, entries)
     if len(entries) > 10:
         found = f"Maximum number of entries per request are 10. You have sent {len(entries)}."
+        if not prefix:
+            found = "The batch request contains more entries than permissible."
         raise AwsError(prefix + "TooManyEntriesInBatchRequest", found)
     seen: set[str] = set()
     for entry in entries:
         entry_id = entry.get("Id")
         if not isinstance(entry_id, str) or not _ENTRY_ID.fullmatch(entry_id):
-            why = "A batch entry id can only contain alphanumeric characters, hyphens and underscores, at most 80."
-            raise AwsError(prefix + "InvalidBatchEntryId", why)
+            raise AwsError(prefix + "InvalidBatchEntryId", _entry_id_problem(entry_id, prefix))
         if entry_id in seen:
-            raise AwsError(prefix + "BatchEntryIdsNotDistinct", f"Id {entry_id} repeated.")
+            found = (
+                f"Id {entry_id} repeated." if prefix else "Two or more batch entries in the request have the same Id."
+            )
+            raise AwsError(prefix + "BatchEntryIdsNotDistinct", found)
         seen.add(entry_id)
     return entries
+
+
+def _entry_id_problem(entry_id: object, prefix: str) -> str:
+    """Return what SQS says, or SNS where there is no prefix."""
+    if prefix:
+        rule = "A batch entry id can only contain alphanumeric characters, hyphens and underscores."
+        return f"{rule} It can be at most 80 letters long."
+    shown = str(entry_id)[:200]
+    if isinstance(entry_id, str) and len(entry_id) > 80:
+        return f"The Id of a batch entry in the batch request is too long: {shown}"
+    return f"The Id of a batch entry in the batch request contains an impermissible character: {shown}"

@@ -66,6 +66,7 @@ class AwsServer:
         self._store = Store(data, "aws")
         self._runner: web.ServerRunner | None = None
         self._sqs: SqsService | None = None
+        self._sns: SnsService | None = None
 
     @property
     def url(self) -> str:
@@ -104,11 +105,11 @@ class AwsServer:
         timeline = Timeline(self._clock)
         rows = Rows(Journal(self._store))
         self._sqs = SqsService(self.account, rows, timeline, self.faults, self._sampler)
-        sns = SnsService(self._sqs.queues, rows, self.faults)
+        sns = self._sns = SnsService(self._sqs.queues, rows, self.faults, lambda: self.url)
         services: dict[str, Service] = {"sqs": self._sqs, "sns": sns, "sts": StsService(self.account)}
         for service in services.values():
             service.load()
-        front = Front(services, self._store, self.identities, self.faults)
+        front = Front(services, self._store, self.identities, self.faults, sns.signer)
         # A poll whose client hung up is cancelled, so that it is handed nothing; what was already handed to a dead
         # socket stays invisible until its timeout, as on AWS.
         server = web.Server(front.handle, request_factory=_request, handler_cancellation=True, access_log=None)
@@ -129,6 +130,8 @@ class AwsServer:
         await runner.cleanup()
         if self._sqs is not None:
             await self._sqs.tasks.stop()
+        if self._sns is not None:
+            await self._sns.http.stop()
         await self._store.close()
 
 

@@ -12,7 +12,12 @@ import msgspec
 from polybus.localcloud.aws.policy.conditions import Condition, ConditionError, compile_conditions
 from polybus.localcloud.aws.policy.patterns import wildcard
 
-__all__ = ["Policy", "PolicyError", "Request"]
+__all__ = ["Policy", "PolicyError", "Request", "one_or_all"]
+
+
+def one_or_all(items: list[str]) -> str | list[str]:
+    """Return a list as policies write it: the only item by itself."""
+    return items[0] if len(items) == 1 else items
 
 
 class PolicyError(ValueError):

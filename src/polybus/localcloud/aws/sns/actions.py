@@ -30,20 +30,22 @@ class PublishActions:
     def publish(self, call: Call, params: Params) -> dict[str, Any]:
         if params.get("PhoneNumber") is not None:
             raise sns_invalid("PhoneNumber Reason: this server sends no text messages")
-        topic = self._topic(call, params.get("TopicArn") or params.get("TargetArn"))
-        notification = check_notification(topic, params)
+        if params.get("TopicArn") is None and ":endpoint/" in str(params.get("TargetArn")):
+            raise sns_invalid("TargetArn Reason: No endpoint found for the target arn specified")
+        topic = self._topics.get(params.get("TopicArn") or params.get("TargetArn"), call.region)
+        notification = check_notification(topic, params, call.trace)
         if self._accept(topic, notification):
             self._fanout.deliver(topic, [notification])
         return _published(notification)
 
     def publish_batch(self, call: Call, params: Params) -> dict[str, Any]:
-        topic = self._topic(call, params.get("TopicArn"))
+        topic = self._topics.get(params.get("TopicArn"), call.region)
         entries = check_batch(params, "PublishBatchRequestEntries", prefix="")
         accepted: dict[str, Notification] = {}
         failed: list[dict[str, object]] = []
         for entry in entries:
             # What is wrong with one entry is the request's fault: nothing of it is published (recorded).
-            notification = check_notification(topic, entry)
+            notification = check_notification(topic, entry, call.trace)
             try:
                 self._faults.check_entry(entry["Id"])
                 accepted[entry["Id"]] = notification
@@ -56,12 +58,6 @@ class PublishActions:
         self._fanout.deliver(topic, fresh)
         done = [{"Id": entry_id, **_published(notification)} for entry_id, notification in accepted.items()]
         return {"Successful": done, "Failed": failed}
-
-    def _topic(self, call: Call, arn: object) -> Topic:
-        topic = self._topics.get(arn)
-        if topic.arn.region != call.region:
-            raise sns_invalid("TopicArn")
-        return topic
 
     def _accept(self, topic: Topic, notification: Notification) -> bool:
         """Give a FIFO topic's message its number; return False for one that repeats another, whose ids it then has."""

@@ -31,8 +31,21 @@ def _refused(why: str) -> AwsError:
     return sns_invalid(f"FilterPolicy: {why}")
 
 
-def parse_filter(text: str, scope: str) -> FilterPolicy | None:
-    """Return the policy, None for one without rules; raises AwsError where SNS would refuse it."""
+def _told(error: AwsError, where: str) -> AwsError:
+    """Return a refusal as it is told at this place: where a subscription is made, or where it is changed."""
+    told = error.message.removeprefix("Invalid parameter: ")
+    return sns_invalid(where + told) if told.startswith("FilterPolicy") else error
+
+
+def parse_filter(text: str, scope: str, where: str = "") -> FilterPolicy | None:
+    """Return the policy, None for one without rules; raises AwsError where SNS would refuse it, told after `where`."""
+    try:
+        return _parse(text, scope)
+    except AwsError as error:
+        raise _told(error, where) from None
+
+
+def _parse(text: str, scope: str) -> FilterPolicy | None:
     if len(text.encode()) > MAX_BYTES:
         raise _refused("Filter policy is larger than 256 KB")
     try:
@@ -86,7 +99,7 @@ class _Reader:
 
     def _nested(self, document: Mapping[str, Any], depth: int) -> tuple[Tree, int]:
         if self._scope != "MessageBody":
-            raise _refused("Filter policy scope MessageAttributes does not support nested filter policy")
+            raise sns_invalid("Filter policy scope MessageAttributes does not support nested filter policy")
         if not document:
             raise _refused("Empty objects are not allowed")
         return self.level(document, depth + 1)

@@ -66,14 +66,31 @@ def _flat(value: Any) -> Iterable[Any]:
 
 def _values(levels: list[Mapping[str, Any]], key: str) -> list[Any] | None:
     """Return the plain values under `key`, arrays opened; None where there is none (`exists` is for leaves only)."""
-    found = [level[key] for level in levels if key in level]
+    found = _found(levels, key)
     values = [value for item in found for value in _flat(item) if not isinstance(value, Mapping)]
     empty = any(item == [] for item in found)
     return values if values or empty else None
 
 
 def _objects(levels: list[Mapping[str, Any]], key: str) -> list[Mapping[str, Any]]:
-    return [value for level in levels if key in level for value in _flat(level[key]) if isinstance(value, Mapping)]
+    return [value for item in _found(levels, key) for value in _flat(item) if isinstance(value, Mapping)]
+
+
+def _found(levels: list[Mapping[str, Any]], key: str) -> list[Any]:
+    """Return what stands under `key`, and where it has dots under the path that they make (recorded)."""
+    found = [level[key] for level in levels if key in level]
+    for place, character in enumerate(key):
+        if character == ".":
+            inner = [
+                value
+                for level in levels
+                if key[:place] in level
+                for value in _flat(level[key[:place]])
+                if isinstance(value, Mapping)
+            ]
+            if inner:
+                found += _found(inner, key[place + 1 :])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,24 @@ from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.errors import AwsError, sns_invalid
 from polybus.localcloud.aws.paging import page
 from polybus.localcloud.aws.params import Params, required, strings, text, text_map
+from polybus.localcloud.aws.policy.document import one_or_all
+from polybus.localcloud.aws.sns.delivery_policy import effective
 from polybus.localcloud.aws.sns.registry import Topics
 from polybus.localcloud.aws.sns.topic import Topic
 
 __all__ = ["PAGE", "TopicActions"]
 
+# The default policy's actions in AWS's order, and those that AddPermission can give (recorded).
+_OWNERS = (
+    "GetTopicAttributes",
+    "SetTopicAttributes",
+    "AddPermission",
+    "RemovePermission",
+    "DeleteTopic",
+    "Subscribe",
+    "ListSubscriptionsByTopic",
+    "Publish",
+)
 PAGE = 100  # topics or subscriptions of one answer (SNS API reference, ListTopics)
 
 
@@ -26,12 +39,12 @@ class TopicActions:
         self._topics = topics
 
     def create_topic(self, call: Call, params: Params) -> dict[str, Any]:
-        name = required(params, "Name")
+        name = text(params, "Name") or ""
         topic = self._topics.create(call.region, name, text_map(params, "Attributes"), _tags(params))
         return {"TopicArn": topic.arn_text}
 
     def delete_topic(self, call: Call, params: Params) -> dict[str, Any]:
-        self._topics.delete(required(params, "TopicArn"))
+        self._topics.delete(required(params, "TopicArn"), call.region)
         return {}
 
     def list_topics(self, call: Call, params: Params) -> dict[str, Any]:
@@ -40,7 +53,7 @@ class TopicActions:
         return answer | ({"NextToken": following} if following else {})
 
     def get_topic_attributes(self, call: Call, params: Params) -> dict[str, Any]:
-        topic = self._topics.get(params.get("TopicArn"))
+        topic = self._topics.get(params.get("TopicArn"), call.region)
         subscriptions = topic.subscriptions.values()
         pending = sum(subscription.pending for subscription in subscriptions)
         values = {
@@ -52,13 +65,14 @@ class TopicActions:
             "SubscriptionsDeleted": "0",
             "Policy": msgspec.json.encode(_default_policy(topic)).decode(),
             "MaximumMessageSize": str(topic.settings.max_message),
+            "EffectiveDeliveryPolicy": effective(topic.settings.given.get("DeliveryPolicy")),
         }
         if topic.settings.fifo:
             values |= {"FifoTopic": "true", "ContentBasedDeduplication": "false", "FifoThroughputScope": "Topic"}
         return {"Attributes": values | topic.settings.given}
 
     def set_topic_attributes(self, call: Call, params: Params) -> dict[str, Any]:
-        topic = self._topics.get(params.get("TopicArn"))
+        topic = self._topics.get(params.get("TopicArn"), call.region)
         self._topics.change(topic, required(params, "AttributeName"), text(params, "AttributeValue") or "")
         return {}
 
@@ -88,11 +102,13 @@ class TopicActions:
         return topic
 
     def add_permission(self, call: Call, params: Params) -> dict[str, Any]:
-        topic = self._topics.get(params.get("TopicArn"))
+        topic = self._topics.get(params.get("TopicArn"), call.region)
         label = required(params, "Label")
         accounts, actions = strings(params, "AWSAccountId"), strings(params, "ActionName")
         if not accounts or not actions:
             raise sns_invalid("AWSAccountId" if not accounts else "ActionName")
+        if set(actions) - set(_OWNERS):
+            raise sns_invalid("Policy statement action out of service scope!")
         policy = _policy(topic)
         if any(statement.get("Sid") == label for statement in policy["Statement"]):
             raise sns_invalid("Statement already exists")
@@ -100,8 +116,8 @@ class TopicActions:
             {
                 "Sid": label,
                 "Effect": "Allow",
-                "Principal": {"AWS": [f"arn:aws:iam::{account}:root" for account in accounts]},
-                "Action": [f"SNS:{action}" for action in actions],
+                "Principal": {"AWS": one_or_all([f"arn:aws:iam::{account}:root" for account in accounts])},
+                "Action": one_or_all([f"SNS:{action}" for action in actions]),
                 "Resource": topic.arn_text,
             }
         )
@@ -109,7 +125,7 @@ class TopicActions:
         return {}
 
     def remove_permission(self, call: Call, params: Params) -> dict[str, Any]:
-        topic = self._topics.get(params.get("TopicArn"))
+        topic = self._topics.get(params.get("TopicArn"), call.region)
         label = required(params, "Label")
         policy = _policy(topic)
         left = [statement for statement in policy["Statement"] if statement.get("Sid") != label]
@@ -128,6 +144,8 @@ def _tags(params: Params) -> dict[str, str]:
         value = tag.get("Value", "") if isinstance(tag, Mapping) else None
         if not isinstance(key, str) or not key or not isinstance(value, str):
             raise sns_invalid("Tags Reason: a tag has a Key and a Value")
+        if key in tags:
+            raise sns_invalid("Duplicated keys are not allowed.")
         tags[key] = value
     return tags
 
@@ -138,7 +156,7 @@ def _default_policy(topic: Topic) -> dict[str, Any]:
         "Sid": "__default_statement_ID",
         "Effect": "Allow",
         "Principal": {"AWS": "*"},
-        "Action": ["SNS:Publish", "SNS:Subscribe", "SNS:GetTopicAttributes", "SNS:SetTopicAttributes"],
+        "Action": [f"SNS:{action}" for action in _OWNERS],
         "Resource": topic.arn_text,
         "Condition": {"StringEquals": {"AWS:SourceOwner": topic.arn.account}},
     }

@@ -34,13 +34,14 @@ class Notification:
     group: str | None
     dedup: str | None
     sequence: str | None = None
+    trace: str | None = None
 
     def body(self, protocol: str) -> str:
         return self.bodies.get(protocol, self.bodies["default"])
 
 
-def check_notification(topic: Topic, params: Mapping[str, Any]) -> Notification:
-    """Read one message of a request; raises AwsError where SNS refuses it for this topic."""
+def check_notification(topic: Topic, params: Mapping[str, Any], trace: str | None = None) -> Notification:
+    """Read one message of a request, with its trace header; raises AwsError where SNS refuses it for this topic."""
     message = text(params, "Message")
     if not message:
         raise sns_invalid("Empty message")
@@ -57,7 +58,8 @@ def check_notification(topic: Topic, params: Mapping[str, Any]) -> Notification:
     if size > topic.settings.max_message:
         raise sns_invalid("Message too long")
     group, dedup = _ordering(topic, message, params)
-    return Notification(str(uuid.uuid4()), _bodies(params, message), attributes, size, subject, group, dedup)
+    bodies = _bodies(params, message)
+    return Notification(str(uuid.uuid4()), bodies, attributes, size, subject, group, dedup, trace=trace)
 
 
 def _array_problem(attributes: Attributes) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +15,13 @@ from polybus.localcloud.aws.sns.topic import DEFAULT_MESSAGE, Topic, TopicSettin
 from polybus.localcloud.aws.sqs.dedup import TABLE as DEDUP
 from polybus.localcloud.aws.sqs.dedup import Seen
 
-__all__ = ["Topics"]
+__all__ = ["Topics", "check_subscription_arn"]
 
 TOPICS = "sns.topic"
 SUBSCRIPTIONS = "sns.subscription"
 MAX_FIFO_SUBSCRIPTIONS = 100  # SNS quotas, subscriptions of a FIFO topic
+_TOKEN = re.compile(r"[0-9a-f]{64,512}")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MAX_FILTERS = 200  # SNS quotas, filter policies of a topic
 
 
@@ -36,9 +39,12 @@ class Topics:
         for text, given, tags in self.rows.load(TOPICS):
             arn = _arn(text)
             self._topics[text] = Topic(arn, TopicSettings(arn.resource, given), tags, self.rows)
-        for text, topic_arn, protocol, endpoint, given in self.rows.load(SUBSCRIPTIONS):
+        for text, topic_arn, protocol, endpoint, given, *state in self.rows.load(SUBSCRIPTIONS):
             settings = SubscriptionSettings(protocol, given)
-            self._attach(Subscription(_arn(text), topic_arn, protocol, endpoint, settings))
+            subscription = Subscription(_arn(text), topic_arn, protocol, endpoint, settings)
+            if state:  # older folders have none
+                subscription.token, subscription.confirmed, subscription.authenticated = state
+            self._attach(subscription)
         for seen in sorted((Seen(*row) for row in self.rows.load(DEDUP)), key=lambda seen: seen.until):
             topic = self._topics.get(seen.owner.removeprefix("sns/"))
             if topic is not None:
@@ -53,10 +59,12 @@ class Topics:
     def find(self, arn: object) -> Topic | None:
         return self._topics.get(arn) if isinstance(arn, str) else None
 
-    def get(self, arn: object) -> Topic:
-        """Return the topic; raises AwsError where there is none."""
+    def get(self, arn: object, region: str) -> Topic:
+        """Return the topic; raises AwsError where there is none, or where it is another region's (recorded)."""
         parsed = Arn.parse(arn)
-        if parsed is None or parsed.service != "sns":
+        if parsed is None:
+            raise sns_invalid(f"TopicArn Reason: {too_short(arn)}")
+        if parsed.service != "sns" or parsed.region != region:
             raise sns_invalid("TopicArn")
         topic = self._topics.get(str(parsed))
         if topic is None:
@@ -69,10 +77,10 @@ class Topics:
         arn = Arn("sns", region, self.account, name)
         existing = self._topics.get(str(arn))
         if existing is not None:
-            have = existing.settings.given
-            if any(have.get(key) != value for key, value in settings.given.items()):
+            if any(existing.settings.shown(key) != value for key, value in settings.given.items()):
                 raise sns_invalid("Attributes Reason: Topic already exists with different attributes")
-            if tags and tags != existing.tags:
+            # Fewer tags than it has are fine (recorded).
+            if tags.items() - existing.tags.items():
                 raise sns_invalid("Tags Reason: Topic already exists with different tags")
             return existing
         topic = self._topics[str(arn)] = Topic(arn, settings, tags, self.rows)
@@ -91,8 +99,11 @@ class Topics:
     def saved(self, topic: Topic) -> None:
         self.rows.save(TOPICS, topic)
 
-    def delete(self, arn: object) -> None:
+    def delete(self, arn: str, region: str) -> None:
         """Delete a topic and its subscriptions; deleting twice is fine."""
+        parsed = Arn.parse(arn)
+        if parsed is None or parsed.service != "sns" or parsed.region != region:
+            raise sns_invalid("TopicArn" if parsed else f"TopicArn Reason: {too_short(arn)}")
         topic = self.find(arn)
         if topic is None:
             return
@@ -109,7 +120,7 @@ class Topics:
         _check_letters(topic, endpoint, settings)
         for existing in topic.subscriptions.values():
             if (existing.protocol, existing.endpoint) == (protocol, endpoint):
-                if settings.given and existing.settings.given != settings.given:
+                if any(existing.settings.shown(key) != value for key, value in settings.given.items()):
                     raise sns_invalid("Attributes Reason: Subscription already exists with different attributes")
                 return existing
         count = len(topic.subscriptions)
@@ -131,11 +142,12 @@ class Topics:
         if settings.filter is not None and sum(item.settings.filter is not None for item in others) >= MAX_FILTERS:
             raise AwsError("FilterPolicyLimitExceeded", f"A topic has at most {MAX_FILTERS} filter policies", 403)
 
+    def find_subscription(self, arn: str) -> Subscription | None:
+        return self._subscriptions.get(arn)
+
     def subscription(self, arn: object) -> Subscription:
         """Return the subscription; raises AwsError where there is none."""
-        parsed = Arn.parse(arn)
-        if parsed is None or parsed.service != "sns" or ":" not in parsed.resource:
-            raise sns_invalid("SubscriptionArn Reason: An ARN must have at least 6 elements, not " + str(arn)[:80])
+        parsed = check_subscription_arn(arn)
         subscription = self._subscriptions.get(str(parsed))
         if subscription is None:
             raise AwsError("NotFound", "Subscription does not exist", 404)
@@ -143,24 +155,57 @@ class Topics:
 
     def change_subscription(self, subscription: Subscription, name: str, value: str) -> None:
         """Set one attribute of a subscription; raises AwsError where SNS refuses it."""
-        settings = SubscriptionSettings(subscription.protocol, {**subscription.settings.given, name: value})
+        settings = subscription.settings.changed(subscription.protocol, name, value)
         topic = self._topics[subscription.topic_arn]
         _check_letters(topic, subscription.endpoint, settings)
         self.check_filters(topic, settings, subscription)
         subscription.settings = settings
         self.rows.save(SUBSCRIPTIONS, subscription)
 
-    def unsubscribe(self, arn: str) -> None:
-        """End a subscription; ending it twice is fine."""
+    def confirm(self, topic_arn: object, token: object, region: str, *, authenticated: bool) -> Subscription:
+        """Confirm a subscription by its token; raises AwsError for a wrong one (texts recorded)."""
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise sns_invalid("Token")
+        topic = self.find(topic_arn)
+        if topic is None or topic.arn.region != region:
+            raise sns_invalid("Topic")
+        found = next((one for one in topic.subscriptions.values() if one.token == token), None)
+        if found is None:
+            raise AwsError("InvalidParameter", "Invalid token")
+        found.confirmed = True
+        found.authenticated = found.authenticated or authenticated
+        self.rows.save(SUBSCRIPTIONS, found)
+        return found
+
+    def unsubscribe(self, arn: str) -> Subscription | None:
+        """End a subscription and return it; ending it twice is fine."""
         subscription = self._subscriptions.pop(arn, None)
         if subscription is None:
-            return
+            return None
         del self._topics[subscription.topic_arn].subscriptions[arn]
         self.rows.drop(SUBSCRIPTIONS, subscription)
+        return subscription
 
     def _attach(self, subscription: Subscription) -> None:
         self._subscriptions[subscription.arn_text] = subscription
         self._topics[subscription.topic_arn].subscriptions[subscription.arn_text] = subscription
+
+
+def too_short(arn: object) -> str:
+    """Say what is wrong with what should be an ARN."""
+    return f"An ARN must have at least 6 elements, not {len(str(arn).split(':'))}"
+
+
+def check_subscription_arn(arn: object) -> Arn:
+    """Return the parts of a subscription's ARN; raises AwsError for what is none (texts recorded)."""
+    if not arn:
+        raise sns_invalid("SubscriptionArn Reason: no value for required parameter")
+    parsed = Arn.parse(arn)
+    if parsed is None:
+        raise sns_invalid(f"SubscriptionArn Reason: {too_short(arn)}")
+    if parsed.service != "sns" or not _ID.fullmatch(parsed.resource.partition(":")[2]):
+        raise sns_invalid("SubscriptionId")
+    return parsed
 
 
 def _arn(text: str) -> Arn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.call import Call
@@ -12,9 +12,12 @@ from polybus.localcloud.aws.policy.document import Policy
 from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.services import Action
 from polybus.localcloud.aws.sns.actions import PublishActions
+from polybus.localcloud.aws.sns.envelope import Envelopes
 from polybus.localcloud.aws.sns.fanout import Fanout
+from polybus.localcloud.aws.sns.http_delivery import HttpDeliveries
 from polybus.localcloud.aws.sns.manage import TopicActions
 from polybus.localcloud.aws.sns.registry import Topics
+from polybus.localcloud.aws.sns.signing import Signer
 from polybus.localcloud.aws.sns.subscribe import SubscriptionActions
 from polybus.localcloud.aws.sqs.registry import Queues
 
@@ -22,14 +25,18 @@ __all__ = ["SnsService"]
 
 
 class SnsService:
-    """The actions of SNS; unknown names are not in `actions`."""
+    """The actions of SNS; unknown names are not in `actions`. `url` says where this server is reached."""
 
-    def __init__(self, queues: Queues, rows: Rows, faults: Faults) -> None:
+    def __init__(self, queues: Queues, rows: Rows, faults: Faults, url: Callable[[], str]) -> None:
         self.topics = Topics(queues.account, rows)
-        topics, subscriptions = TopicActions(self.topics), SubscriptionActions(self.topics)
-        publishing = PublishActions(self.topics, Fanout(queues), queues.timeline, faults)
+        self.signer = Signer()
+        self.http = HttpDeliveries(queues.timeline.clock)
+        fanout = Fanout(queues, Envelopes(self.signer, url), self.http)
+        topics, subscriptions = TopicActions(self.topics), SubscriptionActions(self.topics, fanout)
+        publishing = PublishActions(self.topics, fanout, queues.timeline, faults)
         self.actions: dict[str, Action] = {
             "AddPermission": topics.add_permission,
+            "ConfirmSubscription": subscriptions.confirm_subscription,
             "CreateTopic": topics.create_topic,
             "DeleteTopic": topics.delete_topic,
             "GetSubscriptionAttributes": subscriptions.get_subscription_attributes,

@@ -10,6 +10,7 @@ from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.errors import AwsError, sns_invalid
 from polybus.localcloud.aws.policy.document import Policy, PolicyError
 from polybus.localcloud.aws.rows import Rows
+from polybus.localcloud.aws.sns.delivery_policy import check_policy
 from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.aws.sqs.dedup import DedupWindow
 
@@ -25,6 +26,14 @@ _CHOICES = {
     "FifoThroughputScope": ("Topic", "MessageGroup"),
     "SignatureVersion": ("1", "2"),
     "TracingConfig": ("PassThrough", "Active"),
+}
+# What SNS compares with where a topic is created again (recorded: its defaults may be said).
+_DEFAULTS = {
+    "ContentBasedDeduplication": "false",
+    "FifoThroughputScope": "Topic",
+    "TracingConfig": "PassThrough",
+    "SignatureVersion": "1",
+    "MaximumMessageSize": str(DEFAULT_MESSAGE),
 }
 _FIFO_ONLY = {"ContentBasedDeduplication", "FifoThroughputScope", "ArchivePolicy"}
 _FREE = {"Policy", "DisplayName", "DeliveryPolicy", "KmsMasterKeyId", "ArchivePolicy", "DataProtectionPolicy"}
@@ -44,10 +53,15 @@ class TopicSettings:
             characters = (
                 "must be made up of only uppercase and lowercase ASCII letters, numbers, underscores, and hyphens"
             )
-            raise sns_invalid(f"{rule} {characters}, and must be between 1 and 256 characters long.")
-        self.given = {key: value for key, value in given.items() if value}
+            raise sns_invalid(
+                f"{rule} {characters}, and must be between 1 and 256 characters long." if name else "Topic Name"
+            )
+        # FifoTopic=false is what a topic is without it, and isn't shown (recorded).
+        self.given = {key: value for key, value in given.items() if value and (key, value) != ("FifoTopic", "false")}
         for key, value in self.given.items():
             self._check(key, value)
+        if policy := self.given.get("DeliveryPolicy"):
+            self.given["DeliveryPolicy"] = check_policy(policy, where="")
         self.max_message = int(self.given.get("MaximumMessageSize", DEFAULT_MESSAGE))
         self.content_dedup = self.given.get("ContentBasedDeduplication") == "true"
         self.dedup_by_group = self.given.get("FifoThroughputScope") == "MessageGroup"
@@ -69,6 +83,10 @@ class TopicSettings:
             raise sns_invalid("AttributeName")
         if name in _FIFO_ONLY and not self.fifo:
             raise sns_invalid(f"Attributes Reason: {name} is only for FIFO topics")
+
+    def shown(self, name: str) -> str:
+        """Return an attribute as it is in effect, said or not."""
+        return self.given.get(name, _DEFAULTS.get(name, ""))
 
 
 class Topic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from polybus.localcloud.aws.attributes import attributes_md5
 from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.errors import SQS_PREFIX, AwsError, missing_parameter, no_queue
 from polybus.localcloud.aws.faults import Faults
@@ -34,9 +35,9 @@ class MessageActions:
 
     def send_message(self, call: Call, params: Params) -> dict[str, Any]:
         queue = self._queues.get(call.region, params.get("QueueUrl"))
-        message = post(queue, check_draft(queue, params, call.principal))
+        message = post(queue, check_draft(queue, params, call.principal, call.trace))
         queue.waiters.wake()
-        return _sent(message)
+        return _sent(message, params)
 
     def send_message_batch(self, call: Call, params: Params) -> dict[str, Any]:
         queue = self._queues.get(call.region, params.get("QueueUrl"))
@@ -48,14 +49,15 @@ class MessageActions:
         for entry in entries:
             try:
                 self._faults.check_entry(entry["Id"])
-                drafts[entry["Id"]] = check_draft(queue, entry, call.principal)
+                drafts[entry["Id"]] = check_draft(queue, entry, call.principal, call.trace)
             except AwsError as error:
                 failed.append(error.as_entry(entry["Id"]))
         total = sum(draft.size for draft in drafts.values())
         if total > MAX_MESSAGE:
             found = f"Batch requests cannot be longer than {MAX_MESSAGE} bytes. You have sent {total} bytes."
             raise AwsError(SQS_PREFIX + "BatchRequestTooLong", found)
-        sent = [{"Id": entry_id, **_sent(post(queue, draft))} for entry_id, draft in drafts.items()]
+        given = {entry["Id"]: entry for entry in entries}
+        sent = [{"Id": entry_id, **_sent(post(queue, draft), given[entry_id])} for entry_id, draft in drafts.items()]
         queue.waiters.wake()
         return _batch_result(sent, failed)
 
@@ -136,10 +138,13 @@ class MessageActions:
         return _batch_result(done, failed)
 
 
-def _sent(message: Message) -> dict[str, Any]:
+def _sent(message: Message, params: Params) -> dict[str, Any]:
     answer: dict[str, Any] = {"MessageId": message.id, "MD5OfMessageBody": message.md5}
     if message.attributes_md5 is not None:
         answer["MD5OfMessageAttributes"] = message.attributes_md5
+    if params.get("MessageSystemAttributes") and message.trace is not None:
+        header = {"AWSTraceHeader": {"DataType": "String", "StringValue": message.trace}}
+        answer["MD5OfMessageSystemAttributes"] = attributes_md5(header)
     if message.sequence is not None:
         answer["SequenceNumber"] = message.sequence
     return answer

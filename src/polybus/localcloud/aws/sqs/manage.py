@@ -12,6 +12,7 @@ from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.errors import SQS_PREFIX, AwsError, invalid_value, missing_parameter, no_queue
 from polybus.localcloud.aws.paging import page
 from polybus.localcloud.aws.params import Params, integer, required, strings, text, text_map
+from polybus.localcloud.aws.policy.document import one_or_all
 from polybus.localcloud.aws.sqs.message import DELAYED, IN_FLIGHT, READY
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.registry import Queues
@@ -129,8 +130,8 @@ class QueueActions:
             {
                 "Sid": label,
                 "Effect": "Allow",
-                "Principal": {"AWS": [f"arn:aws:iam::{account}:root" for account in accounts]},
-                "Action": [f"SQS:{action}" for action in actions],
+                "Principal": {"AWS": one_or_all([f"arn:aws:iam::{account}:root" for account in accounts])},
+                "Action": one_or_all([f"SQS:{action}" for action in actions]),
                 "Resource": queue.arn_text,
             }
         )
@@ -143,7 +144,7 @@ class QueueActions:
         policy = self._policy(queue)
         left = [statement for statement in policy["Statement"] if statement.get("Sid") != label]
         if len(left) == len(policy["Statement"]):
-            raise invalid_value(label, "Label", "can't find label on existing policy.")
+            raise invalid_value(label, "Label", "can't find label.")
         self._queues.change(
             queue, {"Policy": msgspec.json.encode({**policy, "Statement": left}).decode() if left else ""}
         )
@@ -152,7 +153,7 @@ class QueueActions:
     @staticmethod
     def _policy(queue: Queue) -> dict[str, Any]:
         document: dict[str, Any] = {
-            "Version": "2012-10-17",
+            "Version": "2008-10-17",
             "Id": f"{queue.arn_text}/SQSDefaultPolicy",
             "Statement": [],
         }

@@ -23,6 +23,7 @@ from polybus.localcloud.aws.sqs.send import sequence_number
 __all__ = ["MoveTasks"]
 
 TASKS = "sqs.task"
+NO_QUEUE = SQS_PREFIX + "NonExistentQueue"
 _AT_ONCE = 100  # messages between two turns of the loop, where no rate is asked for: keeps other requests served
 
 
@@ -89,17 +90,18 @@ class MoveTasks:
     def start_message_move_task(self, call: Call, params: Params) -> dict[str, Any]:
         source = self._source(params)
         if not self._queues.sources_of(source):
-            raise _unsupported("Source queue must be configured as a Dead Letter Queue.")
+            raise _invalid("Source queue must be configured as a Dead Letter Queue.")
         destination = text(params, "DestinationArn")
         if destination is not None:
             target = self._queues.by_arn(destination)
             if target is None:
-                raise _missing()
+                raise _missing("DestinationArn")
             if target.fifo != source.fifo or target is source:
                 raise invalid_value(destination, "DestinationArn", "It must be another queue of the same type.")
         rate = integer(params, "MaxNumberOfMessagesPerSecond", 1, 500)
         if any(task.source == source.arn_text and task.status == "RUNNING" for task in self._tasks.values()):
-            raise _unsupported("There is already a task running. Only one active task is allowed for a source queue.")
+            found = "There is already a task running. Only one active task is allowed for a source queue arn"
+            raise _invalid(f"{found} at a given time.")
         source.advance(self._queues.timeline.now())
         waiting = source.counts[READY] + source.counts[DELAYED]
         now = self._queues.timeline.now()
@@ -131,7 +133,7 @@ class MoveTasks:
     def _source(self, params: Params) -> Queue:
         queue = self._queues.by_arn(required(params, "SourceArn"))
         if queue is None:
-            raise _missing()
+            raise _missing("SourceArn")
         return queue
 
     def _start(self, task: MoveTask) -> None:
@@ -151,7 +153,7 @@ class MoveTasks:
     def _move_one(self, task: MoveTask) -> None:
         source = self._queues.by_arn(task.source)
         if source is None:
-            _end(task, "FAILED", "AWS.SimpleQueueService.NonExistentQueue")
+            _end(task, "FAILED", NO_QUEUE)
             return
         now = self._queues.timeline.now()
         source.advance(now)
@@ -161,7 +163,8 @@ class MoveTasks:
             return
         if target is None:
             source.renew(message, 0, now)
-            _end(task, "FAILED", "CouldNotDetermineMessageSource" if message.source is None else "NonExistentQueue")
+            named = message.source is not None or task.destination is not None
+            _end(task, "FAILED", NO_QUEUE if named else "CouldNotDetermineMessageSource")
             return
         source.remove(message)
         order = self._queues.timeline.order()
@@ -202,8 +205,13 @@ def _unsupported(why: str) -> AwsError:
     return AwsError(SQS_PREFIX + "UnsupportedOperation", why)
 
 
-def _missing() -> AwsError:
-    return AwsError("ResourceNotFoundException", "The queue that SourceArn or DestinationArn names doesn't exist.", 404)
+def _invalid(why: str) -> AwsError:
+    return AwsError("InvalidParameterValue", why)
+
+
+def _missing(name: str) -> AwsError:
+    found = f"The resource that you specified for the {name} parameter doesn't exist."
+    return AwsError("ResourceNotFoundException", found, 404)
 
 
 def _task_id(handle: str) -> str:
@@ -212,7 +220,7 @@ def _task_id(handle: str) -> str:
     except (binascii.Error, ValueError):
         document = None
     if not isinstance(document, Mapping) or not isinstance(document.get("taskId"), str):
-        raise invalid_value(handle[:120], "TaskHandle", "It is not a valid task handle.")
+        raise _invalid("Value for parameter TaskHandle is invalid.")
     task_id: str = document["taskId"]
     return task_id
 

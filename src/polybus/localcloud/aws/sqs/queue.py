@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from typing import Any
 
 from polybus.localcloud.aws.arn import Arn
@@ -22,8 +22,8 @@ MESSAGES = "sqs.message"
 class Queue:
     """A standard queue. Every operation costs O(log n) at most, however many messages it holds.
 
-    `uid` tells a queue from an earlier one of the same name. Times are seconds since the epoch. Messages come in the
-    order in which they became available, where no `sampler` says otherwise.
+    `uid` tells a queue from an earlier one of the same name. Times are seconds since the epoch. The oldest message
+    comes first (recorded), where no `sampler` says otherwise.
     """
 
     fifo = False
@@ -48,7 +48,7 @@ class Queue:
         self.sampler: Sampler | None = None
         self._timers: list[tuple[float, int, Message]] = []
         self._timer = 0
-        self._ready: deque[Message] = deque()
+        self._ready: list[tuple[int, Message]] = []  # a heap by order; may hold what is ready no more, or hold it twice
 
     # What is kept.
 
@@ -87,20 +87,18 @@ class Queue:
         self, limit: int, visibility: float, now: float, max_receives: int | None
     ) -> tuple[list[Message], list[Message]]:
         """Lease up to `limit` messages; return them, and those received too often, which have left."""
-        taken: list[Message] = []
         dead: list[Message] = []
-        ready = self._ready
         if self.sampler is not None:
-            limit = self.sampler.sample(ready, limit)
-        # With a visibility of 0 what was taken is available again at once: each message is asked once a call.
-        for _ in range(len(ready)):
-            if len(taken) >= limit:
-                break
-            message = ready.popleft()
-            if message.state == READY and not self._spent(message, now, max_receives, dead):
-                self._lease(message, visibility, now)
-                taken.append(message)
-        return taken, dead
+            limit = self.sampler.sample(self._ready, limit)
+        # All are chosen before the first is leased: with a visibility of 0 it is available again at once.
+        chosen: dict[int, Message] = {}
+        while self._ready and len(chosen) < limit:
+            order, message = self._pop()
+            if message.state == READY and order not in chosen and not self._spent(message, now, max_receives, dead):
+                chosen[order] = message
+        for message in chosen.values():
+            self._lease(message, visibility, now)
+        return list(chosen.values()), dead
 
     def remove(self, message: Message) -> None:
         """Forget a message for good."""
@@ -157,7 +155,11 @@ class Queue:
     # How.
 
     def _make_available(self, message: Message) -> None:
-        self._ready.append(message)
+        heapq.heappush(self._ready, (message.order, message))
+
+    def _pop(self) -> tuple[int, Message]:
+        """Return the oldest, or any where a sampler has shuffled them."""
+        return heapq.heappop(self._ready) if self.sampler is None else self._ready.pop()
 
     def _spent(self, message: Message, now: float, max_receives: int | None, dead: list[Message]) -> bool:
         if message.sent <= now - self.settings.retention:

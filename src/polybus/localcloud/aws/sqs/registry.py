@@ -13,7 +13,7 @@ from polybus.localcloud.aws.sqs.fifo import FifoQueue
 from polybus.localcloud.aws.sqs.message import Message
 from polybus.localcloud.aws.sqs.queue import MESSAGES, Queue
 from polybus.localcloud.aws.sqs.sampling import Sampler
-from polybus.localcloud.aws.sqs.settings import Settings, check_name
+from polybus.localcloud.aws.sqs.settings import Settings, as_given, check_name, is_queue_name
 from polybus.localcloud.aws.timeline import Timeline
 
 __all__ = ["QUEUES", "Queues"]
@@ -65,7 +65,8 @@ class Queues:
         """Return the queue of a URL; raises AwsError where there is none."""
         if not url:
             raise missing_parameter("QueueUrl")
-        name = queue_name_from_url(url)
+        # A queue's bare name is taken for its URL too (recorded).
+        name = url if isinstance(url, str) and is_queue_name(url) else queue_name_from_url(url)
         if name is None:
             raise AwsError("InvalidAddress", f"The address {str(url)[:200]} is not valid for this endpoint.", 404)
         queue = self._by_arn.get(str(self.arn(region, name)))
@@ -75,6 +76,7 @@ class Queues:
 
     def create(self, region: str, name: object, given: Mapping[str, str], tags: dict[str, str]) -> Queue:
         """Create a queue, or return the one that has this name and none of these attributes otherwise."""
+        given = as_given(given)
         fifo = given.get("FifoQueue") == "true"
         arn = self.arn(region, check_name(name, fifo))
         if "FifoQueue" in given and not fifo:

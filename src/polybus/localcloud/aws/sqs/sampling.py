@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 
 from polybus.localcloud.aws.sqs.message import Message
 
@@ -25,7 +24,7 @@ class Sampler:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - nothing is kept secret by it
 
-    def sample(self, ready: deque[Message], limit: int) -> int:
+    def sample(self, ready: list[tuple[int, Message]], limit: int) -> int:
         """Put what waits into another order; return how many of it to hand out, up to `limit`."""
         self._random.shuffle(ready)
         if not self._random.randrange(EMPTY):

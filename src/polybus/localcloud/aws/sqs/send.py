@@ -46,14 +46,17 @@ def _bad(reason: str) -> AwsError:
     return AwsError("InvalidParameterValue", reason)
 
 
-def check_draft(queue: Queue, params: Mapping[str, Any], sender: str) -> Draft:
-    """Read one message of a request; raises AwsError where this queue refuses it."""
+def check_draft(queue: Queue, params: Mapping[str, Any], sender: str, trace: str | None = None) -> Draft:
+    """Read one message of a request; raises AwsError where this queue refuses it.
+
+    `trace` is the request's own header, for a message that brings none.
+    """
     body = text(params, "MessageBody")
     if not body:
         raise missing_parameter("MessageBody")
     if not legal_text(body):
         raise AwsError("InvalidMessageContents", "The message contains characters outside the allowed set.")
-    attributes, why = check_attributes(params.get("MessageAttributes"))
+    attributes, why = check_attributes(params.get("MessageAttributes"), any_letters=True)
     if why:
         raise _bad(why)
     if len(attributes) > MAX_ATTRIBUTES:
@@ -72,7 +75,7 @@ def check_draft(queue: Queue, params: Mapping[str, Any], sender: str) -> Draft:
         dedup = _check_fifo(queue, body, group, dedup, delay)
     elif dedup is not None:
         raise invalid_value(dedup, "MessageDeduplicationId", _NOT_HERE)
-    return Draft(body, attributes, size, delay, group, dedup, _trace(params), sender)
+    return Draft(body, attributes, size, delay, group, dedup, _trace(params) or trace, sender)
 
 
 _NO_DEDUP = (
@@ -151,5 +154,7 @@ def post(queue: Queue, draft: Draft) -> Message:
             return message
         message.sequence = sequence_number(order)
         queue.dedup.add(scope, dedup, now, message.id, message.sequence)
-    queue.add(message, queue.settings.delay if draft.delay is None else draft.delay)
+    # On a FIFO queue it is the queue's delay that counts, though a message says 0 (recorded).
+    delay = queue.settings.delay if draft.delay is None or queue.fifo else draft.delay
+    queue.add(message, delay)
     return message

@@ -74,7 +74,8 @@ class SqsService:
         if call.action in ("StartMessageMoveTask", "ListMessageMoveTasks"):
             arn = str(params.get("SourceArn") or "*")
         else:
-            name = queue_name_from_url(params.get("QueueUrl")) or params.get("QueueName")
+            url = params.get("QueueUrl")
+            name = queue_name_from_url(url) or url or params.get("QueueName")
             arn = str(self.queues.arn(call.region, name)) if isinstance(name, str) else "*"
         queue = self.queues.by_arn(arn)
         return right, arn, None if queue is None else queue.settings.policy

@@ -12,7 +12,7 @@ from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.errors import AwsError, invalid_value
 from polybus.localcloud.aws.policy.document import Policy, PolicyError
 
-__all__ = ["MAX_MESSAGE", "READ_ONLY", "Settings", "check_name"]
+__all__ = ["MAX_MESSAGE", "READ_ONLY", "Settings", "as_given", "check_name", "is_queue_name"]
 
 MAX_MESSAGE = 1_048_576  # 1 MiB, for a message and for a batch (botocore 1.44.5 model, MaximumMessageSize)
 
@@ -61,6 +61,20 @@ def check_name(name: object, fifo: bool) -> str:
     )
 
 
+def is_queue_name(text: str) -> bool:
+    """Return whether a queue could have this name."""
+    return (_FIFO_NAME if text.endswith(".fifo") else _NAME).fullmatch(text) is not None
+
+
+def as_given(attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return attributes with those that are true or false in lower case: SQS takes any (recorded)."""
+    truths = {name for name, choices in _CHOICES.items() if choices == ("true", "false")}
+    return {
+        name: value.lower() if name in truths and isinstance(value, str) else value
+        for name, value in attributes.items()
+    }
+
+
 def _bad(name: str) -> AwsError:
     return AwsError("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
 
@@ -78,7 +92,7 @@ class Settings:
                 self.given[name] = value
         if self.given.get("KmsMasterKeyId") and self.given.get("SqsManagedSseEnabled") == "true":
             reason = "You can use one type of server-side encryption (SSE) at one time."
-            raise AwsError("InvalidAttributeValue", f"{reason} Use either SqsManagedSseEnabled or KmsMasterKeyId.")
+            raise AwsError("InvalidAttributeName", f"{reason} You can either enable KMS SSE or SQS SSE.")
         numbers = {name: int(self.given.get(name, default)) for name, (_, _, default) in _NUMBERS.items()}
         self.delay = numbers["DelaySeconds"]
         self.max_message = numbers["MaximumMessageSize"]
@@ -98,14 +112,20 @@ class Settings:
 
     def changed(self, changes: Mapping[str, str]) -> Settings:
         """Return these settings with `changes` applied; raises AwsError where they are not allowed."""
-        if changes.get("FifoQueue", "true" if self.fifo else "false") != ("true" if self.fifo else "false"):
-            raise AwsError("InvalidAttributeValue", "Invalid value for the parameter FifoQueue. It can't be changed.")
+        changes = as_given(changes)
+        if "FifoQueue" in changes:
+            self._check_type(changes["FifoQueue"])
         given = dict(self.given)
-        # Turning one kind of encryption on turns the other off (SQS API reference, SetQueueAttributes).
+        # Turning one kind of encryption on turns the other off (SQS API reference, SetQueueAttributes); taking the key
+        # away turns none on, and what belonged to it goes along (recorded).
         if changes.get("KmsMasterKeyId"):
             given.pop("SqsManagedSseEnabled", None)
         elif changes.get("SqsManagedSseEnabled") == "true":
             given.pop("KmsMasterKeyId", None)
+            given.pop("KmsDataKeyReusePeriodSeconds", None)
+        elif changes.get("KmsMasterKeyId") == "" and "KmsMasterKeyId" in given:
+            given.pop("KmsDataKeyReusePeriodSeconds", None)
+            given["SqsManagedSseEnabled"] = "false"
         return Settings({**given, **changes}, fifo=self.fifo)
 
     def differs(self, wanted: Settings) -> str | None:
@@ -125,12 +145,23 @@ class Settings:
             values |= {"DeduplicationScope": "queue", "FifoThroughputLimit": "perQueue"}
         return values | self.given
 
+    def _check_type(self, fifo: str) -> None:
+        """Refuse to say anew what kind of queue it is: of a FIFO queue alone its own may be said (recorded)."""
+        if not self.fifo or fifo not in ("true", "false"):
+            raise AwsError("InvalidAttributeName", "Unknown Attribute FifoQueue.")
+        if fifo == "false":
+            reason = "Reason: Modifying queue type is not supported."
+            raise AwsError("InvalidAttributeValue", f"Invalid value for the parameter FifoQueue. {reason}")
+
     def _check(self, name: str, value: Any) -> None:
         if name not in _KNOWN:
             raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
         if not isinstance(value, str):
             raise _bad(name)
         if name in _FIFO_ONLY and not self.fifo:
+            if name in ("DeduplicationScope", "FifoThroughputLimit"):
+                found = f"You can specify the {name} only when FifoQueue is set to true."
+                raise AwsError("InvalidAttributeName", found)
             raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
         if name in _CHOICES and value not in _CHOICES[name]:
             raise _bad(name)

@@ -76,6 +76,8 @@ def _flattened(tree: dict[str, Any]) -> dict[str, Any]:
         if name in _SQS_MAPS and isinstance(value, dict):
             target, key, content = _SQS_MAPS[name]
             params[target] = _map(_items(value), key, content)
+        elif name in _SQS_LISTS and value == "":  # an empty list, as SDKs write it
+            params[_SQS_LISTS[name]] = []
         elif name in _SQS_LISTS and isinstance(value, dict):
             items = _items(value)
             params[_SQS_LISTS[name]] = [_flattened(item) if isinstance(item, dict) else item for item in items]

@@ -44,6 +44,8 @@ def encode(service: str, action: str, response: dict[str, Any], request_id: str)
 def encode_error(service: str, error: AwsError, request_id: str) -> bytes:
     kind = "Sender" if error.sender else "Receiver"
     detail = f"<Type>{kind}</Type><Code>{_text(error.code)}</Code><Message>{_text(error.message)}</Message>"
+    if service == "sqs":
+        detail += "<Detail/>"
     body = f"<Error>{detail}</Error><RequestId>{request_id}</RequestId>"
     return f'<ErrorResponse xmlns="{NAMESPACES[service]}">{body}</ErrorResponse>'.encode()
 

@@ -49,7 +49,9 @@ class Cloud:
     installed, each with what it is installed as, and `extra` the extra of polybus that brings them, "" for a cloud of
     another package. `loggers` are the names of the loggers of its libraries. `system` is OpenTelemetry's
     `messaging.system`, `topic_system` that of topics where it is another. `no_delay_on` are those of TARGETS on which
-    the cloud may refuse delays (contract, P8); the conformance kit lets it refuse no others.
+    the cloud may refuse delays (contract, P8); the conformance kit lets it refuse no others. `function` says what names
+    a function there, for people. `platforms` are the variables that platforms set for what runs on them and nowhere
+    else, each with the platform's name; NAME=TEXT is one whose value begins with a text.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Cloud:
     system: str = ""
     topic_system: str = ""
     no_delay_on: tuple[str, ...] = TARGETS
+    function: str = ""
+    platforms: Mapping[str, str] = field(default_factory=dict)
     interface: int = INTERFACE
 
     def offers(self, part: str) -> bool:

@@ -13,6 +13,20 @@ bus bounds each call; a driver has timeouts of its own all the same.
 
 Times called `lease_until` are readings of the `Clock.monotonic` that the driver was made with, counted from before the
 call that granted them was sent: never later than what the cloud keeps.
+
+What the system itself does, as it was deployed, and no driver in its place:
+
+- Order. With `Feature.ORDERING` nobody else gets any message of a key while one of it is out (contract, D10). Dead
+  letters have neither an order nor a limit of attempts: what is asked is `Entity.keeps_order`, not `Entity.ordered`.
+- Filters (D8), as they are there: publishers may have an older binding, and other programs have none.
+  `polybus.topology.filters.parse` gives an expression's tree, and `plain` that as lists.
+- Its own limit of deliveries is the net under the bus's, for consumers that crash: `polybus.portable.net_limit` says
+  where, and its letters have the reason `MAX_ATTEMPTS_EXCEEDED` (D6).
+- What it drops as duplicates it tells by `Outgoing.dedup_id` and nothing else (P5, D13).
+
+Any bytes and any Unicode pass (P3): what the system can't carry goes into one attribute, as docs/wire.md says and
+`polybus.envelope` does it. Messages of other programs are delivered, with an id of the system's (D14). What isn't there
+is NOT_FOUND, from the first call that needs it at the latest, `AdminDriver.describe` among them.
 """
 
 from __future__ import annotations

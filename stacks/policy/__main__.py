@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from polybus.plan.policy import RULES, STACK_RULES, Item, Rule, StackRule, public_access
+from polybus.plan.policy import Item, Rule, StackRule, public_access, rules, stack_rules
 from polybus.plan.values import Ref
 
 # In the pack's own environment alone: see requirements.txt.
@@ -89,8 +89,8 @@ policy.PolicyPack(
     name="polybus",
     enforcement_level=policy.EnforcementLevel.MANDATORY,
     policies=[
-        *(of_resource(rule) for rule in RULES),
+        *(of_resource(rule) for rule in rules()),
         of_public_access(),
-        *(of_stack(rule) for rule in STACK_RULES),
+        *(of_stack(rule) for rule in stack_rules()),
     ],
 )

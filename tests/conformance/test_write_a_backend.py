@@ -5,20 +5,24 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-GUIDE = Path(__file__).parents[2] / "docs" / "write-a-backend.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "write-a-backend.md"
+SDK = ROOT / "examples" / "acme" / "acme_server.py"
 BLOCK = re.compile(r"```python\n# (\w+\.py)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the guide's files down, installed as a package is: with its entry point."""
+    """Write the guide's files down, beside the SDK of its system, installed as a package is: with its entry point."""
     folder = tmp_path_factory.mktemp("acme")
+    shutil.copy(SDK, folder)
     for name, code in BLOCK.findall(GUIDE.read_text()):
         (folder / name).write_text(code)
     metadata = folder / "acme-1.0.dist-info"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polybus
 from polybus import otel
-from polybus.bus.resolve import _PLATFORMS
+from polybus.bus.resolve import platforms
 from polybus.variables import VARIABLES
 
 SOURCE = Path(polybus.__file__).parent
@@ -39,7 +39,7 @@ def test_every_variable_that_any_page_names_is_one_of_a_package_or_of_its_tests(
 
 def test_every_platform_is_on_the_page() -> None:
     row = next(line for line in PAGE.splitlines() if line.startswith("| on Kubernetes"))
-    assert [name for name in _PLATFORMS.values() if name not in row] == []
+    assert [name for name in platforms().values() if name not in row] == []
 
 
 def test_every_metric_is_on_the_page() -> None:

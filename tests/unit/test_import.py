@@ -36,7 +36,7 @@ def test_provisioning_without_pulumi_says_what_to_install() -> None:
         "try:\n    from polybus.provision import MessageBus\nexcept MissingExtra as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "pulumi (in the extras aws-stack, azure-stack and gcp-stack) is not installed" in done.stdout
+    assert "pulumi (in the extras aws-stack, azure-stack, gcp-stack) is not installed" in done.stdout
     assert "pip install 'polybus[aws-stack]'" in done.stdout
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from polybus.binding import Binding
 from polybus.bus.reference import read, scheme_of
 from polybus.errors import BindingError
+from polybus.registry import each
 from polybus.variables import BINDING, REQUIRED, misspelt
 
 if TYPE_CHECKING:
     from polybus.topology.model import Topology
 
-__all__ = ["BINDING_FILE", "TOPOLOGY_FILE", "VARIABLE", "Found", "find", "resolve"]
+__all__ = ["BINDING_FILE", "TOPOLOGY_FILE", "VARIABLE", "Found", "find", "platforms", "resolve"]
 
 VARIABLE = BINDING
 BINDING_FILE = "polybus.binding.json"
@@ -23,24 +24,6 @@ TOPOLOGY_FILE = "polybus.toml"
 STORE = Path(".polybus") / "bus.db"
 LOCAL = Path(".polybus") / "local"
 """Where `polybus local` writes its bindings."""
-
-# Variables that platforms set for what runs on them, each documented by its platform.
-_PLATFORMS = {
-    "KUBERNETES_SERVICE_HOST": "Kubernetes",
-    "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
-    "ECS_CONTAINER_METADATA_URI_V4": "Amazon ECS",
-    "ECS_CONTAINER_METADATA_URI": "Amazon ECS",
-    "K_SERVICE": "Cloud Run",
-    "CLOUD_RUN_JOB": "Cloud Run",
-    "FUNCTION_TARGET": "Cloud Run functions",
-    "GAE_SERVICE": "App Engine",
-    "WEBSITE_SITE_NAME": "Azure App Service",
-    "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
-    "CONTAINER_APP_NAME": "Azure Container Apps",
-    "CONTAINER_APP_JOB_NAME": "Azure Container Apps",
-}
-# CloudShell sets it too, where somebody sits at a terminal.
-_AWS = ("AWS_EXECUTION_ENV", "AWS_")
 
 
 class Found(NamedTuple):
@@ -151,14 +134,28 @@ def _refuse_what_was_not_meant(environ: Mapping[str, str], topology: Path) -> No
         raise BindingError(f"{slip} is set, and {VARIABLE} is not: did you mean {VARIABLE}? {instead}")
     if environ.get(REQUIRED, "").lower() in ("1", "true"):
         raise BindingError(f"a binding is required, and {VARIABLE} is not set; {instead}")
-    platform = next((name for variable, name in _PLATFORMS.items() if variable in environ), None)
-    if platform is None and environ.get(_AWS[0], "").startswith(_AWS[1]):
-        platform = f"AWS ({environ[_AWS[0]]})"
+    platform = next(_marks(environ), None)
     if platform is not None:
         raise BindingError(
             f"this runs on {platform}, and {VARIABLE} is not set: the embedded backend of {topology} would write to "
             f"a disk that vanishes; {to_do}"
         )
+
+
+def platforms() -> dict[str, str]:
+    """Return the variables that platforms set for what runs on them, as `polybus.cloud.Cloud.platforms` says."""
+    every = {"KUBERNETES_SERVICE_HOST": "Kubernetes"}
+    for cloud in each("driver"):
+        every.update(cloud.platforms)
+    return every
+
+
+def _marks(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give the names of the platforms whose marks are there."""
+    for mark, name in platforms().items():
+        variable, has_text, text = mark.partition("=")
+        if environ.get(variable, "").startswith(text) if has_text else variable in environ:
+            yield f"{name} ({environ[variable]})" if has_text else name
 
 
 def _not_set(environ: Mapping[str, str]) -> str:

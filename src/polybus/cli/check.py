@@ -141,7 +141,7 @@ def _check_configured(
 
 
 def _says_its_stack(path: Path) -> bool:
-    from polybus.provision.files import stack_named
+    from polybus.provision.configured import stack_named
 
     return stack_named(path) is not None
 

@@ -41,19 +41,16 @@ class Configured:
 def read(path: Path, stack: str, topology: Topology) -> Configured:
     """Read a stack's file; `stack` of "" is in its name.
 
-    Raises ConfigError for what is wrong in it, MissingExtra where Pulumi's SDK isn't installed.
+    Raises ConfigError for what is wrong in it, MissingExtra where PyYAML isn't installed.
     """
-    import polybus.provision  # noqa: F401 - raises MissingExtra, which says what to install
-    from polybus.provision.files import config_of, stack_named, values_of
-    from polybus.provision.stack import chosen_cloud
+    from polybus.provision.configured import of_stack_file, stack_named
 
     named = stack or stack_named(path)
     if not named:
         raise options.refuse(f"{path.name} doesn't say the stack, as Pulumi.<stack>.yaml does; name it", "--stack")
-    config = config_of(path, named)
-    provider = chosen_cloud(config)
-    config.hold_services(provider.name, provider.who, topology)
-    return Configured(path, named, provider.name, provider.settings(config), values_of(path), provider)
+    found = of_stack_file(path, named)
+    provider = found.cloud()
+    return Configured(path, named, provider.name, found.settings(provider, topology), found.given, provider)
 
 
 def changes_configured(old: tuple[Configured, Topology], new: tuple[Configured, Topology]) -> list[Change]:

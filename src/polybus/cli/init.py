@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 _TOPOLOGY = """\
 # What should exist: topics, subscriptions, queues, and the services with their rights.
-# `polybus check` says whether AWS, Azure and Google Cloud can realise it; `polybus plan` shows what each would hold.
+# `polybus check` says whether each cloud can realise it; `polybus plan` shows what each would hold.
 
 [bus]
 name = "{name}"

@@ -18,7 +18,7 @@ __all__ = ["Folder", "Name", "Policies", "find_folder", "project_folder", "proje
 
 PROJECT = "Pulumi.yaml"
 
-Name = Annotated[str, typer.Argument(metavar="STACK", help="The Pulumi stack, such as aws-dev.")]
+Name = Annotated[str, typer.Argument(metavar="STACK", help="The Pulumi stack, such as shop-dev.")]
 Folder = Annotated[
     Path | None,
     typer.Option(

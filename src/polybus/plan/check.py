@@ -22,7 +22,7 @@ def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> l
     findings: list[Finding] = []
     for name in offering("planning") if cloud is None else (cloud,):
         findings.extend(_findings(topology, name, stack))
-        report = Report(name)
+        report = Report(name, planning_of(name).sources)
         options.rule(report, topology, name)
         findings.extend(report.findings)
     return sorted(findings, key=lambda finding: finding.severity != Severity.ERROR)
@@ -45,6 +45,11 @@ def refuse(
 def _findings(
     topology: Topology, cloud: str, stack: str, rules: Callable[[Report, Topology, str], None] | None = None
 ) -> list[Finding]:
-    report = Report(cloud)
-    (rules or planning_of(cloud).rules)(report, topology, stack)
+    if rules is not None:
+        report = Report(cloud)
+        rules(report, topology, stack)
+        return report.findings
+    planning = planning_of(cloud)
+    report = Report(cloud, planning.sources)
+    planning.rules(report, topology, stack)
     return report.findings

@@ -17,7 +17,6 @@ from polybus.plan.names import stack_in
 from polybus.plan.observed import Observed, Outside
 from polybus.plan.parts import differing
 from polybus.plan.planning import planning_of_type
-from polybus.plan.same import delivery_policies, loosened
 from polybus.plan.table import physical_of, text_of
 from polybus.plan.values import Json, Ref, Resource, resolve
 
@@ -183,9 +182,8 @@ def _differences(rules: Rules, planned: Mapping[str, Any], found: Mapping[str, A
     for name, same in compared.items():
         wanted, there = rules.value(name, planned), rules.value(name, found)
         if not same(wanted, there):
-            # Of a long policy the part that is another; SNS fills a delivery policy in, so of that all is shown.
-            apart = isinstance(wanted, Json) and same is not delivery_policies
-            parts = list(differing(name, loosened(wanted), loosened(there))) if apart else []
+            read = rules.shown.get(name) if isinstance(wanted, Json) else None
+            parts = [] if read is None else list(differing(name, read(wanted), read(there)))
             for path, one, other in parts or [(name, wanted, there)]:
                 yield Difference(path, _text(one), _text(other))
 

@@ -19,12 +19,14 @@ class Rules:
 
     `kind` names one that nobody planned. `identity` are the properties that tell one from another of its type, where
     the binding has no address of it. `derived` gives what is compared instead of the properties that it is made of.
+    `shown` are those that are long documents, of which the parts that differ are told: each with what reads one.
     """
 
     kind: str
     compared: Mapping[str, Same]
     identity: Mapping[str, Same] = field(default_factory=dict)
     derived: Mapping[str, Derive] = field(default_factory=dict)
+    shown: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     def value(self, name: str, properties: Mapping[str, Any]) -> Any:
         """Give a property, or what is derived under that name."""

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+
+from polybus.topology.limits import WIDELY_KNOWN
 
 __all__ = ["Finding", "Report", "Severity"]
-
-# What the codes of `polybus.topology.limits` are to a reader who has never seen that table.
-_SOURCES = {
-    "AZ": "Service Bus quotas",
-    "B": "AWS API model",
-    "GQ": "Pub/Sub quotas",
-    "IAM": "IAM User Guide",
-    "PA": "pulumi-aws arguments",
-    "PG": "pulumi-gcp arguments",
-    "PZ": "pulumi-azure-native arguments",
-    "Q": "SQS documentation",
-    "SNS": "SNS documentation",
-    "TF": "azurerm name rules",
-    "k": "",
-}
 
 
 class Severity(StrEnum):
@@ -53,18 +42,20 @@ class Finding:
 
 
 class Report:
-    """Collects the findings of one cloud."""
+    """Collects the findings of one cloud; `sources` are its documents, by the codes that its limits have for them."""
 
-    def __init__(self, cloud: str) -> None:
+    def __init__(self, cloud: str, sources: Mapping[str, str] = MappingProxyType({})) -> None:
         self._cloud = cloud
+        self._sources = {WIDELY_KNOWN: "", **sources}
         self.findings: list[Finding] = []
 
     def error(self, path: str, found: str, limit: str, *, source: str = "", instead: str = "") -> None:
         """Refuse something."""
-        written = _SOURCES.get(source, source)
-        self.findings.append(Finding(Severity.ERROR, self._cloud, path, found, limit, written, instead))
+        self.findings.append(Finding(Severity.ERROR, self._cloud, path, found, limit, self._written(source), instead))
 
     def note(self, path: str, found: str, limit: str, *, source: str = "", instead: str = "") -> None:
         """Tell something that isn't refused."""
-        written = _SOURCES.get(source, source)
-        self.findings.append(Finding(Severity.NOTE, self._cloud, path, found, limit, written, instead))
+        self.findings.append(Finding(Severity.NOTE, self._cloud, path, found, limit, self._written(source), instead))
+
+    def _written(self, source: str) -> str:
+        return self._sources.get(source, source)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from polybus.binding import Binding
 from polybus.plan.findings import Report
+from polybus.plan.policy_rules import Policy
 from polybus.plan.values import Resource
 from polybus.registry import each, find
 from polybus.topology.model import Queue, Subscription, Topic, Topology
@@ -128,7 +129,8 @@ class Planning:
     says, and it raises ConfigError for what is missing. `homes` are types that others are in, and are imported with
     these. `standing(entry, settings)` is what a topic or queue that is adopted could have as its address, for one that
     isn't known yet, and `forms(address)` are all texts that a plan makes of one, the longest first.
-    `rules(report, topology, stack)` reports what the cloud refuses of a topology or does differently.
+    `rules(report, topology, stack)` reports what the cloud refuses of a topology or does differently, and `sources` are
+    the documents that it names there by a code. `policy` finds what every stack has to keep broken in its resources.
     `pass_through(entry)` is the type of the resource that an entry's `[topics.NAME.CLOUD]` table goes to, None where
     none is made. `adopted` are the types of topics and queues that exist already, `ordered_by` the property of such a
     type that says that it keeps order. `tags` is what the cloud takes as tags, None where it has none.
@@ -159,6 +161,8 @@ class Planning:
     forms: Callable[[str], tuple[str, ...]] = _whole
     homes: frozenset[str] = frozenset()
     rules: Callable[[Report, Topology, str], None] = _nothing_refused
+    sources: Mapping[str, str] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
     pass_through: Callable[[Entry], str | None] = _no_type
     sdk: tuple[str, str] = ("", "")
     arguments: Mapping[str, frozenset[str]] = field(default_factory=dict)

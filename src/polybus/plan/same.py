@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -12,21 +11,20 @@ from polybus.plan.values import Json
 __all__ = [
     "ANY",
     "Same",
-    "access",
     "at_least_on",
-    "delivery_policies",
     "documents",
     "durations",
     "expiries",
     "flag",
     "flags",
+    "loosely",
     "loosened",
-    "members",
     "numbers",
-    "policies",
+    "parsed",
     "seconds",
     "tags",
     "texts",
+    "within",
 ]
 
 Same: TypeAlias = Callable[[Any, Any], bool]
@@ -85,15 +83,6 @@ def expiries(planned: Any, found: Any) -> bool:
     return bool((planned.get("ttl") or "") == (found.get("ttl") or ""))
 
 
-def members(planned: Any, found: Any) -> bool:
-    """Compare members of IAM, whichever project's or universe's service agent it is: the stack's configuration says."""
-    return _anonymous(planned) == _anonymous(found)
-
-
-def _anonymous(member: Any) -> str:
-    return re.sub(r"service-[^@]+@gcp-sa-pubsub\..*", "service-agent@gcp-sa-pubsub", str(member))
-
-
 def _seconds(text: str) -> float:
     return float(text.removesuffix("s"))
 
@@ -110,58 +99,40 @@ def tags(planned: Any, found: Any) -> bool:
 
 def documents(planned: Any, found: Any) -> bool:
     """Compare JSON whose lists have no order; nothing is the same as an empty object."""
-    return bool(_canonical(_parsed(planned)) == _canonical(_parsed(found)))
+    return bool(_canonical(parsed(planned)) == _canonical(parsed(found)))
 
 
-def policies(planned: Any, found: Any) -> bool:
-    """Compare documents in which AWS takes one value for a list of it, "5" for 5, and actions in any case."""
-    return bool(_canonical(_loose(_parsed(planned))) == _canonical(_loose(_parsed(found))))
+def loosely(planned: Any, found: Any) -> bool:
+    """Compare documents in which one value is the same as a list of it, and "5" the same as 5."""
+    return bool(_canonical(loosened(planned)) == _canonical(loosened(found)))
 
 
-def access(without: str) -> Same:
-    """Compare access policies; a denial of that id, which the stack's configuration alone decides, is looked past."""
-
-    def alike(planned: Any, found: Any) -> bool:
-        return policies(_undenied(_parsed(planned), without), _undenied(_parsed(found), without))
-
-    return alike
-
-
-def _undenied(policy: Any, sid: str) -> Any:
-    statements = policy.get("Statement") if isinstance(policy, Mapping) else None
-    if not isinstance(statements, list):
-        return policy
-    rest = [item for item in statements if (item.get("Effect"), item.get("Sid")) != ("Deny", sid)]
-    return {**policy, "Statement": rest}
-
-
-def delivery_policies(planned: Any, found: Any) -> bool:
-    """Compare what was planned of a delivery policy: SNS fills in all the rest."""
-    return _within(_loose(_parsed(planned)), _loose(_parsed(found)))
+def within(planned: Any, found: Any) -> bool:
+    """Look for what was planned of a document alone: the cloud fills in all the rest."""
+    return _within(loosened(planned), loosened(found))
 
 
 def loosened(value: Any) -> Any:
-    """Read a document, or the JSON text of one, in the one form in which `policies` compares; for showing it."""
-    document = _parsed(value)
-    return None if document is None else _loose(document)
+    """Read a document, or the JSON text of one, in the one form in which `loosely` compares; for showing it."""
+    return _loose(parsed(value))
 
 
-def _parsed(value: Any) -> Any:
+def parsed(value: Any) -> Any:
+    """Read a document, or the JSON text of one; nothing for an empty one."""
     if isinstance(value, Json):
         return value.value or None
     return json.loads(value) or None if isinstance(value, str) and value else value or None
 
 
-def _loose(value: Any, key: str = "") -> Any:
+def _loose(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _loose(item, name) for name, item in value.items()}
+        return {name: _loose(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        items = [_loose(item, key) for item in value]
+        items = [_loose(item) for item in value]
         return items[0] if len(items) == 1 else items
-    if key == "Principal" and value == "*":
-        return {"AWS": "*"}
-    text = json.dumps(value) if isinstance(value, bool) else str(value)
-    return text.lower() if key == "Action" else text
+    if value is None:
+        return None
+    return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
 def _canonical(value: Any) -> Any:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from polybus.errors import MissingExtra
+from polybus.registry import built_in
 
 if TYPE_CHECKING:
     from polybus.provision.bus import MessageBus
@@ -25,5 +26,6 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module 'polybus.provision' has no attribute {name!r}")
     if find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
-        raise MissingExtra("pulumi (in the extras aws-stack, azure-stack and gcp-stack)", "aws-stack")
+        extras = [f"{cloud.extra}-stack" for cloud in built_in("provider")]
+        raise MissingExtra(f"pulumi (in the extras {', '.join(extras)})", extras[0])
     return getattr(import_module(f"polybus.provision.{_PLACES[name]}"), name)

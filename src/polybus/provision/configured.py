@@ -1,4 +1,4 @@
-"""A stack's configuration without an engine that runs: from its file, for what only plans."""
+"""A stack's configuration without an engine that runs: from its file, for those who ask no cloud and run no program."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from polybus.provision.config import NAMESPACE, StackConfig
 from polybus.registry import offering
 from polybus.topology.model import Topology
 
-__all__ = ["EVERYWHERE", "Configured", "of_file", "of_stack"]
+__all__ = ["EVERYWHERE", "Configured", "of_file", "of_stack", "of_stack_file", "stack_named"]
 
 EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
 """The keys of our namespace that every cloud reads."""
@@ -40,7 +40,7 @@ class Configured:
 
     def cloud(self) -> Provider:
         """Return the provider of the cloud that is named; raises ConfigError for none or another."""
-        config = self._config()
+        config = self.config
         known = offering("provider")
         name = config.one_of("cloud", known)
         if name is None:
@@ -49,20 +49,20 @@ class Configured:
 
     def text(self, key: str) -> str | None:
         """Return a value of our namespace."""
-        return self._config().text(key)
+        return self.config.text(key)
 
     @property
     def protect(self) -> bool:
-        return self._config().boolean("protect") or False
+        return self.config.boolean("protect") or False
 
     @property
     def existing(self) -> Mapping[str, str]:
         """Give the topics and queues to adopt, by their names in the topology."""
-        return self._config().texts_by_name("existing")
+        return self.config.texts_by_name("existing")
 
     def settings(self, cloud: Provider, topology: Topology) -> Any:
         """Return a plan's settings; raises ConfigError for what is misspelt, another cloud's or wrong."""
-        config = self._config()
+        config = self.config
         config.hold_keys((*EVERYWHERE, *cloud.keys), elsewhere(cloud))
         config.hold_services(cloud.name, cloud.who, topology)
         settings = cloud.settings(config)
@@ -73,7 +73,9 @@ class Configured:
         """List the keys of providers that nothing has asked for."""
         return [key for key in self.given if not key.startswith(f"{NAMESPACE}:") and key not in self.asked]
 
-    def _config(self) -> StackConfig:
+    @property
+    def config(self) -> StackConfig:
+        """Return the keys of our namespace, to be read strictly."""
         begins = f"{NAMESPACE}:"
         ours = {key.removeprefix(begins): value for key, value in self.given.items() if key.startswith(begins)}
         return StackConfig(self.stack, ours, self._of, f"{self.place}: {NAMESPACE}:")
@@ -83,26 +85,63 @@ class Configured:
         return self.given.get(f"{namespace}:{key}")
 
 
-def of_stack(folder: Path, stack: str, stand: Stand) -> Configured:
-    """Read `Pulumi.STACK.yaml` and what the project sets for all stacks; raises ConfigError where it can't be read.
+def stack_named(path: Path) -> str | None:
+    """Return the stack that a file is of by its name, None where it has another than Pulumi gives."""
+    name = path.name.removeprefix("Pulumi.").removesuffix(path.suffix)
+    return name if path.name == f"Pulumi.{name}{path.suffix}" else None
 
-    What is encrypted there isn't read: `stand` gives what is planned with in its place.
-    """
+
+def of_stack(folder: Path, stack: str, stand: Stand | None = None) -> Configured:
+    """Read the file of a project's stack, as `of_stack_file` does; the project has to be there."""
     project = _read(folder / _PROJECT)
-    name = project.get("name", NAMESPACE)
-    path = folder / str(project.get("stackConfigDir", ".")) / f"Pulumi.{stack}.yaml"
-    common = {key: _default(value) for key, value in (project.get("config") or {}).items()}
-    own = _read(path).get("config") or {}
-    whole = {
-        _whole(key, str(name)): value for values in (common, own) for key, value in values.items() if value is not None
-    }
-    return Configured(stack, _texts(whole, stand), path.name, set())
+    home = folder / str(project.get("stackConfigDir", "."))
+    return _of_stack(home / f"Pulumi.{stack}.yaml", stack, project, stand)
+
+
+def of_stack_file(path: Path, stack: str, stand: Stand | None = None) -> Configured:
+    """Read `Pulumi.STACK.yaml`, and what the Pulumi.yaml beside it sets for all stacks.
+
+    What is encrypted isn't read: `stand` gives what is planned with in its place. Without it, what is encrypted of
+    ours is refused, and what is a provider's is left out. Raises ConfigError for that and for what can't be read.
+    """
+    project = path.parent / _PROJECT
+    return _of_stack(path, stack, _read(project) if project.is_file() else {}, stand)
+
+
+def _of_stack(path: Path, stack: str, project: Mapping[str, Any], stand: Stand | None) -> Configured:
+    name = str(project.get("name", NAMESPACE))
+    common = {key: _default(value) for key, value in _table(path.parent / _PROJECT, project).items()}
+    own = _table(path, _read(path))
+    whole = {_whole(key, name): value for values in (common, own) for key, value in values.items() if value is not None}
+    plain = _without_secrets(path, whole) if stand is None else whole
+    return Configured(stack, _texts(plain, stand), path.name, set())
 
 
 def of_file(path: Path, stack: str, stand: Stand) -> Configured:
     """Read the same keys from a TOML, JSON or YAML file of one's own; those without a namespace are polybus's."""
     values = {_whole(key, NAMESPACE): value for key, value in _read(path).items()}
     return Configured(stack, _texts(values, stand), str(path), set())
+
+
+def _table(path: Path, file: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = file.get("config") or {}
+    if not isinstance(found, dict):
+        raise ConfigError(f"{path}: at config: found {type(found).__name__}; allowed: a table of keys and values")
+    return {str(key): value for key, value in found.items()}
+
+
+def _without_secrets(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    secret = sorted(key for key, value in values.items() if _secret(value))
+    if any(key.startswith(f"{NAMESPACE}:") for key in secret):
+        raise ConfigError(f"{path}: found {', '.join(secret)} encrypted; what a bus is planned by is no secret")
+    return {key: value for key, value in values.items() if key not in secret}
+
+
+def _secret(value: Any) -> bool:
+    """Say whether a value is encrypted, or anything in it."""
+    if isinstance(value, Mapping):
+        return set(value) == {"secure"} or any(map(_secret, value.values()))
+    return isinstance(value, list) and any(map(_secret, value))
 
 
 def _default(value: Any) -> Any:
@@ -114,7 +153,9 @@ def _whole(key: str, namespace: str) -> str:
     return key if ":" in key else f"{namespace}:{key}"
 
 
-def _texts(values: Mapping[str, Any], stand: Stand) -> dict[str, str]:
+def _texts(values: Mapping[str, Any], stand: Stand | None) -> dict[str, str]:
+    if stand is None:
+        return {key: _text(value) for key, value in values.items()}
     return {key: _text(_standing(key.partition(":")[2], value, stand)) for key, value in values.items()}
 
 

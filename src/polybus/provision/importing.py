@@ -13,10 +13,8 @@ from polybus.plan.planning import CloudPlan
 from polybus.plan.rules import path_of
 from polybus.plan.values import Resource, refs
 from polybus.provision.bus import TYPE
-from polybus.provision.cloud import Provider, cloud_named
-from polybus.provision.config import StackConfig
-from polybus.provision.files import config_of
-from polybus.registry import offering
+from polybus.provision.cloud import Provider
+from polybus.provision.configured import of_stack
 from polybus.topology.file import load
 from polybus.topology.model import Queue, Topic, Topology
 from polybus.topology.table import nearest
@@ -48,10 +46,10 @@ def import_file(
     `account` is the account, subscription or project that they are in; `letters` are their dead letters too. `deployed`
     is the project's name where the stack has the component already. Raises ConfigError for what is wrong.
     """
-    config = config_of(folder / f"Pulumi.{stack}.yaml", stack)
-    cloud = _cloud(config)
+    config = of_stack(folder, stack)
+    cloud = config.cloud()
     topology = load(folder / (config.text("topology") or "polybus.toml"))
-    plan = cloud.planning.plan(topology, cloud.settings(config))
+    plan = cloud.planning.plan(topology, config.settings(cloud, topology))
     chosen = _entries(topology, entries)
     found = list(_imported(cloud, plan, chosen, account, letters=letters))
     if not found:
@@ -61,11 +59,6 @@ def import_file(
     made = [one.name for one in plan.resources if one.entry in paths and one.name not in taken and one.kind != "lookup"]
     text = _file(stack, topology.name, deployed, found)
     return Imported(text, [(resource.kind, id_) for resource, id_ in found], made)
-
-
-def _cloud(config: StackConfig) -> Provider:
-    known = offering("provider")
-    return cloud_named(config.one_of("cloud", known) or "")
 
 
 def _entries(topology: Topology, names: Sequence[str]) -> dict[str, str]:

@@ -180,28 +180,28 @@ def _filter(table: Table) -> Filter | None:
         return None
 
 
-_PUSH_FORMS = {
-    "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
-    "sms": (r"\+[1-9][0-9]{6,14}", 'a telephone number such as "+447700900123"'),
-    "https": (r"https://[^\s/]+\S*", 'a URL that begins with "https://"'),
-    "function": (
-        r"\S+",
-        "a function: a Lambda ARN, an Azure Functions resource id, a Cloud Run URL, or a name for the stack config",
-    ),
-    "forward": (r"\S+", "the name of a queue or topic of this bus"),
-}
+def _push_forms() -> dict[str, tuple[str, str]]:
+    functions = ", ".join(filter(None, (cloud.function for cloud in each("driver"))))
+    return {
+        "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
+        "sms": (r"\+[1-9][0-9]{6,14}", 'a telephone number such as "+447700900123"'),
+        "https": (r"https://[^\s/]+\S*", 'a URL that begins with "https://"'),
+        "function": (r"\S+", f"a function: {functions}, or a name for the stack config"),
+        "forward": (r"\S+", "the name of a queue or topic of this bus"),
+    }
 
 
 def _push(table: Table) -> model.Push | None:
     inner = table.table("push")
     if "push" not in table:
         return None
-    found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in _PUSH_FORMS.items()}
+    known = _push_forms()
+    found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in known.items()}
     raw = inner.flag("raw")
     inner.close()
     forms = {kind: value for kind, value in found.items() if value is not None}
     for kind, value in forms.items():
-        pattern, allowed = _PUSH_FORMS[kind]
+        pattern, allowed = known[kind]
         if re.match(r"[a-z]+://[^/?#]*@", value):
             # Not shown: it would be in this error, and else in plans, diagrams and the state of the stack.
             inner.problems.add(inner.at(kind), "a URL with a name or password in it", f"{allowed}, and has neither")

@@ -17,6 +17,7 @@ __all__ = [
     "MAX_NACK_DELAY",
     "MIB",
     "NET_ATTEMPTS",
+    "WIDELY_KNOWN",
     "CloudLimits",
     "Count",
     "NameRule",
@@ -37,6 +38,9 @@ NET_ATTEMPTS: Final = 20
 
 MAX_NACK_DELAY: Final = 600.0
 """The longest delay of a nack, in seconds (contract, D4)."""
+
+WIDELY_KNOWN: Final = "k"
+"""The source of what is widely documented, and wasn't read again for the table."""
 
 
 @dataclass(frozen=True, slots=True)

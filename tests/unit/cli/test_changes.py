@@ -186,6 +186,38 @@ def test_check_with_a_configuration_holds_what_it_says(cli: Callable, old: Path)
     assert "Pulumi.prod.yaml: polybus:kmskey: nothing reads it; did you mean kmsKey?" in cli(*command).err
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (AWS + "  polybus:roles:\n    shop:\n      secure: x\n", "found polybus:roles encrypted"),
+        ("config: [1]\n", "at config: found list"),
+        ("- 1\n", "found list"),
+        ("config: {\n", "Pulumi.prod.yaml"),
+    ],
+)
+def test_a_configuration_that_can_not_be_read_is_refused(cli: Callable, old: Path, text: str, words: str) -> None:
+    result = cli(*configured(old, AWS, text))
+    assert result.code == 1
+    assert words in result.err
+
+
+def test_what_is_encrypted_of_a_provider_is_left_out(cli: Callable, old: Path) -> None:
+    result = cli(*configured(old, AWS, AWS + "  aws:secretKey:\n    secure: x\n"))
+    assert (result.code, result.err) == (0, "")
+    assert "secretKey" not in result.out
+
+
+def test_what_the_project_sets_for_all_stacks_counts(cli: Callable, old: Path) -> None:
+    """A key without a namespace is the project's own, whatever the project is called."""
+    without = AWS.replace(f"  polybus:kmsKey: {KEY}\n", "")
+    command = configured(old, without, without.replace("  aws:region: eu-west-1\n", "  topology: mine.toml\n"))
+    project = "name: shop\nruntime: python\nconfig:\n  aws:region:\n    value: eu-west-2\n"
+    (old.parent / "Pulumi.yaml").write_text(project)
+    result = cli(*command)
+    assert "aws:region: eu-west-1 -> eu-west-2" in " ".join(result.out.split())
+    assert "shop:topology: not set -> mine.toml" in " ".join(result.out.split())
+
+
 def test_a_file_that_does_not_say_its_stack_needs_one(cli: Callable, old: Path) -> None:
     (old.parent / "prod.yaml").write_text(AWS)
     (old.parent / "polybus.toml").write_text(GOOD)

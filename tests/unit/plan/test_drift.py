@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.clouds import CLOUDS
 
+from polybus.clouds.aws.plan.same import access, policies
+from polybus.clouds.gcp.plan.drift import members
 from polybus.plan import drift, same
 from polybus.plan.drift import DriftKind, compare, stack_of
 from polybus.plan.names import physical_name
@@ -139,30 +141,30 @@ ALLOWANCE = {**DENIAL, "Effect": "Allow"}
 @pytest.mark.parametrize(
     ("alike", "planned", "found", "expected"),
     [
-        (same.policies, Json(POLICY), json.dumps(POLICY), True),
-        (same.policies, Json({"a": 25}), '{"a": "25"}', True),
-        (same.policies, {"Action": ["sqs:Send"]}, {"Action": "SQS:send"}, True),
-        (same.policies, {"Principal": "*"}, {"Principal": {"AWS": "*"}}, True),
-        (same.policies, {"Bool": "false"}, {"Bool": False}, True),
-        (same.policies, {"Resource": "a"}, {"Resource": "A"}, False),
-        (same.policies, Json(POLICY), None, False),
-        (same.access("S"), Json(POLICY), {**POLICY, "Statement": [*POLICY["Statement"], DENIAL]}, True),
+        (policies, Json(POLICY), json.dumps(POLICY), True),
+        (policies, Json({"a": 25}), '{"a": "25"}', True),
+        (policies, {"Action": ["sqs:Send"]}, {"Action": "SQS:send"}, True),
+        (policies, {"Principal": "*"}, {"Principal": {"AWS": "*"}}, True),
+        (policies, {"Bool": "false"}, {"Bool": False}, True),
+        (policies, {"Resource": "a"}, {"Resource": "A"}, False),
+        (policies, Json(POLICY), None, False),
+        (access("S"), Json(POLICY), {**POLICY, "Statement": [*POLICY["Statement"], DENIAL]}, True),
         (
-            same.access("S"),
+            access("S"),
             Json(POLICY),
             {**POLICY, "Statement": [*POLICY["Statement"], {**DENIAL, "Sid": "T"}]},
             False,
         ),
-        (same.access("S"), Json(POLICY), {**POLICY, "Statement": [*POLICY["Statement"], ALLOWANCE]}, False),
-        (same.access("S"), Json(POLICY), {**POLICY, "Statement": [DENIAL]}, False),
-        (same.access("S"), Json(POLICY), None, False),
+        (access("S"), Json(POLICY), {**POLICY, "Statement": [*POLICY["Statement"], ALLOWANCE]}, False),
+        (access("S"), Json(POLICY), {**POLICY, "Statement": [DENIAL]}, False),
+        (access("S"), Json(POLICY), None, False),
         (same.documents, Json({"a": ["x", "y"]}), '{"a": ["y", "x"]}', True),
         (same.documents, Json({"a": [{"exists": False}]}), '{"a": [{"exists": "false"}]}', False),
         (same.documents, None, "{}", True),
         (same.documents, Json({"a": ["x"]}), "{}", False),
-        (same.delivery_policies, Json({"h": {"n": 1}}), '{"h": {"n": 1, "m": 2}, "more": {}}', True),
-        (same.delivery_policies, Json({"h": {"n": 1}}), '{"h": {"n": 2}}', False),
-        (same.delivery_policies, Json({"h": {"n": 1}}), "{}", False),
+        (same.within, Json({"h": {"n": 1}}), '{"h": {"n": 1, "m": 2}, "more": {}}', True),
+        (same.within, Json({"h": {"n": 1}}), '{"h": {"n": 2}}', False),
+        (same.within, Json({"h": {"n": 1}}), "{}", False),
         (same.numbers(30), None, "30", True),
         (same.numbers(30), 60, None, False),
         (same.flags, None, "false", True),
@@ -184,8 +186,8 @@ ALLOWANCE = {**DENIAL, "Effect": "Allow"}
         (same.expiries, {"ttl": ""}, {}, True),
         (same.expiries, {"ttl": ""}, None, False),
         (same.expiries, {"ttl": ""}, {"ttl": "86400s"}, False),
-        (same.members, "serviceAccount:service-1@gcp-sa-pubsub.x", "serviceAccount:service-2@gcp-sa-pubsub.x", True),
-        (same.members, "serviceAccount:a@p", "serviceAccount:b@p", False),
+        (members, "serviceAccount:service-1@gcp-sa-pubsub.x", "serviceAccount:service-2@gcp-sa-pubsub.x", True),
+        (members, "serviceAccount:a@p", "serviceAccount:b@p", False),
     ],
 )
 def test_when_two_values_mean_the_same(alike: same.Same, planned: Any, found: Any, expected: bool) -> None:

@@ -13,7 +13,7 @@ from tests.clouds import CLOUDS
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
-from polybus.plan.policy import RULES, STACK_RULES, Item, item_of, public_access, violations
+from polybus.plan.policy import Item, item_of, public_access, rules, stack_rules, violations
 from polybus.plan.values import Ref, Resource
 from polybus.topology.file import loads
 from polybus.topology.model import Topology
@@ -178,13 +178,13 @@ def test_a_wildcard_in_what_is_allowed(part: dict[str, Any], whole: bool) -> Non
     allow = {**good, "Resource": "arn:aws:sqs:eu-west-1:1:q", **part}
     document = {"Statement": [allow, DENY]}
     assert broken("aws", "q-queue-access", policy=json.dumps(document)) == {("no-wildcards", "q-queue-access")}
-    [rule] = [rule for rule in RULES if rule.name == "no-wildcards"]
+    [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
     policy = {"Statement": allow} if whole else {"Statement": [allow]}
     assert list(rule.check("aws:iam/policy:Policy", {"policy": json.dumps(policy)}))
 
 
 def test_everyone_on_google_and_any_caller_of_a_function() -> None:
-    [rule] = [rule for rule in RULES if rule.name == "no-wildcards"]
+    [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
     for member in ("allUsers", "allAuthenticatedUsers"):
         given = {"role": "roles/pubsub.publisher", "member": member}
         assert list(rule.check("gcp:pubsub/topicIAMMember:TopicIAMMember", given))
@@ -236,6 +236,6 @@ def test_what_is_not_known_yet_is_not_judged() -> None:
 
 
 def test_every_rule_has_a_name_of_its_own_and_leaves_others_resources_alone() -> None:
-    names = [rule.name for rule in (*RULES, *STACK_RULES, public_access())]
+    names = [rule.name for rule in (*rules(), *stack_rules(), public_access())]
     assert len(set(names)) == len(names)
     assert violations([Item("random:index/randomId:RandomId", "id", {"byte_length": 8})]) == []

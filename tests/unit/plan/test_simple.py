@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from polybus.binding import Binding, Entity
-from polybus.errors import UnsupportedFeature
+from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.findings import Report, Severity
 from polybus.plan.simple import Simple
+from polybus.provision.config import StackConfig
+from polybus.provision.sdk import Sdk
+from polybus.provision.simple import provider_of
 from polybus.topology.file import loads
 from polybus.topology.model import Topology
 
@@ -130,3 +133,45 @@ def test_a_local_server_gets_each_resource_under_its_own_address() -> None:
         "shop/jobs/dead",
     }
     assert (local.modules, local.patience) == (("sdk",), 3.0)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    stack: str = ""
+    host: str = "here"
+    shards: int = 1
+    tls: bool = True
+    kept: Literal["", "none"] = ""
+
+
+KEYS = {"host": "where it is, such as there.example", "shards": "how many", "tls": "", "kept": "none, or nothing"}
+
+
+def provided(**values: str) -> Chosen:
+    simple = Simple(
+        backend="odd", resource_type="odd:index/box:Box", settings=Chosen, address=address, resource=resource
+    )
+    provider = provider_of(simple, Sdk("odd", "", {}), KEYS, required=("host",))
+    assert (provider.name, provider.keys, provider.planning.settings) == ("odd", KEYS, Chosen)
+    settings = provider.settings(StackConfig("dev", values, lambda namespace, key: None, "polybus:"))
+    assert isinstance(settings, Chosen)
+    return settings
+
+
+def test_a_stack_s_configuration_gives_the_settings() -> None:
+    assert provided(host="there", shards="3", tls="false", kept="none") == Chosen("dev", "there", 3, False, "none")
+    assert provided(host="there") == Chosen("dev", "there")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "polybus:host is not set: where it is, such as there.example"),
+        ({"host": "h", "shards": "three"}, "polybus:shards: found 'three'; allowed: a whole number"),
+        ({"host": "h", "tls": "no"}, "polybus:tls: found 'no'; allowed: true, false"),
+        ({"host": "h", "kept": "some"}, "polybus:kept: found 'some'; allowed: none"),
+    ],
+)
+def test_a_stack_s_configuration_is_held_to_the_settings_types(values: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{words}$"):
+        provided(**values)

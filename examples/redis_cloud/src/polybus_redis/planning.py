@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from polybus.binding import Binding, Entity, Kind
 from polybus.plan.simple import Simple
@@ -21,7 +21,7 @@ class RedisSettings:
 
     stack: str = ""
     url: str = "redis://127.0.0.1:6379"
-    durability: str = ""
+    durability: Literal["", "none"] = ""
 
 
 def key(topology: Topology, settings: RedisSettings, *parts: str) -> str:

@@ -28,6 +28,13 @@ CLOUD = Cloud(
     system="aws_sqs",
     topic_system="aws.sns",
     no_delay_on=("topics", "ordered topics", "ordered queues"),
+    function="a Lambda ARN",
+    platforms={
+        "AWS_LAMBDA_FUNCTION_NAME": "AWS Lambda",
+        "ECS_CONTAINER_METADATA_URI_V4": "Amazon ECS",
+        "ECS_CONTAINER_METADATA_URI": "Amazon ECS",
+        "AWS_EXECUTION_ENV=AWS_": "AWS",  # CloudShell sets it too, where somebody sits at a terminal
+    },
 )
 
 

@@ -11,7 +11,16 @@ from typing import Final
 
 from polybus.topology.limits import DAY, KIB, MIB, CloudLimits, Count, NameRule, Range
 
-__all__ = ["AWS", "AwsLimits"]
+__all__ = ["AWS", "SOURCES", "AwsLimits"]
+
+SOURCES: Final = {
+    "B": "AWS API model",
+    "IAM": "IAM User Guide",
+    "PA": "pulumi-aws arguments",
+    "Q": "SQS documentation",
+    "SNS": "SNS documentation",
+}
+"""What the codes of sources are to a reader who has never seen this table."""
 
 
 @dataclass(frozen=True, slots=True)

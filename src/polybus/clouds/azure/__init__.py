@@ -25,6 +25,13 @@ CLOUD = Cloud(
     loggers=("aiohttp", "azure"),
     system="servicebus",
     no_delay_on=("ordered topics", "ordered queues"),
+    function="an Azure Functions resource id",
+    platforms={
+        "WEBSITE_SITE_NAME": "Azure App Service",
+        "FUNCTIONS_WORKER_RUNTIME": "Azure Functions",
+        "CONTAINER_APP_NAME": "Azure Container Apps",
+        "CONTAINER_APP_JOB_NAME": "Azure Container Apps",
+    },
 )
 
 

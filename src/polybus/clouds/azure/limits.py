@@ -11,7 +11,13 @@ from typing import Final
 
 from polybus.topology.limits import DAY, KIB, MIB, CloudLimits, Count, NameRule, Range
 
-__all__ = ["AZURE", "AzureLimits"]
+__all__ = ["AZURE", "SOURCES", "AzureLimits"]
+
+SOURCES: Final = {
+    "AZ": "Service Bus quotas",
+    "TF": "azurerm name rules",
+}
+"""What the codes of sources are to a reader who has never seen this table."""
 
 
 @dataclass(frozen=True, slots=True)

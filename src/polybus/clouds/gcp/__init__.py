@@ -26,6 +26,13 @@ CLOUD = Cloud(
     extra="gcp",
     loggers=("google", "grpc"),
     system="gcp_pubsub",
+    function="a Cloud Run URL",
+    platforms={
+        "K_SERVICE": "Cloud Run",
+        "CLOUD_RUN_JOB": "Cloud Run",
+        "FUNCTION_TARGET": "Cloud Run functions",
+        "GAE_SERVICE": "App Engine",
+    },
 )
 
 

@@ -11,7 +11,13 @@ from typing import Final
 
 from polybus.topology.limits import DAY, KIB, CloudLimits, Count, NameRule, Range
 
-__all__ = ["GCP", "GcpLimits"]
+__all__ = ["GCP", "SOURCES", "GcpLimits"]
+
+SOURCES: Final = {
+    "GQ": "Pub/Sub quotas",
+    "PG": "pulumi-gcp arguments",
+}
+"""What the codes of sources are to a reader who has never seen this table."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ __all__ = ["BASES"]
 _CONSUMER = "polybus.backend:BaseConsumer"
 _POLLING = "polybus.backend:PollingConsumer"
 _PUBLISHER = "polybus.backend:BasePublisher"
+_PART = "polybus.backend.consumer:part"
+_LETTER = "polybus.backend.consumer:letter_of"
 
 
 def _m(clause: str, what: str, patch: Patch, hint: str = "") -> Mutant:
@@ -62,13 +64,13 @@ BASES = (
     _m(
         "D2",
         "answers of one kind are put back to front",
-        edit("polybus.backend:_part", "zip(items, found, strict=True)", "zip(items, reversed(found), strict=True)"),
+        edit(_PART, "zip(items, found, strict=True)", "zip(items, reversed(found), strict=True)"),
         "the_good_receipt",
     ),
     _m(
         "D2",
         "answers of each kind begin at the first place",
-        edit("polybus.backend:_part", "zip(items, found, strict=True)", "enumerate(found)"),
+        edit(_PART, "zip(items, found, strict=True)", "enumerate(found)"),
         "the_good_receipt",
     ),
     _m(
@@ -80,14 +82,14 @@ BASES = (
     _m(
         "D7",
         "a letter is sent and not acked",
-        edit(f"{_CONSUMER}.dead_letter", "await _part(self.ack, copied, answers, self.driver.fault)", "pass"),
+        edit(f"{_CONSUMER}.dead_letter", "await part(self.ack, copied, answers, self.driver.fault)", "pass"),
         "not_come_again",
     ),
-    _m("D6", "a letter loses its reason", edit("polybus.backend:_letter", "settlement.reason", '""'), "keeps_all"),
+    _m("D6", "a letter loses its reason", edit(_LETTER, "settlement.reason", '""'), "keeps_all"),
     _m(
         "D6",
         "a letter's move isn't counted",
-        edit("polybus.backend:_letter", "received.moves + 1", "received.moves"),
+        edit(_LETTER, "received.moves + 1", "received.moves"),
         "keeps_all",
     ),
     _m("D5", "nothing is ever redelivered", edit(f"{_CONSUMER}.received", "again if", "False if")),
@@ -105,5 +107,7 @@ BASES = (
         edit("polybus.backend:BaseDriver.fault", "self.codes.get(code)", "None"),
         "told_apart",
     ),
-    _m("O2", "types say nothing", edit("polybus.backend:_nearest", "if each in table", "if False"), "told_apart"),
+    _m(
+        "O2", "types say nothing", edit("polybus.backend.driver:_nearest", "if each in table", "if False"), "told_apart"
+    ),
 )

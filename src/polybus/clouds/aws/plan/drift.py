@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polybus.clouds.aws.plan.place import REFUSE_ELSEWHERE
+from polybus.clouds.aws.plan.same import access, loosened, policies
 from polybus.plan import same
 from polybus.plan.drift_rules import Derive, Rules
 from polybus.plan.same import Same
@@ -25,6 +26,7 @@ def _encrypted(properties: Mapping[str, Any]) -> str:
 
 _ENCRYPTION: Mapping[str, Derive] = {"encryption": _encrypted}
 _FIFO: Mapping[str, Same] = {"content_based_deduplication": same.flags}
+_ACCESS = Rules("access", {"policy": access(REFUSE_ELSEWHERE)}, shown={"policy": loosened})
 
 DRIFT: Mapping[str, Rules] = {
     "aws:sns/topic:Topic": Rules(
@@ -64,14 +66,19 @@ DRIFT: Mapping[str, Rules] = {
         {
             "raw_message_delivery": same.flags,
             "filter_policy": same.documents,
-            "redrive_policy": same.policies,
-            "delivery_policy": same.delivery_policies,
+            "redrive_policy": policies,
+            "delivery_policy": same.within,
             "status": same.texts,  # of one that waits for its endpoint's consent
         },
         identity={"topic": same.texts, "protocol": same.texts, "endpoint": same.texts},
+        shown={"filter_policy": loosened, "redrive_policy": loosened},
     ),
-    "aws:sns/topicPolicy:TopicPolicy": Rules("access", {"policy": same.access(REFUSE_ELSEWHERE)}),
-    "aws:sqs/queuePolicy:QueuePolicy": Rules("access", {"policy": same.access(REFUSE_ELSEWHERE)}),
-    "aws:sqs/redrivePolicy:RedrivePolicy": Rules("redrive", {"redrive_policy": same.policies}),
-    "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": Rules("redrive", {"redrive_allow_policy": same.policies}),
+    "aws:sns/topicPolicy:TopicPolicy": _ACCESS,
+    "aws:sqs/queuePolicy:QueuePolicy": _ACCESS,
+    "aws:sqs/redrivePolicy:RedrivePolicy": Rules(
+        "redrive", {"redrive_policy": policies}, shown={"redrive_policy": loosened}
+    ),
+    "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": Rules(
+        "redrive", {"redrive_allow_policy": policies}, shown={"redrive_allow_policy": loosened}
+    ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polybus.binding import Binding
-from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.limits import AWS, SOURCES
 from polybus.clouds.aws.plan import adopting, allow, resources
 from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
@@ -11,6 +11,7 @@ from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
 from polybus.clouds.aws.plan.immutable import IMMUTABLE
 from polybus.clouds.aws.plan.importing import import_id
+from polybus.clouds.aws.plan.policy import POLICY
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.names import FIFO_SUFFIX
@@ -69,6 +70,8 @@ PLANNING = Planning(
     stand_in=_stand_in,
     binding_bytes=(aws_published.LAMBDA, aws_published.INSTEAD),
     rules=rules,
+    sources=SOURCES,
+    policy=POLICY,
     pass_through=_pass_through,
     sdk=SDK,
     arguments=ARGUMENTS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polybus.binding import Binding
-from polybus.clouds.azure.limits import AZURE
+from polybus.clouds.azure.limits import AZURE, SOURCES
 from polybus.clouds.azure.plan import adopting, resources
 from polybus.clouds.azure.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.azure.plan.check import rules
@@ -12,6 +12,7 @@ from polybus.clouds.azure.plan.immutable import IMMUTABLE, UNANNOUNCED, replaces
 from polybus.clouds.azure.plan.importing import HOMES, import_id
 from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
+from polybus.clouds.azure.plan.policy import POLICY
 from polybus.clouds.azure.plan.resources import AzurePlan
 from polybus.clouds.azure.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
@@ -61,6 +62,8 @@ PLANNING = Planning(
     forms=adopting.forms,
     homes=HOMES,
     rules=rules,
+    sources=SOURCES,
+    policy=POLICY,
     pass_through=_pass_through,
     sdk=SDK,
     arguments=ARGUMENTS,

@@ -5,13 +5,23 @@ The defaults are those that Google fills in by itself; source: the API reference
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from polybus.plan import same
 from polybus.plan.drift_rules import Rules
 
-__all__ = ["DRIFT"]
+__all__ = ["DRIFT", "members"]
+
+
+def members(planned: Any, found: Any) -> bool:
+    """Compare members of IAM, whichever project's or universe's service agent it is: the stack's configuration says."""
+    return _anonymous(planned) == _anonymous(found)
+
+
+def _anonymous(member: Any) -> str:
+    return re.sub(r"service-[^@]+@gcp-sa-pubsub\..*", "service-agent@gcp-sa-pubsub", str(member))
 
 
 def _push_endpoint(properties: Mapping[str, Any]) -> Any:
@@ -34,7 +44,7 @@ DRIFT: Mapping[str, Rules] = {
             "ack_deadline_seconds": same.numbers(10),
             "message_retention_duration": same.seconds("604800s"),
             "expiration_policy": same.expiries,
-            "dead_letter_policy": same.policies,
+            "dead_letter_policy": same.loosely,
             "retry_policy": same.durations,
             "push_endpoint": same.texts,
             "push_raw": same.flags,
@@ -43,9 +53,9 @@ DRIFT: Mapping[str, Rules] = {
         derived={"push_endpoint": _push_endpoint, "push_raw": _push_raw},
     ),
     "gcp:pubsub/topicIAMMember:TopicIAMMember": Rules(
-        "rights", {}, identity={"topic": same.texts, "role": same.texts, "member": same.members}
+        "rights", {}, identity={"topic": same.texts, "role": same.texts, "member": members}
     ),
     "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": Rules(
-        "rights", {}, identity={"subscription": same.texts, "role": same.texts, "member": same.members}
+        "rights", {}, identity={"subscription": same.texts, "role": same.texts, "member": members}
     ),
 }

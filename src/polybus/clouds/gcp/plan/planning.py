@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from polybus.binding import Binding
-from polybus.clouds.gcp.limits import GCP
+from polybus.clouds.gcp.limits import GCP, SOURCES
 from polybus.clouds.gcp.plan import adopting, resources
 from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
@@ -11,6 +11,7 @@ from polybus.clouds.gcp.plan.drift import DRIFT
 from polybus.clouds.gcp.plan.immutable import IMMUTABLE
 from polybus.clouds.gcp.plan.importing import import_id
 from polybus.clouds.gcp.plan.mistakes import mistakes
+from polybus.clouds.gcp.plan.policy import POLICY
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
@@ -61,6 +62,8 @@ PLANNING = Planning(
     forms=adopting.forms,
     stand_in=_stand_in,
     rules=rules,
+    sources=SOURCES,
+    policy=POLICY,
     pass_through=_pass_through,
     sdk=SDK,
     arguments=ARGUMENTS,

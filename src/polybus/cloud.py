@@ -27,6 +27,7 @@ _WHAT = {
     "provider": "a Pulumi provider: nothing to provision",
     "live": "a way to read what is there",
     "local": "a local server",
+    "laptop": "a stand-in for its Pulumi provider: no stack on this machine",
     "reference": "a place for bindings",
     "terraform": "a Terraform provider: nothing to export",
 }
@@ -41,9 +42,10 @@ class Cloud:
 
     `driver` is a `polybus.driver.DriverFactory`; `planning` a `polybus.plan.planning.Planning`: check, plan and diff;
     `provider` a `polybus.provision.cloud.Provider`: Pulumi; `live` a `polybus.plan.planning.Live`, check --live;
-    `local` a `polybus.plan.planning.Local`: local up and torture; `terraform` a
-    `polybus.plan.terraform.model.Terraform`: export terraform. `reference(text)` reads a binding's JSON where a
-    reference says, which begins with one of `schemes` and a colon, and raises BindingError where it can't.
+    `local` a `polybus.plan.planning.Local`: local up and torture; `laptop` a `polybus.provision.laptop.cloud.Laptop`:
+    up --local; `terraform` a `polybus.plan.terraform.model.Terraform`: export terraform. `reference(text)` reads a
+    binding's JSON where a reference says, which begins with one of `schemes` and a colon, and raises BindingError where
+    it can't.
 
     `title` is the name that people know. `packages` are the modules whose absence means that the cloud's SDK isn't
     installed, each with what it is installed as, and `extra` the extra of polybus that brings them, "" for a cloud of
@@ -61,6 +63,7 @@ class Cloud:
     provider: str = ""
     live: str = ""
     local: str = ""
+    laptop: str = ""
     reference: str = ""
     schemes: tuple[str, ...] = ()
     terraform: str = ""

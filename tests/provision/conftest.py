@@ -45,14 +45,16 @@ def _quiet_loops() -> Iterator[None]:
 @pytest.fixture
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
     """Start the local server of the test's cloud, lead everyone to it, and put the plugins on PATH."""
+    from polybus.provision.laptop import launchers
+
     from .engine_places import running
     from .engine_scenario import REFUSED
-    from .plugins import launchers
 
     with running(request.param) as place:
         for name, value in place.environment.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("PATH", str(launchers.write(tmp_path / "plugins")), prepend=os.pathsep)
+        plugins = launchers.write(tmp_path / "plugins", [str(Path(__file__).with_name("refusing.py"))])
+        monkeypatch.setenv("PATH", str(plugins), prepend=os.pathsep)
         monkeypatch.setenv("POLYBUS_PLUGIN_REFUSES", str(tmp_path / "checkout" / "stacks" / REFUSED))
         yield place
 
@@ -90,9 +92,10 @@ def cli(
     say: Callable[[str], None],
 ) -> PulumiCli:
     """Give the CLI, with all that it keeps in the test's folder."""
+    from polybus.provision.laptop import launchers
+
     from . import engine_cli
     from .engine_places import STACK
-    from .plugins import launchers
 
     found = engine_cli.find()
     if found is None:
@@ -102,7 +105,8 @@ def cli(
     for name, value in engine_cli.environment(tmp_path / "pulumi").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", str(found.parent), prepend=os.pathsep)
-    launchers.write_language_host(tmp_path / "plugins", str(found))
+    if not engine_cli.own_host(found):
+        launchers.write_language_host(tmp_path / "plugins")
     say(engine_cli.said())
     say(f" {request.node.name}:")
     return engine_cli.PulumiCli(project, STACK, say)

@@ -25,7 +25,7 @@ from polybus.provision import automation
 from . import runner
 from .engine import Changes
 
-__all__ = ["POLICY", "UNSET", "WHOLE", "PulumiCli", "check_out", "environment", "find", "said"]
+__all__ = ["POLICY", "UNSET", "WHOLE", "PulumiCli", "check_out", "environment", "find", "own_host", "said"]
 
 UNSET = ("PULUMI_IGNORE_AMBIENT_PLUGINS", "PULUMI_DEBUG_PROVIDERS", "PULUMI_ACCESS_TOKEN", "PULUMI_STACK")
 """Variables that would lead the CLI elsewhere."""
@@ -39,12 +39,19 @@ POLICY = _ENGINE / "policy"
 WHOLE = os.environ.get("POLYBUS_ENGINE") == "whole"
 
 _PROVIDER = "pulumi:providers:"
+_HOST = "pulumi-language-python"
 
 
 def find() -> Path | None:
     """Return the CLI, where there is one."""
     on_path = shutil.which("pulumi")
     return _BUILT if os.access(_BUILT, os.X_OK) else Path(on_path) if on_path else None
+
+
+def own_host(cli: Path) -> bool:
+    """Say whether a CLI has Pulumi's own host for Python, which is taken then."""
+    beside = str(cli.resolve().parent)
+    return shutil.which(_HOST) is not None or shutil.which(_HOST, path=beside) is not None
 
 
 def said() -> str:
@@ -81,8 +88,7 @@ def check_out(folder: Path) -> Path:
 
 def _virtualenv(folder: Path) -> None:
     """Make an environment with pip, which the language host calls and which this one may not have."""
-    own_host = shutil.which("pulumi-language-python")
-    venv.create(folder, with_pip=own_host is not None, symlinks=True)
+    venv.create(folder, with_pip=shutil.which(_HOST) is not None, symlinks=True)
     inside = sysconfig.get_path("purelib", "venv", vars={"base": str(folder), "platbase": str(folder)})
     # A path alone would leave out the .pth files there, by which packages are installed to be edited.
     here = sysconfig.get_path("purelib")

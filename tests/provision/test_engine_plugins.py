@@ -10,9 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
+from polybus.provision.laptop import launchers
+
 from .engine_places import Place, running
 from .engine_plugin import Plugin, PluginError, Plugins
-from .plugins import launchers
 
 TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
     "aws": ("aws:sns/topic:Topic", {"name": "orders"}),
@@ -113,11 +114,25 @@ def test_grants_that_are_made_and_taken_away_side_by_side_are_all_there_and_all_
 
 
 @on_aws
-def test_a_type_that_no_plan_has_and_a_name_that_is_missing_are_refused(plugin: Plugin) -> None:
-    with pytest.raises(PluginError, match="the local aws plugin has no aws:s3/bucket:Bucket"):
-        plugin.check(urn("aws:s3/bucket:Bucket"), {}, {"name": "b"})
+def test_a_name_that_is_missing_is_refused(plugin: Plugin) -> None:
     with pytest.raises(PluginError, match="name it needs an explicit name"):
         plugin.check(urn("aws:sqs/queue:Queue"), {}, {})
+
+
+@on_aws
+def test_what_the_server_has_nothing_for_is_recorded_and_nothing_made_up_for_it(place: Place, plugin: Plugin) -> None:
+    bucket, given = urn("aws:s3/bucket:Bucket"), {"bucket": "b"}
+    assert plugin.check(bucket, {}, given) == given
+    identity, made = plugin.create(bucket, given, preview=False)
+    assert (identity, made) == ("it", given)
+    assert plugin.diff(bucket, identity, given, made, {"bucket": "c"}) == (True, False)
+    changed = plugin.update(bucket, identity, given, made, {"bucket": "c"}, preview=False)
+    assert plugin.read(bucket, identity, {"bucket": "c"}, changed) == (identity, {"bucket": "c"}, {"bucket": "c"})
+    plugin.delete(bucket, identity, {"bucket": "c"}, changed)
+    with pytest.raises(grpc.RpcError) as raised:
+        plugin.invoke("aws:s3/getBucket:getBucket", {}, preview=False)
+    assert "the local aws has nothing for 'aws:s3/getBucket:getBucket'" in str(raised.value)
+    assert place.everything() == {}
 
 
 @on_aws

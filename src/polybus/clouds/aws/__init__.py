@@ -19,6 +19,7 @@ CLOUD = Cloud(
     provider="polybus.clouds.aws.stack:PROVIDER",
     live="polybus.clouds.aws.live:live",
     local="polybus.clouds.aws.local:LOCAL",
+    laptop="polybus.clouds.aws.laptop:LAPTOP",
     reference="polybus.clouds.aws.reference:read",
     schemes=("ssm",),
     terraform="polybus.clouds.aws.plan.terraform:TERRAFORM",

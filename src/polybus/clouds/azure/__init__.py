@@ -19,6 +19,7 @@ CLOUD = Cloud(
     provider="polybus.clouds.azure.stack:PROVIDER",
     live="polybus.clouds.azure.live:live",
     local="polybus.clouds.azure.local:LOCAL",
+    laptop="polybus.clouds.azure.laptop:LAPTOP",
     terraform="polybus.clouds.azure.plan.terraform:TERRAFORM",
     packages={"azure": "azure-servicebus", "aiohttp": "aiohttp"},
     extra="azure",

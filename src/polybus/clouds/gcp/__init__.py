@@ -19,6 +19,7 @@ CLOUD = Cloud(
     provider="polybus.clouds.gcp.stack:PROVIDER",
     live="polybus.clouds.gcp.live:live",
     local="polybus.clouds.gcp.local:LOCAL",
+    laptop="polybus.clouds.gcp.laptop:LAPTOP",
     reference="polybus.clouds.gcp.reference:read",
     schemes=("secretmanager",),
     terraform="polybus.clouds.gcp.plan.terraform:TERRAFORM",

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from polybus.localcloud.pubsub.server import PubsubServer
     from polybus.topology.model import Topology
 
-__all__ = ["LOCAL", "Realiser", "camel", "change_policy", "realise"]
+__all__ = ["LOCAL", "OTHER_AGENTS", "Realiser", "camel", "change_policy", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
 
 _OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/", "gcp:projects/")
-# Google's agents of other services, whose grants are on topics that are not the stack's.
-_OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
+OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
+"""Google's agents of other services, whose grants are on topics that are not the stack's."""
+
 # Mappings whose keys are the user's own, not the provider's.
 _VERBATIM = frozenset({"labels"})
 # What a subscription keeps for its life (UpdateSubscriptionRequest): the provider makes it anew, and so do we.
@@ -65,7 +66,7 @@ class Realiser:
         Raises KeyError for a type of Pub/Sub that isn't known here, protobuf's ParseError for an argument that isn't
         one of the API, and the library's own errors for what the server refuses.
         """
-        elsewhere = any(agent in inputs.get("member", "") for agent in _OTHER_AGENTS)
+        elsewhere = any(agent in inputs.get("member", "") for agent in OTHER_AGENTS)
         if elsewhere or type_.startswith(_OTHER_SERVICES):
             self.recorded.append((type_, name, dict(inputs)))
             return {"id": name, "name": name}

@@ -1,9 +1,11 @@
-"""A language host for Python, by which Pulumi's CLI runs programs, components and policies: `language.py ENGINE`.
+"""A language host for Python, by which Pulumi's CLI runs programs, components and policies on this machine.
 
-It is not Pulumi's own, which comes with the CLI's releases and not as a Go module that could be built; where that one
-is beside the CLI, or on PATH, it is taken instead (`launchers.py`). Like that one it runs a program in the environment
-that `runtime.options.virtualenv` names, relative to the program's folder, and in this Python where none is named. It
-asks for no plugins, since those of the tests are on PATH, and installs nothing that isn't there.
+It is not Pulumi's own, which comes with the CLI's releases and not as a Go module that could be built. Like that one it
+runs a program in the environment that `runtime.options.virtualenv` names, relative to the folder of Pulumi.yaml, and in
+this Python where none is named. It asks for no plugins, since the local ones are on PATH, and installs nothing. The
+option `root` says what the program is told to be the folder of Pulumi.yaml, where that is a copy elsewhere.
+
+Run with `python -P -m polybus.provision.laptop.language ENGINE`; the engine's address is the last argument.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from typing import IO, Any
 import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+__all__ = ["LanguageHost", "main"]
 
 _PROGRAM = Path(__file__).with_name("program.py")
 # How a program ends that has told the engine already what was wrong.
@@ -69,7 +73,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def InstallDependencies(self, request: Any, context: Any) -> Iterator[Any]:
         python = _python(request.info)
         if not python.exists() or Path(request.directory, "requirements.txt").exists():
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the tests' language host installs nothing: {python}")
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the local language host installs nothing: {python}")
         yield language_pb2.InstallDependenciesResponse(stdout=f"{python} is there\n".encode())
 
     # -- running
@@ -84,7 +88,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             "dry_run": request.dryRun,
             "monitor": request.monitor_address,
             "engine": self._engine,
-            "root_directory": info.root_directory,
+            "root_directory": dict(info.options).get("root") or info.root_directory,
         }
         environment = {
             **os.environ,
@@ -92,15 +96,16 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             "PULUMI_CONFIG_SECRET_KEYS": json.dumps(list(request.configSecretKeys)),
         }
         program = str(Path(info.program_directory, info.entry_point))
-        command = [str(_python(info)), str(_PROGRAM), json.dumps(asked), program]
-        code = subprocess.run(command, cwd=request.pwd, env=environment, check=False).returncode
+        # -P: beside _PROGRAM are our own modules, which are not to be taken for the program's.
+        command = [str(_python(info)), "-P", str(_PROGRAM), json.dumps(asked), program]
+        code = subprocess.run(command, cwd=request.pwd, env=environment, check=False).returncode  # noqa: S603
         if code == _TOLD:
             return language_pb2.RunResponse(bail=True)
         return language_pb2.RunResponse(error="" if code == 0 else f"the program ended with {code}")
 
     def RunPlugin(self, request: Any, context: Any) -> Iterator[Any]:
         info = request.info
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - what the stack names
             [str(_python(info)), info.program_directory, *request.args],
             cwd=request.pwd,
             env=dict(entry.split("=", maxsplit=1) for entry in request.env),
@@ -129,7 +134,11 @@ def _read(name: str, stream: IO[bytes], said: queue.SimpleQueue[Any]) -> None:
     """Hand on what a plugin prints, line by line, and then None."""
     with stream:
         for line in stream:
-            said.put(language_pb2.RunPluginResponse(**{name: line}))
+            said.put(
+                language_pb2.RunPluginResponse(stdout=line)
+                if name == "stdout"
+                else language_pb2.RunPluginResponse(stderr=line)
+            )
     said.put(None)
 
 
@@ -142,6 +151,7 @@ def _python(info: Any) -> Path:
 
 
 def main(engine: str) -> int:
+    """Serve the host until the engine, or a signal, ends it, and return the exit code."""
     host = LanguageHost(engine)
     for ending in (signal.SIGINT, signal.SIGTERM):  # how the CLI ends its plugins
         signal.signal(ending, lambda *_: host.cancelled.set())

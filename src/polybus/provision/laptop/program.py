@@ -1,4 +1,6 @@
-"""Runs one Pulumi program to its end for `language.py`: arguments are the engine's settings as JSON, and the program.
+"""Runs one Pulumi program to its end for `language`: arguments are the engine's settings as JSON, and the program.
+
+It is run by its path, in the program's own environment, which needs nothing of polybus.
 
 It ends with 32 where it has told the engine what was wrong, as Pulumi's own `pulumi-language-python-exec` does.
 """
@@ -10,14 +12,18 @@ import runpy
 import sys
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pulumi
 from pulumi import runtime
+
+__all__ = ["run"]
 
 _TOLD = 32
 
 
 def run(asked: str, program: str) -> int:
+    """Run a program, a file or a folder with a __main__.py, and return the exit code."""
     values = json.loads(asked)
     runtime.set_all_config(runtime.get_config_env(), runtime.get_config_secret_keys_env())
     runtime.configure(runtime.Settings(**values))
@@ -40,6 +46,8 @@ def run(asked: str, program: str) -> int:
 
 
 def _execute(program: str) -> None:
+    place = Path(program)
+    sys.path.insert(0, str(place if place.is_dir() else place.parent))
     runpy.run_path(program, run_name="__main__")
 
 

@@ -96,15 +96,18 @@ GOOD = {
         ]
     ),
     "tap": st.booleans(),
+    "alarms": st.sampled_from(
+        [False, {}, {"backlog": 7, "oldest_age": "1h"}, {"dead_letters": False}, {"failed_pushes": 3}]
+    ),
     "existing": st.sampled_from(["arn:aws:sns:eu-west-1:000000000000:t", "projects/p/topics/t", "x"]),
     "aws": st.sampled_from([{}, {"topic": {"tags": {"a": "b"}}}, {"queue": {"delaySeconds": 3}}, {"nonsense": {}}]),
     "azure": st.sampled_from([{}, {"topic": {"enable_partitioning": True}}, {"queue": {"x": [1]}}]),
     "gcp": st.sampled_from([{}, {"topic": {"labels": {"a": "b"}}}, {"subscription": {"ack_deadline_seconds": "x"}}]),
 }
-OF_TOPIC = ["ordered", "max_delay", "max_message_size", "existing", "aws", "azure", "gcp"]
+OF_TOPIC = ["ordered", "max_delay", "max_message_size", "existing", "alarms", "aws", "azure", "gcp"]
 DELIVERY = ["lease", "max_attempts", "retention", "dead_letter_retention", "backoff"]
 OF_QUEUE = [*OF_TOPIC, *DELIVERY]
-OF_SUBSCRIPTION = ["filter", "push", "tap", "aws", "azure", "gcp", *DELIVERY]
+OF_SUBSCRIPTION = ["filter", "push", "tap", "alarms", "aws", "azure", "gcp", *DELIVERY]
 rights = st.fixed_dictionaries(
     {},
     optional={

@@ -32,6 +32,8 @@ _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
 _LEASE = (1.0, 12 * 3_600.0)  # the longest that any cloud grants: SQS
 _RETENTION = (60.0, 365 * DAY)
 _DELAY = (0.0, 365 * DAY)
+_ALARMS = ("dead_letters", "oldest_age", "backlog", "failed_pushes")
+_MOST = {"dead_letters": 1_000_000, "backlog": 1_000_000_000, "failed_pushes": 1_000_000}
 _MESSAGE = (KIB, 100 * MIB)  # the largest that any cloud carries: Service Bus Premium
 
 
@@ -109,6 +111,7 @@ def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
         existing=table.text("existing", allowed="the ARN or id of a topic to adopt"),
         options=_options(table, clouds),
         allow=_allow(table, ("publish", "subscribe"), clouds),
+        alarms=_own_alarms(table, *_ALARMS),
     )
     table.close()
     return topic
@@ -123,6 +126,7 @@ def _subscription(name: str, table: Table, clouds: Sequence[str]) -> model.Subsc
         push=_push(table),
         tap=table.flag("tap"),
         options=_options(table, clouds),
+        alarms=_own_alarms(table, *_ALARMS),
         **_delivery(table),
     )
     table.close()
@@ -138,6 +142,7 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
         existing=table.text("existing", allowed="the ARN or id of a queue to adopt"),
         options=_options(table, clouds),
         allow=_allow(table, ("publish", "consume"), clouds),
+        alarms=_own_alarms(table, *(name for name in _ALARMS if name != "failed_pushes")),
         **_delivery(table),
     )
     table.close()
@@ -251,13 +256,9 @@ def _service(name: str, table: Table) -> model.Service:
 
 
 def _alarms(table: Table) -> model.Alarms:
-    default = model.Alarms()
     notify = table.table("notify")
     alarms = model.Alarms(
-        dead_letters=table.integer("dead_letters", default.dead_letters, 1, 1_000_000),
-        oldest_age=table.duration("oldest_age", default.oldest_age, 60.0, 14 * DAY),
-        backlog=table.integer("backlog", default.backlog, 1, 1_000_000_000),
-        failed_pushes=table.integer("failed_pushes", default.failed_pushes, 1, 1_000_000),
+        **_thresholds(table, *_ALARMS),
         notify=model.Notify(
             email=notify.text("email", allowed="an e-mail address"),
             topic=notify.text("topic", allowed="the ARN or id of a topic of the cloud's own kind"),
@@ -266,3 +267,27 @@ def _alarms(table: Table) -> model.Alarms:
     notify.close()
     table.close()
     return alarms
+
+
+def _own_alarms(table: Table, *known: str) -> model.OwnAlarms | None:
+    if "alarms" not in table:
+        return table.value("alarms", None, lambda _: None, "")  # so that the key is known
+    if table.is_off("alarms"):
+        return model.OwnAlarms(on=False)
+    own = table.table("alarms", allowed="false, or a table of thresholds")
+    thresholds = _thresholds(own, *known)
+    own.close()
+    return model.OwnAlarms(**thresholds)
+
+
+def _thresholds(table: Table, *known: str) -> dict[str, Any]:
+    """Read the thresholds that are said; `false` is 0, which no threshold can be: there is no such alarm."""
+    found: dict[str, Any] = {}
+    for name in known:
+        if table.is_off(name):
+            found[name] = 0
+        elif name == "oldest_age":
+            found[name] = table.duration(name, 0.0, 60.0, 14 * DAY)
+        else:
+            found[name] = table.integer(name, 0, 1, _MOST[name])
+    return {name: value for name, value in found.items() if name in table}

@@ -27,6 +27,7 @@ __all__ = [
     "Backoff",
     "Notify",
     "Options",
+    "OwnAlarms",
     "Push",
     "Queue",
     "Service",
@@ -103,6 +104,21 @@ class Allow:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnAlarms:
+    """What differs for one entry from the alarms of the bus: None is as there, 0 no such alarm.
+
+    `on` of False means that the entry has no alarms at all. What a topic has is for its subscriptions too, where they
+    don't say otherwise.
+    """
+
+    on: bool = True
+    dead_letters: int | None = None
+    oldest_age: float | None = None
+    backlog: int | None = None
+    failed_pushes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Topic:
     """Where messages are published; every subscription gets its own copy.
 
@@ -117,6 +133,7 @@ class Topic:
     existing: str | None = None
     options: Options = field(default_factory=_nothing)
     allow: tuple[Allow, ...] = ()
+    alarms: OwnAlarms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +152,7 @@ class Subscription:
     push: Push | None = None
     tap: bool = False
     options: Options = field(default_factory=_nothing)
+    alarms: OwnAlarms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +171,7 @@ class Queue:
     existing: str | None = None
     options: Options = field(default_factory=_nothing)
     allow: tuple[Allow, ...] = ()
+    alarms: OwnAlarms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +194,10 @@ class Notify:
 
 @dataclass(frozen=True, slots=True)
 class Alarms:
-    """When to raise an alarm: at this many dead letters, this age in seconds, this backlog, this many failed pushes."""
+    """When to raise an alarm: at this many dead letters, this age in seconds, this backlog, this many failed pushes.
+
+    0 means that there is no such alarm.
+    """
 
     dead_letters: int = 1
     oldest_age: float = 900.0
@@ -239,7 +261,8 @@ def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value):
         fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.name != "source"}
         # What was added later has no part in it where it isn't used: else every binding would be of another topology.
-        return {name: _plain(item) for name, item in fields.items() if (name, item) != ("allow", ())}
+        unused = (("allow", ()), ("alarms", None)) if not isinstance(value, Topology) else ()
+        return {name: _plain(item) for name, item in fields.items() if (name, item) not in unused}
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     return str(value)  # dates and times, which TOML has, inside pass-through tables

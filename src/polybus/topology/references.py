@@ -17,6 +17,8 @@ def check_references(topology: model.Topology, problems: Problems) -> None:
     _differ(problems, "they become one resource name", {"services": topology.services})
     for subscription in topology.subscriptions.values():
         _subscription(topology, subscription, problems)
+    if topology.alarms is None:
+        _unwatched(topology, problems)
     # Made once: a topology may have thousands of either.
     publish = {**topology.topics, **topology.queues}
     consume = {**topology.subscriptions, **topology.queues}
@@ -57,6 +59,18 @@ def _subscription(topology: model.Topology, subscription: model.Subscription, pr
         problems.add(f"{path}.tap", "true beside push", "either: a tap is read by `polybus tail`, push by the cloud")
     if subscription.push is not None and subscription.push.forward is not None:
         _forward(topology, subscription, subscription.push.forward, problems)
+
+
+def _unwatched(topology: model.Topology, problems: Problems) -> None:
+    """Note thresholds of entries where the bus has no alarms."""
+    said: list[tuple[str, model.OwnAlarms | None]] = [
+        *((f"$.topics.{name}.alarms", topic.alarms) for name, topic in topology.topics.items()),
+        *((f"$.subscriptions.{name}.alarms", item.alarms) for name, item in topology.subscriptions.items()),
+        *((f"$.queues.{name}.alarms", queue.alarms) for name, queue in topology.queues.items()),
+    ]
+    for path, own in said:
+        if own is not None and own.on:
+            problems.add(path, "thresholds, and no [alarms]", "them beside [alarms], which has whom to notify")
 
 
 def _forward(topology: model.Topology, subscription: model.Subscription, to: str, problems: Problems) -> None:

@@ -99,6 +99,13 @@ class Table:
     def optional_flag(self, key: str) -> bool | None:
         return self.flag(key) if key in self._values else self.value(key, None, lambda _: None, "true or false")
 
+    def is_off(self, key: str) -> bool:
+        """Tell whether a key that takes something else is `false`."""
+        off = self._values.get(key) is False
+        if off:
+            self._read.append(key)
+        return off
+
     def integer(self, key: str, default: int, least: int, most: int) -> int:
         def read(value: object) -> int | None:
             good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
@@ -138,10 +145,10 @@ class Table:
 
         return self.value(key, (), read, "a text, or a list of texts")
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str, *, allowed: str = "a table") -> Table:
         """Give the table under a key; an empty one where there is none."""
         nothing: dict[str, Any] = {}
-        return Table(self.value(key, nothing, _mapping, "a table"), self.at(key), self.problems)
+        return Table(self.value(key, nothing, _mapping, allowed), self.at(key), self.problems)
 
     def tables(self) -> Iterator[tuple[str, Table]]:
         """Give every key's table."""

@@ -21,7 +21,18 @@ from polybus.clouds.azure.plan.namespace import CustomerKey
 from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.topology.filters import Filter, parse
-from polybus.topology.model import Alarms, Backoff, Notify, Push, Queue, Service, Subscription, Topic, Topology
+from polybus.topology.model import (
+    Alarms,
+    Backoff,
+    Notify,
+    OwnAlarms,
+    Push,
+    Queue,
+    Service,
+    Subscription,
+    Topic,
+    Topology,
+)
 
 from .strategies import FILTERS
 
@@ -242,6 +253,22 @@ def _alarms(draw: st.DrawFn, cloud: str) -> Alarms:
     )
 
 
+_OWN = st.none() | st.builds(
+    OwnAlarms,
+    on=st.booleans(),
+    dead_letters=st.sampled_from([None, 0, 7]),
+    oldest_age=st.sampled_from([None, 0.0, 3_600.0]),
+    backlog=st.sampled_from([None, 0, 7]),
+    failed_pushes=st.sampled_from([None, 0, 7]),
+)
+
+
+@st.composite
+def _told(draw: st.DrawFn, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw what entries say of their own alarms."""
+    return {name: replace(entry, alarms=draw(_OWN)) for name, entry in entries.items()}
+
+
 def _fan_out(topics: dict[str, Topic], subscriptions: dict[str, Subscription], ordered: bool) -> None:
     """Add a topic with a hundred subscriptions: no SNS FIFO topic may have more."""
     topics["fan"] = Topic("fan", ordered=ordered)
@@ -277,6 +304,8 @@ def stacks(draw: st.DrawFn, cloud: str, *, fan: bool = True) -> Stack:
         _fan_out(topics, subscriptions, draw(st.booleans()))
     services = draw(_services(topics, subscriptions, queues))
     alarms = draw(st.none() | _alarms(cloud))
+    if alarms is not None:
+        topics, subscriptions, queues = (draw(_told(entries)) for entries in (topics, subscriptions, queues))
     topology = Topology(draw(BUSES), topics, subscriptions, queues, services, alarms, source="polybus.toml")
     return Stack(topology, draw(_SETTINGS[cloud](topology)))
 

@@ -185,6 +185,20 @@ BASE = '[bus]\nname = "b"\n[topics.orders]\n[subscriptions.billing]\ntopic = "or
             'found the push subscription "billing"',
         ),
         (BASE + "[alarms]\nbacklog = 0", "at $.alarms.backlog: found 0"),
+        (BASE + "alarms = true\n[alarms]", "at $.subscriptions.billing.alarms: found true; allowed: false, or a table"),
+        (
+            BASE + "alarms = { backlog = 7 }",
+            "at $.subscriptions.billing.alarms: found thresholds, and no [alarms]; allowed: them beside [alarms]",
+        ),
+        (
+            BASE + "[queues.jobs]\nalarms = { failed_pushes = 7 }\n[alarms]",
+            "at $.queues.jobs.alarms.failed_pushes: found unknown key failed_pushes",
+        ),
+        (
+            BASE + "[topics.t]\nalarms = { oldest_age = 7 }\n[alarms]",
+            "at $.topics.t.alarms.oldest_age: found 7; allowed: a duration",
+        ),
+        (BASE + "alarms = { backlog = true }\n[alarms]", "at $.subscriptions.billing.alarms.backlog: found true"),
         (
             BASE + "[alarms]\nnotify = { mail = 'x' }",
             "at $.alarms.notify.mail: found unknown key mail (nearest: email)",

@@ -12,6 +12,7 @@ from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan.filters import filter_problem
 from polybus.plan import rules as common
+from polybus.plan.alarms import lowest, own_alarms, unheard
 from polybus.plan.findings import Report
 from polybus.plan.names import FIFO_SUFFIX, Names
 from polybus.topology.model import DEFAULT_MAX_ATTEMPTS, Push, Queue, Subscription, Topic, Topology
@@ -45,7 +46,26 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     aws_allow.rule(report, topology)
     aws_policy_size.rule(report, topology, stack)
     counts.count(report, topology)
+    _alarms(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
+
+
+def _alarms(report: Report, topology: Topology) -> None:
+    """Tell where CloudWatch counts something else than an entry asks to be told of."""
+    for path, entry, own in own_alarms(topology):
+        if not isinstance(entry, Subscription):
+            continue
+        if own.failed_pushes is not None:
+            least = lowest(topology, topology.subscriptions_of(entry.topic), "failed_pushes")
+            raised = f"is at the lowest of its subscriptions, {least}" if least else "is none"
+            limit = f"SNS counts what it can't deliver by topic: the alarm of {entry.topic} {raised}"
+            found = str(own.failed_pushes) if own.failed_pushes else "false"
+            instead = f"failed_pushes at $.topics.{entry.topic}.alarms"
+            report.note(f"{path}.failed_pushes", found, limit, source="SNS", instead=instead)
+        if entry.push is not None:
+            limit = "SNS delivers it itself, and nothing waits in a queue"
+            unheard(report, path, own.oldest_age or 0, "oldest_age", limit, source="SNS", instead="dead_letters")
+            unheard(report, path, own.backlog or 0, "backlog", limit, source="SNS", instead="dead_letters")
 
 
 def _topic(report: Report, topology: Topology, topic: Topic) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.plan.watch import watched
 from polybus.plan.findings import Report
 from polybus.topology.limits import Count
 from polybus.topology.model import Topology
@@ -23,12 +24,8 @@ def count(report: Report, topology: Topology) -> None:
 
 
 def _alarms(topology: Topology) -> int:
-    """Count alarms as they are planned (watch.py): three an entry, one a push, two a topic that has subscriptions."""
-    if topology.alarms is None:
-        return 0
-    found = topology.subscriptions.values()
-    pushes = sum(item.push is not None for item in found)
-    return 3 * (len(found) + len(topology.queues)) - 2 * pushes + 2 * len({item.topic for item in found})
+    """Count alarms as they are planned."""
+    return sum(1 for _ in watched(topology, lambda item, letters=False: item.name))
 
 
 def _quota(report: Report, path: str, number: int, what: str, most: Count) -> None:

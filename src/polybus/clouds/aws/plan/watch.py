@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.clouds.aws.plan.rights import insecure
+from polybus.plan.alarms import alarms_of, lowest
 from polybus.plan.later import Text
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
 from polybus.plan.values import Json, Ref, Resource, joined
 from polybus.topology.model import Alarms, Queue, Subscription, Topology
 
-__all__ = ["Scene", "resources"]
+__all__ = ["Scene", "resources", "watched"]
 
 _PERIOD = 300  # seconds: SQS publishes its metrics every minute, and one late point must raise no alarm
 _ENTRY = "$.alarms"
@@ -44,17 +45,39 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
         yield from _mail(names, tags, alarms.notify.email, scene.kms_key)
         actions.append(Ref("bus.alarms-topic", "arn"))
     common = {"alarm_actions": actions, "ok_actions": actions, "tags": dict(tags)}
-    for item in consumed(topology):
-        push = isinstance(item, Subscription) and item.push is not None
-        yield _alarm(names, item.name, "letters", _letters(alarms, queue_name(item, letters=True)), common)
-        if not push:
-            yield _alarm(names, item.name, "age", _age(alarms, queue_name(item)), common)
-            yield _alarm(names, item.name, "backlog", _backlog(alarms, queue_name(item)), common)
-    for name in {item.topic: None for item in topology.subscriptions.values()}:
-        yield _alarm(names, name, "undelivered", _undelivered(alarms, topology, name), common)
-        yield _alarm(names, name, "lost", _lost(topology, name), common)
+    for entry, what, metric in watched(topology, queue_name):
+        yield _alarm(names, entry, what, metric, common)
     if consumed(topology):
         yield from _dashboards(topology, scene)
+
+
+def watched(topology: Topology, queue_name: Callable[..., str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give every alarm: of which entry, what it is about, and its metric with the threshold."""
+    for item in consumed(topology):
+        alarms = alarms_of(topology, item)
+        if alarms is None:
+            continue
+        if alarms.dead_letters:
+            yield item.name, "letters", _letters(alarms, queue_name(item, letters=True))
+        if isinstance(item, Subscription) and item.push is not None:
+            continue  # it has no queue, in which anything could wait
+        if alarms.oldest_age:
+            yield item.name, "age", _age(alarms, queue_name(item))
+        if alarms.backlog:
+            yield item.name, "backlog", _backlog(alarms, queue_name(item))
+    for name, subscriptions in _by_topic(topology).items():
+        failed = lowest(topology, subscriptions, "failed_pushes")
+        if failed:
+            yield name, "undelivered", _undelivered(failed, topology, name)
+        if any(alarms_of(topology, item) is not None for item in subscriptions):
+            yield name, "lost", _lost(topology, name)
+
+
+def _by_topic(topology: Topology) -> dict[str, list[Subscription]]:
+    found: dict[str, list[Subscription]] = {}
+    for item in topology.subscriptions.values():
+        found.setdefault(item.topic, []).append(item)
+    return found
 
 
 def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: Text | None) -> Iterator[Resource]:
@@ -126,9 +149,9 @@ def _topic_name(topology: Topology, topic: str) -> str | Ref:
     return existing.rsplit(":", 1)[-1] if existing else Ref(f"{topic}-topic", "name")
 
 
-def _undelivered(alarms: Alarms, topology: Topology, topic: str) -> dict[str, Any]:
+def _undelivered(threshold: float, topology: Topology, topic: str) -> dict[str, Any]:
     words = f"SNS can't deliver what is published to {topic}: see the dead letters of its subscriptions"
-    return _of_topic("NumberOfNotificationsFailed", _topic_name(topology, topic), alarms.failed_pushes, words)
+    return _of_topic("NumberOfNotificationsFailed", _topic_name(topology, topic), threshold, words)
 
 
 def _lost(topology: Topology, topic: str) -> dict[str, Any]:
@@ -139,7 +162,7 @@ def _lost(topology: Topology, topic: str) -> dict[str, Any]:
     return _of_topic("NumberOfNotificationsFailedToRedriveToDlq", _topic_name(topology, topic), 1, words)
 
 
-def _of_topic(metric: str, topic: str | Ref, threshold: int, description: str) -> dict[str, Any]:
+def _of_topic(metric: str, topic: str | Ref, threshold: float, description: str) -> dict[str, Any]:
     return {
         "namespace": "AWS/SNS",
         "metric_name": metric,

@@ -7,9 +7,10 @@ from polybus.clouds.azure.plan import allow as azure_allow
 from polybus.clouds.azure.plan import counts
 from polybus.clouds.azure.plan.filters import filter_problem
 from polybus.plan import rules as common
+from polybus.plan.alarms import lowest, own_alarms, unheard
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
-from polybus.topology.model import Alarms, Push, Queue, Subscription, Topic, Topology
+from polybus.topology.model import Alarms, OwnAlarms, Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = ["rules"]
@@ -43,15 +44,40 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
 
 def _alarms(report: Report, topology: Topology, alarms: Alarms) -> None:
     """Tell which alarms Azure Monitor has no metric for, and which one is nearest to it."""
-    limit = "Azure Monitor has no age of the oldest message for Service Bus: it raises no alarm"
-    instead = f"the alarm of backlog, here at {alarms.backlog} waiting messages"
-    report.note("$.alarms.oldest_age", format_duration(alarms.oldest_age), limit, source="AZ", instead=instead)
-    if any(subscription.push is not None for subscription in topology.subscriptions.values()):
-        limit = "Service Bus pushes nothing itself, so Azure Monitor counts no failed pushes: it raises no alarm"
-        instead = (
-            f"the alarm of dead_letters, here at {alarms.dead_letters}: what isn't handled or forwarded ends there"
-        )
-        report.note("$.alarms.failed_pushes", str(alarms.failed_pushes), limit, source="AZ", instead=instead)
+    pushes = any(subscription.push is not None for subscription in topology.subscriptions.values())
+    _uncounted(report, "$.alarms", alarms.oldest_age, alarms.failed_pushes if pushes else 0, alarms)
+    for path, entry, own in own_alarms(topology):
+        _uncounted(report, path, own.oldest_age or 0, own.failed_pushes or 0, alarms)
+        if isinstance(entry, Subscription):
+            _by_topic(report, path, topology, entry, own)
+
+
+def _uncounted(report: Report, path: str, oldest_age: float, failed_pushes: int, alarms: Alarms) -> None:
+    limit = "Azure Monitor has no age of the oldest message for Service Bus"
+    at = f", here at {alarms.backlog} waiting messages" if alarms.backlog else ""
+    instead = f"the alarm of backlog{at}"
+    unheard(report, path, oldest_age, "oldest_age", limit, source="AZ", instead=instead)
+    limit = "Service Bus pushes nothing itself, so Azure Monitor counts no failed pushes"
+    at = f", here at {alarms.dead_letters}" if alarms.dead_letters else ""
+    instead = f"the alarm of dead_letters{at}: what isn't handled or forwarded ends there"
+    unheard(report, path, failed_pushes, "failed_pushes", limit, source="AZ", instead=instead)
+
+
+def _by_topic(report: Report, path: str, topology: Topology, entry: Subscription, own: OwnAlarms) -> None:
+    """Tell that a subscription has no alarm of its own, and when that of its topic is raised."""
+    said = {"dead_letters": own.dead_letters, "backlog": own.backlog}
+    if own.on and all(value is None for value in said.values()):
+        return
+    siblings = topology.subscriptions_of(entry.topic)
+    least = {what: lowest(topology, siblings, what) for what in ("dead_letters", "backlog")}
+    raised = " and ".join(f"{value} {what}" for what, value in least.items() if value) or "none"
+    limit = (
+        f"Azure Monitor counts by topic: the alarms of {entry.topic} are at the lowest of its subscriptions, {raised},"
+        " and count this one along"
+    )
+    found = ", ".join(f"{what} {value or 'false'}" for what, value in said.items() if value is not None)
+    instead = f"thresholds at $.topics.{entry.topic}.alarms"
+    report.note(path, found or "false", limit, source="AZ", instead=instead)
 
 
 def _entity(report: Report, path: str, entry: Topic | Queue) -> None:

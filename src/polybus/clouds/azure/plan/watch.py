@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polybus.clouds.azure.plan.namespace import Home
+from polybus.plan.alarms import Threshold, alarms_of, lowest
 from polybus.plan.values import Ref, Resource
-from polybus.topology.model import Notify
+from polybus.topology.model import Notify, Topology
 
 __all__ = ["resources"]
 
@@ -37,14 +38,24 @@ def resources(home: Home) -> Iterator[Resource]:
     sources = {name: home.topic(name) for name in home.topology.topics if home.topology.subscriptions_of(name)}
     sources |= {name: home.queue(name) for name in home.topology.queues}
     for name, entity in sources.items():
-        letters = f"{name} has dead letters: look with `polybus dead-letter list`"
-        criterion = _criterion("letters", _LETTERS, alarms.dead_letters, entity)
-        yield _alert(home, f"{name}-letters", letters, criterion, actions)
-        backlog = f"{name} has a backlog: its consumers are down or too slow"
-        criterion = _criterion("backlog", _WAITING, alarms.backlog, entity)
-        yield _alert(home, f"{name}-backlog", backlog, criterion, actions)
+        threshold = _threshold(home.topology, name, "dead_letters")
+        if threshold:
+            letters = f"{name} has dead letters: look with `polybus dead-letter list`"
+            yield _alert(home, f"{name}-letters", letters, _criterion("letters", _LETTERS, threshold, entity), actions)
+        threshold = _threshold(home.topology, name, "backlog")
+        if threshold:
+            backlog = f"{name} has a backlog: its consumers are down or too slow"
+            yield _alert(home, f"{name}-backlog", backlog, _criterion("backlog", _WAITING, threshold, entity), actions)
     if sources:
         yield _dashboard(home, sources)
+
+
+def _threshold(topology: Topology, name: str, what: Threshold) -> float:
+    """Give the threshold of a queue, or of all that subscribes to a topic; 0 for none."""
+    if name in topology.topics:
+        return lowest(topology, topology.subscriptions_of(name), what)
+    alarms = alarms_of(topology, topology.queues[name])
+    return getattr(alarms, what) if alarms is not None else 0
 
 
 def _group(home: Home, notify: Notify) -> Resource:
@@ -61,7 +72,7 @@ def _group(home: Home, notify: Notify) -> Resource:
     return Resource("azure-native:monitor:ActionGroup", "bus.alarms-group", properties, "alarm", _ENTRY)
 
 
-def _criterion(name: str, metric: str, threshold: int, entity: str | Ref) -> dict[str, Any]:
+def _criterion(name: str, metric: str, threshold: float, entity: str | Ref) -> dict[str, Any]:
     """Give one criterion, by the API's own names: of several forms the SDK can't tell which it is, and renames none."""
     return {
         "name": name,

@@ -8,6 +8,7 @@ from polybus.clouds.gcp.plan import counts
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
 from polybus.plan import rules as common
+from polybus.plan.alarms import own_alarms, unheard
 from polybus.plan.findings import Report
 from polybus.plan.names import Names, subscription_tag
 from polybus.topology.model import Push, Queue, Subscription, Topic, Topology
@@ -19,9 +20,9 @@ __all__ = ["rules"]
 def rules(report: Report, topology: Topology, stack: str) -> None:
     """Report what Pub/Sub refuses of a topology, or does differently."""
     names = Names(topology.name, stack, round(GCP.topic_name.length.most))
-    for entry in common.published(topology):
-        common.name(report, common.path_of(entry), names.of(entry.name), GCP.topic_name)
-        _entity(report, common.path_of(entry), entry)
+    for target in common.published(topology):
+        common.name(report, common.path_of(target), names.of(target.name), GCP.topic_name)
+        _entity(report, common.path_of(target), target)
     for item in common.consumed(topology):
         if isinstance(item, Subscription):
             common.name(report, common.path_of(item), names.of(item.name), GCP.subscription_name)
@@ -33,6 +34,10 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     gcp_allow.rule(report, topology)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
+    for path, entry, own in own_alarms(topology):
+        if isinstance(entry, Subscription) and entry.push is None:
+            limit = "Pub/Sub counts failed deliveries of push subscriptions alone"
+            unheard(report, path, own.failed_pushes or 0, "failed_pushes", limit, source="PG", instead="dead_letters")
     topic = r"projects/[^/]+/topics/[^/]+"
     common.notify(report, topology.alarms, topic, "projects/<project>/topics/<topic>", source="PG")
 

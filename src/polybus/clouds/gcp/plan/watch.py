@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.clouds.gcp.plan.rights import PUBLISHER, Grant, topic_member
+from polybus.plan.alarms import alarms_of
 from polybus.plan.names import Names
 from polybus.plan.rules import consumed
 from polybus.plan.values import Join, Json, Ref, Resource
-from polybus.topology.model import Queue, Subscription, Topology
+from polybus.topology.model import Alarms, Queue, Subscription, Topology
 
 __all__ = ["Scene", "resources"]
 
@@ -56,18 +57,27 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
         "user_labels": dict(scene.labels),
     }
     for item in consumed(topology):
-        name, source, letters = item.name, _source(item, names), names.dead_letters(item.name)
-        words = f"{name} has dead letters: look with `polybus dead-letter list`"
-        yield _policy(names, f"{name}-letters", words, _over(_WAITING, letters, alarms.dead_letters), common)
-        words = f"the oldest message of {name} waits too long: its consumers are down or too slow"
-        yield _policy(names, f"{name}-age", words, _over(_AGE, source, alarms.oldest_age), common)
-        words = f"{name} has a backlog: its consumers are too slow"
-        yield _policy(names, f"{name}-backlog", words, _over(_WAITING, source, alarms.backlog), common)
-        if isinstance(item, Subscription) and item.push is not None:
-            words = f"Pub/Sub can't deliver {name} to its endpoint"
-            over = _over(_PUSHES, source, alarms.failed_pushes, more=_FAILED)
-            yield _policy(names, f"{name}-pushes", words, over, common)
+        own = alarms_of(topology, item)
+        for what, words, condition in _conditions(item, own, names) if own is not None else ():
+            yield _policy(names, f"{item.name}-{what}", words, condition, common)
     yield from _dashboards(topology, scene)
+
+
+def _conditions(item: Subscription | Queue, alarms: Alarms, names: Names) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Give what an entry's alarms are about, in a word and in a sentence, and when they are raised."""
+    name, source = item.name, _source(item, names)
+    if alarms.dead_letters:
+        words = f"{name} has dead letters: look with `polybus dead-letter list`"
+        yield "letters", words, _over(_WAITING, names.dead_letters(name), alarms.dead_letters)
+    if alarms.oldest_age:
+        words = f"the oldest message of {name} waits too long: its consumers are down or too slow"
+        yield "age", words, _over(_AGE, source, alarms.oldest_age)
+    if alarms.backlog:
+        words = f"{name} has a backlog: its consumers are too slow"
+        yield "backlog", words, _over(_WAITING, source, alarms.backlog)
+    if alarms.failed_pushes and isinstance(item, Subscription) and item.push is not None:
+        words = f"Pub/Sub can't deliver {name} to its endpoint"
+        yield "pushes", words, _over(_PUSHES, source, alarms.failed_pushes, more=_FAILED)
 
 
 def _channel(what: str, type_: str, labels: dict[str, str], scene: Scene) -> Resource:

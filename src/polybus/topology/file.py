@@ -17,7 +17,7 @@ from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB
 from polybus.topology.references import check_references
 from polybus.topology.table import Problems, Table, shown
 
-__all__ = ["DEAD_LETTER_SUFFIX", "NAME_ALLOWED", "load", "loads"]
+__all__ = ["DEAD_LETTER_SUFFIX", "NAME_ALLOWED", "NAME_PATTERN", "PUSH_FORMS", "load", "loads", "topology_of"]
 
 DEAD_LETTER_SUFFIX = "-dead-letters"
 """Ends the physical name of what holds dead letters, so no declared name may end so."""
@@ -26,7 +26,8 @@ NAME_ALLOWED = (
     "1 to 60 of A-Z a-z 0-9 _ -, a letter first, a letter or digit last, "
     f"not ending in {DEAD_LETTER_SUFFIX} and not polybus"
 )
-_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
+NAME_PATTERN = r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?"
+_NAME = re.compile(NAME_PATTERN)
 
 # What a declaration may say on any cloud; a cloud's own range is narrower and is held by `polybus check`.
 _LEASE = (1.0, 12 * 3_600.0)  # the longest that any cloud grants: SQS
@@ -56,14 +57,15 @@ def loads(text: str, *, source: str) -> model.Topology:
     except tomllib.TOMLDecodeError as error:
         raise TopologyError([f"{source}: not valid TOML: {error}"]) from None
     problems = Problems(source)
-    topology = _topology(Table(values, "$", problems), source)
+    topology = topology_of(Table(values, "$", problems), source)
     check_references(topology, problems)
     if problems.lines:
         raise TopologyError(problems.lines)
     return topology
 
 
-def _topology(root: Table, source: str) -> model.Topology:
+def topology_of(root: Table, source: str) -> model.Topology:
+    """Read a whole declaration key by key; what is wrong is noted in the table's problems."""
     bus = root.table("bus")
     name = bus.required("name", f"a name: {NAME_ALLOWED}")
     if name and not _good_name(name):
@@ -180,7 +182,7 @@ def _filter(table: Table) -> Filter | None:
         return None
 
 
-_PUSH_FORMS = {
+PUSH_FORMS = {  # for each kind of push, the pattern of its address, and what an error says is allowed
     "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
     "sms": (r"\+[1-9][0-9]{6,14}", 'a telephone number such as "+447700900123"'),
     "https": (r"https://[^\s/]+\S*", 'a URL that begins with "https://"'),
@@ -196,12 +198,12 @@ def _push(table: Table) -> model.Push | None:
     inner = table.table("push")
     if "push" not in table:
         return None
-    found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in _PUSH_FORMS.items()}
+    found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in PUSH_FORMS.items()}
     raw = inner.flag("raw")
     inner.close()
     forms = {kind: value for kind, value in found.items() if value is not None}
     for kind, value in forms.items():
-        pattern, allowed = _PUSH_FORMS[kind]
+        pattern, allowed = PUSH_FORMS[kind]
         if re.match(r"[a-z]+://[^/?#]*@", value):
             # Not shown: it would be in this error, and else in plans, diagrams and the state of the stack.
             inner.problems.add(inner.at(kind), "a URL with a name or password in it", f"{allowed}, and has neither")

@@ -15,7 +15,7 @@ from polybus.topology.model import PUSH_KINDS
 from polybus.topology.quantities import SIZE_PATTERN, format_duration, format_size
 from polybus.topology.shape import ANY_NAME, Form, Key, keys
 
-__all__ = ["Arguments", "default_of", "schema"]
+__all__ = ["Arguments", "bounds_of", "default_of", "schema"]
 
 DRAFT: Final = "http://json-schema.org/draft-07/schema#"
 """What Taplo, and with it Even Better TOML, reads; later drafts' words are not needed."""

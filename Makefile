@@ -13,6 +13,7 @@
 #   make lowest, make newest          the provisioning tests on the lowest and newest versions that pyproject.toml allows
 #   make bench                        rates beside those of other libraries
 #   make lint, make format            ruff alone: look, mend
+#   make reference                    docs/reference, from the code: after every change of keys, options, codes, docstrings
 #   make lock                         the lock files in requirements/, from pyproject.toml
 #   make clean                        remove what was made, .venv included
 
@@ -43,7 +44,7 @@ UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
 .PHONY: help demo test test-all engine engine-test say-python check-lint check-types check-layers check-tests torture fuzz \
-	mutants soak lowest newest bench lint format lock clean
+	mutants soak lowest newest bench lint format reference lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -90,7 +91,7 @@ check-lint: $(VENV)/.stamp-dev
 
 check-types: $(VENV)/.stamp-dev
 	$(call headline,Types (mypy --strict))
-	@$(BIN)/mypy src examples/redis_cloud/src $(wildcard stacks)
+	@$(BIN)/mypy src tools examples/redis_cloud/src $(wildcard stacks)
 
 check-layers: $(VENV)/.stamp-dev
 	$(call headline,Layers (import-linter))
@@ -156,6 +157,10 @@ lint: $(VENV)/.stamp-dev
 format: $(VENV)/.stamp-dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+# What it writes is committed; tests/reference fails where it is not what the code says.
+reference: $(VENV)/.stamp-dev
+	@$(BIN)/python -m tools.reference
 
 # The demo and the benchmarks take the versions of the development lock, so that one .venv serves all three.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-__all__ = ["BINDING", "DEBUG", "OTEL", "REQUIRED", "VARIABLES", "misspelt"]
+__all__ = ["BINDING", "DEBUG", "EXPLAINED", "OTEL", "REQUIRED", "SEED", "VARIABLES", "Variable", "misspelt"]
 
 BINDING = "POLYBUS_BINDING"
 REQUIRED = "POLYBUS_REQUIRE_BINDING"
 OTEL = "POLYBUS_OTEL"
 DEBUG = "POLYBUS_DEBUG"
+SEED = "POLYBUS_CONFORMANCE_SEED"
 
 VARIABLES = (BINDING, REQUIRED, OTEL, DEBUG)
-"""All that a service or the command line reads; docs/configuration.md says what each does."""
+"""All that a service or the command line reads."""
+
+
+class Variable(NamedTuple):
+    """What a variable may be set to, and what it does, in words."""
+
+    values: str
+    meaning: str
+
+
+EXPLAINED: Mapping[str, Variable] = {
+    BINDING: Variable(
+        "a path, JSON, where a stack keeps it, or `embedded`", "chooses the binding: where the topology was realised"
+    ),
+    REQUIRED: Variable(
+        "`1`, `true`",
+        "refuses the embedded backend unless it is asked for; `polybus run --require-binding` sets it",
+    ),
+    OTEL: Variable("`1`, `true`", "tells OpenTelemetry what each bus does; `polybus run --otel` sets it"),
+    DEBUG: Variable("`1`", "is `polybus --debug` for each command: tracebacks and the whole log"),
+    SEED: Variable("a number", "the order of the conformance suite's tests; the pytest plugin hands it to its workers"),
+}
+"""Every variable whose name begins with POLYBUS_, for the reference."""
 
 # Of names that share this much (difflib's ratio) one is a slip of the other: a letter or two too many, too few, or
 # swapped. The nearest two of ours share 0.72.

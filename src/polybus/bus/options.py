@@ -20,7 +20,8 @@ class PublisherOptions:
     publish waits for room (contract, P7). `deadline` is how long one publish takes at most, from the call: its wait for
     the opening and for room, its tries and their answers (contract, P5).
     `batches_in_flight` is how many calls one target has under way: enough to hide the round trip to a cloud region
-    (10 ms at 4,000 messages a second in batches of 10 is 4), and few enough not to be throttled for it.
+    (10 ms at 4,000 messages a second in batches of 10 is 4), and few enough not to be throttled for it. `retry` is a
+    `polybus.bus.retry.RetryPolicy(initial, maximum)`: how long to wait between tries of a call that failed.
     """
 
     linger: float = 0.005
@@ -67,7 +68,8 @@ class ConsumerOptions:
     that counts what is given back as an attempt (SQS, Google). What can't be handled yet, since it waits for its retry
     or behind others of its ordering key, is held besides, up to 1,000. `max_lease` is how long a delivery's lease is
     extended at most, and from its receipt on how long a handler that has settled it by itself keeps its place. `grace`
-    is how long handlers may go on after a drain began.
+    is how long handlers may go on after a drain began. `retry` is a `polybus.bus.retry.RetryPolicy(initial, maximum)`:
+    how long to wait between tries to receive and to settle; between attempts of a message it is the topology's backoff.
     """
 
     concurrency: int = 16

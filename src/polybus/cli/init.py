@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from polybus.cli.schema import SCHEMA_FILE
+from polybus.cli.schema import text as schema_text
 from polybus.errors import ConfigError
 
 __all__ = ["command"]
 
 _TOPOLOGY = """\
+#:schema ./{schema}
 # What should exist: topics, subscriptions, queues, and the services with their rights.
 # `polybus check` says whether each cloud can realise it; `polybus plan` shows what each would hold.
 
@@ -57,7 +60,7 @@ async def bill(order: Order, delivery: polybus.Delivery) -> None:
 '''
 
 _NEXT = """\
-Wrote {topology} and {service}. Next:
+Wrote {topology}, {service}, and for editors {schema}. Next:
 
   {enter}polybus check
   export POLYBUS_BINDING=embedded    # no cloud: messages are in .polybus/ here; in each terminal
@@ -72,20 +75,26 @@ def command(
 ) -> None:
     """Write a first topology and a first service into a folder.
 
-    Nothing that is there is overwritten: where either file exists, neither is written.
+    Nothing that is there is overwritten: where one of the files exists, none is written. Editors that know TOML
+    complete and check the topology by the JSON Schema beside it.
     """
     files = {
-        folder / "polybus.toml": _TOPOLOGY.format(name=_bus_name(name, folder)),
+        folder / "polybus.toml": _topology(_bus_name(name, folder)),
         folder / "billing.py": _SERVICE,
+        folder / SCHEMA_FILE: schema_text(),
     }
     for path in files:
         if path.exists():
             raise ConfigError(f"{path}: is there already, nothing was written; choose another folder or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     _write_all(files)
-    topology, service = files
+    topology, service, schema = files
     enter = "" if folder.resolve() == Path.cwd() else f"cd {folder}\n  "
-    typer.echo(_NEXT.format(topology=topology, service=service, enter=enter), nl=False)
+    typer.echo(_NEXT.format(topology=topology, service=service, schema=schema, enter=enter), nl=False)
+
+
+def _topology(name: str) -> str:
+    return _TOPOLOGY.format(name=name, schema=SCHEMA_FILE)
 
 
 def _bus_name(given: str | None, folder: Path) -> str:
@@ -96,7 +105,7 @@ def _bus_name(given: str | None, folder: Path) -> str:
     if name is None:
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-_0123456789")[:40] or "first-bus"
     try:
-        loads(_TOPOLOGY.format(name=name.replace('"', "")), source="--name")
+        loads(_topology(name.replace('"', "")), source="--name")
     except TopologyError as error:
         raise typer.BadParameter(str(error), param_hint="--name") from None
     return name

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Entry] = {
     "init": Entry("polybus.cli.init", "Write a first topology and a first service into a folder."),
     "check": Entry("polybus.cli.check", "Say whether each cloud can realise a topology."),
     "plan": Entry("polybus.cli.plan", "Show what each cloud would hold for a topology."),
+    "schema": Entry("polybus.cli.schema", "Print the JSON Schema of polybus.toml."),
     "diagram": Entry("polybus.cli.diagram", "Draw a topology as Mermaid or SVG."),
     "run": Entry("polybus.cli.run", "Run services until they are told to stop."),
     "publish": Entry("polybus.cli.publish", "Publish messages to a topic or queue."),

@@ -19,8 +19,14 @@ from polybus.topology.model import Topology
 
 __all__ = ["EVERYWHERE", "Configured", "of_file", "of_stack", "of_stack_file", "stack_named"]
 
-EVERYWHERE = ("cloud", "topology", "protect", "tags", "existing")
-"""The keys of our namespace that every cloud reads."""
+EVERYWHERE: Mapping[str, str] = {
+    "cloud": "which cloud the stack is for",
+    "topology": "the topology's file, relative to Pulumi.yaml; polybus.toml by default",
+    "protect": "whether what the stack has made is kept from being deleted or replaced",
+    "tags": "a table of tags, or labels, for everything that takes any",
+    "existing": "the ARN or id of each topic or queue to adopt, by its name in the topology",
+}
+"""The keys of our namespace that every cloud reads, each with what it is for."""
 
 _PROJECT = "Pulumi.yaml"
 _SUFFIXES = (".toml", ".json", ".yaml", ".yml")

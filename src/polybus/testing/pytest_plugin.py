@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from polybus import variables
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -44,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-_SEED = "POLYBUS_CONFORMANCE_SEED"
+_SEED = variables.SEED
 
 
 def pytest_configure(config: pytest.Config) -> None:

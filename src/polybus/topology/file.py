@@ -17,7 +17,7 @@ from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB
 from polybus.topology.references import check_references
 from polybus.topology.table import Problems, Table, shown
 
-__all__ = ["DEAD_LETTER_SUFFIX", "NAME_ALLOWED", "load", "loads"]
+__all__ = ["DEAD_LETTER_SUFFIX", "NAME_ALLOWED", "NAME_PATTERN", "load", "loads", "push_forms", "topology_of"]
 
 DEAD_LETTER_SUFFIX = "-dead-letters"
 """Ends the physical name of what holds dead letters, so no declared name may end so."""
@@ -26,7 +26,8 @@ NAME_ALLOWED = (
     "1 to 60 of A-Z a-z 0-9 _ -, a letter first, a letter or digit last, "
     f"not ending in {DEAD_LETTER_SUFFIX} and not polybus"
 )
-_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?")
+NAME_PATTERN = r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?"
+_NAME = re.compile(NAME_PATTERN)
 
 # What a declaration may say on any cloud; a cloud's own range is narrower and is held by `polybus check`.
 _LEASE = (1.0, 12 * 3_600.0)  # the longest that any cloud grants: SQS
@@ -58,14 +59,15 @@ def loads(text: str, *, source: str) -> model.Topology:
     except tomllib.TOMLDecodeError as error:
         raise TopologyError([f"{source}: not valid TOML: {error}"]) from None
     problems = Problems(source)
-    topology = _topology(Table(values, "$", problems), source)
+    topology = topology_of(Table(values, "$", problems), source)
     check_references(topology, problems)
     if problems.lines:
         raise TopologyError(problems.lines)
     return topology
 
 
-def _topology(root: Table, source: str) -> model.Topology:
+def topology_of(root: Table, source: str) -> model.Topology:
+    """Read a whole declaration key by key; what is wrong is noted in the table's problems."""
     bus = root.table("bus")
     name = bus.required("name", f"a name: {NAME_ALLOWED}")
     if name and not _good_name(name):
@@ -185,7 +187,8 @@ def _filter(table: Table) -> Filter | None:
         return None
 
 
-def _push_forms() -> dict[str, tuple[str, str]]:
+def push_forms() -> dict[str, tuple[str, str]]:
+    """Return, for each kind of push, the pattern of its address, and what an error says is allowed."""
     functions = ", ".join(filter(None, (cloud.function for cloud in each("driver"))))
     return {
         "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
@@ -200,7 +203,7 @@ def _push(table: Table) -> model.Push | None:
     inner = table.table("push")
     if "push" not in table:
         return None
-    known = _push_forms()
+    known = push_forms()
     found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in known.items()}
     raw = inner.flag("raw")
     inner.close()

@@ -6,10 +6,11 @@ import re
 
 from polybus.durations import parse_duration
 
-__all__ = ["format_duration", "format_size", "parse_duration", "parse_size"]
+__all__ = ["SIZE_PATTERN", "format_duration", "format_size", "parse_duration", "parse_size"]
 
 _UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_SIZE = re.compile(r"(\d+) ?(B|kB|KB|MB|KiB|MiB)")
+SIZE_PATTERN = r"(\d+) ?(B|kB|KB|MB|KiB|MiB)"
+_SIZE = re.compile(SIZE_PATTERN)
 _SIZES = {"B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "KiB": 1_024, "MiB": 1_048_576}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,7 @@ def test_what_it_writes_can_be_checked_and_run(
     assert service.wait(timeout=60) == 0
 
 
-@pytest.mark.parametrize("there", ["polybus.toml", "billing.py"])
+@pytest.mark.parametrize("there", ["polybus.toml", "billing.py", "polybus.schema.json"])
 def test_nothing_is_overwritten(cli: Callable, tmp_path: Path, there: str) -> None:
     (tmp_path / there).write_text("mine")
     result = cli("init", tmp_path)
@@ -34,6 +35,18 @@ def test_nothing_is_overwritten(cli: Callable, tmp_path: Path, there: str) -> No
     assert f"{there}: is there already, nothing was written" in result.err
     assert (tmp_path / there).read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == [there]
+
+
+def test_editors_find_the_schema(cli: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("init", tmp_path)
+    first = (tmp_path / "polybus.toml").read_text().partition("\n")[0]
+    directive, _, where = first.partition(" ")
+    assert directive == "#:schema"
+    schema = (tmp_path / where).read_text()
+    assert json.loads(schema)["title"] == "polybus.toml"
+    assert cli("schema").out == schema
+    assert cli("schema", "--output", tmp_path / "again.json").out == ""
+    assert (tmp_path / "again.json").read_text() == schema
 
 
 def test_the_bus_is_named_by_the_folder_or_by_name(cli: Callable, tmp_path: Path) -> None:

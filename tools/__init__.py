@@ -1,0 +1,1 @@
+"""What is used to work on polybus, and is in no package of it."""

@@ -1,0 +1,37 @@
+"""The pages of docs/reference, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from tools.reference import api, commands, environment, errors, filters, limits, stack, telemetry, topology
+
+__all__ = ["FOLDER", "pages"]
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
+
+_NOTE = "<!-- Written by `make reference` from the code: change it there. -->\n\n"
+
+_PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "topology.md": ("every key of polybus.toml", topology.page),
+    "filters.md": ("the filter language", filters.page),
+    "stack.md": ("every key of a stack's configuration", stack.page),
+    "limits.md": ("what each cloud limits", limits.page),
+    "commands.md": ("the command line", commands.page),
+    "environment.md": ("environment variables", environment.page),
+    "telemetry.md": ("spans and metrics", telemetry.page),
+    "errors.md": ("errors, their codes, and what to do", errors.page),
+    **api.PAGES,
+}
+
+
+def pages() -> dict[str, str]:
+    """Return every page's text by its file's name."""
+    texts = {name: _NOTE + page() for name, (_, page) in _PAGES.items()}
+    return {"README.md": _NOTE + _index(), **texts}
+
+
+def _index() -> str:
+    lines = [f"- [{about[0].upper()}{about[1:]}]({name})" for name, (about, _) in _PAGES.items()]
+    return "# Reference\n\nWritten from the code, so that it says what is so.\n\n" + "\n".join(lines) + "\n"

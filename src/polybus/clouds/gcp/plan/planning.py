@@ -12,6 +12,7 @@ from polybus.clouds.gcp.plan.immutable import IMMUTABLE
 from polybus.clouds.gcp.plan.importing import import_id
 from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
+from polybus.clouds.gcp.plan.rights import entitled
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
@@ -53,6 +54,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    rights=lambda plan: entitled(plan.topology),
     mistakes=mistakes,
     compared=_compared,
     provider="gcp",

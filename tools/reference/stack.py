@@ -15,9 +15,9 @@ __all__ = ["page"]
 _HEAD = """\
 # The stack's configuration
 
-Keys of `Pulumi.STACK.yaml`, in the namespace `polybus`: what differs between environments, and so isn't in polybus.toml.
-A key that isn't here, or is another cloud's, is refused before the first resource. What each of them brings
-about: [provisioning](../provisioning.md).
+Keys of `Pulumi.STACK.yaml`, in the namespace `polybus`: what differs between environments, and so isn't in
+polybus.toml. A key that isn't here, or is another cloud's, is refused before the first resource. What each of them
+brings about: [provisioning](../provisioning.md).
 
 """
 

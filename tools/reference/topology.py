@@ -122,6 +122,10 @@ def _row(key: Key, clouds: bool) -> list[str]:
 
 
 def _takes(key: Key) -> str:
+    return f"{_form(key)}, or {code('false')}" if key.off else _form(key)
+
+
+def _form(key: Key) -> str:
     bounds = bounds_of(key)
     if bounds:
         return f"{key.form}, {bounds}"

@@ -11,8 +11,9 @@ import msgspec
 from polybus.binding import Entity
 from polybus.driver import Outgoing
 from polybus.durations import Duration, seconds
-from polybus.errors import Fault, FaultKind, UnsupportedFeature
+from polybus.errors import BindingError, Fault, FaultKind, UnsupportedFeature
 from polybus.message import Message, Sent, encode_body
+from polybus.registry import find
 from polybus.telemetry import Hooks, Publishing
 
 __all__ = ["Encoder", "check_several", "new_id"]
@@ -146,15 +147,24 @@ class Encoder:
         if not 0 <= wait < math.inf:
             raise ValueError(f"delay={wait!r}: 0 seconds or more")
         if not longest:
-            raise UnsupportedFeature(
-                f"{self._target.kind.value} {self._target.name!r} takes no delay; "
-                f'declare it: at {self._place()}: max_delay = "15m"'
-            )
+            raise UnsupportedFeature(f"{self._target.kind.value} {self._target.name!r} takes no delay; {self._way()}")
         if wait > longest:
             raise UnsupportedFeature(
                 f"delay={wait:g} s to {self._target.name!r}: at most {longest:g} s are declared "
                 f"(at {self._place()}.max_delay)"
             )
+
+    def _way(self) -> str:
+        """Say how a target gets delays, and where the cloud may have none that it does not."""
+        declared = f'at {self._place()}: max_delay = "15m"'
+        targets = f"{'ordered ' if self._target.ordered else ''}{self._target.kind.value}s"
+        try:
+            cloud = find(self._backend)
+        except BindingError:
+            return f"declare it: {declared}"
+        if targets not in cloud.no_delay_on:
+            return f"declare it: {declared}"
+        return f"{cloud.title} may have none for {targets}: `polybus check` says what works instead of {declared}"
 
     def _place(self) -> str:
         return f"$.{self._target.kind.value}s.{self._target.name}"

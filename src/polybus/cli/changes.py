@@ -53,8 +53,10 @@ def print_losses(changes: Iterable[Change]) -> None:
 
 
 def _text(edit: Edit) -> str:
+    from polybus.plan.table import cut
+
     forces = " (can't be changed in place)" if edit.forces else ""
-    return f"{edit.property}: {edit.old or 'not set'} -> {edit.new or 'not set'}{forces}"
+    return f"{edit.property}: {cut(edit.old) or 'not set'} -> {cut(edit.new) or 'not set'}{forces}"
 
 
 def _summary(changes: Sequence[Change]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,9 @@ from polybus.cli.output import console, note, print_json, table
 
 if TYPE_CHECKING:
     from polybus.plan.diff import Change
+    from polybus.plan.entitled import Right
     from polybus.plan.table import Row
+    from polybus.plan.values import Ref
     from polybus.topology.model import Topology
 
 __all__ = ["command"]
@@ -26,6 +28,7 @@ LOCAL = "local"  # the embedded store has a plan too
 
 def command(
     topology: options.TopologyFile = None,
+    *,
     cloud: Annotated[
         str,
         options.cloud_option("planning", LOCAL, help="One cloud, the embedded store, or all."),
@@ -35,44 +38,90 @@ def command(
         Path | None,
         typer.Option("--diff", metavar="OLD", help="Show what would change from this topology.", show_default=False),
     ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Cut nothing, however long it is; --json never does.")] = False,
     json: options.Json = False,
 ) -> None:
     """Show what each cloud would hold for a topology.
 
-    That is every resource with its physical name and settings, and how long each service's binding is about; nothing is
-    asked of a cloud. With --diff it is what would be created, changed, replaced and deleted, and which messages that
-    would lose. Exits with 1 where a cloud refuses the topology, after showing the others.
+    That is every resource with its physical name and settings, what each service may do, and how long its binding is
+    about; nothing is asked of a cloud. With --diff it is what would be created, changed, replaced and deleted, and
+    which messages that would lose. Exits with 1 where a cloud refuses the topology, after showing the others.
     """
-    from polybus.embedded.plan import rows as local_rows
     from polybus.errors import UnsupportedFeature
-    from polybus.plan.services import sizes
-    from polybus.plan.table import describe, plan_for
     from polybus.topology.file import load
 
     declared = load(options.find_topology(topology))
     if diff is not None:
         _diff(load(diff), declared, cloud, stack, json=json)
         return
-    plans: dict[str, Sequence[Row]] = {}
+    plans: dict[str, _Planned] = {}
     refusals: dict[str, str] = {}
-    bindings: dict[str, Mapping[str, int]] = {}
     for place in (LOCAL, *options.clouds_of(cloud, "planning")) if cloud == options.ALL else (cloud,):
         try:
-            if place == LOCAL:
-                plans[place] = local_rows(declared)
-                continue
-            made = plan_for(declared, place, stack=stack)
-            plans[place], bindings[place] = describe(made), sizes(made, place)
+            plans[place] = _local(declared) if place == LOCAL else _planned(declared, place, stack, full=full)
         except UnsupportedFeature as error:
             refusals[place] = str(error)
     if json:
-        rows = {place: [asdict(row) for row in found] for place, found in plans.items()}
-        print_json({"topology": declared.source, "plans": rows, "bindings": bindings, "refused": refusals})
+        from polybus.plan.plain import FORMAT
+
+        found = {place: plan.whole for place, plan in plans.items()}
+        print_json({"format": FORMAT, "topology": declared.source, "stack": stack, "plans": found, "refused": refusals})
     else:
-        for place, found in plans.items():
-            _print(place, found)
-            _print_sizes(place, bindings.get(place, {}))
+        for place, plan in plans.items():
+            _print(place, plan.rows)
+            _print_rights(place, plan)
+            _print_sizes(place, plan)
     _end(refusals, json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A plan for one place, for people (`rows`, and what each service may do) and for scripts (`whole`)."""
+
+    rows: Sequence[Row]
+    rights: Sequence[tuple[str, str, str]]
+    bindings: Mapping[str, int]
+    all_in_one: int
+    whole: Mapping[str, Any]
+
+
+def _local(declared: Topology) -> _Planned:
+    from polybus.embedded.plan import plain, rows
+
+    whole = {"resources": plain(declared), "rights": {}, "binding_bytes": {"whole": 0, "services": {}}}
+    return _Planned(rows(declared), (), {}, 0, whole)
+
+
+def _planned(declared: Topology, place: str, stack: str, *, full: bool) -> _Planned:
+    from polybus.plan.plain import resource_of, right_of
+    from polybus.plan.planning import planning_of
+    from polybus.plan.services import sizes
+    from polybus.plan.table import describe, physical_of, plan_for, text_of
+
+    plan = plan_for(declared, place, stack=stack)
+    bindings, rights = sizes(plan, place), planning_of(place).rights(plan)
+    all_in_one = bindings.pop("")
+    physical = {item.name: physical_of(item) for item in plan.resources}
+    lines = [
+        (service, ", ".join(right.may), ", ".join(_name(on, physical) for on in right.on) + _when(right, text_of))
+        for service, found in rights.items()
+        for right in found
+    ]
+    whole = {
+        "resources": [resource_of(item) for item in plan.resources],
+        "rights": {service: [right_of(right) for right in found] for service, found in rights.items()},
+        "binding_bytes": {"whole": all_in_one, "services": bindings},
+    }
+    return _Planned(describe(plan, whole=full), lines, bindings, all_in_one, whole)
+
+
+def _name(on: str | Ref, physical: Mapping[str, str]) -> str:
+    """Name what a right is on: by its physical name where it has one."""
+    return on if isinstance(on, str) else physical.get(on.resource) or str(on)
+
+
+def _when(right: Right, text_of: Callable[..., str]) -> str:
+    return f" if {text_of(right.only_if, whole=True)}" if right.only_if else ""
 
 
 def _diff(old: Topology, new: Topology, place: str, stack: str, *, json: bool) -> None:
@@ -113,16 +162,24 @@ def _print(place: str, rows: Sequence[Row]) -> None:
     console().print(shown)
 
 
-def _print_sizes(place: str, bindings: Mapping[str, int]) -> None:
+def _print_rights(place: str, plan: _Planned) -> None:
+    if not plan.rights:
+        return
+    shown = table("service", "may", "on", title=f"{place}: rights, for whoever the stack says that each service is")
+    for row in plan.rights:
+        shown.add_row(*row)
+    console().print(shown)
+
+
+def _print_sizes(place: str, plan: _Planned) -> None:
     """Say how long each service's binding is, and which are too long for the cloud's functions."""
     from polybus.plan.planning import planning_of
 
-    services = {name: size for name, size in bindings.items() if name}
-    if not services:
+    if not plan.bindings:
         return
-    listed = ", ".join(f"{name} {size:,}" for name, size in services.items())
-    console().print(f"bindings, about: {listed} bytes; all in one {bindings['']:,}", soft_wrap=True)
+    listed = ", ".join(f"{name} {size:,}" for name, size in plan.bindings.items())
+    console().print(f"bindings, about: {listed} bytes; all in one {plan.all_in_one:,}", soft_wrap=True)
     most, instead = planning_of(place).binding_bytes
-    for name, size in services.items():
+    for name, size in plan.bindings.items():
         if most and size > most:
             note(f"polybus: {place}: $.services.{name}: a binding of about {size:,} bytes; {instead}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from polybus.binding import Binding
 from polybus.plan.entities import Place, binding_of
@@ -15,7 +16,7 @@ from polybus.plan.names import DEAD_LETTER_SUFFIX
 from polybus.plan.table import Row
 from polybus.topology.model import Topology
 
-__all__ = ["LocalPlan", "LocalResource", "binding", "local_binding", "plan", "rows"]
+__all__ = ["LocalPlan", "LocalResource", "binding", "local_binding", "plain", "plan", "rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,31 @@ def rows(topology: Topology) -> list[Row]:
     """Give one row for each thing that the store holds, for people."""
     found = plan(topology).resources
     return [Row(item.kind, item.logical, item.address, {"of": item.of} if item.of else {}) for item in found]
+
+
+def plain(topology: Topology) -> list[dict[str, Any]]:
+    """Give the same as plain data, with the keys that resources of clouds have."""
+    return [
+        {
+            "type": f"polybus:embedded:{item.kind.title().replace(' ', '')}",
+            "name": item.address,
+            "kind": item.kind,
+            "entry": _entry(topology, item),
+            "physical": item.address,
+            "properties": {"of": item.of} if item.of else {},
+            "references": [{"property": "of", "resource": item.of, "output": "name"}] if item.of else [],
+            "after": [],
+            "keeps_messages": item.kind != "topic",
+            "stays": False,
+        }
+        for item in plan(topology).resources
+    ]
+
+
+def _entry(topology: Topology, item: LocalResource) -> str:
+    if item.kind == "topic":
+        return f"$.topics.{item.logical}"
+    return f"$.{'subscriptions' if item.logical in topology.subscriptions else 'queues'}.{item.logical}"
 
 
 def binding(plan: LocalPlan) -> Binding:

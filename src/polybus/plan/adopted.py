@@ -18,6 +18,7 @@ __all__ = ["expected"]
 def expected(topology: Topology, cloud: str) -> Iterator[Resource]:
     """Give every adopted topic and queue as a resource that has what must hold alone."""
     planning = planning_of(cloud)
+    topology = topology.on(cloud)
     entries: tuple[Topic | Queue, ...] = (*topology.topics.values(), *topology.queues.values())
     for entry in entries:
         if entry.existing is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from polybus.errors import UnsupportedFeature
-from polybus.plan import options
+from polybus.plan import options, there
 from polybus.plan.findings import Finding, Report, Severity
 from polybus.plan.planning import planning_of
 from polybus.registry import offering
@@ -23,33 +23,32 @@ def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> l
     for name in offering("planning") if cloud is None else (cloud,):
         findings.extend(_findings(topology, name, stack))
         report = Report(name, planning_of(name).sources)
-        options.rule(report, topology, name)
+        options.rule(report, topology.on(name), name)
         findings.extend(report.findings)
     return sorted(findings, key=lambda finding: finding.severity != Severity.ERROR)
 
 
 def refuse(
     topology: Topology, cloud: str, *, stack: str = "", rules: Callable[[Report, Topology, str], None] | None = None
-) -> None:
-    """Raise UnsupportedFeature with everything that a cloud can't do of a topology; notes don't count.
+) -> Topology:
+    """Return what a cloud has of a topology: all but the entries that exist on others alone.
 
-    `rules` are those of a cloud that need not be registered. Pass-through arguments aren't looked at: who deploys has
-    the SDK itself, perhaps a newer one, and asks that.
+    Raises UnsupportedFeature with everything that it can't do of that; notes don't count. `rules` are those of a cloud
+    that need not be registered. Pass-through arguments aren't looked at: who deploys has the SDK itself, perhaps a
+    newer one, and asks that.
     """
     found = _findings(topology, cloud, stack, rules)
     errors = [finding for finding in found if finding.severity is Severity.ERROR]
     if errors:
         raise UnsupportedFeature("\n".join(f"{topology.source}: {finding}" for finding in errors))
+    return topology.on(cloud)
 
 
 def _findings(
     topology: Topology, cloud: str, stack: str, rules: Callable[[Report, Topology, str], None] | None = None
 ) -> list[Finding]:
-    if rules is not None:
-        report = Report(cloud)
-        rules(report, topology, stack)
-        return report.findings
-    planning = planning_of(cloud)
-    report = Report(cloud, planning.sources)
-    planning.rules(report, topology, stack)
+    # Rules that were given are those of a cloud that need not be registered: nobody knows its documents.
+    report = Report(cloud) if rules else Report(cloud, planning_of(cloud).sources)
+    there.rule(report, topology, cloud)
+    (rules or planning_of(cloud).rules)(report, topology.on(cloud), stack)
     return report.findings

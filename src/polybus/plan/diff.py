@@ -153,4 +153,4 @@ def _forces(type_: str, name: str, was: Any, will: Any, fixed: frozenset[str]) -
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else text_of(value)
+    return "" if value is None else text_of(value, whole=True)

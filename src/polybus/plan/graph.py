@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from polybus.topology.model import Queue, Subscription, Topology
+from polybus.topology.model import Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration
 
 __all__ = ["Column", "Edge", "Graph", "Look", "Node", "graph_of"]
@@ -67,7 +67,7 @@ def _nodes(topology: Topology) -> Iterator[Node]:
         if service.publishes:
             yield Node(f"from:{service.name}", Look.SERVICE, Column.PUBLISHERS, service.name, "service")
     for topic in topology.topics.values():
-        details = _joined("topic", _order(topic.ordered), _delay(topic.max_delay))
+        details = _joined("topic", _order(topic.ordered), _delay(topic.max_delay), _clouds(topic))
         yield Node(f"topic:{topic.name}", Look.TOPIC, Column.TOPICS, topic.name, details)
     for subscription in topology.subscriptions.values():
         tap = "tap" if subscription.tap else ""
@@ -115,7 +115,11 @@ def _delay(seconds: float) -> str:
 
 
 def _rules(entry: Subscription | Queue) -> str:
-    return f"{format_duration(entry.lease)} lease"
+    return _joined(f"{format_duration(entry.lease)} lease", _clouds(entry))
+
+
+def _clouds(entry: Topic | Subscription | Queue) -> str:
+    return f"on {', '.join(entry.clouds)} alone" if entry.clouds else ""
 
 
 def _letters(entry: Subscription | Queue) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from polybus.binding import Binding
+from polybus.plan.entitled import Right, declared
 from polybus.plan.findings import Report
 from polybus.plan.policy_rules import Policy
 from polybus.plan.values import Resource
@@ -84,6 +85,10 @@ def _no_mistakes(settings: object) -> Iterable[Mistake]:
     return ()
 
 
+def _declared_rights(plan: CloudPlan) -> Mapping[str, Sequence[Right]]:
+    return declared(plan.topology)
+
+
 def _no_place(settings: object) -> Mapping[str, str | None]:
     return {}
 
@@ -113,7 +118,7 @@ class Planning:
     the `stack` alone.
     `plan(topology, settings)` gives the resources, or raises UnsupportedFeature with everything that is wrong.
     `binding_values(plan)` and `exports(plan)` are what a deployed stack gives: the binding's fields with references to
-    resources in them, and the stack's other outputs.
+    resources in them, and the stack's other outputs. `rights(plan)` gives what each service may do, whoever it is.
 
     `mistakes(settings)` gives what the cloud would refuse of settings in the middle of an update, by its form alone.
 
@@ -150,6 +155,7 @@ class Planning:
     plan: Callable[[Topology, Any], CloudPlan]
     binding_values: Callable[[Any], dict[str, Any]]
     exports: Callable[[Any], dict[str, Any]] = _no_exports
+    rights: Callable[[Any], Mapping[str, Sequence[Right]]] = _declared_rights
     mistakes: Callable[[Any], Iterable[Mistake]] = _no_mistakes
     sample: Callable[[Topology, str], CloudPlan] | None = None
     compared: Callable[[Topology, Binding, str], CloudPlan] | None = None

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from polybus.plan.findings import Report
 from polybus.topology.limits import NET_ATTEMPTS, CloudLimits, Count, NameRule, Range
-from polybus.topology.model import Alarms, Queue, Subscription, Topic, Topology
+from polybus.topology.model import Alarms, Backoff, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = [
     "attempts",
+    "cloud_attempts",
     "consumed",
+    "counted_by_cloud",
     "dead_letter_retention",
+    "foreign",
     "lease",
     "message_size",
     "name",
-    "net_attempts",
     "notify",
     "path_of",
     "published",
@@ -42,9 +45,15 @@ def consumed(topology: Topology) -> tuple[Subscription | Queue, ...]:
     return (*topology.subscriptions.values(), *topology.queues.values())
 
 
-def net_attempts(limits: CloudLimits, max_attempts: int) -> int:
-    """Give the cloud's own delivery limit: the net under the bus's (contract, D6)."""
-    return round(limits.attempts.clamp(max_attempts + NET_ATTEMPTS))
+def counted_by_cloud(entry: Subscription | Queue) -> bool:
+    """Tell whether the cloud's own delivery limit is the one that is declared: nobody of the bus counts attempts."""
+    return entry.consumers == "foreign" or (isinstance(entry, Subscription) and entry.push is not None)
+
+
+def cloud_attempts(limits: CloudLimits, entry: Subscription | Queue) -> int:
+    """Give the cloud's own delivery limit: what is declared, or the net under the bus's own (contract, D6)."""
+    more = 0 if counted_by_cloud(entry) else NET_ATTEMPTS
+    return round(limits.attempts.clamp(entry.max_attempts + more))
 
 
 def name(report: Report, path: str, physical: str, rule: NameRule) -> None:
@@ -86,8 +95,8 @@ def attempts(report: Report, entry: Subscription | Queue, limits: CloudLimits) -
     """Refuse a number of attempts that the cloud's own limit would cut short; tell where the net is narrower."""
     path = f"{path_of(entry)}.max_attempts"
     most = round(limits.attempts.most)
-    if isinstance(entry, Subscription) and entry.push is not None:
-        _push_attempts(report, path, entry, limits)
+    if counted_by_cloud(entry):
+        _counted_attempts(report, path, entry, limits)
     elif entry.max_attempts >= most:
         limit = f"the cloud itself gives up at {most} deliveries"
         report.error(path, str(entry.max_attempts), limit, source=limits.attempts.source, instead=str(most - 1))
@@ -98,12 +107,39 @@ def attempts(report: Report, entry: Subscription | Queue, limits: CloudLimits) -
         report.note(path, str(entry.max_attempts), limit, source=limits.attempts.source)
 
 
-def _push_attempts(report: Report, path: str, entry: Subscription, limits: CloudLimits) -> None:
+def _counted_attempts(report: Report, path: str, entry: Subscription | Queue, limits: CloudLimits) -> None:
+    """Refuse a number of attempts that the cloud, which counts them here, doesn't have."""
     if entry.max_attempts not in limits.attempts:
         least, most = round(limits.attempts.least), round(limits.attempts.most)
         nearest = str(round(limits.attempts.clamp(entry.max_attempts)))
-        limit = f"a push subscription has the cloud's own limit: {least} to {most}"
+        what = "a push subscription" if entry.consumers == "polybus" else "what isn't consumed by polybus"
+        limit = f"{what} has the cloud's own limit: {least} to {most}"
         report.error(path, str(entry.max_attempts), limit, source=limits.attempts.source, instead=nearest)
+
+
+def foreign(report: Report, topology: Topology, limits: CloudLimits, *, pauses: bool) -> None:
+    """Tell what of attempts and their pauses is kept for consumers that aren't polybus.
+
+    `pauses` says whether the cloud itself waits between attempts.
+    """
+    mine = {name for service in topology.services.values() for name in service.consumes}
+    for entry in consumed(topology):
+        path, backoff = path_of(entry), entry.backoff
+        if entry.consumers == "foreign" and backoff != Backoff() and not pauses:
+            found = f"{format_duration(backoff.initial)} to {format_duration(backoff.maximum)}"
+            limit = "no pauses of the cloud's own: what failed is there again once its lease ends, or is given back"
+            report.note(f"{path}.backoff", found, limit, instead="a pause by the consumer itself")
+        elif mine and not _counted(entry, mine):
+            most = cloud_attempts(limits, entry)
+            limit = f"polybus counts these, the cloud itself gives up at {most} deliveries; no service here consumes it"
+            instead = 'consumers = "foreign", if what consumes it isn\'t polybus'
+            report.note(f"{path}.max_attempts", str(entry.max_attempts), limit, instead=instead)
+
+
+def _counted(entry: Subscription | Queue, consumed_here: Collection[str]) -> bool:
+    """Tell whether somebody counts the attempts that are declared: the cloud, or a service of the bus."""
+    tap = isinstance(entry, Subscription) and entry.tap
+    return tap or counted_by_cloud(entry) or entry.name in consumed_here
 
 
 def message_size(report: Report, path: str, size: int | None, allowed: Range) -> None:

@@ -78,7 +78,7 @@ class Simple:
     def plan(self, topology: Topology, settings: Any = None) -> SimplePlan:
         """Plan a topology; raises UnsupportedFeature with everything that the system can't do of it."""
         settings = self.settings() if settings is None else settings
-        refuse(topology, self.backend, stack=settings.stack, rules=self._rules)
+        topology = refuse(topology, self.backend, stack=settings.stack, rules=self._rules)
         sources = {
             item.name: Place(
                 self.address(topology, settings, item.name), self.address(topology, settings, item.name, "dead")

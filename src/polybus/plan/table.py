@@ -11,7 +11,7 @@ from polybus.plan.same import ANY
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Topology
 
-__all__ = ["Row", "anyone", "describe", "physical_of", "plan_for", "stand_ins", "text_of"]
+__all__ = ["Row", "anyone", "cut", "describe", "physical_of", "plan_for", "stand_ins", "text_of"]
 
 _NAMES = (
     "name",
@@ -62,9 +62,9 @@ def anyone(topology: Topology) -> dict[str, str]:
     return dict.fromkeys(stand_ins(topology), ANY)
 
 
-def describe(plan: CloudPlan) -> list[Row]:
-    """Give one row a resource, in the plan's order."""
-    return [_row(resource) for resource in plan.resources]
+def describe(plan: CloudPlan, *, whole: bool = False) -> list[Row]:
+    """Give one row a resource, in the plan's order; long settings are cut, unless the `whole` is asked for."""
+    return [_row(resource, whole=whole) for resource in plan.resources]
 
 
 def physical_of(resource: Resource) -> str:
@@ -75,8 +75,8 @@ def physical_of(resource: Resource) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _row(resource: Resource) -> Row:
-    settings = {key: text_of(value) for key, value in resource.properties.items() if key not in _LEFT_OUT}
+def _row(resource: Resource, *, whole: bool) -> Row:
+    settings = {key: text_of(value, whole=whole) for key, value in resource.properties.items() if key not in _LEFT_OUT}
     if resource.stays:
         settings["when deleted"] = "stays"
     return Row(resource.kind, resource.entry.removeprefix("$."), physical_of(resource), settings)
@@ -88,9 +88,14 @@ def _own_name(resource: Resource) -> tuple[str, ...]:
     return tuple(sorted(_NAMES, key=lambda name: name.replace("_", "").removesuffix("name") != type_))
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, *, whole: bool = False) -> str:
     """Write a property for people, references as `${resource.output}`, cut where it is long."""
     text = _text(value)
+    return text if whole else cut(text)
+
+
+def cut(text: str) -> str:
+    """Shorten a text for a table."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

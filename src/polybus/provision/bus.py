@@ -72,7 +72,7 @@ class MessageBus(pulumi.ComponentResource):
             service: pulumi.Output.json_dumps(
                 fold.folded(values), separators=(",", ":"), ensure_ascii=False, sort_keys=True
             )
-            for service, values in service_bindings(declared, chosen.planning.binding_values(plan)).items()
+            for service, values in service_bindings(plan.topology, chosen.planning.binding_values(plan)).items()
         }
         self.exports: Mapping[str, Any] = fold.folded(chosen.planning.exports(plan))
         self.children: Mapping[str, pulumi.Resource] = fold.children

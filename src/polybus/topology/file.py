@@ -82,7 +82,7 @@ def topology_of(root: Table, source: str) -> model.Topology:
             {name: _subscription(name, table, clouds) for name, table in _named(root, "subscriptions")}
         ),
         queues=MappingProxyType({name: _queue(name, table, clouds) for name, table in _named(root, "queues")}),
-        services=MappingProxyType({name: _service(name, table) for name, table in _named(root, "services")}),
+        services=MappingProxyType({name: _service(name, table, clouds) for name, table in _named(root, "services")}),
         alarms=_alarms(root.table("alarms")) if "alarms" in root else None,
         source=source,
     )
@@ -114,6 +114,7 @@ def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
         options=_options(table, clouds),
         allow=_allow(table, ("publish", "subscribe"), clouds),
         alarms=_own_alarms(table, *_ALARMS),
+        clouds=table.some_of("clouds", clouds),
     )
     table.close()
     return topic
@@ -129,6 +130,7 @@ def _subscription(name: str, table: Table, clouds: Sequence[str]) -> model.Subsc
         tap=table.flag("tap"),
         options=_options(table, clouds),
         alarms=_own_alarms(table, *_ALARMS),
+        clouds=table.some_of("clouds", clouds),
         **_delivery(table),
     )
     table.close()
@@ -145,6 +147,7 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
         options=_options(table, clouds),
         allow=_allow(table, ("publish", "consume"), clouds),
         alarms=_own_alarms(table, *(name for name in _ALARMS if name != "failed_pushes")),
+        clouds=table.some_of("clouds", clouds),
         **_delivery(table),
     )
     table.close()
@@ -161,7 +164,15 @@ def _delivery(table: Table) -> dict[str, Any]:
             "dead_letter_retention", model.DEFAULT_DEAD_LETTER_RETENTION, *_RETENTION
         ),
         "backoff": _backoff(table.table("backoff")),
+        "consumers": _consumers(table),
     }
+
+
+def _consumers(table: Table) -> model.Consumers:
+    def read(value: object) -> model.Consumers | None:
+        return "polybus" if value == "polybus" else "foreign" if value == "foreign" else None
+
+    return table.value("consumers", "polybus", read, '"polybus", or "foreign" where something else consumes it')
 
 
 def _backoff(table: Table) -> model.Backoff:
@@ -252,10 +263,11 @@ def _allowed(row: Table, known: tuple[str, ...], clouds: Sequence[str]) -> model
     return model.Allow(principal, actions, MappingProxyType(given), cloud)
 
 
-def _service(name: str, table: Table) -> model.Service:
+def _service(name: str, table: Table, clouds: Sequence[str]) -> model.Service:
     rights = {right: table.strings(right) for right in ("publishes", "consumes", "operates")}
+    there = table.some_of("clouds", clouds)
     table.close()
-    return model.Service(name=name, **rights)
+    return model.Service(name=name, **rights, clouds=there)
 
 
 def _alarms(table: Table) -> model.Alarms:

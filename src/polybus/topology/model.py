@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from polybus.topology.filters import Filter
 
@@ -44,6 +44,8 @@ DEFAULT_LEASE = 60.0
 DEFAULT_MAX_ATTEMPTS = 5
 DEFAULT_RETENTION = 7 * DAY
 DEFAULT_DEAD_LETTER_RETENTION = 14 * DAY
+
+Consumers = Literal["polybus", "foreign"]
 
 Options = Mapping[str, Mapping[str, Any]]
 """Provider arguments for one entry, by cloud: what `[topics.orders.aws]` holds."""
@@ -123,7 +125,8 @@ class Topic:
     """Where messages are published; every subscription gets its own copy.
 
     `max_delay` of 0 means that no delay may be asked for. `max_message_size` of None means the cloud's own default.
-    `existing` is the ARN or id of a topic to adopt instead of creating one.
+    `existing` is the ARN or id of a topic to adopt instead of creating one. `clouds` are those that it exists on, ()
+    for all.
     """
 
     name: str
@@ -134,11 +137,15 @@ class Topic:
     options: Options = field(default_factory=_nothing)
     allow: tuple[Allow, ...] = ()
     alarms: OwnAlarms | None = None
+    clouds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A named, durable view of one topic; `ordered` of None means as its topic is."""
+    """A named, durable view of one topic; `ordered` of None means as its topic is.
+
+    `consumers` says what consumes it: polybus, or what knows the cloud's own counting of attempts alone.
+    """
 
     name: str
     topic: str
@@ -153,6 +160,8 @@ class Subscription:
     tap: bool = False
     options: Options = field(default_factory=_nothing)
     alarms: OwnAlarms | None = None
+    clouds: tuple[str, ...] = ()
+    consumers: Consumers = "polybus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +181,8 @@ class Queue:
     options: Options = field(default_factory=_nothing)
     allow: tuple[Allow, ...] = ()
     alarms: OwnAlarms | None = None
+    clouds: tuple[str, ...] = ()
+    consumers: Consumers = "polybus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +193,7 @@ class Service:
     publishes: tuple[str, ...] = ()
     consumes: tuple[str, ...] = ()
     operates: tuple[str, ...] = ()
+    clouds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +220,10 @@ class Alarms:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Everything that one bus declares; `source` names where it was read from, for errors alone."""
+    """Everything that one bus declares; `source` names where it was read from, for errors alone.
+
+    `origin` is the topology that this one is a part of or was filled in from: it is what was declared.
+    """
 
     name: str
     topics: Mapping[str, Topic] = field(default_factory=_nothing)
@@ -217,6 +232,37 @@ class Topology:
     services: Mapping[str, Service] = field(default_factory=_nothing)
     alarms: Alarms | None = None
     source: str = "polybus.toml"
+    origin: Topology | None = field(default=None, compare=False, repr=False)
+
+    def on(self, cloud: str) -> Topology:
+        """Give what there is on a cloud: entries that exist there, and of what these refer to the same.
+
+        What refers to more than that is left out here without a word; `polybus.plan.check` refuses it.
+        """
+        topics = _there(self.topics, cloud)
+        queues = _there(self.queues, cloud)
+        found = {
+            name: item for name, item in _there(self.subscriptions, cloud).items() if _whole(item, {**topics, **queues})
+        }
+        services = {
+            name: dataclasses.replace(
+                service,
+                publishes=tuple(name for name in service.publishes if name in topics or name in queues),
+                consumes=tuple(name for name in service.consumes if name in found or name in queues),
+                operates=tuple(name for name in service.operates if name in found or name in queues),
+            )
+            for name, service in _there(self.services, cloud).items()
+        }
+        if (topics, found, queues, services) == (self.topics, self.subscriptions, self.queues, self.services):
+            return self
+        return dataclasses.replace(
+            self,
+            topics=MappingProxyType(topics),
+            subscriptions=MappingProxyType(found),
+            queues=MappingProxyType(queues),
+            services=MappingProxyType(services),
+            origin=self.origin or self,
+        )
 
     def subscriptions_of(self, topic: str) -> tuple[Subscription, ...]:
         """List the subscriptions of a topic, as declared."""
@@ -242,13 +288,31 @@ class Topology:
         return frozenset().union(*(filter_.attributes for filter_ in filters if filter_ is not None))
 
 
+E = TypeVar("E", Topic, Subscription, Queue, Service)
+
+
+def _there(entries: Mapping[str, E], cloud: str) -> dict[str, E]:
+    return {name: entry for name, entry in entries.items() if not entry.clouds or cloud in entry.clouds}
+
+
+def _whole(item: Subscription, targets: Mapping[str, object]) -> bool:
+    """Tell whether a subscription's topic, and where it forwards to, are there."""
+    forward = None if item.push is None else item.push.forward
+    return item.topic in targets and (forward is None or forward in targets)
+
+
 def digest(topology: Topology) -> str:
     """Hash what a topology declares, to 16 hexadecimal digits.
 
-    The order of the entries, spaces inside filters and the file it came from make no difference; any value does.
+    The order of the entries, spaces inside filters and the file it came from make no difference; any value does. It is
+    that of the whole topology, as declared, whatever a cloud has of it and whatever fills in what is open.
     """
-    text = json.dumps(_plain(topology), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(_plain(topology.origin or topology), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# What was added later has no part in the digest where it isn't used: else every binding would be of another topology.
+_ADDED: Mapping[str, object] = {"alarms": None, "allow": (), "clouds": (), "consumers": "polybus"}
 
 
 def _plain(value: object) -> object:
@@ -259,10 +323,13 @@ def _plain(value: object) -> object:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value):
-        fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value) if item.name != "source"}
-        # What was added later has no part in it where it isn't used: else every binding would be of another topology.
-        unused = (("allow", ()), ("alarms", None)) if not isinstance(value, Topology) else ()
-        return {name: _plain(item) for name, item in fields.items() if (name, item) not in unused}
+        fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
+        added = {} if isinstance(value, Topology) else _ADDED
+        return {
+            name: _plain(item)
+            for name, item in fields.items()
+            if name not in ("source", "origin") and (name not in added or item != added[name])
+        }
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     return str(value)  # dates and times, which TOML has, inside pass-through tables

@@ -57,6 +57,8 @@ def _subscription(topology: model.Topology, subscription: model.Subscription, pr
         problems.add(f"{path}.ordered", "true on a subscription of an unordered topic", allowed)
     if subscription.tap and subscription.push:
         problems.add(f"{path}.tap", "true beside push", "either: a tap is read by `polybus tail`, push by the cloud")
+    if subscription.consumers == "foreign" and subscription.push:
+        problems.add(f"{path}.consumers", "foreign beside push", "either: the cloud itself delivers what is pushed")
     if subscription.push is not None and subscription.push.forward is not None:
         _forward(topology, subscription, subscription.push.forward, problems)
 

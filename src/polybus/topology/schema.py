@@ -92,9 +92,10 @@ def _key(key: Key, found: tuple[Key, ...], arguments: Arguments) -> dict[str, An
     bounds = bounds_of(key) if key.form in (Form.DURATION, Form.SIZE) else ""
     text = " ".join(filter(None, [meaning(key), f"From {bounds}." if bounds else ""]))
     default = default_of(key)
+    value = _value(key, found, arguments)
     return {
         **({"description": text} if text else {}),
-        **_value(key, found, arguments),
+        **({"anyOf": [{"const": False}, value]} if key.off else value),
         **({"default": default} if default is not None else {}),
     }
 

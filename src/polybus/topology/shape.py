@@ -5,7 +5,7 @@ So there is no second list of keys to keep: what the reader of `polybus.topology
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -46,6 +46,7 @@ class Key:
 
     `path` has ANY_NAME for names of the declaration's own. `allowed` is what an error says is allowed. `least` and
     `most` are seconds, bytes or a count, None where the form has no bounds; so is `default`, None where there is none.
+    `off` says that `false` may stand there too, for none.
     """
 
     path: tuple[str, ...]
@@ -55,6 +56,7 @@ class Key:
     default: object = None
     least: float | None = None
     most: float | None = None
+    off: bool = False
 
     @property
     def name(self) -> str:
@@ -87,7 +89,10 @@ class _Asked(Table):
 
     def _note(self, key: str, form: Form, **more: Any) -> None:
         path = (*self._place, key)
-        self._found[path] = Key(path, form, **more)
+        found = Key(path, form, **more)
+        if (before := self._found.get(path)) is not None and before.off:
+            found = replace(found, off=True, default=None)  # what may be taken away is not there unless it is said
+        self._found[path] = found
 
     def refuse(self, key: str, allowed: str) -> None:
         """Keep what the reader says of a key that isn't there: it is needed, and what is allowed."""
@@ -135,7 +140,15 @@ class _Asked(Table):
         self._note(key, Form.TEXTS)
         return ()
 
-    def table(self, key: str) -> Table:
+    def is_off(self, key: str) -> bool:
+        self._note(key, Form.OTHER, off=True)
+        return False
+
+    def some_of(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
+        self._note(key, Form.NAMES, allowed=f"one or more of {', '.join(known)}")
+        return ()
+
+    def table(self, key: str, *, allowed: str = "a table") -> Table:
         self._note(key, Form.TABLE)
         return _Asked((*self._place, key), self._found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from polybus.topology.quantities import format_duration, format_size, parse_duration, parse_size
@@ -135,6 +135,15 @@ class Table:
             return tuple(dict.fromkeys(value)) if good and isinstance(value, list) else None
 
         return self.value(key, (), read, 'a list of names, such as ["orders"]')
+
+    def some_of(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
+        """Give one or more of some names; none where there is no such key."""
+
+        def read(value: object) -> tuple[str, ...] | None:
+            good = isinstance(value, list) and value and all(item in known for item in value)
+            return tuple(dict.fromkeys(value)) if good and isinstance(value, list) else None
+
+        return self.value(key, (), read, f"a list of one or more of {', '.join(known)}")
 
     def texts(self, key: str) -> tuple[str, ...]:
         """Give one text, or a list of them, as a tuple."""

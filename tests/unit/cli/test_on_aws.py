@@ -46,7 +46,7 @@ def test_plan_names_what_is_there(cli: Callable, aws: Shop, cloud: dict[str, str
     import boto3
 
     (aws.folder / "polybus.toml").write_text(TOPOLOGY)
-    rows = cli("plan", "--cloud", "aws", "--json").json()["plans"]["aws"]
+    rows = cli("plan", "--cloud", "aws", "--json").json()["plans"]["aws"]["resources"]
     sqs = boto3.client("sqs")
     there = {url.rsplit("/", 1)[1] for url in sqs.list_queues()["QueueUrls"]}
     sqs.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +64,8 @@ def test_without_a_topology_it_says_what_to_do(cli: Callable, tmp_path: Path, mo
 def test_plan_lists_what_the_embedded_store_holds(cli: Callable, good: Path) -> None:
     result = cli("plan", "--cloud", "local", "--json")
     assert result.code == 0
-    assert [(found["kind"], found["physical"]) for found in result.json()["plans"]["local"]] == [
+    resources = result.json()["plans"]["local"]["resources"]
+    assert [(found["kind"], found["physical"]) for found in resources] == [
         ("topic", "orders"),
         ("subscription", "billing"),
         ("dead letters", "billing-dead-letters"),
@@ -77,8 +80,8 @@ def test_plan_names_what_each_cloud_would_hold(cli: Callable, good: Path) -> Non
     assert result.code == 0
     plans = result.json()["plans"]
     assert list(plans) == ["local", "aws", "azure", "gcp"]
-    assert "shop-dev-orders" in {row["physical"] for row in plans["aws"]}
-    assert "shop-dev-billing" in {row["physical"] for row in plans["gcp"]}
+    assert "shop-dev-orders" in {row["physical"] for row in plans["aws"]["resources"]}
+    assert "shop-dev-billing" in {row["physical"] for row in plans["gcp"]["resources"]}
 
 
 def test_plan_shows_the_others_where_a_cloud_refuses(cli: Callable, shop) -> None:
@@ -89,6 +92,76 @@ def test_plan_shows_the_others_where_a_cloud_refuses(cli: Callable, shop) -> Non
     assert "at $.queues.jobs.max_delay: gcp" in result.err
     found = cli("plan", "--json").json()
     assert list(found["refused"]) == ["gcp"]
+
+
+SERVICES = """
+[services.shop]
+publishes = ["orders"]
+[services.billing]
+consumes = ["billing"]
+operates = ["billing"]
+[services.idle]
+"""
+DOCUMENTED = {
+    "type", "name", "kind", "entry", "physical", "properties", "references", "after", "keeps_messages", "stays"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp", "local"])
+def test_plan_as_json_is_whole_and_typed(cli: Callable, good: Path, cloud: str) -> None:
+    (good / "polybus.toml").write_text(GOOD + SERVICES)
+    found = cli("plan", "--cloud", cloud, "--json").json()
+    assert found["format"] == 1
+    resources = found["plans"][cloud]["resources"]
+    names = {one["name"] for one in resources}
+    assert len(names) == len(resources)
+    for one in resources:
+        assert one.keys() == DOCUMENTED
+        assert {reference["resource"] for reference in one["references"]} <= names
+    assert "…" not in json.dumps(found, ensure_ascii=False)
+
+
+def test_plan_as_json_has_numbers_policies_and_references(cli: Callable, good: Path) -> None:
+    resources = {one["name"]: one for one in cli("plan", "--json").json()["plans"]["aws"]["resources"]}
+    queue = resources["billing-queue"]
+    assert queue["type"] == "aws:sqs/queue:Queue"
+    assert queue["properties"]["visibility_timeout_seconds"] == 60
+    assert queue["properties"]["sqs_managed_sse_enabled"] is True
+    policy = resources["billing-queue-access"]["properties"]["policy"]["$json"]
+    [allow, deny] = policy["Statement"]
+    assert allow["Condition"] == {
+        "ArnEquals": {"aws:SourceArn": {"$ref": {"resource": "orders-topic", "output": "arn"}}}
+    }
+    assert deny["Effect"] == "Deny"
+    assert {"property": "policy", "resource": "orders-topic", "output": "arn"} in resources["billing-queue-access"][
+        "references"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cloud", "may", "on"),
+    [
+        ("aws", "sns:Publish", "shop-orders"),
+        ("azure", "Azure Service Bus Data Sender", "shop-orders"),
+        ("gcp", "roles/pubsub.publisher", "shop-orders"),
+    ],
+)
+def test_plan_shows_what_every_service_may_do(cli: Callable, good: Path, cloud: str, may: str, on: str) -> None:
+    (good / "polybus.toml").write_text(GOOD + SERVICES)
+    shown = cli("plan", "--cloud", cloud).out
+    assert f"{cloud}: rights" in shown
+    assert re.search(rf"shop +{re.escape(may)} +{on} ", shown), shown
+    rights = cli("plan", "--cloud", cloud, "--json").json()["plans"][cloud]["rights"]
+    assert list(rights) == ["shop", "billing", "idle"]
+    assert rights["idle"] == []
+    [publishes] = rights["shop"]
+    assert publishes["may"] == [may]
+    assert publishes["on"][0]["$ref"]["resource"] == "orders-topic"
+
+
+def test_plan_cuts_long_settings_unless_all_is_asked_for(cli: Callable, good: Path) -> None:
+    assert "…" in cli("plan", "--cloud", "aws").out
+    assert "…" not in cli("plan", "--cloud", "aws", "--full").out
 
 
 def test_diagram_is_mermaid_or_svg(cli: Callable, shop, tmp_path: Path) -> None:

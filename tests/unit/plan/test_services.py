@@ -81,7 +81,7 @@ def test_a_binding_that_a_function_can_not_take_is_noted_with_the_way_round(
     text += "".join(f'[subscriptions.s{at}]\ntopic = "orders"\n' for at in range(20))
     consumed = ", ".join(f'"s{at}"' for at in range(20))
     (tmp_path / "polybus.toml").write_text(f"{text}[services.all]\nconsumes = [{consumed}]\n[services.one]\n")
-    command(tmp_path / "polybus.toml", "aws")
+    command(tmp_path / "polybus.toml", cloud="aws")
     shown = capsys.readouterr()
     assert "bindings, about: all " in shown.out
     [line] = shown.err.splitlines()

@@ -43,6 +43,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         _subscription(report, topology, subscription)
     for queue in topology.queues.values():
         _queue(report, queue)
+    common.foreign(report, topology, AWS, pauses=False)
     aws_allow.rule(report, topology)
     aws_policy_size.rule(report, topology, stack)
     counts.count(report, topology)
@@ -72,7 +73,7 @@ def _topic(report: Report, topology: Topology, topic: Topic) -> None:
     path = f"$.topics.{topic.name}"
     subscriptions = topology.subscriptions_of(topic.name)
     if topic.max_delay:
-        instead = "a queue, unordered, with max_delay up to 15m"
+        instead = f"an unordered queue with max_delay up to 15m, whose consumer publishes to {topic.name}"
         report.error(
             f"{path}.max_delay", format_duration(topic.max_delay), "SNS has no delay", source="B", instead=instead
         )
@@ -224,10 +225,13 @@ def _queue(report: Report, queue: Queue) -> None:
         return
     if queue.ordered:
         limit = "an SQS FIFO queue has no delay for single messages"
-        found, instead = format_duration(queue.max_delay), "an unordered queue, or nack(delay=...) by the consumer"
-        report.error(f"{path}.max_delay", found, limit, source="B", instead=instead)
-    else:
-        common.within(report, f"{path}.max_delay", queue.max_delay, AWS.delay)
+        instead = f"an unordered queue with max_delay up to 15m, whose consumer publishes to {queue.name}"
+        report.error(f"{path}.max_delay", format_duration(queue.max_delay), limit, source="B", instead=instead)
+    elif queue.max_delay not in AWS.delay:
+        most = format_duration(AWS.delay.most)
+        instead = f'"{most}"; for longer, a schedule of EventBridge Scheduler whose target is the queue'
+        found, limit = format_duration(queue.max_delay), f"SQS holds a message back for {most} at most"
+        report.error(f"{path}.max_delay", found, limit, source=AWS.delay.source, instead=instead)
 
 
 def _letters_outlive(report: Report, entry: Subscription | Queue) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS, SOURCES
 from polybus.clouds.aws.plan import adopting, allow, resources
@@ -14,6 +17,7 @@ from polybus.clouds.aws.plan.importing import import_id
 from polybus.clouds.aws.plan.policy import POLICY
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
+from polybus.plan.entitled import Right
 from polybus.plan.names import FIFO_SUFFIX
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
@@ -41,6 +45,19 @@ def _compared(topology: Topology, binding: Binding, stack: str) -> AwsPlan:
     return resources.plan(topology, AwsSettings(stack=stack, region=region, functions=functions))
 
 
+def _rights(plan: AwsPlan) -> dict[str, tuple[Right, ...]]:
+    return {name: tuple(_right(one) for one in _statements(plan, name)) for name in plan.topology.services}
+
+
+def _statements(plan: AwsPlan, service: str) -> Sequence[Mapping[str, Any]]:
+    found: Sequence[Mapping[str, Any]] = plan.policies.get(service, {}).get("Statement", ())
+    return found
+
+
+def _right(statement: Mapping[str, Any]) -> Right:
+    return Right(tuple(statement["Action"]), tuple(statement["Resource"]), statement.get("Condition", {}))
+
+
 def _stand_in(resource: Resource, output: str) -> str:
     name = str(resource.properties.get("name", resource.name))
     if output == "url":
@@ -62,6 +79,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    rights=_rights,
     compared=_compared,
     provider="aws",
     import_id=import_id,

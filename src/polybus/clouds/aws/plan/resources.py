@@ -33,7 +33,7 @@ from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.later import Text, once
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
-from polybus.plan.rules import consumed, net_attempts, path_of
+from polybus.plan.rules import cloud_attempts, consumed, path_of
 from polybus.plan.settings import NOTHING, check_services, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Json, Ref, Resource, found_in, joined, marked, refs, unmarked
@@ -78,7 +78,7 @@ class AwsPlan:
 def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     """Plan a topology for AWS; raises UnsupportedFeature with everything that AWS can't do of it."""
     chosen = settings or AwsSettings()
-    check.refuse(topology, "aws", stack=chosen.stack)
+    topology = check.refuse(topology, "aws", stack=chosen.stack)
     check_services(topology, chosen.roles, "aws roles")
     if chosen.kms_key is not None:
         chosen = replace(chosen, kms_key=once(chosen.kms_key, _held_key))
@@ -239,7 +239,7 @@ class _Planner:
             yield Resource("aws:sqs/queue:Queue", name, properties, kind, entry, keeps_messages=True)
         yield from self._letters(item)
         letters = Ref(f"{item.name}-dead-letters", "arn")
-        redrive = {"deadLetterTargetArn": letters, "maxReceiveCount": net_attempts(AWS, item.max_attempts)}
+        redrive = {"deadLetterTargetArn": letters, "maxReceiveCount": cloud_attempts(AWS, item)}
         allow = {"redrivePermission": "byQueue", "sourceQueueArns": [arn]}
         yield Resource(
             "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy",

@@ -28,6 +28,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
     counts.count(report, topology)
+    common.foreign(report, topology, AZURE, pauses=False)
     azure_allow.rule(report, topology)
     for topic in topology.topics:
         _one_case(report, topology, topic)
@@ -83,7 +84,8 @@ def _by_topic(report: Report, path: str, topology: Topology, entry: Subscription
 def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
     if entry.max_delay and entry.ordered:
         limit = "Service Bus can't hold a scheduled message of a session in its order"
-        found, instead = format_duration(entry.max_delay), "an unordered queue or topic"
+        found = format_duration(entry.max_delay)
+        instead = f"an unordered queue with max_delay, whose consumer publishes to {entry.name}"
         report.error(f"{path}.max_delay", found, limit, source="AZ", instead=instead)
     common.message_size(report, path, entry.max_message_size, AZURE.message_bytes)
     size = entry.max_message_size

@@ -11,9 +11,10 @@ from polybus.clouds.azure.plan.drift import DRIFT
 from polybus.clouds.azure.plan.immutable import IMMUTABLE, UNANNOUNCED, replaces
 from polybus.clouds.azure.plan.importing import HOMES, import_id
 from polybus.clouds.azure.plan.mistakes import mistakes
-from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
+from polybus.clouds.azure.plan.namespace import AzureSettings, Home, Principal
 from polybus.clouds.azure.plan.policy import POLICY
 from polybus.clouds.azure.plan.resources import AzurePlan
+from polybus.clouds.azure.plan.rights import entitled
 from polybus.clouds.azure.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
@@ -54,6 +55,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    rights=lambda plan: entitled(Home(plan.topology, plan.settings)),
     mistakes=mistakes,
     compared=_compared,
     provider="azure-native",

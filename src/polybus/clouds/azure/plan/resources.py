@@ -23,7 +23,7 @@ from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.later import known
 from polybus.plan.names import Names, physical_name, subscription_tag
-from polybus.plan.rules import net_attempts, path_of
+from polybus.plan.rules import cloud_attempts, path_of
 from polybus.plan.settings import check_services, refuse, with_options
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
 from polybus.topology.limits import KIB, MIB
@@ -57,7 +57,7 @@ def plan(topology: Topology, settings: AzureSettings | None = None) -> AzurePlan
 
 def planned(topology: Topology, chosen: AzureSettings) -> AzurePlan:
     """Plan as `plan` does, with stand-ins for identities too."""
-    check.refuse(topology, "azure", stack=chosen.stack)
+    topology = check.refuse(topology, "azure", stack=chosen.stack)
     check_services(topology, chosen.principals, "azure principals")
     planner = _Planner(topology, chosen)
     resources = [*namespace_resources(planner.home), *planner.resources()]
@@ -242,7 +242,7 @@ class _Planner:
             # Service Bus forwards nothing that has sessions; messages keep their session's id all the same.
             "requires_session": self._topology.is_ordered(item.name) and not forward,
             "lock_duration": iso_duration(AZURE.lease.clamp(item.lease)),
-            "max_delivery_count": item.max_attempts if push else net_attempts(AZURE, item.max_attempts),
+            "max_delivery_count": cloud_attempts(AZURE, item),
             "default_message_time_to_live": iso_duration(item.retention),
             "dead_lettering_on_message_expiration": False,
             "enable_batched_operations": True,

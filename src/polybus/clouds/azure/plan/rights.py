@@ -17,15 +17,17 @@ from dataclasses import dataclass
 from polybus.clouds.azure.plan import allow as azure_allow
 from polybus.clouds.azure.plan.namespace import Home, Principal, principal_of
 from polybus.errors import ConfigError
+from polybus.plan.entitled import Right
 from polybus.plan.grants import merged
 from polybus.plan.later import Text, once, spelled
 from polybus.plan.values import Ref, Resource
 from polybus.topology.model import Service
 
-__all__ = ["RECEIVER", "SENDER", "resources"]
+__all__ = ["RECEIVER", "SENDER", "entitled", "resources"]
 
 SENDER = "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39"
 RECEIVER = "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0"
+_TITLES = {SENDER: "Azure Service Bus Data Sender", RECEIVER: "Azure Service Bus Data Receiver"}
 _ROLES = {SENDER: "sender", RECEIVER: "receiver"}
 
 # Names of assignments are UUIDs that we choose, so that the same topology gives the same ones. This is their namespace.
@@ -41,6 +43,16 @@ class _Named:
 
     def __call__(self, id_: str) -> str:
         return str(uuid.uuid5(_ASSIGNMENTS, f"{self.namespace}/{id_.lower()}.{self.what}"))
+
+
+def entitled(home: Home) -> dict[str, tuple[Right, ...]]:
+    """Give what each service of the topology may do, each right once."""
+    return {
+        name: tuple(
+            Right((_TITLES[role],), (_scope(home, entity),)) for role, entity in dict.fromkeys(_rights(home, service))
+        )
+        for name, service in home.topology.services.items()
+    }
 
 
 def resources(home: Home) -> Iterator[Resource]:
@@ -95,9 +107,13 @@ def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]
         yield SENDER, ("target", subscription.topic if subscription else name)
 
 
-def _assignment(home: Home, principal: Principal, role: str, entity: tuple[str, str], entry: str) -> Resource:
+def _scope(home: Home, entity: tuple[str, str]) -> str | Ref:
     side, name = entity
-    scope: str | Ref = home.published_id(name) if side == "target" else home.consumed_id(name)
+    return home.published_id(name) if side == "target" else home.consumed_id(name)
+
+
+def _assignment(home: Home, principal: Principal, role: str, entity: tuple[str, str], entry: str) -> Resource:
+    name, scope = entity[1], _scope(home, entity)
     # Who, what and on which: the same whichever services ask for it. The dot is in no name of a topology.
     logical = f"{spelled(principal.id).lower()}.{name}-{_ROLES[role]}"
     named = _Named(home.namespace_name, f"{name}-{_ROLES[role]}")

@@ -31,6 +31,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
     counts.count(report, topology)
+    common.foreign(report, topology, GCP, pauses=True)
     gcp_allow.rule(report, topology)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
@@ -45,7 +46,10 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
 def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
     if entry.max_delay:
         limit = "Pub/Sub has no delay"
-        instead = "the time in an attribute, and nack(delay=...) by the consumer"
+        instead = (
+            "a task of Cloud Tasks whose scheduleTime is then and whose target publishes (topics.publish); "
+            "where other clouds have the delay, the entry with clouds that leave gcp out"
+        )
         report.error(f"{path}.max_delay", format_duration(entry.max_delay), limit, source="PG", instead=instead)
     common.message_size(report, path, entry.max_message_size, GCP.message_bytes)
     if entry.existing is not None and not (entry.existing.startswith("projects/") and "/topics/" in entry.existing):

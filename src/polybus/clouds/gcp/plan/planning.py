@@ -13,6 +13,7 @@ from polybus.clouds.gcp.plan.importing import import_id
 from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.policy import POLICY
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
+from polybus.clouds.gcp.plan.rights import entitled
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
 from polybus.plan.table import anyone, stand_ins
@@ -54,6 +55,7 @@ PLANNING = Planning(
     sample=_sample,
     binding_values=resources.binding_values,
     exports=resources.exports,
+    rights=lambda plan: entitled(plan.topology),
     mistakes=mistakes,
     compared=_compared,
     provider="gcp",

@@ -2,7 +2,7 @@
 
 A queue is a topic with its one subscription. Dead letters go to a topic of their own with a subscription of its own:
 without one they would be lost, and without its two grants the Pub/Sub service agent couldn't forward them. There is no
-retry policy on what is pulled: the bus's backoff would be doubled by it.
+retry policy on what the bus pulls: its backoff would be doubled by it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.later import Text, known, once
 from polybus.plan.names import Names, subscription_tag
-from polybus.plan.rules import consumed, net_attempts, path_of, published
+from polybus.plan.rules import cloud_attempts, consumed, counted_by_cloud, path_of, published
 from polybus.plan.settings import check_services, function_of, refuse, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
@@ -60,7 +60,7 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     """
     chosen = settings or GcpSettings()
     refuse("gcp", mistakes(known(chosen)))
-    check.refuse(topology, "gcp", stack=chosen.stack)
+    topology = check.refuse(topology, "gcp", stack=chosen.stack)
     check_services(topology, chosen.members, "gcp members")
     _hold_places(chosen)
     if chosen.kms_key is not None:
@@ -253,7 +253,7 @@ class _Planner:
         topic = item.topic if isinstance(item, Subscription) else item.name
         push = item.push if isinstance(item, Subscription) else None
         tag = subscription_tag(self._topology.name, item.name)
-        attempts = item.max_attempts if push else net_attempts(GCP, item.max_attempts)
+        attempts = cloud_attempts(GCP, item)
         properties = {
             **self._common(item, self.names.of(item.name), item.retention),
             "topic": gcp_rights.topic_of(self._topology, topic),
@@ -264,6 +264,7 @@ class _Planner:
                 "max_delivery_attempts": attempts,
             },
             **(self._push(item, push) if isinstance(item, Subscription) and push else {}),
+            **(_pauses(item) if counted_by_cloud(item) else {}),
         }
         properties = with_options(properties, item.options.get("gcp", {}))
         kind = ("push" if push else "subscription") if filtered else "queue"
@@ -292,7 +293,7 @@ class _Planner:
         }
 
     def _push(self, item: Subscription, push: Push) -> dict[str, Any]:
-        """Give the arguments of a push: signed where an account is configured, with the declared backoff."""
+        """Give the arguments of a push: signed where an account is configured."""
         endpoint = self._endpoint(item, push)
         account = self._settings.push_account
         config = {
@@ -300,8 +301,13 @@ class _Planner:
             **({"oidc_token": {"service_account_email": account, "audience": endpoint}} if account else {}),
             **({"no_wrapper": {"write_metadata": True}} if push.raw else {}),
         }
-        backoff = {
-            "minimum_backoff": f"{item.backoff.initial:g}s",
-            "maximum_backoff": f"{item.backoff.maximum:g}s",
-        }
-        return {"push_config": config, "retry_policy": backoff}
+        return {"push_config": config}
+
+
+def _pauses(item: Subscription | Queue) -> dict[str, Any]:
+    """Have Pub/Sub keep the declared backoff, where no consumer of the bus does."""
+    backoff = {
+        "minimum_backoff": f"{item.backoff.initial:g}s",
+        "maximum_backoff": f"{item.backoff.maximum:g}s",
+    }
+    return {"retry_policy": backoff}

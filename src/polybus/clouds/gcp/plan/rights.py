@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.clouds.gcp.plan import allow as gcp_allow
+from polybus.plan.entitled import Right
 from polybus.plan.grants import merged
 from polybus.plan.later import Text, spelled
 from polybus.plan.names import short_hash
@@ -36,6 +37,7 @@ __all__ = [
     "VIEWER",
     "Agents",
     "Grant",
+    "entitled",
     "key_grant",
     "resources",
     "topic_member",
@@ -82,6 +84,20 @@ def topic_of(topology: Topology, name: str) -> str | Ref:
     """Give the resource name of a topic, or of a queue's topic: `projects/<project>/topics/<topic>`."""
     entry = topology.topics.get(name) or topology.queues[name]
     return entry.existing or Ref(f"{name}-topic", "id")
+
+
+def entitled(topology: Topology) -> dict[str, tuple[Right, ...]]:
+    """Give what each service of the topology may do, each right once."""
+    return {
+        name: tuple(Right((role,), (_on(topology, kind, on),)) for role, kind, on in dict.fromkeys(found))
+        for name, found in ((name, _rights(topology, service)) for name, service in topology.services.items())
+    }
+
+
+def _on(topology: Topology, kind: str, name: str) -> str | Ref:
+    if kind == "topic":
+        return topic_of(topology, name)
+    return Ref(f"{name}-{kind}", "id")
 
 
 def key_grant(kms_key: Text, agents: Agents) -> Resource:

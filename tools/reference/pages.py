@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tools.reference import api, commands, environment, errors, filters, limits, stack, telemetry, topology
+from tools.reference import (
+    api,
+    commands,
+    environment,
+    errors,
+    filters,
+    limits,
+    local_servers,
+    stack,
+    telemetry,
+    topology,
+)
 
 __all__ = ["FOLDER", "pages"]
 
@@ -21,6 +32,7 @@ _PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
     "commands.md": ("the command line", commands.page),
     "environment.md": ("environment variables", environment.page),
     "telemetry.md": ("spans and metrics", telemetry.page),
+    "local-servers.md": ("what the local servers have", local_servers.page),
     "errors.md": ("errors, their codes, and what to do", errors.page),
     **api.PAGES,
 }

@@ -15,11 +15,11 @@ from polybus.localcloud.aws.sns.delivery_policy import check_policy
 from polybus.localcloud.aws.sns.filter_check import parse_filter
 from polybus.localcloud.aws.sns.filter_policy import FilterPolicy
 
-__all__ = ["PROTOCOLS", "Subscription", "SubscriptionSettings", "check_endpoint"]
+__all__ = ["KNOWN", "PROTOCOLS", "Subscription", "SubscriptionSettings", "check_endpoint"]
 
 PROTOCOLS = ("sqs", "lambda", "firehose", "http", "https", "email", "email-json", "sms", "application")
 _RAW = ("sqs", "http", "https", "firehose")
-_KNOWN = {
+KNOWN = {
     "DeliveryPolicy",
     "FilterPolicy",
     "FilterPolicyScope",
@@ -40,7 +40,7 @@ class SubscriptionSettings:
     def __init__(self, protocol: str, given: Mapping[str, str], *, where: str = "Attributes Reason: ") -> None:
         """Check every attribute; raises AwsError for what SNS refuses, told after `where`."""
         self._where = where
-        if given.keys() - _KNOWN:
+        if given.keys() - KNOWN:
             raise sns_invalid("AttributeName")
         self.raw = self._is_raw(protocol, given)
         self.given = {name: value for name, value in given.items() if value}

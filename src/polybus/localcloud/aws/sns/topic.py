@@ -14,7 +14,7 @@ from polybus.localcloud.aws.sns.delivery_policy import check_policy
 from polybus.localcloud.aws.sns.subscription import Subscription
 from polybus.localcloud.aws.sqs.dedup import DedupWindow
 
-__all__ = ["DEFAULT_MESSAGE", "Topic", "TopicSettings"]
+__all__ = ["DEFAULT_MESSAGE", "KNOWN", "Topic", "TopicSettings"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,251}\.fifo")
@@ -37,6 +37,8 @@ _DEFAULTS = {
 }
 _FIFO_ONLY = {"ContentBasedDeduplication", "FifoThroughputScope", "ArchivePolicy"}
 _FREE = {"Policy", "DisplayName", "DeliveryPolicy", "KmsMasterKeyId", "ArchivePolicy", "DataProtectionPolicy"}
+KNOWN = {*_CHOICES, *_FREE, "MaximumMessageSize"}
+"""The attributes that topics have, beside those of delivery status."""
 _FEEDBACK = re.compile(
     r"(HTTP|Firehose|Lambda|Application|SQS)(SuccessFeedback(RoleArn|SampleRate)|FailureFeedbackRoleArn)"
 )

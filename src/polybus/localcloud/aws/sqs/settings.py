@@ -12,7 +12,7 @@ from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.errors import AwsError, invalid_value
 from polybus.localcloud.aws.policy.document import Policy, PolicyError
 
-__all__ = ["MAX_MESSAGE", "READ_ONLY", "Settings", "as_given", "check_name", "is_queue_name"]
+__all__ = ["KNOWN", "MAX_MESSAGE", "READ_ONLY", "Settings", "as_given", "check_name", "is_queue_name"]
 
 MAX_MESSAGE = 1_048_576  # 1 MiB, for a message and for a batch (botocore 1.44.5 model, MaximumMessageSize)
 
@@ -37,7 +37,7 @@ _CHOICES = {
 }
 _FIFO_ONLY = {"FifoQueue", "ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit"}
 _DOCUMENTS = {"Policy", "RedrivePolicy", "RedriveAllowPolicy"}
-_KNOWN = set(_NUMBERS) | set(_CHOICES) | _DOCUMENTS | {"KmsMasterKeyId"}
+KNOWN = set(_NUMBERS) | set(_CHOICES) | _DOCUMENTS | {"KmsMasterKeyId"}
 READ_ONLY = (
     "QueueArn",
     "ApproximateNumberOfMessages",
@@ -154,7 +154,7 @@ class Settings:
             raise AwsError("InvalidAttributeValue", f"Invalid value for the parameter FifoQueue. {reason}")
 
     def _check(self, name: str, value: Any) -> None:
-        if name not in _KNOWN:
+        if name not in KNOWN:
             raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
         if not isinstance(value, str):
             raise _bad(name)

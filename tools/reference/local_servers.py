@@ -1,4 +1,4 @@
-"""The page of what the local servers have: the operations that they serve, and those of the services that they don't."""
+"""The page of what the local servers have: which operations of each service they serve, and which not."""
 
 from __future__ import annotations
 

@@ -30,6 +30,7 @@ _WHAT = {
     "laptop": "a stand-in for its Pulumi provider: no stack on this machine",
     "reference": "a place for bindings",
     "terraform": "a Terraform provider: nothing to export",
+    "running": "a platform that services run on: nothing to export",
 }
 
 
@@ -43,7 +44,8 @@ class Cloud:
     `driver` is a `polybus.driver.DriverFactory`; `planning` a `polybus.plan.planning.Planning`: check, plan and diff;
     `provider` a `polybus.provision.cloud.Provider`: Pulumi; `live` a `polybus.plan.planning.Live`, check --live;
     `local` a `polybus.plan.planning.Local`: local up and torture; `laptop` a `polybus.provision.laptop.cloud.Laptop`:
-    up --local; `terraform` a `polybus.plan.terraform.model.Terraform`: export terraform. `reference(text)` reads a
+    up --local; `terraform` a `polybus.plan.terraform.model.Terraform`: export terraform; `running` a
+    `polybus.plan.run.model.Running`: export of what runs services, on one of `runs_on`. `reference(text)` reads a
     binding's JSON where a reference says, which begins with one of `schemes` and a colon, and raises BindingError where
     it can't.
 
@@ -67,6 +69,8 @@ class Cloud:
     reference: str = ""
     schemes: tuple[str, ...] = ()
     terraform: str = ""
+    running: str = ""
+    runs_on: tuple[str, ...] = ()
     packages: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
     loggers: tuple[str, ...] = ()

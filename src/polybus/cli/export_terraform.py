@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from polybus.cli import options, stack
+from polybus.cli import options, stack, stack_choice
 from polybus.cli.output import note, print_json
+from polybus.cli.stack_choice import Choice, Found
 from polybus.errors import ConfigError, PolybusError
 
 if TYPE_CHECKING:
+    from polybus.plan.planning import Planning
     from polybus.plan.terraform.document import Exported, Variable
     from polybus.plan.terraform.model import Terraform
-    from polybus.provision.configured import Configured
-    from polybus.topology.model import Topology
 
 __all__ = ["FILE", "command"]
 
@@ -29,27 +29,16 @@ _LOCK = ".terraform.lock.hcl"
 
 
 def command(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="[STACK]", help="A Pulumi stack, whose file says all the rest.", show_default=False),
-    ] = None,
+    name: stack_choice.Name = None,
     *,
     folder: stack.Folder = None,
     cloud: Annotated[
         str | None,
         options.cloud_option("terraform", help="Without a stack: the cloud, by its defaults.", show_default=False),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="The same keys in TOML or JSON, without Pulumi."),
-    ] = None,
-    stack_name: Annotated[
-        str, typer.Option("--stack", help="With --cloud or --config: what is part of physical names.")
-    ] = "",
-    topology: Annotated[
-        Path | None,
-        typer.Option("--topology", metavar="FILE", help="By default what the stack says, or polybus.toml."),
-    ] = None,
+    config: stack_choice.Config = None,
+    stack_name: stack_choice.StackName = "",
+    topology: stack_choice.TopologyOf = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help=f"Write {FILE} there, and not to stdout.")
     ] = None,
@@ -66,12 +55,9 @@ def command(
     It is what `polybus up` would make, references kept, with the binding as the output `polybus`. What the provider
     can't be told is said on stderr, and in a comment where it is.
     """
-    _hold_choice(name, cloud, config)
-    asked = _Asked(topology, out, version, alias)
-    if cloud is not None and config is None:
-        exported = _by_default(cloud, stack_name, asked)
-    else:
-        exported = _configured(name, folder, config, stack_name, asked)
+    asked = _Asked(out, version, alias)
+    choice = Choice(name, folder, cloud, config, stack_name, topology, "a folder of Terraform's")
+    exported = _exported(stack_choice.read(choice, asked.stand), asked)
     for line in _lines(exported.gaps):
         note(f"polybus: {line}")
     if out is None:
@@ -84,7 +70,6 @@ def command(
 class _Asked:
     """What is asked of the document, and the variables that turn up on the way."""
 
-    topology: Path | None
     out: Path | None
     version: str | None
     alias: str | None
@@ -101,67 +86,28 @@ class _Asked:
         return variable(name)
 
 
-def _hold_choice(name: str | None, cloud: str | None, config: Path | None) -> None:
-    if name is not None and (cloud or config):
-        raise options.refuse("the stack's file says it already", "--cloud" if cloud else "--config")
-    if cloud is not None and config is not None:
-        raise options.refuse("the file says it already", "--cloud")
-    if cloud == options.ALL:
-        raise options.refuse("a folder of Terraform's is about one cloud; name it", "--cloud")
-    if name is None and cloud is None and config is None:
-        raise options.refuse("name one, or a file with --config, or a cloud with --cloud", "STACK")
-
-
-def _by_default(cloud: str, stack_name: str, asked: _Asked) -> Exported:
+def _exported(found: Found, asked: _Asked) -> Exported:
     from polybus.plan.planning import planning_of
-    from polybus.topology.file import load
 
-    declared = load(options.find_topology(asked.topology))
-    return _exported(declared, cloud, planning_of(cloud).settings(stack=stack_name), asked)
-
-
-def _configured(name: str | None, folder: Path | None, config: Path | None, stack_name: str, asked: _Asked) -> Exported:
-    from polybus.provision.configured import of_file, of_stack
-    from polybus.topology.file import load
-
-    home = None
-    if config is not None:
-        found = of_file(config, stack_name, asked.stand)
-    else:
-        home = stack.project_folder(folder)
-        found = of_stack(home, name or "", asked.stand)
     try:
-        cloud = found.cloud()
-        declared = load(_topology_of(found, home, asked.topology))
-        exported = _exported(declared, cloud.name, found.settings(cloud, declared), asked, found)
+        exported = _document(found, planning_of(found.cloud), asked)
     except PolybusError as error:
-        raise _readable(error) from None
-    for key in found.unread():
-        note(f"polybus: {found.place}: {key} isn't exported: it is for Pulumi's provider; set it for Terraform's")
+        raise stack_choice.readable(error) from None
+    if found.configured is not None:
+        for key in found.configured.unread():
+            place = found.configured.place
+            note(f"polybus: {place}: {key} isn't exported: it is for Pulumi's provider; set it for Terraform's")
     return exported
 
 
-def _topology_of(found: Configured, home: Path | None, given: Path | None) -> Path:
-    """Find the topology: the one that is named here, or by the configuration, or the usual one."""
-    if given is not None:
-        return given
-    named = found.text("topology")
-    if home is None:
-        return options.find_topology(None if named is None else Path(named))
-    return home / (named or "polybus.toml")
-
-
-def _exported(
-    declared: Topology, cloud: str, settings: Any, asked: _Asked, found: Configured | None = None
-) -> Exported:
-    from polybus.plan.planning import planning_of
+def _document(found: Found, planning: Planning, asked: _Asked) -> Exported:
     from polybus.plan.terraform.document import document, outputs_of
     from polybus.provision.given import given
     from polybus.registry import find
 
-    terraform: Terraform = find(cloud).load("terraform")
-    planning = planning_of(cloud)
-    others = given(declared, {} if found is None else found.existing, planning, settings)
+    terraform: Terraform = find(found.cloud).load("terraform")
+    configured, settings = found.configured, found.settings
+    others = given(found.declared, {} if configured is None else configured.existing, planning, settings)
     of = f" for the stack {settings.stack}" if settings.stack else ""
     plan = planning.plan(others.topology, settings)
     return document(
@@ -169,9 +115,9 @@ def _exported(
         terraform,
         outputs=outputs_of(plan, planning, others.text),
         settings=settings,
-        title=f"{_OURS} from {Path(declared.source).name}{of}: change it there, and write this anew.",
+        title=f"{_OURS} from {Path(found.declared.source).name}{of}: change it there, and write this anew.",
         version=asked.version or _locked(asked.out, terraform.source),
-        protect=found is not None and found.protect,
+        protect=configured is not None and configured.protect,
         alias=asked.alias,
         variables=list(asked.variables.values()),
     )
@@ -193,15 +139,6 @@ def _lines(gaps: Mapping[str, Sequence[Any]]) -> list[str]:
         for gap in found:
             where.setdefault(gap.words, []).append(place)
     return [f"{words} ({len(places)}: {', '.join(places)})" for words, places in where.items()]
-
-
-def _readable(error: PolybusError) -> PolybusError:
-    """Name a variable by its name where an error names the text that stood for it."""
-    mark = re.compile(r"(?:\\x00|\0)=(?:\\x00|\0)var\.([\w-]+)(?:\\x00|\0)", re.ASCII)
-    if not mark.search(str(error)):
-        return error
-    said = mark.sub(r"the variable \1", str(error))
-    return ConfigError(f"{said}; a plan has to know it, so it can be neither a variable nor a secret")
 
 
 def _write(out: Path, document: Mapping[str, Any]) -> None:

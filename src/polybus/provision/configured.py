@@ -25,6 +25,8 @@ EVERYWHERE: Mapping[str, str] = {
     "protect": "whether what the stack has made is kept from being deleted or replaced",
     "tags": "a table of tags, or labels, for everything that takes any",
     "existing": "the ARN or id of each topic or queue to adopt, by its name in the topology",
+    "run": "what each service runs with, for `polybus export keda` and the like",
+    "blanks": "what is known of where services run, by the names that `polybus export` leaves open",
 }
 """The keys of our namespace that every cloud reads, each with what it is for."""
 
@@ -65,6 +67,16 @@ class Configured:
     def existing(self) -> Mapping[str, str]:
         """Give the topics and queues to adopt, by their names in the topology."""
         return self.config.texts_by_name("existing")
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """Give what each service runs with, as it stands there."""
+        return self.config.table("run")
+
+    @property
+    def blanks(self) -> Mapping[str, str]:
+        """Give what is known of where services run beside the stack, by the names of its exports' blanks."""
+        return self.config.texts_by_name("blanks")
 
     def settings(self, cloud: Provider, topology: Topology) -> Any:
         """Return a plan's settings; raises ConfigError for what is misspelt, another cloud's or wrong."""

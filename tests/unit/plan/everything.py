@@ -330,6 +330,8 @@ def _aws(draw: st.DrawFn, topology: Topology) -> aws.AwsSettings:
         tags=draw(_tags()),
         roles={name: draw(role) for name in topology.services if draw(st.booleans())},
         functions={"named": _FUNCTIONS["aws"]},
+        composite_alarms=draw(st.sampled_from([None, "bus", "service"])),
+        delivery_logs=draw(st.sampled_from([None, 0, 100])),
     )
 
 

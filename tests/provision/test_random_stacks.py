@@ -68,7 +68,8 @@ class Deployed:
 
     def _look(self, token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = simulated.look(token, arguments)
-        name = {"getProject": "project", "getRegion": "region"}.get(token.rpartition(":")[2])
+        names = {"getProject": "project", "getRegion": "region", "getCallerIdentity": "account"}
+        name = names.get(token.rpartition(":")[2])
         if name is not None:  # else it is a guard's question, and no reference goes to the answer
             with self._lock:
                 self.outputs[name] = found
@@ -76,7 +77,8 @@ class Deployed:
 
     def find(self, ref: Any) -> Any:
         """Give what a reference stands for; in a preview Unknown where the cloud decides."""
-        return self.outputs[ref.resource].get(ref.output, Unknown())
+        given = self.outputs[ref.resource]
+        return given.get(ref.output, given.get(camel(ref.output), Unknown()))
 
     def expected(self, value: Any) -> Any:
         """Fill in a plan's value: what rests on anything that isn't known isn't known itself."""

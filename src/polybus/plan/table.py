@@ -20,6 +20,7 @@ _NAMES = (
     "queue_name",
     "namespace_name",
     "rule_name",
+    "alarm_name",
     "dashboard_name",
     "display_name",
     "private_endpoint_name",
@@ -71,7 +72,7 @@ def physical_of(resource: Resource) -> str:
     """Give a resource's name on the cloud, "" where it has none."""
     found = next((resource.properties[key] for key in _own_name(resource) if key in resource.properties), "")
     if isinstance(found, Join):
-        return text_of(found)
+        return _text(found)
     return found if isinstance(found, str) else ""
 
 

@@ -25,6 +25,8 @@ from .limit import (
 
 _SNS, _SQS = "aws:sns/topic:Topic", "aws:sqs/queue:Queue"
 _SUBSCRIBED, _ALARM = "aws:sns/topicSubscription:TopicSubscription", "aws:cloudwatch/metricAlarm:MetricAlarm"
+_COMPOSITE, _ROLE = "aws:cloudwatch/compositeAlarm:CompositeAlarm", "aws:iam/role:Role"
+_ROLE_POLICY, _LOG = "aws:iam/rolePolicy:RolePolicy", "aws:cloudwatch/logGroup:LogGroup"
 _IAM, _BOARD = "aws:iam/policy:Policy", "aws:cloudwatch/dashboard:Dashboard"
 _REDRIVE = "aws:sqs/redrivePolicy:RedrivePolicy"
 _ALLOW = "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy"
@@ -130,6 +132,22 @@ LIMITS = (
         {"alarm_description": "x" * 1_025},
     ),
     Limit("alarm actions", (_ALARM,), lambda p: len(p["alarm_actions"]) <= 5, {"alarm_actions": [""] * 6}),
+    Limit("composite's name", (_COMPOSITE,), lambda p: 1 <= len(p["alarm_name"]) <= 255, {"alarm_name": "x" * 256}),
+    Limit("composite's rule", (_COMPOSITE,), lambda p: len(p["alarm_rule"]) <= 10_240, {"alarm_rule": "x" * 10_241}),
+    Limit(
+        "composite's alarms",
+        (_COMPOSITE,),
+        lambda p: p["alarm_rule"].count("ALARM(") <= 100,
+        {"alarm_rule": "ALARM(a)" * 101},
+    ),
+    Limit("role name", (_ROLE,), spelled("name", r"[\w+=,.@-]{1,64}"), {"name": "x" * 65}),
+    Limit(
+        "role's policy",
+        (_ROLE_POLICY,),
+        lambda p: len(text(p["policy"].value)) <= 10_240,
+        {"policy": Json("x" * 10_239)},
+    ),
+    Limit("log group name", (_LOG,), spelled("name", r"[.\-_/#A-Za-z0-9]{1,512}"), {"name": "x" * 513}),
     Limit("dashboard name", (_BOARD,), spelled("dashboard_name", r"[A-Za-z0-9_-]{1,255}"), {"dashboard_name": "a.b"}),
     Limit(
         "dashboard widgets",

@@ -253,20 +253,21 @@ def _alarms(draw: st.DrawFn, cloud: str) -> Alarms:
     )
 
 
-_OWN = st.none() | st.builds(
+_OFF = OwnAlarms(on=False)
+_OF_QUEUES = st.sampled_from([None, _OFF]) | st.builds(
     OwnAlarms,
-    on=st.booleans(),
     dead_letters=st.sampled_from([None, 0, 7]),
     oldest_age=st.sampled_from([None, 0.0, 3_600.0]),
-    backlog=st.sampled_from([None, 0, 7]),
-    failed_pushes=st.sampled_from([None, 0, 7]),
+    backlog=st.sampled_from([0, 7]),
 )
+_OWN = _OF_QUEUES | st.builds(OwnAlarms, dead_letters=st.sampled_from([None, 7]), failed_pushes=st.sampled_from([0, 7]))
 
 
 @st.composite
 def _told(draw: st.DrawFn, entries: Mapping[str, Any]) -> dict[str, Any]:
     """Draw what entries say of their own alarms."""
-    return {name: replace(entry, alarms=draw(_OWN)) for name, entry in entries.items()}
+    drawn = {name: draw(_OF_QUEUES if isinstance(entry, Queue) else _OWN) for name, entry in entries.items()}
+    return {name: replace(entry, alarms=drawn[name]) for name, entry in entries.items()}
 
 
 def _fan_out(topics: dict[str, Topic], subscriptions: dict[str, Subscription], ordered: bool) -> None:
@@ -330,6 +331,8 @@ def _aws(draw: st.DrawFn, topology: Topology) -> aws.AwsSettings:
         tags=draw(_tags()),
         roles={name: draw(role) for name in topology.services if draw(st.booleans())},
         functions={"named": _FUNCTIONS["aws"]},
+        composite_alarms=draw(st.sampled_from([None, "bus", "service"])),
+        delivery_logs=draw(st.sampled_from([None, 0, 100])),
     )
 
 

@@ -52,7 +52,12 @@ def resources() -> Iterator[Resource]:
     yield from aws.plan(
         loads(COMMON % "arn:aws:sns:r:1:ops" + HTTPS + FORWARD, source="x"),
         aws.AwsSettings(
-            stack="dev", kms_key="arn:aws:kms:r:1:key/k", roles={"work": "r"}, functions={"mailer": "arn:l"}
+            stack="dev",
+            kms_key="arn:aws:kms:r:1:key/k",
+            roles={"work": "r"},
+            functions={"mailer": "arn:l"},
+            composite_alarms="service",
+            delivery_logs=10,
         ),
     ).resources
     yield from azure.plan(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,20 @@ def settings(cloud: str, stack: str) -> Any:
     return gcp.GcpSettings(stack=stack, project="p", project_number="1", members=members)
 
 
+def others(cloud: str, stack: str) -> list[Any]:
+    """Give settings with which more is there."""
+    if cloud != "aws":
+        return []
+    plain = settings(cloud, stack)
+    return [replace(plain, composite_alarms=by, delivery_logs=0) for by in ("bus", "service")]
+
+
 def names(cloud: str, bus: str, stack: str) -> dict[str, str]:
     """Give the name of everything that has one of its own, by type and logical name."""
     topology = loads(TOPOLOGY.replace("BUS", bus), source="polybus.toml")
-    plan = PLANNERS[cloud].plan(topology, settings(cloud, stack))
-    named = {f"{item.type.rpartition(':')[2]} {item.name}": physical_of(item) for item in plan.resources}
+    plans = [PLANNERS[cloud].plan(topology, chosen) for chosen in (settings(cloud, stack), *others(cloud, stack))]
+    made = (item for plan in plans for item in plan.resources)
+    named = {f"{item.type.rpartition(':')[2]} {item.name}": physical_of(item) for item in made}
     return {resource: name for resource, name in named.items() if name}
 
 

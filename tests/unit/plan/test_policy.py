@@ -183,6 +183,37 @@ def test_a_wildcard_in_what_is_allowed(part: dict[str, Any], whole: bool) -> Non
     assert list(rule.check("aws:iam/policy:Policy", {"policy": json.dumps(policy)}))
 
 
+GROUP = "arn:aws:logs:eu-west-1:1:log-group:sns/eu-west-1/1/orders"
+
+
+@pytest.mark.parametrize(
+    ("resource", "allowed"),
+    [
+        (GROUP, True),
+        (f"{GROUP}:*", True),
+        ([GROUP, f"{GROUP}/Failure:*"], True),
+        (f"{GROUP}*", False),
+        (f"{GROUP}*:*", False),
+        ("arn:aws:logs:eu-west-1:1:*", False),
+        ("arn:aws:logs:*:1:log-group:orders:*", False),
+        ("arn:aws:sqs:eu-west-1:1:orders:*", False),
+        ([f"{GROUP}:*", "*"], False),
+    ],
+)
+def test_only_the_streams_of_one_log_group_may_be_any(resource: Any, allowed: bool) -> None:
+    [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
+    statement = {"Effect": "Allow", "Action": "logs:PutLogEvents", "Resource": resource}
+    given = {"policy": json.dumps({"Statement": [statement]})}
+    for type_ in ("aws:iam/policy:Policy", "aws:iam/rolePolicy:RolePolicy"):
+        assert (list(rule.check(type_, given)) == []) is allowed
+
+
+def test_a_role_that_anybody_may_assume() -> None:
+    [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    assert list(rule.check("aws:iam/role:Role", {"assume_role_policy": json.dumps({"Statement": [trust]})}))
+
+
 def test_everyone_on_google_and_any_caller_of_a_function() -> None:
     [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
     for member in ("allUsers", "allAuthenticatedUsers"):

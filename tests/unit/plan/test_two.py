@@ -23,6 +23,8 @@ REGIONAL: Mapping[str, tuple[str, ...]] = {
     "aws:sns/topic:Topic": ("name",),
     "aws:sqs/queue:Queue": ("name",),
     "aws:cloudwatch/metricAlarm:MetricAlarm": ("name",),
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": ("alarm_name",),
+    "aws:cloudwatch/logGroup:LogGroup": ("name",),
 }
 GLOBAL: Mapping[str, tuple[str, ...]] = {
     "aws:sns/topicPolicy:TopicPolicy": ("arn",),
@@ -31,6 +33,8 @@ GLOBAL: Mapping[str, tuple[str, ...]] = {
     "aws:sqs/redrivePolicy:RedrivePolicy": ("queue_url",),
     "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": ("queue_url",),
     "aws:iam/policy:Policy": ("name",),
+    "aws:iam/role:Role": ("name",),
+    "aws:iam/rolePolicy:RolePolicy": ("role", "name"),
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policy_arn"),
     "aws:cloudwatch/dashboard:Dashboard": ("dashboard_name",),
     "aws:lambda/permission:Permission": ("function", "source_arn"),
@@ -115,7 +119,8 @@ def stack_settings(cloud: str, stack: str, place: str | None = None, *, key: boo
     services = ("worker", "helper")
     if cloud == "aws":
         roles = dict.fromkeys(services, "the-role")
-        return aws.AwsSettings(stack, place or "eu-west-1", KEY["aws"] if key else None, roles=roles)
+        told: Any = {"composite_alarms": "service" if key else "bus", "delivery_logs": 10}
+        return aws.AwsSettings(stack, place or "eu-west-1", KEY["aws"] if key else None, roles=roles, **told)
     if cloud == "azure":
         principals = dict.fromkeys(services, azure.Principal(ID))
         return azure.AzureSettings(stack, place or "westeurope", principals=principals)
@@ -181,7 +186,7 @@ def texts(cloud: str) -> dict[str, str]:
 def test_every_type_says_what_it_is(cloud: str) -> None:
     """So that no new kind of resource is looked past below."""
     types = {item.type for text in texts(cloud).values() for item in planned(cloud, text, stack_settings(cloud, "dev"))}
-    lookups = {"gcp:organizations/getProject:getProject"}
+    lookups = {"gcp:organizations/getProject:getProject", "aws:index/getCallerIdentity:getCallerIdentity"}
     assert types - set(REGIONAL) - set(GLOBAL) - set(UNNAMED) - lookups == set()
 
 

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from polybus.plan.alarms import THRESHOLDS
 from polybus.topology.filters import Filter
-from polybus.topology.model import Topology
+from polybus.topology.model import OwnAlarms, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 
@@ -43,6 +44,9 @@ def _entry(entry: Any) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     if isinstance(value, Filter):
         return str(value)
+    if isinstance(value, OwnAlarms):
+        own = {key: getattr(value, key) for key in THRESHOLDS if getattr(value, key) is not None}
+        return {key: _value(key, one) if one else False for key, one in own.items()} if value.on else False
     if dataclasses.is_dataclass(value):
         return _entry(value)
     if name == "max_message_size" and value is not None:

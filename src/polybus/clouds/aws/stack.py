@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.owned import guard
+from polybus.clouds.aws.plan.composite import BY, By
 from polybus.clouds.aws.plan.planning import PLANNING
 from polybus.clouds.aws.plan.resources import AwsSettings
 from polybus.provision.cloud import Provider
@@ -18,6 +21,8 @@ _KEYS = {
     "roles": "the IAM role (ARN or name) of each service",
     "functions": "the ARN of each Lambda function that a push names",
     "bindings": "ssm, to put each service's binding into a parameter",
+    "compositeAlarms": "bus or service: one alarm notifies for all of the bus, or of each service",
+    "deliveryLogs": "the percentage of SNS's deliveries to log, 0 to 100, beside all that fail",
 }
 
 # pulumi-aws has it from 7.49 on.
@@ -34,6 +39,8 @@ def _settings(config: StackConfig) -> AwsSettings:
         roles=config.texts_by_name("roles"),
         functions=config.texts_by_name("functions"),
         bindings="ssm" if config.one_of("bindings", ("ssm",)) else None,
+        composite_alarms=cast("By | None", config.one_of("compositeAlarms", BY)),
+        delivery_logs=config.integer("deliveryLogs"),
     )
 
 

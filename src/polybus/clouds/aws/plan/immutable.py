@@ -27,6 +27,10 @@ IMMUTABLE: Mapping[str, frozenset[str]] = {
         "aws:iam/policy:Policy": ("name", "name_prefix", "path", "description"),
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ("role", "policy_arn"),
         "aws:cloudwatch/metricAlarm:MetricAlarm": ("name", "region"),
+        "aws:cloudwatch/compositeAlarm:CompositeAlarm": ("alarm_name", "region"),
+        "aws:cloudwatch/logGroup:LogGroup": ("name", "name_prefix", "log_group_class", "region"),
+        "aws:iam/role:Role": ("name", "name_prefix", "path"),
+        "aws:iam/rolePolicy:RolePolicy": ("name", "name_prefix", "role"),
         "aws:cloudwatch/dashboard:Dashboard": ("dashboard_name", "region"),
         "aws:ssm/parameter:Parameter": ("name", "region"),
     }.items()

@@ -14,6 +14,7 @@ from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
 from polybus.clouds.aws.plan.immutable import IMMUTABLE
 from polybus.clouds.aws.plan.importing import import_id
+from polybus.clouds.aws.plan.mistakes import mistakes
 from polybus.clouds.aws.plan.policy import POLICY
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
@@ -80,6 +81,7 @@ PLANNING = Planning(
     binding_values=resources.binding_values,
     exports=resources.exports,
     rights=_rights,
+    mistakes=mistakes,
     compared=_compared,
     provider="aws",
     import_id=import_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,12 @@ _DOCUMENTS = {
     "aws:sqs/queuePolicy:QueuePolicy": "policy",
     "aws:sns/topicPolicy:TopicPolicy": "policy",
     "aws:iam/policy:Policy": "policy",
+    "aws:iam/rolePolicy:RolePolicy": "policy",
+    "aws:iam/role:Role": "assume_role_policy",
 }
+# Streams have names that whoever writes gives them: a wildcard for those of one log group is no wider than the group.
+_STREAMS = re.compile(r":\*\Z")
+_LOG_GROUP = re.compile(r"arn:[^:*]+:logs:[^:*]+:[^:*]+:log-group:[^:*]+|\$\{[^}*]*-log\.arn\}")
 _QUEUE = "aws:sqs/queue:Queue"
 _TOPIC = "aws:sns/topic:Topic"
 _SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
@@ -51,13 +57,24 @@ def _no_wildcards(type_: str, properties: Properties) -> Iterator[str]:
             for part in ("Principal", "Action", "Resource", "NotPrincipal", "NotAction", "NotResource"):
                 if part.startswith("Not") and part in statement:
                     yield f"a statement that allows has {part}: that is everything but a few"
-                elif "*" in text_of(statement.get(part)):
+                elif any("*" in text_of(_but_streams(one)) for one in _several(statement.get(part))):
                     yield f"a statement that allows has a wildcard in {part}: {text_of(statement[part])}"
     if type_ == "aws:lambda/permission:Permission":
         if "*" in text_of(properties.get("principal")):
             yield "anyone may invoke the function"
         elif not properties.get("source_arn"):
             yield "any topic of anyone may invoke the function: set source_arn"
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+def _but_streams(resource: Any) -> Any:
+    """Give a resource without what stands for the streams of one log group."""
+    text = text_of(resource)
+    group = _STREAMS.sub("", text)
+    return group if group != text and _LOG_GROUP.fullmatch(group) else resource
 
 
 def _dead_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:

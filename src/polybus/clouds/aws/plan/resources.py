@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import allow as aws_allow
+from polybus.clouds.aws.plan import delivery_logs as aws_logs
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import published as aws_published
@@ -26,15 +27,17 @@ from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan import roles as aws_roles
 from polybus.clouds.aws.plan import watch as aws_watch
 from polybus.clouds.aws.plan.filters import compile_filter
+from polybus.clouds.aws.plan.mistakes import mistakes as aws_mistakes
 from polybus.clouds.aws.plan.rights import Arns, insecure, key_policy, policies
+from polybus.clouds.aws.plan.settings import AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
 from polybus.errors import ConfigError
 from polybus.plan import check
 from polybus.plan.entities import Place, binding_of
-from polybus.plan.later import Text, once
+from polybus.plan.later import once
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
 from polybus.plan.rules import cloud_attempts, consumed, path_of
-from polybus.plan.settings import NOTHING, check_services, with_options
+from polybus.plan.settings import check_services, refuse, with_options
 from polybus.plan.tags import tags_of
 from polybus.plan.values import Join, Json, Ref, Resource, found_in, joined, marked, refs, unmarked
 from polybus.topology.model import Queue, Subscription, Topic, Topology
@@ -43,26 +46,6 @@ __all__ = ["AwsPlan", "AwsSettings", "binding", "binding_values", "exports", "pl
 
 
 _POLICY_NAME = 128  # characters [B]
-
-
-@dataclass(frozen=True, slots=True)
-class AwsSettings:
-    """What the stack config says.
-
-    `kms_key` is the ARN of a customer-managed key; without it SNS uses its managed key and SQS its own. `roles` names
-    the IAM role of each service that has one (ARN or name), `functions` the Lambda functions behind the names that push
-    uses. `vpc_endpoints` are the ids of the VPC endpoints that messages have to come and go through. In a Pulumi
-    program each of these may be an output. `bindings` says where each service's binding is put, beside the outputs.
-    """
-
-    stack: str = ""
-    region: str | None = None
-    kms_key: Text | None = None
-    vpc_endpoints: tuple[Text, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    roles: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
-    functions: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
-    bindings: Literal["ssm"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +67,7 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
         chosen = replace(chosen, kms_key=once(chosen.kms_key, _held_key))
     aws_place.hold(topology, chosen.region, chosen.vpc_endpoints, chosen.kms_key)
     aws_roles.hold(topology, chosen.roles)
+    refuse("aws", aws_mistakes(chosen))
     planner = _Planner(topology, chosen)
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
@@ -93,9 +77,14 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
         resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
         documents = aws_published.reading(documents, topology)
     resources += planner.rights(documents)
-    scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name)
+    scene = aws_watch.Scene(
+        *(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name), chosen.composite_alarms
+    )
     resources += aws_watch.resources(topology, scene)
-    if any(ref == aws_place.REGION for resource in resources for ref in refs(resource.properties)):
+    asked = {ref for resource in resources for ref in refs(resource.properties)}
+    if aws_logs.ACCOUNT in asked:
+        resources.insert(0, aws_logs.account_lookup())
+    if aws_place.REGION in asked:
         resources.insert(0, aws_place.region_lookup())
     return AwsPlan(topology, chosen, tuple(resources), documents)
 
@@ -168,6 +157,7 @@ class _Planner:
         self.tags = tags_of(topology, settings.stack, settings.tags, TAGS)
         self.arns = Arns(topology)
         self.region = settings.region or aws_place.REGION
+        self._logs = aws_logs.Scene(topology, settings.stack, self.region, self.tags, settings.delivery_logs)
 
     def resources(self) -> Iterator[Resource]:
         for topic in self._topology.topics.values():
@@ -218,11 +208,13 @@ class _Planner:
             "maximum_message_size": topic.max_message_size or AWS.sns_default_bytes,
             # SHA-256 in place of SHA-1, for who verifies what SNS sends over HTTPS.
             **({"signature_version": 2} if self._signed(topic) else {}),
+            **aws_logs.arguments(self._logs, topic),
             "tags": self.tags,
         }
         properties = with_options(properties, topic.options.get("aws", {}))
         name = f"{topic.name}-topic"
-        yield Resource("aws:sns/topic:Topic", name, properties, "topic", entry)
+        yield from aws_logs.resources(self._logs, topic, properties["name"])
+        yield Resource("aws:sns/topic:Topic", name, properties, "topic", entry, after=aws_logs.made(self._logs, topic))
         outside = aws_place.elsewhere(aws_place.TOPIC_ACTIONS, Ref(name, "arn"), self._settings.vpc_endpoints)
         others = aws_allow.statements(topic, Ref(name, "arn"), self._settings.region)
         statements = [*others, insecure("sns:Publish", Ref(name, "arn")), *outside]

@@ -46,6 +46,14 @@ BRIDGE = Bridge(
         "aws:cloudwatch/metricAlarm:MetricAlarm": Type(
             "aws_cloudwatch_metric_alarm", renamed={"name": "alarm_name"}, outputs={"id": "id", "arn": "arn"}
         ),
+        "aws:cloudwatch/compositeAlarm:CompositeAlarm": Type(
+            "aws_cloudwatch_composite_alarm", outputs={"id": "id", "arn": "arn"}
+        ),
+        "aws:cloudwatch/logGroup:LogGroup": Type(
+            "aws_cloudwatch_log_group", outputs={"id": "id", "arn": "arn", "name": "name"}
+        ),
+        "aws:iam/role:Role": Type("aws_iam_role", outputs={"id": "id", "arn": "arn", "name": "name"}),
+        "aws:iam/rolePolicy:RolePolicy": Type("aws_iam_role_policy"),
         "aws:cloudwatch/dashboard:Dashboard": Type("aws_cloudwatch_dashboard"),
         "aws:ssm/parameter:Parameter": Type(
             "aws_ssm_parameter", outputs={"id": "id", "arn": "arn", "name": "name", "version": "version"}

@@ -61,6 +61,14 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "aws_iam_role_policy_attachment": """
             policy_arn! role!
         """,
+        "aws_iam_role": """
+            assume_role_policy! description force_detach_policies inline_policy inline_policy.name
+            inline_policy.policy managed_policy_arns max_session_duration name name_prefix path permissions_boundary
+            tags tags_all
+        """,
+        "aws_iam_role_policy": """
+            name name_prefix policy! role!
+        """,
         "aws_cloudwatch_metric_alarm": """
             actions_enabled alarm_actions alarm_description alarm_name! comparison_operator datapoints_to_alarm
             dimensions evaluate_low_sample_count_percentiles evaluation_criteria
@@ -75,6 +83,15 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
             statistic tags tags_all threshold threshold_metric_id treat_missing_data unit warm_up_configuration
             warm_up_configuration.only_start_evaluating_after_warm_up_period_ends
             warm_up_configuration.warm_up_period_duration_in_minutes!
+        """,
+        "aws_cloudwatch_composite_alarm": """
+            actions_enabled actions_suppressor actions_suppressor.alarm! actions_suppressor.extension_period!
+            actions_suppressor.wait_period! alarm_actions alarm_description alarm_name! alarm_rule!
+            insufficient_data_actions ok_actions region tags tags_all
+        """,
+        "aws_cloudwatch_log_group": """
+            deletion_protection_enabled kms_key_id log_group_class name name_prefix region retention_in_days
+            skip_destroy tags tags_all
         """,
         "aws_cloudwatch_dashboard": """
             dashboard_body! dashboard_name! region
@@ -133,6 +150,14 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "aws_iam_role_policy_attachment": """
             policy_arn! role!
         """,
+        "aws_iam_role": """
+            assume_role_policy! description force_detach_policies inline_policy inline_policy.name
+            inline_policy.policy managed_policy_arns max_session_duration name name_prefix path permissions_boundary
+            tags tags_all
+        """,
+        "aws_iam_role_policy": """
+            name name_prefix policy! role!
+        """,
         "aws_cloudwatch_metric_alarm": """
             actions_enabled alarm_actions alarm_description alarm_name! comparison_operator! datapoints_to_alarm
             dimensions evaluate_low_sample_count_percentiles evaluation_periods! extended_statistic
@@ -142,6 +167,14 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
             metric_query.metric.stat! metric_query.metric.unit metric_query.period metric_query.return_data
             namespace ok_actions period statistic tags tags_all threshold threshold_metric_id treat_missing_data
             unit
+        """,
+        "aws_cloudwatch_composite_alarm": """
+            actions_enabled actions_suppressor actions_suppressor.alarm! actions_suppressor.extension_period!
+            actions_suppressor.wait_period! alarm_actions alarm_description alarm_name! alarm_rule!
+            insufficient_data_actions ok_actions tags tags_all
+        """,
+        "aws_cloudwatch_log_group": """
+            kms_key_id log_group_class name name_prefix retention_in_days skip_destroy tags tags_all
         """,
         "aws_cloudwatch_dashboard": """
             dashboard_body! dashboard_name!

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polybus.clouds.aws.plan import composite
 from polybus.clouds.aws.plan.rights import insecure
 from polybus.plan.alarms import alarms_of, lowest
 from polybus.plan.later import Text
@@ -30,11 +31,12 @@ class Scene:
     kms_key: Text | None
     region: str | Ref
     queue_name: Callable[..., str]
+    composite: composite.By | None = None
 
 
 def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
     """Plan what `[alarms]` asks for; nothing without it."""
-    names, tags, queue_name = scene.names, scene.tags, scene.queue_name
+    names, tags = scene.names, scene.tags
     alarms = topology.alarms
     if alarms is None:
         return
@@ -45,10 +47,23 @@ def resources(topology: Topology, scene: Scene) -> Iterator[Resource]:
         yield from _mail(names, tags, alarms.notify.email, scene.kms_key)
         actions.append(Ref("bus.alarms-topic", "arn"))
     common = {"alarm_actions": actions, "ok_actions": actions, "tags": dict(tags)}
-    for entry, what, metric in watched(topology, queue_name):
-        yield _alarm(names, entry, what, metric, common)
+    yield from _alarms(topology, scene, common)
     if consumed(topology):
         yield from _dashboards(topology, scene)
+
+
+def _alarms(topology: Topology, scene: Scene, common: dict[str, Any]) -> Iterator[Resource]:
+    """Plan the alarms, and those that page in the place of several."""
+    found = {
+        composite.Alarm(entry, what, _logical(entry, what), scene.names.of(entry, suffix=f"-{what}")): metric
+        for entry, what, metric in watched(topology, scene.queue_name)
+    }
+    groups = composite.groups(topology, scene.composite, list(found))
+    grouped = {alarm for group in groups for alarm in group.alarms}
+    for alarm, metric in found.items():
+        yield _alarm(alarm, metric, composite.silent(common) if alarm in grouped else common)
+    for group in groups:
+        yield from composite.resources(scene.names, group, common)
 
 
 def watched(topology: Topology, queue_name: Callable[..., str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -105,9 +120,13 @@ def _mail(names: Names, tags: Mapping[str, str], email: str, kms_key: Text | Non
     yield Resource(type_, "bus.alarms-subscription", subscription, "alarm", _ENTRY)
 
 
-def _alarm(names: Names, entry: str, what: str, metric: dict[str, Any], common: dict[str, Any]) -> Resource:
+def _logical(entry: str, what: str) -> str:
+    return f"{entry}-{what}-alarm"
+
+
+def _alarm(alarm: composite.Alarm, metric: dict[str, Any], common: dict[str, Any]) -> Resource:
     properties = {
-        "name": names.of(entry, suffix=f"-{what}"),
+        "name": alarm.physical,
         "comparison_operator": "GreaterThanOrEqualToThreshold",
         "evaluation_periods": 1,
         "period": _PERIOD,
@@ -115,7 +134,7 @@ def _alarm(names: Names, entry: str, what: str, metric: dict[str, Any], common: 
         **metric,
         **common,
     }
-    return Resource("aws:cloudwatch/metricAlarm:MetricAlarm", f"{entry}-{what}-alarm", properties, "alarm", _ENTRY)
+    return Resource("aws:cloudwatch/metricAlarm:MetricAlarm", alarm.logical, properties, "alarm", _ENTRY)
 
 
 def _of_queue(metric: str, queue: str, threshold: float, description: str) -> dict[str, Any]:

@@ -1,0 +1,20 @@
+"""What AWS would refuse of a stack's settings by its form alone, in the middle of an update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from polybus.clouds.aws.plan.composite import BY
+from polybus.clouds.aws.plan.settings import AwsSettings
+from polybus.plan.settings import Mistake
+
+__all__ = ["mistakes"]
+
+
+def mistakes(settings: AwsSettings) -> Iterator[Mistake]:
+    """Give everything that is wrong by itself, whatever the topology is."""
+    if settings.composite_alarms not in (None, *BY):
+        yield Mistake("compositeAlarms", settings.composite_alarms, ", ".join(BY))
+    percent = settings.delivery_logs
+    if percent is not None and not 0 <= percent <= 100:
+        yield Mistake("deliveryLogs", percent, "0 to 100: the percentage of deliveries to log, beside all that fail")

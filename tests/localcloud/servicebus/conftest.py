@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from polybus.localcloud.server import running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
+from polybus.localcloud.servicebus.amqp.sections import APPLICATION, PROPERTIES, VALUE, section
 
 _numbers = itertools.count(1)
 
@@ -74,8 +76,12 @@ class Peer:
 
     BOUND = 20.0  # real seconds after which the server is taken to have missed its turn
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, certificate: Path | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=self.BOUND)
+        self._kept: list[tuple[int, list[Any], bytes]] = []
+        if certificate is not None:
+            trust = ssl.create_default_context(cafile=str(certificate))
+            self.socket = trust.wrap_socket(self.socket, server_hostname="localhost")
 
     def send(self, *parts: bytes) -> None:
         self.socket.sendall(b"".join(parts))
@@ -89,8 +95,14 @@ class Peer:
             data += part
         return data
 
-    def frame(self) -> tuple[int, list[object], bytes]:
+    def unread(self, frames: list[tuple[int, list[Any], bytes]]) -> None:
+        """Have frames read again, before any other."""
+        self._kept = [*frames, *self._kept]
+
+    def frame(self) -> tuple[int, list[Any], bytes]:
         """Return (code, fields, payload) of the next frame that isn't empty."""
+        if self._kept:
+            return self._kept.pop(0)
         while True:
             (size,) = struct.unpack(">I", self.exactly(4))
             body = self.exactly(size - 4)[4:]
@@ -109,16 +121,55 @@ class Peer:
         assert self.exactly(8) == p.AMQP_HEADER
         assert [self.frame()[0], self.frame()[0]] == [p.OPEN, p.BEGIN]
 
-    def attach(self, name: str, handle: int, address: str, *, receives: bool) -> None:
-        """Attach a link and read the server's answers to it."""
-        source = e.described(p.SOURCE, e.items([e.string(address)]))
+    def attach(
+        self,
+        name: str,
+        handle: int,
+        address: str,
+        *,
+        receives: bool,
+        settled: bool = False,
+        filters: bytes = e.NULL,
+        initial: int = 0,
+    ) -> list[Any]:
+        """Attach a link, read the server's answers to it, and return the fields of the first."""
+        source = e.described(p.SOURCE, e.items([e.string(address), *[e.NULL] * 6, filters]))
         target = e.described(p.TARGET, e.items([e.string(address)]))
-        head = [e.string(name), e.uint(handle), e.boolean(receives), e.ubyte(0 if receives else 2), e.ubyte(0)]
-        tail = [source, target, e.NULL, e.NULL, e.NULL if receives else e.uint(0)]
+        mode = int(settled) if receives else 2
+        head = [e.string(name), e.uint(handle), e.boolean(receives), e.ubyte(mode), e.ubyte(0)]
+        tail = [source, target, e.NULL, e.NULL, e.NULL if receives else e.uint(initial)]
         self.send(p.frame(0, p.performative(p.ATTACH, [*head, *tail])))
-        assert self.frame()[0] == p.ATTACH
+        code, fields, _ = self.frame()
+        assert code == p.ATTACH
         if not receives:
-            assert self.frame()[0] == p.FLOW
+            code, flow, _ = self.frame()
+            assert (code, flow[5]) == (p.FLOW, initial)
+        return fields
+
+    def deliver(self, handle: int, delivery: int, content: bytes) -> Any:
+        """Send a message and return the state that answers it."""
+        head = [e.uint(handle), e.uint(delivery), e.binary(b"t"), e.uint(0), e.FALSE, e.FALSE]
+        self.send(p.frame(0, p.performative(p.TRANSFER, head) + content))
+        code, fields, _ = self.frame()
+        assert code == p.DISPOSITION
+        return fields[4]
+
+    def settle(self, delivery: int, state: bytes) -> Any:
+        """Settle a delivery and return the state that answers it."""
+        self.send(p.frame(0, p.performative(p.DISPOSITION, [e.TRUE, e.uint(delivery), e.NULL, e.FALSE, state])))
+        code, fields, _ = self.frame()
+        assert code == p.DISPOSITION
+        return fields[4]
+
+    def request(self, handle: int, operation: str, body: bytes) -> tuple[dict[Any, Any], Any]:
+        """Call an operation on a request link; return (application properties, body) of what comes on another."""
+        asked = e.mapping([(e.string("operation"), e.string(f"com.microsoft:{operation}"))])
+        content = e.described(PROPERTIES, e.items([e.string("1")])) + e.described(APPLICATION, asked)
+        head = [e.uint(handle), e.uint(0), e.binary(b"t"), e.uint(0), e.TRUE, e.FALSE]
+        self.send(p.frame(0, p.performative(p.TRANSFER, head) + content + e.described(VALUE, body)))
+        code, _, payload = self.frame()
+        assert code == p.TRANSFER
+        return section(payload, APPLICATION), section(payload, VALUE)
 
     def credit(self, handle: int, credit: int) -> None:
         window = [e.uint(0), e.uint(0x7FFFFFFF), e.uint(0), e.uint(0x7FFFFFFF)]
@@ -139,12 +190,12 @@ class Peer:
 
 
 @pytest.fixture
-def peers() -> Iterator[Callable[[ServiceBusServer], Peer]]:
+def peers() -> Iterator[Callable[..., Peer]]:
     """Connect raw peers, that are closed with the test."""
     made: list[Peer] = []
 
-    def connect(server: ServiceBusServer) -> Peer:
-        made.append(Peer(server.port))
+    def connect(server: ServiceBusServer, *, tls: bool = False) -> Peer:
+        made.append(Peer(server.port, server.certificate if tls else None))
         return made[-1]
 
     yield connect

@@ -140,7 +140,7 @@ def test_a_malformed_message_is_rejected_alone(server: ServiceBusServer, peers: 
     for number, content in enumerate((payload, good)):
         head = [e.uint(0), e.uint(number), e.binary(b"t"), e.uint(0), e.FALSE, e.FALSE]
         peer.send(p.frame(0, p.performative(p.TRANSFER, head) + content))
-    outcomes = [peer.frame()[1][4].descriptor for _ in range(2)]  # type: ignore[attr-defined]
+    outcomes = [peer.frame()[1][4].descriptor for _ in range(2)]
     assert outcomes == [p.STATE_REJECTED, p.STATE_ACCEPTED]
     assert server.entities.counts("q").active == 1
 
@@ -213,4 +213,4 @@ def test_a_refused_token_closes_the_entity_to_its_connection(server: ServiceBusS
     assert b"InvalidSignature" in payload
     peer.attach("in", 2, "q", receives=True)
     code, fields, _ = peer.frame()
-    assert (code, fields[2].value[0]) == (p.DETACH, "amqp:unauthorized-access")  # type: ignore[attr-defined]
+    assert (code, fields[2].value[0]) == (p.DETACH, "amqp:unauthorized-access")

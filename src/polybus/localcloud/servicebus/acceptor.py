@@ -1,4 +1,4 @@
-"""One port for AMQP and HTTP: the first byte of a connection tells which it is."""
+"""One port for AMQP and HTTP, with TLS or without: the first byte, there and inside TLS, tells which it is."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Acceptor:
                 first = await self._peek(accepted)
             if first is None:
                 return
-            factory = self._amqp if first == AMQP_FIRST else self._http
+            factory = self._factory(first) if first != TLS_HANDSHAKE else self._inside
             tls = self._tls if first == TLS_HANDSHAKE else None
             handed_on = True
             patience = None if tls is None else self._patience
@@ -92,6 +92,12 @@ class Acceptor:
         finally:
             if not handed_on:
                 accepted.close()
+
+    def _factory(self, first: int) -> Factory:
+        return self._amqp if first == AMQP_FIRST else self._http
+
+    def _inside(self) -> asyncio.BaseProtocol:
+        return _Inside(self._factory, self._patience)
 
     async def _peek(self, accepted: socket.socket) -> int | None:
         """Return the first byte of a connection, leaving it there; None where the peer closed."""
@@ -123,6 +129,34 @@ class Acceptor:
         # A transport closes its socket on the loop's next turn; below TLS lies another that does so on the one after.
         for _ in range(3):
             await asyncio.sleep(0)
+
+
+class _Inside(asyncio.Protocol):
+    """What is inside TLS before its first byte tells which it is."""
+
+    def __init__(self, factory: Callable[[int], Factory], patience: float) -> None:
+        self._factory = factory
+        self._patience = patience
+        self._transport: asyncio.BaseTransport | None = None
+        self._watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._watch = asyncio.get_running_loop().call_later(self._patience, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        assert isinstance(self._transport, asyncio.Transport)  # noqa: S101 - what TLS gives
+        if self._watch is not None:
+            self._watch.cancel()
+        chosen = self._factory(data[0])()
+        assert isinstance(chosen, asyncio.Protocol)  # noqa: S101 - both are
+        self._transport.set_protocol(chosen)
+        chosen.connection_made(self._transport)
+        chosen.data_received(data)
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,12 @@ HANDSHAKE_TIMEOUT = 20.0
 
 
 class ServiceBusServer:
-    """Azure Service Bus on a loopback port, for azure-servicebus as it is: AMQP and the management API on one port.
+    """Azure Service Bus on a loopback port, for the official SDKs as they are.
 
-    `config` is a file in the format of Microsoft's emulator (Config.json), `data` a folder in which everything that was
-    accepted survives the process. `management_port` adds a second port for the management API, for tools that can't use
-    the first. `idle_timeout` and `handshake_timeout` are real seconds, whatever the clock.
+    AMQP, with TLS or without, AMQP over a WebSocket, and the management API are all on that one port, and on each of
+    `ports`, for clients that can't be told one. `config` is a file in the format of Microsoft's emulator (Config.json),
+    `data` a folder in which everything that was accepted survives the process. `management_port` adds a port that
+    `env()` tells as the management API's. `idle_timeout` and `handshake_timeout` are real seconds, whatever the clock.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ServiceBusServer:
         host: str = LOOPBACK,
         port: int = 0,
         management_port: int = 0,
+        ports: Sequence[int] = (),
         data: Path | None = None,
         clock: Clock | None = None,
         config: Path | None = None,
@@ -60,6 +62,7 @@ class ServiceBusServer:
         self._host = host
         self._port = port
         self._management_port = management_port
+        self._ports = tuple(ports)
         self._data = data
         self._config = config
         self._store = Store(data, "servicebus")
@@ -109,11 +112,13 @@ class ServiceBusServer:
         """How many AMQP connections there are."""
         return len(self._shared.connections)
 
-    def connection_string(self, key_name: str = ROOT_KEY_NAME, key: str = ROOT_KEY) -> str:
-        """Return what ServiceBusClient and ServiceBusAdministrationClient take."""
+    def connection_string(self, key_name: str = ROOT_KEY_NAME, key: str = ROOT_KEY, *, tls: bool = False) -> str:
+        """Return what ServiceBusClient and ServiceBusAdministrationClient take; with `tls` they have to trust
+        `certificate`, and Java's and .NET's go to ports 5671 and 443, whatever it says.
+        """
         return (
             f"Endpoint=sb://localhost:{self._port};SharedAccessKeyName={key_name};SharedAccessKey={key};"
-            "UseDevelopmentEmulator=true;"
+            f"{'' if tls else 'UseDevelopmentEmulator=true;'}"
         )
 
     def env(self) -> Mapping[str, str]:
@@ -178,8 +183,8 @@ class ServiceBusServer:
             self._shared.handshake_timeout,
         )
         self._port = self._acceptor.listen(self._host, self._port)
-        if self._management_port:
-            self._acceptor.listen(self._host, self._management_port)
+        for other in {self._management_port or self._port, *self._ports} - {self._port}:
+            self._acceptor.listen(self._host, other)
 
     async def _start_http(self) -> Callable[[], asyncio.BaseProtocol]:
         from aiohttp import web

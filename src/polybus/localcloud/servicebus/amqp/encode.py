@@ -125,6 +125,11 @@ def described(code: int, value: bytes) -> bytes:
     return b"\x00\x53" + bytes((code,)) + value
 
 
+def described_by(code: int, value: bytes) -> bytes:
+    """A value under a descriptor of any size, as those of vendors are."""
+    return b"\x00" + ulong(code) + value
+
+
 def scalar(value: object) -> bytes:
     """Encode a value of a rule's action or parameter: None, bool, int, float, str or bytes."""
     if value is None or isinstance(value, bool):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import encode as e
-from .decode import DecodeError, Described, decode
+from .decode import DecodeError, Described, decode, fields, skip
 
 __all__ = [
     "ACCEPTED",
@@ -25,9 +25,11 @@ __all__ = [
     "SASL_MECHANISMS",
     "SASL_OUTCOME",
     "TRANSFER",
+    "code_of",
     "error",
     "frame",
     "performative",
+    "raw",
     "read",
     "rejected",
 ]
@@ -40,12 +42,35 @@ SASL_MECHANISMS, SASL_INIT, SASL_OUTCOME = 0x40, 0x41, 0x44
 
 SOURCE, TARGET, COORDINATOR = 0x28, 0x29, 0x30
 STATE_ACCEPTED, STATE_REJECTED, STATE_RELEASED, STATE_MODIFIED = 0x24, 0x25, 0x26, 0x27
-DESCRIPTOR_NAMES = {
-    "amqp:accepted:list": STATE_ACCEPTED,
-    "amqp:rejected:list": STATE_REJECTED,
-    "amqp:released:list": STATE_RELEASED,
-    "amqp:modified:list": STATE_MODIFIED,
+# AMQP 1.0 gives every type two descriptors, a number and a name; either may be sent.
+_NAMES = {
+    f"amqp:{name}:list": code
+    for name, code in {
+        "open": OPEN,
+        "begin": BEGIN,
+        "attach": ATTACH,
+        "flow": FLOW,
+        "transfer": TRANSFER,
+        "disposition": DISPOSITION,
+        "detach": DETACH,
+        "end": END,
+        "close": CLOSE,
+        "sasl-init": SASL_INIT,
+        "source": SOURCE,
+        "target": TARGET,
+        "coordinator": COORDINATOR,
+        "accepted": STATE_ACCEPTED,
+        "rejected": STATE_REJECTED,
+        "released": STATE_RELEASED,
+        "modified": STATE_MODIFIED,
+    }.items()
 }
+
+
+def code_of(descriptor: Any) -> Any:
+    """Return the number of a descriptor that is a name; any other as it is."""
+    return _NAMES.get(descriptor, descriptor) if isinstance(descriptor, str) else descriptor
+
 
 ACCEPTED = e.described(STATE_ACCEPTED, e.EMPTY_LIST)
 
@@ -82,7 +107,7 @@ def read(body: bytes) -> tuple[int, list[Any], int]:
     value, end = decode(body)
     if not isinstance(value, Described) or not isinstance(value.value, list):
         raise DecodeError("a frame's body is no performative")
-    code, given = value.descriptor, value.value
+    code, given = code_of(value.descriptor), value.value
     rules = _RULES.get(code) if isinstance(code, int) else None
     if rules is None or len(given) > len(rules):
         raise DecodeError(f"unknown performative {code!r}")
@@ -97,6 +122,11 @@ def read(body: bytes) -> tuple[int, list[Any], int]:
         raise DecodeError(f"performative {code:#x} lacks a mandatory field")
     given.extend([None] * len(missing))
     return code, given, end
+
+
+def raw(body: bytes) -> list[bytes]:
+    """Return the encoded fields of a described list, as many as were sent; raise DecodeError."""
+    return fields(body, skip(body, 1))
 
 
 def _fits(found: Any, kind: type, bounded: bool) -> bool:

@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from . import encode as e
 from .decode import DecodeError, decode, decode_one, fields, skip
 
-__all__ = ["batch", "replace_map", "replace_properties", "section", "sections", "set_map", "text"]
+__all__ = [
+    "batch",
+    "encoded_pairs",
+    "put_pairs",
+    "replace_map",
+    "replace_properties",
+    "section",
+    "sections",
+    "set_map",
+    "text",
+]
 
 HEADER, DELIVERY_ANNOTATIONS, ANNOTATIONS, PROPERTIES, APPLICATION, DATA, SEQUENCE, VALUE, FOOTER = range(0x70, 0x79)
 # Source: "AMQP 1.0 in Azure Service Bus and Event Hubs protocol guide", batching of messages.
 BATCH_FORMAT = 0x80013700
 
-_u8 = struct.Struct(">Q").unpack_from
+_NAMES = {
+    "amqp:header:list": HEADER,
+    "amqp:delivery-annotations:map": DELIVERY_ANNOTATIONS,
+    "amqp:message-annotations:map": ANNOTATIONS,
+    "amqp:properties:list": PROPERTIES,
+    "amqp:application-properties:map": APPLICATION,
+    "amqp:data:binary": DATA,
+    "amqp:amqp-sequence:list": SEQUENCE,
+    "amqp:amqp-value:*": VALUE,
+    "amqp:footer:map": FOOTER,
+}
 
 
 def sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (code, start, start of the value, end) of each section; raise DecodeError."""
+    """Yield (code, start, start of the value, end) of each section, its descriptor in any form; raise DecodeError."""
     at, end = 0, len(data)
     while at < end:
         if data[at] != 0 or at + 3 > end:
             raise DecodeError("a message's section is no described value")
         if data[at + 1] == 0x53:
             code, value = data[at + 2], at + 3
-        elif data[at + 1] == 0x80 and at + 10 <= end:
-            code, value = _u8(data, at + 2)[0], at + 10
         else:
-            raise DecodeError("a message's section has no numeric descriptor")
+            descriptor, value = decode(data, at + 1)
+            code = _code(descriptor)
         if not HEADER <= code <= FOOTER:
             raise DecodeError(f"unknown message section {code:#x}")
         stop = skip(data, value)
         yield code, at, value, stop
         at = stop
+
+
+def _code(descriptor: Any) -> int:
+    if isinstance(descriptor, str):
+        return _NAMES.get(descriptor, 0)
+    return descriptor if isinstance(descriptor, int) else 0
 
 
 def section(data: bytes, wanted: int) -> Any:
@@ -86,6 +110,26 @@ def pairs(data: bytes, wanted: int) -> list[tuple[bytes, bytes]]:
                 raise DecodeError("a map has a key without a value")
             return list(zip(flat[::2], flat[1::2], strict=True))
     return []
+
+
+def encoded_pairs(value: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the encoded keys and values of an encoded map; [] for null; raise DecodeError."""
+    if value == e.NULL:
+        return []
+    flat = fields(value, 0)
+    if len(flat) % 2:
+        raise DecodeError("a map has a key without a value")
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def put_pairs(bare: bytes, changes: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """Return the bare message with application properties set to encoded values; raise DecodeError."""
+    names = [text(decode_one(key)) for key, _ in changes]
+    if not all(isinstance(name, str) for name in names):
+        raise DecodeError("a property's name is no text")
+    kept = [pair for pair in pairs(bare, APPLICATION) if text(decode_one(pair[0])) not in names]
+    added = [(e.string(name), value) for name, (_, value) in zip(names, changes, strict=True)]
+    return replace_map(bare, [*kept, *added])
 
 
 def set_map(bare: bytes, changes: Mapping[str, object]) -> bytes:

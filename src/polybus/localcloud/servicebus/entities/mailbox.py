@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from polybus.clock import Clock
-from polybus.localcloud.servicebus.amqp.sections import set_map
+from polybus.localcloud.servicebus.amqp.sections import put_pairs, set_map
 from polybus.localcloud.servicebus.entities.alarm import Alarm
 from polybus.localcloud.servicebus.entities.consumer import Consumer
 from polybus.localcloud.servicebus.entities.dispatch import Dispatch
@@ -126,6 +126,12 @@ class Mailbox:
         if state == DEFERRED:
             self._expiries.discard(message.sequence)
             message.expires = None
+
+    def change_properties(self, message: Message, changes: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set application properties of a message to encoded values, as who settles it asked for."""
+        self.bytes -= message.size
+        message.bare = put_pairs(message.bare, changes)
+        self.bytes += message.size
 
     # -- coming in
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, decode_one, fields
@@ -11,8 +12,10 @@ from polybus.localcloud.servicebus.amqp.sections import (
     ANNOTATIONS,
     APPLICATION,
     DELIVERY_ANNOTATIONS,
+    FOOTER,
     HEADER,
     PROPERTIES,
+    replace_properties,
     sections,
     text,
 )
@@ -38,6 +41,7 @@ _OWN = {
     "x-opt-message-state",
     "x-opt-deadletter-source",
 }
+_COMPOUND = (DELIVERY_ANNOTATIONS, APPLICATION, FOOTER)
 _NO_DELIVERY_ANNOTATIONS = e.described(DELIVERY_ANNOTATIONS, e.mapping([]))
 
 
@@ -103,6 +107,12 @@ class Message:
         message.read_bare()
         return message
 
+    def give_id(self) -> None:
+        """Give it an id where its sender gave none, as the service does."""
+        if self.message_id is None:
+            self.message_id = uuid4().hex
+            self.bare = replace_properties(self.bare, {0: e.string(self.message_id)})
+
     def read_bare(self) -> None:
         """Take over the ids that the bare message holds; raise DecodeError."""
         self.message_id = self.session_id = None
@@ -154,29 +164,24 @@ def _read_annotations(message: Message, data: bytes, at: int) -> None:
 def parse(data: bytes) -> Message:
     """Read one message as it came from a sender; raise DecodeError.
 
-    The service takes a message without a body, and delivery annotations at any place: azure-servicebus writes them at
-    the end (its own live tests send both).
+    The service takes a message without a body, and sections at any place: azure-servicebus writes delivery annotations
+    at the end (its own live tests send both). They are kept in the order of AMQP 3.2, under numeric descriptors.
     """
     message = Message(b"")
-    bare, last = bytearray(), HEADER
+    kept: list[tuple[int, bytes]] = []
     for code, start, value, end in sections(data):
-        if code == DELIVERY_ANNOTATIONS:
-            fields(data, value)
-            continue
-        if code < last:
-            raise DecodeError("a message's sections are out of order")
-        last = code
         if code == HEADER:
             _read_header(message, data, value)
         elif code == ANNOTATIONS:
             _read_annotations(message, data, value)
-        else:
-            if code == APPLICATION:
-                fields(data, value)
-            bare += data[start:end]
+        elif code in _COMPOUND:
+            fields(data, value)
+        if code >= PROPERTIES:
+            kept.append((code, data[start:end] if data[start + 1] == 0x53 else e.described(code, data[value:end])))
     if not data:
         raise DecodeError("a message has no sections")
-    message.bare = bytes(bare)
+    kept.sort(key=itemgetter(0))
+    message.bare = b"".join([encoded for _, encoded in kept])
     message.read_bare()
     return message
 

@@ -3,28 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.message import ACTIVE, DEFERRED, SCHEDULED, Message
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, MESSAGE_NOT_FOUND, Refusal
 
-__all__ = ["SETTLEMENTS", "cancel", "defer", "peek", "receive_deferred", "settle"]
+__all__ = ["SETTLEMENTS", "Changes", "cancel", "defer", "peek", "receive_deferred", "settle"]
 
 # Values of disposition-status in update-disposition (azure-servicebus, constants; the spelling is the service's).
 SETTLEMENTS = ("completed", "abandoned", "released", "defered", "suspended")
 
 
-def settle(mailbox: Mailbox, token: bytes, how: str, reason: str | None = None, description: str | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a settlement changes of the message that stays: why it is a dead letter, and encoded properties."""
+
+    reason: str | None = None
+    description: str | None = None
+    properties: Sequence[tuple[bytes, bytes]] = ()
+
+
+_NONE = Changes()
+
+
+def settle(mailbox: Mailbox, token: bytes, how: str, changes: Changes = _NONE) -> None:
     """Settle the message that `token` locks; raise Refusal where the lock is lost."""
     if how not in SETTLEMENTS:
         raise Refusal(ARGUMENT_ERROR, f"The disposition '{how}' is unknown.")
     message = mailbox.locked(token)
+    if changes.properties and how != "completed":
+        mailbox.change_properties(message, changes.properties)
     if how == "completed":
         mailbox.remove(message)
     elif how == "defered":
         defer(mailbox, message)
     elif how == "suspended":
-        mailbox.dead_letter(message, reason, description)
+        mailbox.dead_letter(message, changes.reason, changes.description)
     else:
         mailbox.give_back(message, failed=how == "abandoned")
 

@@ -37,6 +37,9 @@ class QueueOptions:
     status: str = "Active"
     auto_delete_on_idle: float | None = None
     user_metadata: str | None = None
+    batched_operations: bool = True
+    support_ordering: bool = True
+    express: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class SubscriptionOptions:
     status: str = "Active"
     auto_delete_on_idle: float | None = None
     user_metadata: str | None = None
+    batched_operations: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,10 @@ class TopicOptions:
     status: str = "Active"
     auto_delete_on_idle: float | None = None
     user_metadata: str | None = None
+    batched_operations: bool = True
+    express: bool = False
+    filters_before_publishing: bool = False
+    subscription_partitioning: bool = False
 
 
 AnyOptions = QueueOptions | SubscriptionOptions | TopicOptions

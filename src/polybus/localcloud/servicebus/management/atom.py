@@ -9,21 +9,24 @@ import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
 
 from polybus.localcloud.servicebus.durations import format_duration, parse_duration
 from polybus.localcloud.servicebus.entities.options import Counts, QueueOptions, SubscriptionOptions, TopicOptions
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
 
-__all__ = ["ATOM", "SB", "description", "entry", "error", "feed", "options_of", "read", "stamp"]
+__all__ = ["ATOM", "SB", "XSI", "description", "entry", "error", "feed", "options_of", "read", "spell", "stamp"]
 
 ATOM = "{http://www.w3.org/2005/Atom}"
 SB = "{http://schemas.microsoft.com/netservices/2010/10/servicebus/connect}"
+XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 COUNTS = "{http://schemas.microsoft.com/netservices/2011/06/servicebus}"
 
 Options = QueueOptions | TopicOptions | SubscriptionOptions
 
-# (element, field, how): the order is the service's, which refuses any other.
+# (element, field, how): the order is the service's, which refuses any other. Elements without a field are told only.
 _TIME, _NUMBER, _FLAG, _TEXT, _KB = "time", "number", "flag", "text", "kilobytes"
+_TOLD = "told"
 _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "QueueDescription": (
         ("LockDuration", "lock_duration", _TIME),
@@ -34,11 +37,22 @@ _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("DeadLetteringOnMessageExpiration", "dead_letter_on_expiry", _FLAG),
         ("DuplicateDetectionHistoryTimeWindow", "duplicate_window", _TIME),
         ("MaxDeliveryCount", "max_delivery_count", _NUMBER),
+        ("EnableBatchedOperations", "batched_operations", _FLAG),
+        ("SizeInBytes", "", _TOLD),
+        ("MessageCount", "", _TOLD),
+        ("IsAnonymousAccessible", "", _TOLD),
         ("Status", "status", _TEXT),
-        ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
-        ("EnablePartitioning", "partitioned", _FLAG),
         ("ForwardTo", "forward_to", _TEXT),
         ("UserMetadata", "user_metadata", _TEXT),
+        ("CreatedAt", "", _TOLD),
+        ("UpdatedAt", "", _TOLD),
+        ("AccessedAt", "", _TOLD),
+        ("SupportOrdering", "support_ordering", _FLAG),
+        ("CountDetails", "", _TOLD),
+        ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
+        ("EnablePartitioning", "partitioned", _FLAG),
+        ("EntityAvailabilityStatus", "", _TOLD),
+        ("EnableExpress", "express", _FLAG),
         ("ForwardDeadLetteredMessagesTo", "forward_dead_letters_to", _TEXT),
         ("MaxMessageSizeInKilobytes", "max_message_bytes", _KB),
     ),
@@ -47,11 +61,23 @@ _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("MaxSizeInMegabytes", "max_size_megabytes", _NUMBER),
         ("RequiresDuplicateDetection", "detects_duplicates", _FLAG),
         ("DuplicateDetectionHistoryTimeWindow", "duplicate_window", _TIME),
+        ("EnableBatchedOperations", "batched_operations", _FLAG),
+        ("SizeInBytes", "", _TOLD),
+        ("FilteringMessagesBeforePublishing", "filters_before_publishing", _FLAG),
+        ("IsAnonymousAccessible", "", _TOLD),
         ("Status", "status", _TEXT),
+        ("UserMetadata", "user_metadata", _TEXT),
+        ("CreatedAt", "", _TOLD),
+        ("UpdatedAt", "", _TOLD),
+        ("AccessedAt", "", _TOLD),
         ("SupportOrdering", "support_ordering", _FLAG),
+        ("CountDetails", "", _TOLD),
+        ("SubscriptionCount", "", _TOLD),
         ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
         ("EnablePartitioning", "partitioned", _FLAG),
-        ("UserMetadata", "user_metadata", _TEXT),
+        ("EntityAvailabilityStatus", "", _TOLD),
+        ("EnableSubscriptionPartitioning", "subscription_partitioning", _FLAG),
+        ("EnableExpress", "express", _FLAG),
         ("MaxMessageSizeInKilobytes", "max_message_bytes", _KB),
     ),
     "SubscriptionDescription": (
@@ -60,12 +86,19 @@ _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("DefaultMessageTimeToLive", "default_ttl", _TIME),
         ("DeadLetteringOnMessageExpiration", "dead_letter_on_expiry", _FLAG),
         ("DeadLetteringOnFilterEvaluationExceptions", "dead_letter_on_filter_error", _FLAG),
+        ("MessageCount", "", _TOLD),
         ("MaxDeliveryCount", "max_delivery_count", _NUMBER),
+        ("EnableBatchedOperations", "batched_operations", _FLAG),
         ("Status", "status", _TEXT),
         ("ForwardTo", "forward_to", _TEXT),
+        ("CreatedAt", "", _TOLD),
+        ("UpdatedAt", "", _TOLD),
+        ("AccessedAt", "", _TOLD),
         ("UserMetadata", "user_metadata", _TEXT),
+        ("CountDetails", "", _TOLD),
         ("ForwardDeadLetteredMessagesTo", "forward_dead_letters_to", _TEXT),
         ("AutoDeleteOnIdle", "auto_delete_on_idle", _TIME),
+        ("EntityAvailabilityStatus", "", _TOLD),
     ),
 }
 _KINDS: dict[str, type[QueueOptions] | type[TopicOptions] | type[SubscriptionOptions]] = {
@@ -127,7 +160,7 @@ def options_of(element: ET.Element) -> Options:
         raise Refusal(ARGUMENT_ERROR, f"<{tag}> is no entity's description.")
     found: dict[str, Any] = {}
     for name, field, how in _FIELDS[tag]:
-        child = element.find(SB + name)
+        child = element.find(SB + name) if how != _TOLD else None
         if child is not None and child.text:
             found[field] = _parse(how, child.text)
     lock = found.get("lock_duration", SHORTEST_LOCK)
@@ -139,31 +172,42 @@ def options_of(element: ET.Element) -> Options:
 def description(options: Options, counts: Counts, extra: Mapping[str, object], now: float) -> ET.Element:
     """Return an entity's description, with what is counted of it."""
     tag = next(name for name, kind in _KINDS.items() if isinstance(options, kind))
+    told = {**_told(counts, now), **extra}
     element = ET.Element(SB + tag)
     for name, field, how in _FIELDS[tag]:
-        value = getattr(options, field)
-        if value is not None or how == _TIME:
+        if name == "CountDetails":
+            element.append(_count_details(counts))
+        elif how == _TOLD:
+            ET.SubElement(element, SB + name).text = str(told[name])
+        elif (value := getattr(options, field)) is not None or how == _TIME:
             ET.SubElement(element, SB + name).text = _format(how, value)
-    for name, found in extra.items():
-        ET.SubElement(element, SB + name).text = str(found)
-    for name in ("CreatedAt", "UpdatedAt", "AccessedAt"):
-        ET.SubElement(element, SB + name).text = stamp(now)
-    ET.SubElement(element, SB + "EntityAvailabilityStatus").text = "Available"
+    return element
+
+
+def _told(counts: Counts, now: float) -> dict[str, object]:
     total = counts.active + counts.deferred + counts.scheduled + counts.dead_letter + counts.transfer_dead_letter
-    if tag != "TopicDescription":
-        ET.SubElement(element, SB + "MessageCount").text = str(total)
-    details = ET.SubElement(element, SB + "CountDetails")
+    return {
+        "SizeInBytes": counts.size,
+        "MessageCount": total,
+        "IsAnonymousAccessible": "false",
+        "CreatedAt": stamp(now),
+        "UpdatedAt": stamp(now),
+        "AccessedAt": stamp(now),
+        "EntityAvailabilityStatus": "Available",
+    }
+
+
+def _count_details(counts: Counts) -> ET.Element:
+    details = ET.Element(SB + "CountDetails")
     for name, number in (
         ("ActiveMessageCount", counts.active + counts.deferred),
         ("DeadLetterMessageCount", counts.dead_letter),
         ("ScheduledMessageCount", counts.scheduled),
-        ("TransferDeadLetterMessageCount", counts.transfer_dead_letter),
         ("TransferMessageCount", 0),
+        ("TransferDeadLetterMessageCount", counts.transfer_dead_letter),
     ):
         ET.SubElement(details, COUNTS + name).text = str(number)
-    if tag != "SubscriptionDescription":
-        ET.SubElement(element, SB + "SizeInBytes").text = str(counts.size)
-    return element
+    return details
 
 
 def entry(url: str, title: str, content: ET.Element, now: float) -> ET.Element:
@@ -190,6 +234,39 @@ def feed(url: str, title: str, entries: Iterable[ET.Element], following: str | N
         ET.SubElement(element, ATOM + "link", rel="next", href=following)
     element.extend(entries)
     return element
+
+
+def spell(element: ET.Element) -> bytes:
+    """Return a document, with namespaces declared where and under the prefixes that the service does.
+
+    Clients that know no namespaces read it by these names: the default one for elements, `i` for attributes that say a
+    type, `d2p1` for what is counted.
+    """
+    out = ['<?xml version="1.0" encoding="utf-8"?>']
+    _spell(element, "", out)
+    return "".join(out).encode("utf-8", "xmlcharrefreplace")
+
+
+def _spell(element: ET.Element, default: str, out: list[str]) -> None:
+    space, _, name = element.tag.rpartition("}")
+    space = space.lstrip("{")
+    declared = ""
+    if space == COUNTS[1:-1]:
+        name = f"d2p1:{name}"
+    elif space != default:
+        declared, default = f" xmlns={quoteattr(space)}", space
+        if space == SB[1:-1]:
+            declared += f' xmlns:i="{XSI[1:-1]}"'
+    if name == "CountDetails":
+        declared += f' xmlns:d2p1="{COUNTS[1:-1]}"'
+    given = "".join(f" {key.replace(XSI, 'i:')}={quoteattr(value)}" for key, value in element.attrib.items())
+    if element.text is None and len(element) == 0:
+        out.append(f"<{name}{declared}{given} />")
+        return
+    out.append(f"<{name}{declared}{given}>{escape(element.text or '')}")
+    for child in element:
+        _spell(child, default, out)
+    out.append(f"</{name}>")
 
 
 def error(status: int, detail: str) -> ET.Element:

@@ -21,10 +21,12 @@ from polybus.localcloud.servicebus.management.rules_xml import read_rule, rule_d
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, NOT_FOUND, Refusal
 from polybus.localcloud.servicebus.rights import MANAGE
 from polybus.localcloud.servicebus.rules.rule import Rule
+from polybus.localcloud.servicebus.wire import websocket
 from polybus.localcloud.servicebus.wire.host import Host
 
 __all__ = ["application"]
 
+VERSION = "2021-05"  # of the API: what clients name, and ours where one names none
 PAGE = 100  # entries of a page where a client names none; the service's own most
 _PLACE = re.compile(
     r"/(?P<entity>.+?)(?:/subscriptions(?:/(?P<subscription>[^/]+)(?:/rules(?:/(?P<rule>[^/]+))?)?)?)?\Z", re.IGNORECASE
@@ -46,7 +48,9 @@ class _Api:
     def _namespace(self) -> Namespace:
         return self._host.namespace
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.lower() == websocket.PATH:
+            return await websocket.converse(self._host, request)
         try:
             self._host.faults.check("http", request.path.strip("/"))
             key = self._host.rights.verify(request.headers.get("Authorization", ""))
@@ -59,11 +63,11 @@ class _Api:
                 raise Refusal("amqp:internal-error", f"The store failed: {failure}")
         except Refusal as refusal:
             status, element = refusal.status, atom.error(refusal.status, refusal.description)
-        body = b"" if element is None else ET.tostring(element, "utf-8", xml_declaration=True)
+        body = b"" if element is None else atom.spell(element)
         return web.Response(status=status, body=body, content_type="application/xml", charset="utf-8")
 
     def _dispatch(self, request: web.Request, body: bytes) -> tuple[int, ET.Element | None]:
-        path = request.path
+        path = request.path.rstrip("/")  # clients of Go and JavaScript ask for lists with a slash at the end
         if path.lower() == "/$namespaceinfo":
             return 200, self._namespace_info(request)
         if path.lower().startswith("/$resources/"):
@@ -78,7 +82,9 @@ class _Api:
             return 200, self._rules(request, entity, subscription)
         if subscription is None and path.lower().endswith("/subscriptions"):
             found = self._namespace.topic(entity).subscriptions.values()
-            return 200, self._feed(request, "Subscriptions", list(found), self._entry)
+            return 200, self._feed(
+                request, "Subscriptions", list(found), lambda one: self._entry(request, one, f"{path}/{one.name}")
+            )
         return self._entity(request, body, entity, subscription)
 
     # -- entities
@@ -89,7 +95,7 @@ class _Api:
         path = entity if subscription is None else f"{entity}/Subscriptions/{subscription}"
         match request.method:
             case "GET":
-                return 200, self._entry(request, self._namespace.find(path))
+                return 200, self._entry(request, self._namespace.find(path), request.path)
             case "DELETE":
                 self._namespace.delete(path)
                 return 200, None
@@ -102,7 +108,7 @@ class _Api:
     ) -> tuple[int, ET.Element]:
         options = atom.options_of(element)
         if request.headers.get("If-Match") is not None:
-            return 200, self._entry(request, self._namespace.update(path, options))
+            return 200, self._entry(request, self._namespace.update(path, options), request.path)
         if isinstance(options, SubscriptionOptions) != (subscription is not None):
             raise Refusal(ARGUMENT_ERROR, f"The description is not one for '{path}'.")
         if isinstance(options, SubscriptionOptions):
@@ -113,9 +119,9 @@ class _Api:
             created = self._namespace.create_topic(entity, options)
         else:
             created = self._namespace.create_queue(entity, options)
-        return 201, self._entry(request, created)
+        return 201, self._entry(request, created, request.path)
 
-    def _entry(self, request: web.Request, mailbox: Mailbox) -> ET.Element:
+    def _entry(self, request: web.Request, mailbox: Mailbox, path: str) -> ET.Element:
         now = self._namespace.clock.time()
         extra: dict[str, object] = {}
         if isinstance(mailbox, Topic):
@@ -123,46 +129,45 @@ class _Api:
         title = mailbox.name if isinstance(mailbox, Subscription) else mailbox.path
         options = mailbox.options
         element = atom.description(options, mailbox.counts(), extra, now)
-        return atom.entry(_url(request, mailbox.path), title, element, now)
+        return atom.entry(_url(request, path), title, element, now)
 
     # -- lists
 
     def _resources(self, request: web.Request, kind: str) -> ET.Element:
         if kind == "queues":
-            return self._feed(request, "Queues", self._namespace.queues(), self._entry)
+            return self._feed(request, "Queues", self._namespace.queues(), lambda q: self._entry(request, q, q.path))
         if kind == "topics":
-            return self._feed(request, "Topics", self._namespace.topics(), self._entry)
+            return self._feed(request, "Topics", self._namespace.topics(), lambda t: self._entry(request, t, t.path))
         raise Refusal(NOT_FOUND, f"There are no resources '{kind}'.")
 
     def _feed(
-        self, request: web.Request, title: str, found: list[Any], entry: Callable[[web.Request, Any], ET.Element]
+        self, request: web.Request, title: str, found: list[Any], entry: Callable[[Any], ET.Element]
     ) -> ET.Element:
         try:
             skip = max(int(request.query.get("$skip", "0")), 0)
             top = min(max(int(request.query.get("$top", str(PAGE))), 1), PAGE)
         except ValueError as error:
             raise Refusal(ARGUMENT_ERROR, "$skip and $top must be numbers.") from error
-        url = _url(request, request.path.strip("/"))
-        following = f"{url}?$skip={skip + top}&$top={top}" if skip + top < len(found) else None
-        entries = [entry(request, one) for one in found[skip : skip + top]]
+        url = _url(request, request.path)
+        page = f"{_url(request, request.path, version=False)}?$skip={skip + top}&$top={top}&{_version(request)}"
+        following = page if skip + top < len(found) else None
+        entries = [entry(one) for one in found[skip : skip + top]]
         return atom.feed(url, title, entries, following, self._namespace.clock.time())
 
     # -- rules
 
     def _rules(self, request: web.Request, topic: str, subscription: str) -> ET.Element:
         found = [c.rule for c in self._namespace.topic(topic).subscription(subscription).rules.values()]
-        base = f"{topic}/subscriptions/{subscription}"
-        return self._feed(request, "Rules", found, lambda _, rule: self._rule_entry(request, base, rule))
+        base = request.path.rstrip("/")
+        return self._feed(request, "Rules", found, lambda rule: self._rule_entry(request, f"{base}/{rule.name}", rule))
 
     def _rule(
         self, request: web.Request, body: bytes, topic: str, subscription: str, name: str
     ) -> tuple[int, ET.Element | None]:
-        base = f"{topic}/subscriptions/{subscription}"
         match request.method:
             case "GET":
-                return 200, self._rule_entry(
-                    request, base, self._namespace.topic(topic).subscription(subscription).rule(name)
-                )
+                found = self._namespace.topic(topic).subscription(subscription).rule(name)
+                return 200, self._rule_entry(request, request.path, found)
             case "DELETE":
                 self._namespace.drop_rule(topic, subscription, name)
                 return 200, None
@@ -170,12 +175,11 @@ class _Api:
                 changing = request.headers.get("If-Match") is not None
                 rule = read_rule(name, atom.read(body))
                 rule = self._namespace.put_rule(topic, subscription, rule, replace=changing)
-                return (200 if changing else 201), self._rule_entry(request, base, rule)
+                return (200 if changing else 201), self._rule_entry(request, request.path, rule)
         raise Refusal(ARGUMENT_ERROR, f"{request.method} is not understood here.", 405)
 
-    def _rule_entry(self, request: web.Request, base: str, rule: Rule) -> ET.Element:
-        url = _url(request, f"{base}/rules/{rule.name}")
-        return atom.entry(url, rule.name, rule_description(rule), self._namespace.clock.time())
+    def _rule_entry(self, request: web.Request, path: str, rule: Rule) -> ET.Element:
+        return atom.entry(_url(request, path), rule.name, rule_description(rule), self._namespace.clock.time())
 
     # -- namespace
 
@@ -200,5 +204,11 @@ def _default_rule(element: ET.Element) -> Rule:
     return replace(read_rule(name, described), name=name)
 
 
-def _url(request: web.Request, path: str) -> str:
-    return f"{request.scheme}://{request.host}/{quote(path)}"
+def _url(request: web.Request, path: str, *, version: bool = True) -> str:
+    """Return the address of a path in the spelling that was asked for: clients read names out of an entry's id."""
+    url = f"{request.scheme}://{request.host}/{quote(path.strip('/'), safe='/$')}"
+    return f"{url}?{_version(request)}" if version else url
+
+
+def _version(request: web.Request) -> str:
+    return f"api-version={quote(request.query.get('api-version', VERSION))}"

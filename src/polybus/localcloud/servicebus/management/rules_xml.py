@@ -8,13 +8,12 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from polybus.localcloud.servicebus.durations import format_duration, parse_duration
-from polybus.localcloud.servicebus.management.atom import SB, stamp
+from polybus.localcloud.servicebus.management.atom import SB, XSI, stamp
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
 from polybus.localcloud.servicebus.rules.rule import CORRELATION_FIELDS, TRUE_FILTER, CorrelationFilter, Rule, SqlFilter
 
 __all__ = ["read_rule", "rule_description"]
 
-XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 XSD = "http://www.w3.org/2001/XMLSchema"
 PREFIX = "d6p1"
 COMPATIBILITY = "20"

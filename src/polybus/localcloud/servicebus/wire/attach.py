@@ -7,7 +7,7 @@ from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
-from polybus.localcloud.servicebus.amqp.decode import Described, fields
+from polybus.localcloud.servicebus.amqp.decode import Described
 from polybus.localcloud.servicebus.amqp.sections import text
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.namespace import entity_path
@@ -27,6 +27,7 @@ from polybus.localcloud.servicebus.wire.requests import node_of
 __all__ = ["attach"]
 
 SESSION_FILTER = "com.microsoft:session-filter"
+SESSION_FILTER_CODE = 0x13_7000_000C
 TIMEOUT_PROPERTY = "com.microsoft:timeout"
 LOCKED_UNTIL = "com.microsoft:locked-until-utc"
 DEFAULT_PATIENCE = 60.0  # seconds; Microsoft's operation timeout where a client names none
@@ -48,6 +49,7 @@ class _Ask:
     source: bytes
     target: bytes
     properties: dict[str, Any]
+    initial: int
 
     @property
     def path(self) -> str:
@@ -58,16 +60,16 @@ class _Ask:
 
 
 def _read(given: list[Any], body: bytes) -> _Ask:
-    raw = fields(body, 3 if body[1] == 0x53 else 10)
+    raw = p.raw(body)
     receives = given[2]
     terminus = given[5] if receives else given[6]
-    if isinstance(terminus, Described) and terminus.descriptor == p.COORDINATOR:
+    if isinstance(terminus, Described) and p.code_of(terminus.descriptor) == p.COORDINATOR:
         raise Refusal(NOT_IMPLEMENTED, "Transactions are not offered by this server.")
     listed = terminus.value if isinstance(terminus, Described) and isinstance(terminus.value, list) else []
     properties = {str(text(key)): value for key, value in (given[13] or {}).items()}
     return _Ask(
         given[0], given[1], receives, given[3] if given[3] is not None else 2, given[4] or 0, listed,
-        raw[5] if len(raw) > 5 else e.NULL, raw[6] if len(raw) > 6 else e.NULL, properties,
+        raw[5] if len(raw) > 5 else e.NULL, raw[6] if len(raw) > 6 else e.NULL, properties, given[9] or 0,
     )  # fmt: skip
 
 
@@ -150,7 +152,8 @@ def _attach_receiver(session: LinkSession, ask: _Ask, mailbox: Mailbox) -> None:
 
 
 def _attach_session(session: LinkSession, ask: _Ask, link: Outlet, wanted: Any) -> None:
-    wanted = text(wanted.value if isinstance(wanted, Described) else wanted)
+    described = isinstance(wanted, Described)
+    wanted = text(wanted.value if described else wanted)
     if wanted is not None and not isinstance(wanted, str):
         raise Refusal(ARGUMENT_ERROR, "The session filter is no text.")
     patience = ask.properties.get(TIMEOUT_PROPERTY)
@@ -163,7 +166,7 @@ def _attach_session(session: LinkSession, ask: _Ask, link: Outlet, wanted: Any) 
             return
         link.entity_session = result
         ticks = int(result.until * 10_000_000) + UNIX_EPOCH_TICKS
-        source = _with_session(ask.source, result.name)
+        source = _with_session(ask.source, result.name, described=described)
         _accept(session, ask, e.mapping([(e.symbol(LOCKED_UNTIL), e.long(ticks))]), 0, source)
 
     sessions = link.mailbox.sessions
@@ -171,11 +174,18 @@ def _attach_session(session: LinkSession, ask: _Ask, link: Outlet, wanted: Any) 
         sessions.acquire(link, wanted, seconds, granted)
 
 
-def _with_session(source: bytes, name: str) -> bytes:
-    """Return the source as it was asked for, its address included, with the filter naming the session."""
-    encoded = fields(source, 3 if source[1] == 0x53 else 10)
+def _with_session(source: bytes, name: str, *, described: bool) -> bytes:
+    """Return the source as it was asked for, its address included, with the filter naming the session.
+
+    The filter is described where it came so, as AMQP 3.5.8 has it: Go's client drops the connection otherwise. Where it
+    came bare it goes back bare: those of JavaScript and Python read nothing else, and send nothing else.
+    """
+    encoded = p.raw(source)
     encoded += [e.NULL] * (FILTER_FIELD + 1 - len(encoded))
-    encoded[FILTER_FIELD] = e.mapping([(e.symbol(SESSION_FILTER), e.string(name))])
+    session = e.string(name)
+    if described:
+        session = e.described_by(SESSION_FILTER_CODE, session)
+    encoded[FILTER_FIELD] = e.mapping([(e.symbol(SESSION_FILTER), session)])
     return e.described(p.SOURCE, e.items(encoded))
 
 
@@ -193,4 +203,5 @@ def _accept(session: LinkSession, ask: _Ask, properties: bytes, most_bytes: int,
     )  # fmt: skip
     link = session.links.get(ask.handle)
     if isinstance(link, EntityInlet | RequestInlet):
+        link.count = ask.initial
         link.grant()

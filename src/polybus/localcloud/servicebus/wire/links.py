@@ -165,6 +165,7 @@ class EntityInlet(Inlet):
         for message in messages:
             mailbox.check(message)
         for message in messages:
+            message.give_id()
             mailbox.accept(message)
         mailbox.pump()
 
@@ -204,12 +205,18 @@ class RequestInlet(Inlet):
 class Sink(Link):
     """A link on which the peer receives."""
 
-    def update(self, delivery_count: int, credit: int) -> None:
-        """Take over the peer's credit, less what is under way to it."""
+    def update(self, delivery_count: int | None, credit: int | None) -> None:
+        """Take over the peer's credit, less what is under way to it.
+
+        Without a delivery-count the peer had not seen ours yet, which began at 0; without a credit it changes none.
+        """
+        if credit is None:
+            return
+        delivery_count = delivery_count or 0
         credit = (delivery_count + credit - self.count) & SERIAL
         self.credit = credit if credit <= 0x7FFFFFFF else 0
 
-    def on_flow(self, delivery_count: int, credit: int, *, drain: bool, echo: bool) -> None:
+    def on_flow(self, delivery_count: int | None, credit: int | None, *, drain: bool, echo: bool) -> None:
         self.update(delivery_count, credit)
         self.offer()
         if drain and self.credit > 0:

@@ -8,16 +8,19 @@ from typing import Any
 from uuid import UUID
 
 from polybus.localcloud.servicebus.amqp import encode as e
-from polybus.localcloud.servicebus.amqp.sections import text
+from polybus.localcloud.servicebus.amqp.decode import decode_one
+from polybus.localcloud.servicebus.amqp.sections import encoded_pairs, text
 from polybus.localcloud.servicebus.entities import operations
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.message import Message, parse, render
+from polybus.localcloud.servicebus.entities.operations import Changes
 from polybus.localcloud.servicebus.entities.sessions import Session, Sessions
-from polybus.localcloud.servicebus.entities.topic import Topic
+from polybus.localcloud.servicebus.entities.topic import Subscription, Topic
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, NOT_ALLOWED, NOT_IMPLEMENTED, TOO_LARGE, Refusal
 from polybus.localcloud.servicebus.rights import LISTEN, SEND
 from polybus.localcloud.servicebus.wire.host import Host, Peer
 from polybus.localcloud.servicebus.wire.links import Outlet
+from polybus.localcloud.servicebus.wire.rules import described_rule, rule_of
 
 __all__ = ["Call", "Result", "run"]
 
@@ -39,12 +42,18 @@ NO_CONTENT = Result(EMPTY, 204, "NoContent")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: where it goes, who asks, and its body."""
+    """One request: where it goes, who asks, and its body, decoded and as it came."""
 
     host: Host
     connection: Peer
     mailbox: Mailbox
     body: dict[Any, Any]
+    raw: bytes
+
+    @property
+    def encoded(self) -> dict[Any, bytes]:
+        """The body's values as they came."""
+        return {text(decode_one(key)): value for key, value in encoded_pairs(self.raw)}
 
     def get(self, name: str) -> Any:
         return self.body.get(name)
@@ -122,6 +131,7 @@ def _set_session_state(call: Call) -> Result:
         state = state.encode()
     if state is not None and not isinstance(state, bytes):
         raise Refusal(ARGUMENT_ERROR, "The session's state is not binary.")
+    state = state or None  # empty is how clients that send no null clear it
     if state is not None and len(state) > call.mailbox.max_message_bytes:
         raise Refusal(TOO_LARGE, f"The session's state exceeds {call.mailbox.max_message_bytes} bytes.")
     call.sessions().set_state(call.session(), state)
@@ -157,11 +167,13 @@ def _update_disposition(call: Call) -> Result:
     call.host.faults.check("settle", call.mailbox.path)
     how = str(text(call.get("disposition-status")))
     reason, description = text(call.get("deadletter-reason")), text(call.get("deadletter-description"))
+    properties = encoded_pairs(call.encoded.get("properties-to-modify", e.NULL))
+    changes = Changes(reason, description, properties)
     tokens = call.tokens()
     for token in tokens:
         call.mailbox.locked(token)
     for token in tokens:
-        operations.settle(call.mailbox, token, how, reason, description)
+        operations.settle(call.mailbox, token, how, changes)
     return DONE
 
 
@@ -176,6 +188,7 @@ def _schedule(call: Call) -> Result:
             raise Refusal(ARGUMENT_ERROR, "The request's 'messages' holds something else than messages.")
         message = parse(data)
         call.mailbox.check(message, len(data))
+        message.give_id()
         messages.append(message)
     numbers = [call.mailbox.accept(message) for message in messages]
     return Result(e.mapping([(e.string("sequence-numbers"), e.longs(numbers))]))
@@ -184,6 +197,34 @@ def _schedule(call: Call) -> Result:
 def _cancel_scheduled(call: Call) -> Result:
     operations.cancel(call.mailbox, call.numbers("sequence-numbers"))
     return DONE
+
+
+def _subscription(call: Call) -> Subscription:
+    if not isinstance(call.mailbox, Subscription):
+        raise Refusal(NOT_ALLOWED, f"'{call.mailbox.path}' is no subscription: it has no rules.")
+    return call.mailbox
+
+
+def _add_rule(call: Call) -> Result:
+    found = _subscription(call)
+    rule = rule_of(text(call.get("rule-name")), call.get("rule-description"))
+    call.host.namespace.put_rule(found.topic.path, found.name, rule)
+    return DONE
+
+
+def _remove_rule(call: Call) -> Result:
+    found = _subscription(call)
+    call.host.namespace.drop_rule(found.topic.path, found.name, str(text(call.get("rule-name"))))
+    return DONE
+
+
+def _enumerate_rules(call: Call) -> Result:
+    skip, top = call.need("skip", int), call.need("top", int)
+    rules = [compiled.rule for compiled in _subscription(call).rules.values()][max(skip, 0) :][: max(top, 0)]
+    if not rules:
+        return NO_CONTENT
+    entries = [e.mapping([(e.string("rule-description"), described_rule(rule))]) for rule in rules]
+    return Result(e.mapping([(e.string("rules"), e.items(entries))]))
 
 
 _OPERATIONS: dict[str, tuple[str, Callable[[Call], Result]]] = {
@@ -195,6 +236,10 @@ _OPERATIONS: dict[str, tuple[str, Callable[[Call], Result]]] = {
     "peek-message": (LISTEN, _peek),
     "receive-by-sequence-number": (LISTEN, _receive_by_sequence_number),
     "update-disposition": (LISTEN, _update_disposition),
+    # Listen is enough for rules here: it is how applications without Manage change their own.
+    "add-rule": (LISTEN, _add_rule),
+    "remove-rule": (LISTEN, _remove_rule),
+    "enumerate-rules": (LISTEN, _enumerate_rules),
     "schedule-message": (SEND, _schedule),
     "cancel-scheduled-message": (SEND, _cancel_scheduled),
 }

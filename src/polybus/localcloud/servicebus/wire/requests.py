@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
-from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, fields
+from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, decode_one, fields
 from polybus.localcloud.servicebus.amqp.sections import APPLICATION, PROPERTIES, VALUE, sections, text
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.namespace import entity_path
@@ -31,16 +31,16 @@ def node_of(host: Host, path: str) -> Node | None:
     return None
 
 
-def _read(payload: bytes) -> tuple[bytes, dict[str, Any], Any]:
-    """Return (encoded message-id, application properties, body) of a request."""
-    message_id, properties, body = e.NULL, {}, None
-    for code, _, at, _ in sections(payload):
+def _read(payload: bytes) -> tuple[bytes, dict[str, Any], bytes]:
+    """Return (encoded message-id, application properties, encoded body) of a request."""
+    message_id, properties, body = e.NULL, {}, e.NULL
+    for code, _, at, end in sections(payload):
         if code == PROPERTIES:
             message_id = (fields(payload, at) or [e.NULL])[0]
         elif code == APPLICATION:
             properties = decode(payload, at)[0]
         elif code == VALUE:
-            body = decode(payload, at)[0]
+            body = payload[at:end]
     if not isinstance(properties, dict):
         raise DecodeError("a request's application properties are no map")
     return message_id, {str(text(key)): value for key, value in properties.items()}, body
@@ -66,7 +66,7 @@ class Cbs:
         message_id, properties, body = _read(payload)
         try:
             self._host.faults.check(self.place, self.entity)
-            self._take(connection, properties, text(body))
+            self._take(connection, properties, text(decode_one(body)))
             status, description = 202, "Accepted"
         except Refusal as refusal:
             status, description = refusal.status, refusal.description
@@ -112,7 +112,9 @@ class Management:
         try:
             self._host.faults.check(self.place, self.entity)
             mailbox = self._mailbox()
-            call = management.Call(self._host, connection, mailbox, body if isinstance(body, dict) else {})
+            found = decode_one(body)
+            named, raw = (found, body) if isinstance(found, dict) else ({}, e.NULL)
+            call = management.Call(self._host, connection, mailbox, named, raw)
             result = management.run(operation, call)
             status, description, answer = result.status, result.description, result.body
             mailbox.pump()

@@ -11,7 +11,7 @@ from polybus.localcloud.servicebus.refusal import INTERNAL_ERROR, LOCK_LOST, NOT
 from polybus.localcloud.servicebus.wire.attach import attach
 from polybus.localcloud.servicebus.wire.host import Peer
 from polybus.localcloud.servicebus.wire.links import Inlet, Link, Outlet, Sink
-from polybus.localcloud.servicebus.wire.settling import outcome, settle
+from polybus.localcloud.servicebus.wire.settling import Outcome, read_outcome, settle
 
 __all__ = ["Session"]
 
@@ -60,13 +60,16 @@ class Session:
         self.put(p.performative(p.FLOW, fields))
 
     def transfer(self, link: Link, tag: bytes | None, payload: bytes, *, settled: bool) -> None:
-        """Send a message, in as many frames as it takes; unsettled ones are noted under their tag."""
+        """Send a message, in as many frames as it takes; unsettled ones are noted under their tag.
+
+        Every delivery has a tag, settled or not: AMQP 2.7.5 demands one, and clients drop the link or fail without.
+        """
         delivery = self._next_delivery
         self._next_delivery = delivery + 1 & SERIAL
         if isinstance(link, Outlet) and not settled and tag is not None:
             self._unsettled[delivery] = (link, tag)
-        # Settled deliveries go out with a null tag, as the service's do.
-        head = [e.uint(link.handle), e.uint(delivery), e.NULL if settled else e.binary(tag or b""), e.uint(0)]
+        tag = tag if tag is not None else delivery.to_bytes(4)
+        head = [e.uint(link.handle), e.uint(delivery), e.binary(tag), e.uint(0)]
         head.append(e.boolean(settled))
         room = self.connection.max_frame - TRANSFER_HEAD
         for at in range(0, len(payload), room):
@@ -105,7 +108,7 @@ class Session:
             self._on_transfer(fields, body[end:])
         elif code == p.DISPOSITION:
             if fields[0]:
-                self._on_disposition(fields)
+                self._on_disposition(fields, body)
         elif code == p.FLOW:
             self._on_flow(fields)
         elif code == p.ATTACH:
@@ -130,7 +133,7 @@ class Session:
             del self.links[handle]
             self._forget(link)
             link.close()
-            self.put(p.performative(p.DETACH, [e.uint(handle), e.TRUE]))
+            self.put(p.performative(p.DETACH, [e.uint(handle), e.boolean(bool(fields[1]))]))
 
     def _link(self, handle: int) -> Link | None:
         """Return the link of a handle, None for one that we detached; raise Refusal for any other."""
@@ -154,7 +157,7 @@ class Session:
             return
         link = self._link(fields[4])
         if isinstance(link, Sink):
-            link.on_flow(fields[5] or 0, fields[6] or 0, drain=bool(fields[8]), echo=bool(fields[9]))
+            link.on_flow(fields[5], fields[6], drain=bool(fields[8]), echo=bool(fields[9]))
         elif link is not None and fields[9]:
             self.flow(link)
 
@@ -167,7 +170,7 @@ class Session:
             raise Refusal(NOT_ALLOWED, f"The link on handle {fields[0]} takes no messages.")
         link.on_transfer(fields, payload)
 
-    def _on_disposition(self, fields: list[Any]) -> None:
+    def _on_disposition(self, fields: list[Any], body: bytes) -> None:
         first, last, settled, state = fields[1], fields[2], bool(fields[3]), fields[4]
         last = first if last is None else last
         if last - first < WIDE_RANGE:
@@ -176,18 +179,19 @@ class Session:
             ids = [delivery for delivery in self._unsettled if first <= delivery <= last]
         if state is None and not settled:
             return
+        asked = read_outcome(state, b"" if state is None else p.raw(body)[4])
         for delivery in ids:
-            self._settle(delivery, state, settled)
+            self._settle(delivery, asked, settled)
 
-    def _settle(self, delivery: int, state: Any, settled: bool) -> None:
+    def _settle(self, delivery: int, asked: Outcome, settled: bool) -> None:
         link, tag = self._unsettled.pop(delivery, (None, b""))
         entity = link.path if link is not None else ""
         try:
             if link is None:
                 raise Refusal(LOCK_LOST, "The lock supplied is invalid: the delivery is not open on this link.")
             self.host.faults.check("settle", entity)
-            settle(link, tag, state)
-            reply = outcome(state)
+            settle(link, tag, asked)
+            reply = asked.echo()
         except Refusal as refusal:
             reply = p.rejected(refusal.condition, refusal.description)
         if self.host.faults.cuts("settle", entity):

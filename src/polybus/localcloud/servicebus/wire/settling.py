@@ -6,62 +6,82 @@ from typing import TYPE_CHECKING, Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
-from polybus.localcloud.servicebus.amqp.decode import DecodeError, Described
-from polybus.localcloud.servicebus.amqp.sections import text
+from polybus.localcloud.servicebus.amqp.decode import DecodeError, Described, decode_one
+from polybus.localcloud.servicebus.amqp.sections import encoded_pairs, text
 from polybus.localcloud.servicebus.entities import operations
+from polybus.localcloud.servicebus.entities.operations import Changes
 
 if TYPE_CHECKING:
     from polybus.localcloud.servicebus.wire.links import Outlet
 
-__all__ = ["outcome", "settle"]
+__all__ = ["Outcome", "read_outcome", "settle"]
+
+_OUTCOMES = (p.STATE_ACCEPTED, p.STATE_REJECTED, p.STATE_RELEASED, p.STATE_MODIFIED)
+REASON, DESCRIPTION = "DeadLetterReason", "DeadLetterErrorDescription"
 
 
-def _parts(state: Any) -> tuple[int, list[Any]]:
-    """Return (code, fields) of a delivery state; settled without one means accepted."""
+class Outcome:
+    """What a disposition asks for: its code and its fields, decoded and as they came."""
+
+    __slots__ = ("code", "encoded", "fields")
+
+    def __init__(self, code: int, fields: list[Any], encoded: list[bytes]) -> None:
+        self.code = code
+        self.fields = fields
+        self.encoded = encoded
+
+    def echo(self) -> bytes:
+        """Return the echo of what was carried out; a rejection comes back without an error."""
+        if self.code != p.STATE_MODIFIED:
+            return e.described(self.code, e.EMPTY_LIST)
+        flags = [e.NULL if flag is None else e.boolean(bool(flag)) for flag in self.fields[:2]]
+        return e.described(self.code, e.items([*flags, *[e.NULL] * (3 - len(flags))]))
+
+
+def read_outcome(state: Any, encoded: bytes) -> Outcome:
+    """Return a delivery state's outcome, given decoded and as it came; none means accepted; raise DecodeError."""
     if state is None:
-        return p.STATE_ACCEPTED, []
+        return Outcome(p.STATE_ACCEPTED, [], [])
     if not isinstance(state, Described) or not isinstance(state.value, list):
         raise DecodeError("a disposition's state is no delivery state")
-    code = p.DESCRIPTOR_NAMES.get(str(state.descriptor), state.descriptor)
-    if code not in (p.STATE_ACCEPTED, p.STATE_REJECTED, p.STATE_RELEASED, p.STATE_MODIFIED):
+    code = p.code_of(state.descriptor)
+    if not isinstance(code, int) or code not in _OUTCOMES:
         raise DecodeError(f"a disposition's state {code!r} is no outcome")
-    return code, state.value
+    return Outcome(code, state.value, p.raw(encoded))
 
 
-def outcome(state: Any) -> bytes:
-    """Return the echo of a state that was carried out; a rejection comes back without an error."""
-    code, found = _parts(state)
-    if code != p.STATE_MODIFIED:
-        return e.described(code, e.EMPTY_LIST)
-    flags = [e.NULL if flag is None else e.boolean(bool(flag)) for flag in found[:2]]
-    return e.described(code, e.items([*flags, *[e.NULL] * (3 - len(flags))]))
+def settle(link: Outlet, token: bytes, outcome: Outcome) -> None:
+    """Carry out a disposition; raise Refusal where the lock, or its session's, is lost.
 
-
-def settle(link: Outlet, token: bytes, state: Any) -> None:
-    """Carry out a disposition; raise Refusal where the lock, or its session's, is lost."""
-    code, found = _parts(state)
+    `modified` is a deferral where it says undeliverable-here, and otherwise an abandon that counts, whatever it says of
+    delivery-failed: clients of .NET, Java and JavaScript leave that out, and Go's says false.
+    """
     link.require_session()
-    how, reason, description = "completed", None, None
-    if code == p.STATE_RELEASED:
+    how, changes = "completed", Changes()
+    if outcome.code == p.STATE_RELEASED:
         how = "released"
-    elif code == p.STATE_MODIFIED:
-        undeliverable = len(found) > 1 and found[1] is True
-        failed = bool(found) and found[0] is True
-        how = "defered" if undeliverable else ("abandoned" if failed else "released")
-    elif code == p.STATE_REJECTED:
+    elif outcome.code == p.STATE_MODIFIED:
+        undeliverable = len(outcome.fields) > 1 and outcome.fields[1] is True
+        how = "defered" if undeliverable else "abandoned"
+        if len(outcome.encoded) > 2:
+            changes = Changes(properties=encoded_pairs(outcome.encoded[2]))
+    elif outcome.code == p.STATE_REJECTED:
         how = "suspended"
-        reason, description = _dead_letter_reason(found)
-    operations.settle(link.mailbox, token, how, reason, description)
+        changes = _dead_letter_changes(outcome)
+    operations.settle(link.mailbox, token, how, changes)
 
 
-def _dead_letter_reason(found: list[Any]) -> tuple[str | None, str | None]:
-    error = found[0].value if found and isinstance(found[0], Described) else None
-    if not isinstance(error, list):
-        return None, None
-    info = error[2] if len(error) > 2 and isinstance(error[2], dict) else {}
-    named = {text(key): text(value) for key, value in info.items()}
-    reason, description = named.get("DeadLetterReason"), named.get("DeadLetterErrorDescription")
-    return (
-        None if reason is None else str(reason),
-        None if description is None else str(description),
-    )
+def _dead_letter_changes(outcome: Outcome) -> Changes:
+    error = outcome.fields[0] if outcome.fields else None
+    if not isinstance(error, Described) or not isinstance(error.value, list) or len(error.value) < 3:
+        return Changes()
+    found: dict[str, str | None] = {}
+    others: list[tuple[bytes, bytes]] = []
+    for key, value in encoded_pairs(p.raw(outcome.encoded[0])[2]):
+        name = text(decode_one(key))
+        if name in (REASON, DESCRIPTION):
+            given = text(decode_one(value))
+            found[name] = None if given is None else str(given)
+        else:
+            others.append((key, value))
+    return Changes(found.get(REASON), found.get(DESCRIPTION), others)

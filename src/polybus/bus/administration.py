@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from polybus.bus.bounds import ended, look_at
-from polybus.bus.calls import safe_fault
+from polybus.bus.calls import ended, look_at, safe_fault
 from polybus.clock import Clock
 from polybus.driver import AdminDriver, Driver
 from polybus.errors import BackendError, Fault, FaultKind, PolybusError

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from polybus import registry
 from polybus.binding import Binding, Entity
 from polybus.bus.administration import Administration
-from polybus.bus.bounds import closed, ended, look_at
-from polybus.bus.calls import DriverBug
-from polybus.bus.driver_checks import CONSUMER, wrong_part
+from polybus.bus.calls import CONSUMER, DriverBug, closed, ended, look_at, wrong_part
 from polybus.bus.loop_guard import LoopGuard
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.retry import Attempts
@@ -177,7 +175,7 @@ class Connection:
 
     async def receiver(self, entity: Entity, options: ConsumerOptions, stop: asyncio.Event | None = None) -> Receiver:
         """Return a receiver that isn't started; try again what may pass, until `stop` or the deadline."""
-        from polybus.bus.pace import Pace
+        from polybus.bus.options import Pace
         from polybus.bus.receiver import Receiver
 
         driver = self.driver

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 from typing import Protocol
 
-from polybus.bus.bounds import closed, ended, look_at
+from polybus.bus.calls import closed, ended, look_at
 from polybus.bus.held import HeldDelivery
 from polybus.bus.intake import Intake
 from polybus.bus.lease import LeaseKeeper

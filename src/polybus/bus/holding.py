@@ -11,12 +11,10 @@ from polybus.binding import Entity
 from polybus.bus.calls import Calls
 from polybus.bus.held import HELD, LOST, SETTLED, HeldDelivery
 from polybus.bus.intake import Intake
-from polybus.bus.lease import LeaseKeeper
+from polybus.bus.lease import LeaseKeeper, Losses
 from polybus.bus.loop_guard import LoopGuard
-from polybus.bus.losses import Losses
-from polybus.bus.options import ConsumerOptions
+from polybus.bus.options import ConsumerOptions, Pace
 from polybus.bus.order import Groups
-from polybus.bus.pace import Pace
 from polybus.bus.report import Reporter
 from polybus.bus.retry import backoff
 from polybus.bus.settle import Settler

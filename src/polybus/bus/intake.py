@@ -7,8 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeGuard
 
-from polybus.bus.bounds import ended, look_at, watch
-from polybus.bus.calls import Calls
+from polybus.bus.calls import Calls, ended, look_at, watch
 from polybus.bus.outage import Outage
 from polybus.bus.retry import RetryPolicy
 from polybus.clock import Clock, Timer, wait_for

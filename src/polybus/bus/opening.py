@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from polybus.bus.calls import Calls, DriverBug
-from polybus.bus.driver_checks import PUBLISHER, wrong_part
+from polybus.bus.calls import PUBLISHER, Calls, DriverBug, wrong_part
 from polybus.bus.options import PublisherOptions
 from polybus.bus.outage import Outage
 from polybus.clock import Clock

@@ -12,7 +12,6 @@ from typing import Any, cast
 import msgspec
 
 from polybus.binding import Entity
-from polybus.bus.batches import Batches
 from polybus.bus.blocked import Blocked, BlockedKeys
 from polybus.bus.calls import Calls, DriverBug
 from polybus.bus.flow_control import FlowControl, Turn
@@ -20,7 +19,7 @@ from polybus.bus.opening import Opening
 from polybus.bus.options import PublisherOptions
 from polybus.bus.outage import Outage
 from polybus.bus.send_queue import DONE, SENDING, WAITING, Item, Listener, SendQueue
-from polybus.bus.sending import Sender
+from polybus.bus.sending import Batches, Sender
 from polybus.clock import Clock, Timer
 from polybus.driver import Driver, Outgoing, Prepared, PublisherDriver
 from polybus.errors import BackendError, Fault, FaultKind

@@ -13,9 +13,8 @@ from polybus.bus.held import HELD, HeldDelivery
 from polybus.bus.holding import Holding
 from polybus.bus.intake import Intake
 from polybus.bus.loop_guard import LoopGuard
-from polybus.bus.options import ConsumerOptions
-from polybus.bus.pace import Pace
-from polybus.bus.ready import Ready
+from polybus.bus.options import ConsumerOptions, Pace
+from polybus.bus.order import Ready
 from polybus.bus.report import Reporter
 from polybus.clock import Clock
 from polybus.driver import ConsumerDriver, Driver, Received

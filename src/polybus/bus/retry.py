@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from polybus.bus.bounds import ended
-from polybus.bus.calls import safe_fault
+from polybus.bus.calls import ended, safe_fault
 from polybus.bus.outage import Outage
 from polybus.clock import Clock, wait_for
 from polybus.driver import Driver

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from polybus.binding import Entity
-from polybus.bus.bounds import ended, look_at
+from polybus.bus.calls import ended, look_at
 from polybus.bus.consumer import Consumer, Handler, log_unexpected_end
 from polybus.bus.delivery import Delivery
 from polybus.bus.held import HeldDelivery, State

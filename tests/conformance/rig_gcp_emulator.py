@@ -39,6 +39,8 @@ RETENTION = 7 * 86_400.0
 
 
 class EmulatorRig(GcpRig):
+    name = "gcp-emulator"
+
     def __init__(self) -> None:
         super().__init__()
         self.clock = SystemClock()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
 
-from polybus.testing import matrix
+from polybus.testing import matrix, rigs
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = matrix.load(ROOT / "docs" / "matrix.json")
@@ -25,3 +26,16 @@ def test_what_was_measured_is_what_is_measured_now(backend: str) -> None:
     assert not kept.failed
     noted = matrix.NOTES.get(backend, {})
     assert {row: kept.notes.get(row) for row in noted} == noted, f"stale; run: {AGAIN}"
+
+
+def test_what_is_measured_of_two_backends_is_noted_under_two_names() -> None:
+    """Else the table would depend on which of them a worker ran last. On a real account it is the same backend."""
+    modules = [
+        importlib.import_module(f".{path.stem}", __package__)
+        for path in Path(__file__).parent.glob("rig_*.py")
+        if "live" not in path.stem
+    ]
+    found = {value for module in (rigs, *modules) for name, value in vars(module).items() if name.endswith("Rig")}
+    names = sorted(rig.name for rig in found if rig.name)
+    assert {"aws", "memory", "polled"} < {*names}
+    assert names == sorted({*names})

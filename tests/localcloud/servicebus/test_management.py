@@ -62,7 +62,7 @@ def test_what_is_fixed_or_out_of_range_is_refused(admin: ServiceBusAdministratio
     admin.create_queue("q")
     read = admin.get_queue("q")
     read.requires_session = True
-    with pytest.raises(HttpResponseError, match="requires_session"):
+    with pytest.raises(HttpResponseError, match="RequiresSession property of an existing Queue cannot be changed"):
         admin.update_queue(read)
     with pytest.raises(HttpResponseError, match="lock_duration"):
         admin.create_queue("long", lock_duration=datetime.timedelta(minutes=6))

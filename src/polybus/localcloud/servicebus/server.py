@@ -74,9 +74,9 @@ class ServiceBusServer:
         self._config = config
         self._store = Store(data, "servicebus")
         self._journal = EntityJournal(self._store)
-        self._namespace = Namespace(clock or SystemClock(), self._journal)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.rights = Rights()
+        self._namespace = Namespace(clock or SystemClock(), self._journal, self.rights.put_entity)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.faults = Faults()
         self.entities = Entities(self._namespace, self._journal, lambda: self._loop)
         self._shared = Host(self._namespace, self.rights, self.faults, idle_timeout, handshake_timeout)

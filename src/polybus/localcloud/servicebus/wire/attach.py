@@ -10,9 +10,9 @@ from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.decode import Described
 from polybus.localcloud.servicebus.amqp.sections import text
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
-from polybus.localcloud.servicebus.entities.namespace import entity_path
 from polybus.localcloud.servicebus.entities.sessions import Session as EntitySession
 from polybus.localcloud.servicebus.entities.topic import Topic
+from polybus.localcloud.servicebus.paths import entity_path
 from polybus.localcloud.servicebus.refusal import (
     ARGUMENT_ERROR,
     ENTITY_DISABLED,

@@ -9,7 +9,7 @@ from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, decode_one, fields
 from polybus.localcloud.servicebus.amqp.sections import APPLICATION, PROPERTIES, VALUE, sections, text
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
-from polybus.localcloud.servicebus.entities.namespace import entity_path
+from polybus.localcloud.servicebus.paths import entity_path
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, DECODE_ERROR, Refusal
 from polybus.localcloud.servicebus.wire import management
 from polybus.localcloud.servicebus.wire.host import Host, Peer

@@ -182,6 +182,7 @@ def test_an_entity_s_own_keys_are_told_and_hold(made: Ask, server: ServiceBusSer
 
     assert made("mine", described("QueueDescription", KEYS))[0] == 201
     _, text = made("mine")
+    assert "CreatedTime" not in text
     for part in ("<AccessRights>Send</AccessRights>", "<PrimaryKey>first</PrimaryKey>", "<KeyName>sender</KeyName>"):
         assert part in text
     for key in ("first", "second"):
@@ -247,6 +248,7 @@ def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock) -> None:
 
     created, updated = told("CreatedAt"), told("UpdatedAt")
     assert told("AccessedAt") == "0001-01-01T00:00:00Z"
+    assert "<AccessedAt>0001" not in made("t/Subscriptions/s")[1]
     clock.advance(60)
     assert (told("CreatedAt"), told("UpdatedAt")) == (created, updated)
     made("q", described("QueueDescription"), If_Match="*")

@@ -39,7 +39,6 @@ class AccessRule:
     claims: tuple[str, ...]
     primary: str = field(repr=False)
     secondary: str = field(repr=False)
-    created: float = 0.0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> AccessRule:

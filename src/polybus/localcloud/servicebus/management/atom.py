@@ -167,8 +167,8 @@ def _format(how: str, value: Any) -> str:
     return str(value)
 
 
-def options_of(element: ET.Element, now: float) -> Options:
-    """Return the options of a description; keys that it makes are dated `now`; raise Refusal."""
+def options_of(element: ET.Element) -> Options:
+    """Return the options of a description; raise Refusal."""
     tag = element.tag.removeprefix(SB)
     if tag not in _KINDS:
         raise Refusal(ARGUMENT_ERROR, f"<{tag}> is no entity's description.")
@@ -176,7 +176,7 @@ def options_of(element: ET.Element, now: float) -> Options:
     for name, field, how in _FIELDS[tag]:
         child = element.find(SB + name) if how != _TOLD else None
         if child is not None and how == _ACCESS:
-            found[field] = tuple(_access_rule(one, now) for one in child)
+            found[field] = tuple(_access_rule(one) for one in child)
         elif child is not None and child.text:
             found[field] = _parse(how, child.text)
     lock = found.get("lock_duration", SHORTEST_LOCK)
@@ -185,7 +185,7 @@ def options_of(element: ET.Element, now: float) -> Options:
     return _KINDS[tag](**found)
 
 
-def _access_rule(element: ET.Element, now: float) -> AccessRule:
+def _access_rule(element: ET.Element) -> AccessRule:
     def said(name: str) -> str:
         return element.findtext(SB + name) or ""
 
@@ -196,7 +196,7 @@ def _access_rule(element: ET.Element, now: float) -> AccessRule:
         raise Refusal(ARGUMENT_ERROR, "The right Manage also needs Send and Listen.")
     keys = (said(name) or base64.b64encode(os.urandom(32)).decode() for name in ("PrimaryKey", "SecondaryKey"))
     primary, secondary = keys
-    return AccessRule(name=said("KeyName"), claims=claims, primary=primary, secondary=secondary, created=now)
+    return AccessRule(name=said("KeyName"), claims=claims, primary=primary, secondary=secondary)
 
 
 def _put_access(parent: ET.Element, rules: Iterable[AccessRule]) -> None:
@@ -209,8 +209,6 @@ def _put_access(parent: ET.Element, rules: Iterable[AccessRule]) -> None:
         for claim in rule.claims:
             ET.SubElement(rights, SB + "AccessRights").text = claim
         for name, text in (
-            ("CreatedTime", stamp(rule.created)),
-            ("ModifiedTime", stamp(rule.created)),
             ("KeyName", rule.name),
             ("PrimaryKey", rule.primary),
             ("SecondaryKey", rule.secondary),

@@ -132,7 +132,7 @@ class _Api:
     def _put(
         self, request: web.Request, element: ET.Element, path: str, entity: str, subscription: str | None
     ) -> tuple[int, ET.Element]:
-        options = atom.options_of(element, self._namespace.clock.time())
+        options = atom.options_of(element)
         if request.headers.get("If-Match") is not None:
             return 200, self._entry(request, self._namespace.update(path, options), request.path)
         if isinstance(options, SubscriptionOptions) != (subscription is not None):
@@ -150,6 +150,10 @@ class _Api:
     def _entry(self, request: web.Request, mailbox: Mailbox, path: str) -> ET.Element:
         now = self._namespace.clock.time()
         extra: dict[str, object] = {"CreatedAt": atom.stamp(mailbox.created), "UpdatedAt": atom.stamp(mailbox.updated)}
+        if isinstance(mailbox, Subscription):
+            extra["AccessedAt"] = extra[
+                "CreatedAt"
+            ]  # only of queues and topics the service tells that nobody used them
         if isinstance(mailbox, Topic):
             extra["SubscriptionCount"] = len(mailbox.subscriptions)
         title = mailbox.name if isinstance(mailbox, Subscription) else mailbox.path

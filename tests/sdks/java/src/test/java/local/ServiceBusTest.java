@@ -212,7 +212,7 @@ class ServiceBusTest {
                 .setAction(new SqlRuleAction("SET seen = 'yes'")));
             CorrelationRuleFilter correlation = new CorrelationRuleFilter().setLabel("mine");
             correlation.getProperties().put("k", "v");
-            rules.createRule("mine", correlation);
+            rules.createRule("mine", new CreateRuleOptions(correlation));
             rules.deleteRule("$Default");
             Map<String, RuleProperties> found =
                 rules.listRules().stream().collect(Collectors.toMap(RuleProperties::getName, rule -> rule));

@@ -44,7 +44,7 @@ LANGUAGES = {
     "java": Language(
         ("java", "mvn"),
         ("mvn", "-B", "-q", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:go-offline"),
-        ("mvn", "-B", "-o", "test"),
+        ("mvn", "-B", "test"),
         standard_ports=True,
     ),
 }

@@ -6,6 +6,7 @@
 #   make test-all                     the same on every supported Python at hand
 #   make engine                       Pulumi's CLI for the tests of provisioning, built with Go into .engine
 #   make engine-test                  all that is tested with it, which make test does a part of
+#   make sdks [SDKS=go]               the clouds' SDKs for Go, Node and Java against the local servers, as far as those are at hand
 #   make torture [SITE=sqlite] [MINUTES=10] [SEED=7]   processes killed, stopped, cut off; a verdict by the ledger
 #   make fuzz [CASES=100000] [SEED=7] random input to everything that reads any
 #   make mutants                      break polybus in many places; say what the conformance kit doesn't see
@@ -43,7 +44,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 12 
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
-.PHONY: help demo test test-all engine engine-test say-python check-lint check-types check-layers check-tests torture fuzz \
+.PHONY: help demo test test-all engine engine-test sdks say-python check-lint check-types check-layers check-tests torture fuzz \
 	mutants soak lowest newest bench lint format reference lock clean
 
 help:
@@ -120,6 +121,14 @@ engine-test: $(VENV)/.stamp-dev $(ENGINE)/.stamp-policy
 	$(call headline,Pulumi's own engine (pytest))
 	@POLYBUS_ENGINE=whole $(BIN)/pytest -q -n 2 --dist load -k "not double" tests/provision/test_engine.py \
 		tests/provision/test_engine_cli.py
+
+# -- Other languages -------------------------------------------------------------------------------------------------
+
+SDKS ?=
+
+sdks: $(VENV)/.stamp-dev
+	$(call headline,The clouds' SDKs for other languages)
+	@$(BIN)/python -m tests.sdks.run $(SDKS)
 
 # -- The long ones ---------------------------------------------------------------------------------------------------
 

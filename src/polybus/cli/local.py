@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ import typer
 
 from polybus.bus.resolve import VARIABLE
 from polybus.cli import options
-from polybus.cli.local_serve import Request, environment_of, serve
+from polybus.cli.local_serve import Request, environment_of, for_language, serve
 from polybus.cli.local_slot import LOOK, Running, Slot, find_folder, running
 from polybus.cli.output import note, print_json
 from polybus.errors import ConfigError
@@ -26,6 +27,25 @@ app = typer.Typer(no_args_is_help=True)
 
 _PATIENCE = 60.0
 """Seconds for a background process to come up or to end; both take about one, and a busy machine is no failure."""
+
+
+class Language(StrEnum):
+    """Whose SDKs `env` is asked about; `cli` is the cloud's own command line."""
+
+    PYTHON = "python"
+    GO = "go"
+    NODE = "node"
+    JAVA = "java"
+    DOTNET = "dotnet"
+    CLI = "cli"
+
+
+class Ports(StrEnum):
+    """Where servers listen: on any free port, or where clients look that are told none."""
+
+    FREE = "free"
+    STANDARD = "standard"
+
 
 Topology = Annotated[
     Path | None,
@@ -50,6 +70,9 @@ def up(
         typer.Option("--data", help="A folder that outlives this; by default memory only.", show_default=False),
     ] = None,
     port: Annotated[int, options.number("--port", least=0, most=65_535, help="0 takes any free one.")] = 0,
+    ports: Annotated[
+        Ports, typer.Option("--ports", help="`standard`: where clients look that can't be told a port.")
+    ] = Ports.FREE,
     background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
     env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
 ) -> None:
@@ -60,9 +83,12 @@ def up(
     """
     if cloud == options.ALL and (binding is not None or port):
         raise options.refuse("one file or port can't be several clouds'; name one cloud", "--binding / --port")
+    if port and ports is Ports.STANDARD:
+        raise options.refuse("a port is either the standard one or another", "--port / --ports")
     found = options.find_topology(topology).resolve()
     clouds = options.clouds_of(cloud, "local")
-    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), port)
+    chosen = None if ports is Ports.STANDARD else port
+    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen)
     if background:
         _print(_start(request), exports=env, ends="")
         return
@@ -83,7 +109,15 @@ def down(cloud: Chosen = options.ALL, topology: Topology = None) -> None:
 
 
 @app.command()
-def env(cloud: Chosen = options.ALL, topology: Topology = None, json: options.Json = False) -> None:
+def env(
+    cloud: Chosen = options.ALL,
+    topology: Topology = None,
+    json: options.Json = False,
+    language: Annotated[
+        Language | None,
+        typer.Option("--for", help="Also what that language's SDK, or the cloud's own command line, needs."),
+    ] = None,
+) -> None:
     """Print what points polybus and other tools at it, as export lines for `eval`."""
     folder = find_folder(topology)
     found = [state for state in running(folder, options.clouds_of(cloud, "local")) if state.ready]
@@ -91,10 +125,13 @@ def env(cloud: Chosen = options.ALL, topology: Topology = None, json: options.Js
         wanted = "cloud" if cloud == options.ALL else cloud
         named = next(iter(options.clouds_of(cloud, "local")))
         raise ConfigError(f"no local {wanted} runs in {folder}: start one with `polybus local up --cloud {named}`")
+    environment = environment_of(found)
+    if language is not None:
+        environment.update(for_language(found, language.value))
     if json:
-        print_json(environment_of(found))
+        print_json(environment)
     else:
-        _print_exports(environment_of(found))
+        _print_exports(environment)
     _tell_of_no_binding(found)
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from polybus.errors import MissingExtra
+from polybus.errors import ConfigError, MissingExtra
 from polybus.plan.planning import local_of
 from polybus.registry import find
 
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(cloud: str, *, port: int, data: Path | None) -> LocalServer:
-    """Build a cloud's server; raises MissingExtra where it or the cloud's SDK isn't installed."""
+def load(cloud: str, *, port: int | None, data: Path | None) -> LocalServer:
+    """Build a cloud's server on a port, or with None on the ports where its clients look that are told none.
+
+    Raises MissingExtra where it or the cloud's SDK isn't installed, and ConfigError where there are no such ports.
+    """
     from polybus.localcloud.server import LOOPBACK
 
     local = local_of(cloud)
@@ -26,7 +29,11 @@ def load(cloud: str, *, port: int, data: Path | None) -> LocalServer:
     try:
         for module in local.modules:
             importlib.import_module(module)
-        return cast("LocalServer", local.server(LOOPBACK, port, data))
+        if port is not None:
+            return cast("LocalServer", local.server(LOOPBACK, port, data))
+        if local.standard is None:
+            raise ConfigError(f"the local {cloud} has no standard ports: name one with --port")
+        return cast("LocalServer", local.standard(LOOPBACK, data))
     except ModuleNotFoundError as error:
         what, found = f"{error.name} (for the local {cloud})", find(cloud)
         if found.extra:

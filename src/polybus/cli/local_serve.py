@@ -17,7 +17,7 @@ from polybus.errors import ConfigError
 from polybus.plan.planning import local_of
 from polybus.signals import heeded
 
-__all__ = ["Request", "environment_of", "past_proxies", "serve"]
+__all__ = ["Request", "environment_of", "for_language", "past_proxies", "serve"]
 
 _PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -32,7 +32,8 @@ class Request:
     binding: Path | None
     env_file: Path | None
     data: Path | None
-    port: int
+    port: int | None
+    """None for the standard ones."""
 
     @property
     def folder(self) -> Path:
@@ -43,7 +44,8 @@ class Request:
         """Return the command line that asks for the same."""
         given = {"--binding": self.binding, "--env-file": self.env_file, "--data": self.data}
         cloud = self.clouds[0] if len(self.clouds) == 1 else "all"
-        arguments = ["--cloud", cloud, "--topology", str(self.topology), "--port", str(self.port)]
+        ports = ["--ports", "standard"] if self.port is None else ["--port", str(self.port)]
+        arguments = ["--cloud", cloud, "--topology", str(self.topology), *ports]
         for option, path in given.items():
             if path is not None:
                 arguments += [option, str(path)]
@@ -101,6 +103,16 @@ def environment_of(states: Sequence[Running]) -> dict[str, str]:
         together.update(state.environment)
     if len(states) > 1:
         together.pop(VARIABLE, None)
+    return together
+
+
+def for_language(states: Sequence[Running], language: str) -> dict[str, str]:
+    """Return what a language's SDKs of these clouds need beside `environment_of`; raise ConfigError for two needs."""
+    together: dict[str, str] = {}
+    for state in states:
+        for name, value in local_of(state.cloud).switches(language, state.environment).items():
+            if together.setdefault(name, value) != value:
+                raise ConfigError(f"{name} can't be for several clouds at once: choose one with --cloud")
     return together
 
 

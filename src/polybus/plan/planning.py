@@ -203,7 +203,9 @@ class Local:
     needs of the cloud's SDK. `plan` is pure and raises UnsupportedFeature. `realise(plan, server)` makes a plan's
     resources on a server that runs, here or in another process, and returns the binding by which it is reached there;
     it blocks, and may be called again on what is there already. `patience` is how many seconds the cloud's own client
-    waits for an answer before it sends a request again.
+    waits for an answer before it sends a request again. `standard(host, data)` builds a server on the ports where
+    clients look that are told none. `switches(language, environment)` returns what a language's SDK needs beside what
+    the server's own `env` says, given as `environment`; languages are those of `local env --for`.
     """
 
     modules: tuple[str, ...]
@@ -211,6 +213,8 @@ class Local:
     plan: Callable[[Topology], CloudPlan]
     realise: Callable[[Any, Any], Binding]
     patience: float
+    standard: Callable[[str, Path | None], Any] | None = None
+    switches: Callable[[str, Mapping[str, str]], Mapping[str, str]] = lambda language, environment: {}
 
 
 def planning_of(cloud: str) -> Planning:

@@ -6,10 +6,17 @@ import http.client
 import re
 import ssl
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from azure.servicebus import ServiceBusClient, ServiceBusMessage
+from azure.servicebus.exceptions import ServiceBusAuthenticationError, ServiceBusError
+from tests.localcloud.servicebus.test_tokens import token
 
-from polybus.localcloud.servicebus import ServiceBusServer
+from polybus.clock import SteppedClock
+from polybus.localcloud.server import running_in_thread
+from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
+from polybus.localcloud.servicebus.entities.options import AccessRule
 
 SB = "http://schemas.microsoft.com/netservices/2010/10/servicebus/connect"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -155,3 +162,128 @@ def test_pages_are_linked_with_the_version_of_the_api(made: Ask, server: Service
     _, text = made("$Resources/queues")
     (link,) = re.findall(r'<link rel="next" href="([^"]*)"', text)
     assert link == f"https://localhost:{server.port}/$Resources/queues?$skip=100&amp;$top=100&amp;api-version=2021-05"
+
+
+KEYS = (
+    '<AuthorizationRules><AuthorizationRule i:type="SharedAccessAuthorizationRule">'
+    "<ClaimType>SharedAccessKey</ClaimType><ClaimValue>None</ClaimValue><Rights><AccessRights>Send</AccessRights></Rights><KeyName>sender</KeyName>"
+    "<PrimaryKey>first</PrimaryKey><SecondaryKey>second</SecondaryKey></AuthorizationRule></AuthorizationRules>"
+)
+
+
+def test_an_entity_s_own_keys_are_told_and_hold(made: Ask, server: ServiceBusServer) -> None:
+    def sends(entity: str, key: str) -> None:
+        text = server.connection_string("sender", key)
+        with (
+            ServiceBusClient.from_connection_string(text, retry_total=0) as client,
+            client.get_queue_sender(entity) as sender,
+        ):
+            sender.send_messages(ServiceBusMessage("x"))
+
+    assert made("mine", described("QueueDescription", KEYS))[0] == 201
+    _, text = made("mine")
+    assert "CreatedTime" not in text
+    for part in ("<AccessRights>Send</AccessRights>", "<PrimaryKey>first</PrimaryKey>", "<KeyName>sender</KeyName>"):
+        assert part in text
+    for key in ("first", "second"):
+        sends("mine", key)
+    for entity, key in (("q", "first"), ("mine", "third")):
+        with pytest.raises(ServiceBusAuthenticationError):
+            sends(entity, key)
+    with (
+        ServiceBusClient.from_connection_string(server.connection_string("sender", "first"), retry_total=0) as client,
+        pytest.raises(ServiceBusError, match="'Listen' claim"),
+        client.get_queue_receiver("mine") as receiver,
+    ):
+        receiver.receive_messages(max_wait_time=1)
+    assert made("mine", described("QueueDescription"), If_Match="*")[0] == 200
+    assert "sender" not in made("mine")[1]
+    with pytest.raises(ServiceBusAuthenticationError):
+        sends("mine", "first")
+
+
+def test_an_entity_s_keys_outlive_the_server(tmp_path: Path) -> None:
+    rule = AccessRule(name="k", claims=("Send",), primary="first", secondary="second")
+    for _ in range(2):
+        with running_in_thread(ServiceBusServer(data=tmp_path)) as server:
+            if not server.entities.queues():
+                server.entities.create_queue("q", QueueOptions(access=(rule,)))
+            assert server.entities.options("q") == QueueOptions(access=(rule,))
+            assert server.rights.claims("q\nk", "q") == {"Send"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        KEYS.replace("<KeyName>sender</KeyName>", ""),
+        KEYS.replace(">Send<", ">Everything<"),
+        KEYS.replace(">Send<", ">Manage<"),
+        KEYS.replace("</AuthorizationRules>", "") + KEYS.replace("<AuthorizationRules>", ""),
+    ],
+)
+def test_keys_that_cannot_be_are_refused(made: Ask, wrong: str) -> None:
+    assert made("mine", described("QueueDescription", wrong))[0] == 400
+
+
+def test_keys_that_are_not_given_are_made(made: Ask) -> None:
+    bare = KEYS.replace("<PrimaryKey>first</PrimaryKey><SecondaryKey>second</SecondaryKey>", "")
+    made("mine", described("QueueDescription", bare))
+    first, second = re.findall(r"<(?:Primary|Secondary)Key>([^<]{44})<", made("mine")[1])
+    assert first != second
+
+
+def test_a_partitioned_entity_s_size_is_that_of_its_partitions(made: Ask) -> None:
+    size = "<MaxSizeInMegabytes>4096</MaxSizeInMegabytes><EnablePartitioning>true</EnablePartitioning>"
+    made("wide", described("QueueDescription", size))
+    _, text = made("wide")
+    assert "<MaxSizeInMegabytes>65536</MaxSizeInMegabytes>" in text
+    assert made("wide", described("QueueDescription", size.replace("4096", "65536")), If_Match="*")[0] == 200
+    assert "<MaxSizeInMegabytes>65536</MaxSizeInMegabytes>" in made("wide")[1]
+
+
+def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock) -> None:
+    def told(name: str) -> str:
+        (found,) = re.findall(f"<{name}>([^<]*)<", made("q")[1])
+        return str(found)
+
+    created, updated = told("CreatedAt"), told("UpdatedAt")
+    assert told("AccessedAt") == "0001-01-01T00:00:00Z"
+    assert "<AccessedAt>0001" not in made("t/Subscriptions/s")[1]
+    clock.advance(60)
+    assert (told("CreatedAt"), told("UpdatedAt")) == (created, updated)
+    made("q", described("QueueDescription"), If_Match="*")
+    assert told("CreatedAt") == created
+    assert told("UpdatedAt") > updated
+
+
+def test_an_entity_with_sessions_may_forward(made: Ask) -> None:
+    both = "<RequiresSession>true</RequiresSession><ForwardTo>q</ForwardTo>"
+    assert made("sessions", described("QueueDescription", both))[0] == 201
+
+
+REFUSED = {
+    ("GET", "q"): "<Detail>Manage,EntityRead claims required for this operation",
+    ("GET", "$Resources/queues"): "<Detail>Manage,EntityRead claims required for this operation",
+    ("PUT", "new"): "Authorization failed for specified action: Manage,EntityWrite.",
+    ("DELETE", "q"): "Authorization failed for specified action: Manage,EntityDelete.",
+    ("GET", "t/Subscriptions/s"): "SubCode=40100: Unauthorized : Unauthorized access for 'GetSubscription' operation",
+    ("GET", "t/Subscriptions"): "Unauthorized access for 'EnumerateSubscriptions' operation",
+    ("PUT", "t/Subscriptions/s"): "Unauthorized access for 'CreateOrUpdateSubscription' operation",
+    ("DELETE", "t/Subscriptions/s/Rules/r"): "Unauthorized access for 'DeleteRule' operation",
+    ("GET", "t/Subscriptions/s/Rules/"): "Unauthorized access for 'EnumerateRules' operation",
+}
+
+
+@pytest.mark.parametrize(("method", "path"), REFUSED)
+def test_a_right_that_lacks_is_told_as_the_service_does(
+    made: Ask, server: ServiceBusServer, method: str, path: str
+) -> None:
+    server.rights.put("sender", "secret", "", {"Send"})
+    status, text = made(path, method=method, Authorization=token("x", name="sender", key="secret"))
+    assert status == 401
+    assert REFUSED[method, path] in text
+
+
+def test_what_is_not_there_is_told_before_the_right(made: Ask, server: ServiceBusServer) -> None:
+    server.rights.put("sender", "secret", "", {"Send"})
+    assert made("nothing", Authorization=token("x", name="sender", key="secret"))[0] == 404

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -180,3 +182,14 @@ def test_a_port_that_is_taken_is_told_and_frees_the_others() -> None:
             pass
         with socket.create_server(("127.0.0.1", first)):
             pass
+
+
+def test_without_a_port_where_clients_find_it_by_themselves() -> None:
+    assert "Endpoint=sb://localhost;" in ServiceBusServer(ports=[5671]).connection_string(tls=True)
+    assert "Endpoint=sb://localhost:5672;" in ServiceBusServer(port=5672, ports=[5671]).connection_string()
+
+
+def test_java_s_store_holds_the_certificate(server: ServiceBusServer) -> None:
+    content = Path(server.env()["AZURE_SERVICEBUS_TRUST_STORE"]).read_bytes()
+    encoded = ssl.PEM_cert_to_DER_cert(server.certificate.read_text())
+    assert content[-20 - len(encoded) : -20] == encoded

@@ -62,7 +62,7 @@ def test_what_is_fixed_or_out_of_range_is_refused(admin: ServiceBusAdministratio
     admin.create_queue("q")
     read = admin.get_queue("q")
     read.requires_session = True
-    with pytest.raises(HttpResponseError, match="requires_session"):
+    with pytest.raises(HttpResponseError, match="RequiresSession property of an existing Queue cannot be changed"):
         admin.update_queue(read)
     with pytest.raises(HttpResponseError, match="lock_duration"):
         admin.create_queue("long", lock_duration=datetime.timedelta(minutes=6))
@@ -144,3 +144,33 @@ async def test_the_asynchronous_client(server: ServiceBusServer) -> None:
         assert (await admin.get_subscription("t", "s")).requires_session
     server.entities.put_rule("t", "s", Rule("more"))
     assert {rule.name for rule in server.entities.rules("t", "s")} == {"$Default", "more"}
+
+
+def test_a_time_stays_one(admin: ServiceBusAdministrationClient, client: ServiceBusClient) -> None:
+    when = datetime.datetime(2026, 5, 1, 12, 30, 15, tzinfo=datetime.UTC)
+    admin.create_topic("t")
+    parameters = {"@when": when}
+    rules = {
+        "sql": SqlRuleFilter("at > @when", parameters=parameters),
+        "equal": CorrelationRuleFilter(properties={"at": when}),
+        "arrived": SqlRuleFilter("sys.EnqueuedTimeUtc > @when AND at IS NULL", parameters=parameters),
+    }
+    for name, found in rules.items():
+        admin.create_subscription("t", name)
+        admin.delete_rule("t", name, "$Default")
+        admin.create_rule(
+            "t", name, "r", filter=found, action=SqlRuleAction("SET copied = @when", parameters=parameters)
+        )
+        read = admin.get_rule("t", name, "r")
+        given = read.filter.parameters if isinstance(found, SqlRuleFilter) else read.filter.properties
+        assert list(given.values()) == [when]
+    late = when + datetime.timedelta(milliseconds=1)
+    with client.get_topic_sender("t") as sender:
+        for at in (when, late, None):
+            sender.send_messages(ServiceBusMessage("x", application_properties={"at": at} if at else None))
+    for name, expected in {"sql": late, "equal": when, "arrived": None}.items():
+        with client.get_subscription_receiver("t", name, max_wait_time=10) as receiver:
+            (message,) = receiver.receive_messages(1)
+            found = message.application_properties
+            assert found.get(b"at") == (expected and int(expected.timestamp() * 1000))
+            assert found[b"copied"] == int(when.timestamp() * 1000)

@@ -168,6 +168,13 @@ def test_actions_change_the_copy() -> None:
     assert changed.bare.endswith(e.described(DATA, e.binary(b"body")))
 
 
+def test_statements_of_an_action_need_no_separator() -> None:
+    given = message(gone="x")
+    rule = Rule("r", SqlFilter("1=1"), "SET a = 1 SET b = @b; REMOVE gone SET c = a", {"@b": "x"})
+    CompiledRule(rule).apply(given)
+    assert View(given).application == {"a": 1, "b": "x", "c": 1}
+
+
 @pytest.mark.parametrize("action", ["SET", "SET n", "SET n = 1 = 1", "REMOVE sys.Label", "SET sys.Size = 1", "n = 1"])
 def test_what_is_no_action_is_refused(action: str) -> None:
     with pytest.raises(Refusal):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from polybus.clock import SteppedClock
 from polybus.localcloud.servicebus import QueueOptions, Rule, ServiceBusServer, SqlFilter
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
@@ -425,3 +426,125 @@ def test_what_is_no_rule_is_refused(server: ServiceBusServer, peer: Any) -> None
     peer.attach("requests of q", 3, "q/$management", receives=False)
     peer.credit(2, 1)
     assert peer.request(3, "enumerate-rules", PAGE)[0]["statusCode"] == 400
+
+
+# -- transactions
+
+
+def coordinate(peer: Any, handle: int, delivery: int, asked: bytes) -> Any:
+    return peer.deliver(handle, delivery, e.described(VALUE, asked))
+
+
+def declare(peer: Any, handle: int, delivery: int) -> bytes:
+    state = coordinate(peer, handle, delivery, e.described(p.DECLARE, e.EMPTY_LIST))
+    assert state.descriptor == p.STATE_DECLARED
+    return bytes(state.value[0])
+
+
+def discharge(peer: Any, handle: int, delivery: int, transaction: bytes, *, fail: bool = False) -> Any:
+    asked = e.items([e.binary(transaction), e.boolean(fail)])
+    return coordinate(peer, handle, delivery, e.described(p.DISCHARGE, asked))
+
+
+def open_coordinator(peer: Any, handle: int) -> None:
+    target = e.described(p.COORDINATOR, e.items([e.symbols(["amqp:local-transactions"])]))
+    head = [
+        e.string("coordinator"),
+        e.uint(handle),
+        e.FALSE,
+        e.ubyte(0),
+        e.ubyte(0),
+        e.described(p.SOURCE, e.EMPTY_LIST),
+    ]
+    peer.send(p.frame(0, p.performative(p.ATTACH, [*head, target, e.NULL, e.NULL, e.uint(0)])))
+    assert [peer.frame()[0], peer.frame()[0]] == [p.ATTACH, p.FLOW]
+
+
+def send_within(peer: Any, handle: int, delivery: int, transaction: bytes) -> Any:
+    state = e.described(p.STATE_TRANSACTIONAL, e.items([e.binary(transaction)]))
+    head = [e.uint(handle), e.uint(delivery), e.binary(b"t"), e.uint(0), e.FALSE, e.FALSE, e.NULL, state]
+    peer.send(p.frame(0, p.performative(p.TRANSFER, head) + BODY))
+    code, fields, _ = peer.frame()
+    assert code == p.DISPOSITION
+    return fields[4]
+
+
+@pytest.mark.parametrize("fail", [False, True])
+def test_what_is_sent_and_settled_in_a_transaction_is_done_with_it(
+    server: ServiceBusServer, peer: Any, fail: bool
+) -> None:
+    server.entities.create_queue("q")
+    server.entities.create_queue("other")
+    peer.attach("in", 0, "q", receives=False)
+    peer.deliver(0, 0, BODY)
+    peer.attach("out", 1, "q", receives=True)
+    receive(peer, 1)
+    peer.attach("forth", 2, "other", receives=False)
+    open_coordinator(peer, 3)
+    transaction = declare(peer, 3, 1)
+    sent = send_within(peer, 2, 2, transaction)
+    assert (sent.descriptor, sent.value[0], sent.value[1].descriptor) == (0x34, transaction, p.STATE_ACCEPTED)
+    inside = e.described(p.STATE_TRANSACTIONAL, e.items([e.binary(transaction), p.ACCEPTED]))
+    settled = peer.settle(0, inside)
+    assert (settled.descriptor, settled.value[0], settled.value[1].descriptor) == (0x34, transaction, p.STATE_ACCEPTED)
+    assert (server.entities.counts("q").active, server.entities.counts("other").active) == (1, 0)
+    assert discharge(peer, 3, 3, transaction, fail=fail).descriptor == p.STATE_ACCEPTED
+    counts = (server.entities.counts("q").active, server.entities.counts("other").active)
+    assert counts == ((1, 0) if fail else (0, 1))
+    if fail:
+        assert peer.settle(0, p.ACCEPTED).descriptor == p.STATE_ACCEPTED
+        assert server.entities.counts("q").active == 0
+    again = discharge(peer, 3, 4, transaction)
+    assert (again.descriptor, again.value[0].value[0]) == (p.STATE_REJECTED, "amqp:transaction:unknown-id")
+
+
+def test_a_transaction_whose_lock_is_lost_is_rolled_back(
+    server: ServiceBusServer, peer: Any, clock: SteppedClock
+) -> None:
+    server.entities.create_queue("q")
+    peer.attach("in", 0, "q", receives=False)
+    peer.deliver(0, 0, BODY)
+    peer.attach("out", 1, "q", receives=True)
+    receive(peer, 1)
+    open_coordinator(peer, 2)
+    transaction = declare(peer, 2, 1)
+    peer.settle(0, e.described(p.STATE_TRANSACTIONAL, e.items([e.binary(transaction), p.ACCEPTED])))
+    send_within(peer, 0, 2, transaction)
+    clock.advance(61)
+    state = discharge(peer, 2, 3, transaction)
+    assert (state.descriptor, state.value[0].value[0]) == (p.STATE_REJECTED, "amqp:transaction:rollback")
+    assert server.entities.counts("q").active == 1
+
+
+def test_a_transaction_that_nobody_declared_takes_nothing(server: ServiceBusServer, peer: Any) -> None:
+    server.entities.create_queue("q")
+    peer.attach("in", 0, "q", receives=False)
+    state = send_within(peer, 0, 0, b"never")
+    assert (state.descriptor, state.value[0].value[0]) == (p.STATE_REJECTED, "amqp:transaction:unknown-id")
+    open_coordinator(peer, 1)
+    for wrong in (e.NULL, e.described(0x99, e.EMPTY_LIST), e.described(p.DISCHARGE, e.EMPTY_LIST)):
+        assert coordinate(peer, 1, 1, wrong).descriptor == p.STATE_REJECTED
+    assert server.entities.counts("q").active == 0
+
+
+# -- what is not offered
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [e.symbol("copy")],
+        [e.NULL, e.mapping([(e.symbol("apache.org:selector-filter:string"), named("x", e.string("a = 1")))])],
+    ],
+    ids=["browsing", "selector"],
+)
+def test_a_link_that_would_take_more_than_it_asks_for_is_refused(
+    server: ServiceBusServer, peer: Any, more: list[bytes]
+) -> None:
+    server.entities.create_queue("q")
+    source = e.described(p.SOURCE, e.items([e.string("q"), *[e.NULL] * 5, *more]))
+    head = [e.string("out"), e.uint(0), e.TRUE, e.ubyte(1), e.ubyte(0), source]
+    peer.send(p.frame(0, p.performative(p.ATTACH, head)))
+    assert peer.frame()[0] == p.ATTACH
+    code, fields, _ = peer.frame()
+    assert (code, fields[2].value[0]) == (p.DETACH, "amqp:not-implemented")

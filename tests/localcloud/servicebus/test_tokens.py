@@ -6,12 +6,15 @@ import base64
 import hashlib
 import hmac
 import http.client
+import json
 import ssl
 import time
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
+from azure.core.credentials import AccessToken
+from azure.servicebus import ServiceBusClient, ServiceBusMessage, TransportType
 
 from polybus.localcloud.servicebus import ServiceBusServer
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME
@@ -81,3 +84,45 @@ def test_unknown_keys_are_refused(server: ServiceBusServer) -> None:
 def test_an_ended_token_is_refused(server: ServiceBusServer) -> None:
     status, text = asked(server, token("x", until=1))
     assert (status, "ExpiredToken" in text) == (401, True)
+
+
+def entra(*, until: float | None = None, **more: object) -> str:
+    claims = {"exp": until if until is not None else int(time.time()) + 300} | more
+    parts = ({"alg": "RS256", "typ": "JWT"}, claims)
+    texts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts]
+    return ".".join([*texts, "c2lnbmVk"])
+
+
+def test_a_token_of_entra_id_is_taken_whatever_keys_there_are(server: ServiceBusServer) -> None:
+    for _ in range(2):
+        assert asked(server, f"Bearer {entra(oid='someone')}")[0] == 200
+        server.rights.put("sender", "secret", "", {"Send"})
+    status, text = asked(server, f"Bearer {entra(until=1.5)}")
+    assert (status, "ExpiredToken" in text) == (401, True)
+    for wrong in ("Bearer anyone", "Bearer a.b.c", f"Bearer {entra()}.x", "Bearer W10.e30.x", "Bearer e30.e30.x"):
+        assert asked(server, wrong)[0] == 401
+
+
+class Someone:
+    """A credential of Entra ID."""
+
+    def get_token(self, *_: str, **__: object) -> AccessToken:
+        return AccessToken(entra(), int(time.time()) + 300)
+
+
+def test_the_library_with_a_credential(server: ServiceBusServer) -> None:
+    server.entities.create_queue("q")
+    server.rights.put("sender", "secret", "", {"Send"})
+    with (
+        ServiceBusClient(
+            "localhost",
+            Someone(),
+            custom_endpoint_address=f"https://localhost:{server.port}",
+            connection_verify=str(server.certificate),
+            retry_total=0,
+            transport_type=TransportType.Amqp,
+        ) as client,
+        client.get_queue_sender("q") as sender,
+    ):
+        sender.send_messages(ServiceBusMessage("x"))
+    assert server.entities.counts("q").active == 1

@@ -16,6 +16,7 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
+from polybus.cli.local_clouds import load
 
 UP = ("local", "up", "--cloud", "aws")
 
@@ -315,3 +316,32 @@ def test_an_extra_that_is_not_installed(shop) -> None:
     assert "pip install 'polybus[aws,local]'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert contents(shop.folder) == {"polybus.toml"}
+
+
+@pytest.mark.usefixtures("down")
+def test_env_says_what_a_language_needs(cli: Callable, shop) -> None:
+    (shop.folder / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\n')  # what every cloud can
+    up = cli("local", "up", "--cloud", "azure", "--background")
+    assert up.code == 0, up.err
+    plain = cli("local", "env", "--json").json()
+    authority = plain["AZURE_SERVICEBUS_CA_FILE"]
+    assert "BEGIN CERTIFICATE" in Path(authority).read_text()
+    for language, name in {"node": "NODE_EXTRA_CA_CERTS", "go": "SSL_CERT_FILE", "dotnet": "SSL_CERT_FILE"}.items():
+        assert cli("local", "env", "--json", "--for", language).json() == plain | {name: authority}
+    assert cli("local", "env", "--json", "--for", "python").json() == plain
+    java = cli("local", "env", "--for", "java").out
+    assert f"-Djavax.net.ssl.trustStore={plain['AZURE_SERVICEBUS_TRUST_STORE']} " in java
+    assert Path(plain["AZURE_SERVICEBUS_TRUST_STORE"]).read_bytes()[:4] == b"\xfe\xed\xfe\xed"
+    assert cli("local", "env", "--for", "cobol").code == 2
+
+
+def test_standard_ports_are_those_of_the_cloud_s_own_clients() -> None:
+    """Not bound here: another program of this machine may have them."""
+    for cloud, port in {"aws": 4566, "gcp": 8085, "azure": 5672}.items():
+        assert load(cloud, port=None, data=None).port == port
+
+
+def test_a_port_is_the_standard_one_or_another(cli: Callable, shop) -> None:
+    both = cli(*UP, "--port", "4000", "--ports", "standard")
+    assert both.code == 2
+    assert "--ports" in both.err

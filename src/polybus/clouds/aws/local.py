@@ -70,6 +70,7 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 }
 """What SNS and SQS call the properties that become attributes, by type token."""
 
+STANDARD_PORT = 4566  # where tests that were written for LocalStack look
 _OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
 
 
@@ -262,4 +263,8 @@ def _realise(plan: AwsPlan, server: AwsServer) -> Binding:
 
 
 # A long poll of 20 s and what an answer takes.
-LOCAL = Local(("boto3",), _server, _plan, _realise, patience=20.0)
+def _standard(host: str, data: Path | None) -> AwsServer:
+    return _server(host, STANDARD_PORT, data)
+
+
+LOCAL = Local(("boto3",), _server, _plan, _realise, patience=20.0, standard=_standard)

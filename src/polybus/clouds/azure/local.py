@@ -84,6 +84,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 }
 """What the administration client calls the properties of entities, by type token."""
 
+# AMQP without TLS, AMQP inside it, HTTPS and WebSockets, and the management API of Microsoft's emulator.
+PLAIN, TLS, HTTPS, EMULATOR_HTTP = 5672, 5671, 443, 5300
 _DEFAULT_RULE = "$Default"
 _SERVICE = "azure-native:servicebus:"
 # What only changes with the entity made anew, so that an update leaves it out.
@@ -243,4 +245,26 @@ def _realise(plan: AzurePlan, server: ServiceBusServer) -> Binding:
     return realise(plan, connection_string=server.connection_string(), ca_file=server.certificate)
 
 
-LOCAL = Local(("azure.servicebus", "aiohttp"), _server, _plan, _realise, patience=20.0)
+def _standard(host: str, data: Path | None) -> ServiceBusServer:
+    from polybus.localcloud.servicebus.server import ServiceBusServer
+
+    return ServiceBusServer(host=host, port=PLAIN, management_port=HTTPS, ports=(TLS, EMULATOR_HTTP), data=data)
+
+
+def _switches(language: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return how a language's runtime is told to trust the server's certificate."""
+    authority, store = environment["AZURE_SERVICEBUS_CA_FILE"], environment["AZURE_SERVICEBUS_TRUST_STORE"]
+    match language:
+        case "node":
+            return {"NODE_EXTRA_CA_CERTS": authority}
+        case "go" | "dotnet":
+            return {"SSL_CERT_FILE": authority}
+        case "java":
+            trusted = f"-Djavax.net.ssl.trustStore={store}"
+            return {"JAVA_TOOL_OPTIONS": f"{trusted} -Djavax.net.ssl.trustStorePassword=changeit"}
+    return {}
+
+
+LOCAL = Local(
+    ("azure.servicebus", "aiohttp"), _server, _plan, _realise, patience=20.0, standard=_standard, switches=_switches
+)

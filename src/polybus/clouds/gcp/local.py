@@ -30,6 +30,7 @@ __all__ = ["LOCAL", "OTHER_AGENTS", "Realiser", "camel", "change_policy", "reali
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
 
+STANDARD_PORT = 8085  # of Google's emulator where it is told none
 _OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/", "gcp:projects/")
 OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
 """Google's agents of other services, whose grants are on topics that are not the stack's."""
@@ -246,4 +247,8 @@ def _realise(plan: GcpPlan, server: PubsubServer) -> Binding:
     return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": 2.0})
 
 
-LOCAL = Local(("google.pubsub_v1",), _server, _plan, _realise, patience=10.0)
+def _standard(host: str, data: Path | None) -> PubsubServer:
+    return _server(host, STANDARD_PORT, data)
+
+
+LOCAL = Local(("google.pubsub_v1",), _server, _plan, _realise, patience=10.0, standard=_standard)

@@ -17,7 +17,13 @@ from polybus.localcloud.servicebus.config import read_config
 from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
-from polybus.localcloud.servicebus.management.certificate import certificate_in, make_certificate, server_context
+from polybus.localcloud.servicebus.management.certificate import (
+    certificate_in,
+    make_certificate,
+    make_trust_store,
+    server_context,
+    trust_store_in,
+)
 from polybus.localcloud.servicebus.refusal import Refusal
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME, Rights
 from polybus.localcloud.servicebus.wire.connection import Connection
@@ -31,6 +37,7 @@ __all__ = ["ServiceBusServer"]
 
 log = logging.getLogger(__name__)
 
+TLS_PORT = 5671  # of AMQP inside TLS, registered
 # Seconds without a byte after which a peer is taken for dead: the service announces four minutes in its open.
 IDLE_TIMEOUT = 240.0
 # Seconds in which a peer must have opened its connection; opening one takes azure-servicebus about half a second.
@@ -67,9 +74,9 @@ class ServiceBusServer:
         self._config = config
         self._store = Store(data, "servicebus")
         self._journal = EntityJournal(self._store)
-        self._namespace = Namespace(clock or SystemClock(), self._journal)
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.rights = Rights()
+        self._namespace = Namespace(clock or SystemClock(), self._journal, self.rights.put_entity)
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.faults = Faults()
         self.entities = Entities(self._namespace, self._journal, lambda: self._loop)
         self._shared = Host(self._namespace, self.rights, self.faults, idle_timeout, handshake_timeout)
@@ -113,19 +120,22 @@ class ServiceBusServer:
         return len(self._shared.connections)
 
     def connection_string(self, key_name: str = ROOT_KEY_NAME, key: str = ROOT_KEY, *, tls: bool = False) -> str:
-        """Return what ServiceBusClient and ServiceBusAdministrationClient take; with `tls` they have to trust
-        `certificate`, and Java's and .NET's go to ports 5671 and 443, whatever it says.
+        """Return what ServiceBusClient and ServiceBusAdministrationClient take.
+
+        With `tls` it is as a real namespace's, and clients have to trust `certificate`. It names no port where we
+        listen on that of AMQP inside TLS: clients go there by themselves, some whatever it says.
         """
-        return (
-            f"Endpoint=sb://localhost:{self._port};SharedAccessKeyName={key_name};SharedAccessKey={key};"
-            f"{'' if tls else 'UseDevelopmentEmulator=true;'}"
-        )
+        port = "" if tls and TLS_PORT in (self._port, *self._ports) else f":{self._port}"
+        emulator = "" if tls else "UseDevelopmentEmulator=true;"
+        return f"Endpoint=sb://localhost{port};SharedAccessKeyName={key_name};SharedAccessKey={key};{emulator}"
 
     def env(self) -> Mapping[str, str]:
         return {
             "AZURE_SERVICEBUS_CONNECTION_STRING": self.connection_string(),
             "AZURE_SERVICEBUS_MANAGEMENT_ENDPOINT": f"https://localhost:{self.management_port}",
             "AZURE_SERVICEBUS_CA_FILE": str(self.certificate),
+            "AZURE_SERVICEBUS_TLS_CONNECTION_STRING": self.connection_string(tls=True),
+            "AZURE_SERVICEBUS_TRUST_STORE": str(trust_store_in(self.certificate.parent)),
         }
 
     # -- faults, from any thread
@@ -173,6 +183,7 @@ class ServiceBusServer:
             self._scratch = tempfile.TemporaryDirectory(prefix="polybus-servicebus-")
             folder = Path(self._scratch.name)
         self._certificate, key = make_certificate(folder, self._host)
+        make_trust_store(self._certificate)
         tls = server_context(self._certificate, key)
         key.unlink()  # the context holds it; the next start makes a new one
         http = await self._start_http()

@@ -1,6 +1,6 @@
 """Decoding of AMQP values.
 
-Numbers of every width become int or float, strings and symbols str, binary bytes, timestamps int (milliseconds),
+Numbers of every width become int or float, strings and symbols str, binary bytes, timestamps Timestamp (an int),
 lists and arrays list, maps dict. What has to go out again as it came in is kept as a slice of the input, never decoded
 and encoded again, so no type is lost.
 """
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-__all__ = ["DecodeError", "Described", "decode", "decode_one", "fields", "skip"]
+__all__ = ["DecodeError", "Described", "Timestamp", "decode", "decode_one", "fields", "skip"]
 
 _u2 = struct.Struct(">H").unpack_from
 _i2 = struct.Struct(">h").unpack_from
@@ -32,6 +32,12 @@ _BROKEN = (IndexError, KeyError, ValueError, struct.error, RecursionError, TypeE
 
 class DecodeError(ValueError):
     """The bytes are not what AMQP allows at this place."""
+
+
+class Timestamp(int):
+    """Milliseconds since the epoch."""
+
+    __slots__ = ()
 
 
 class Described:
@@ -180,7 +186,7 @@ _DECODERS: dict[int, Decoder] = {
     0x80: lambda data, at: (_u8(data, at)[0], at + 8),
     0x81: lambda data, at: (_i8(data, at)[0], at + 8),
     0x82: lambda data, at: (_f8(data, at)[0], at + 8),
-    0x83: lambda data, at: (_i8(data, at)[0], at + 8),
+    0x83: lambda data, at: (Timestamp(_i8(data, at)[0]), at + 8),
     0x84: lambda data, at: (_cut(data, at, at + 8), at + 8),
     0x94: lambda data, at: (_cut(data, at, at + 16), at + 16),
     0x98: _uuid,

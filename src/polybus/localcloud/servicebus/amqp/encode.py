@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from .decode import Timestamp
+
 NULL, TRUE, FALSE, EMPTY_LIST = b"\x40", b"\x41", b"\x42", b"\x45"
 
 _p2 = struct.Struct(">H").pack
@@ -131,9 +133,11 @@ def described_by(code: int, value: bytes) -> bytes:
 
 
 def scalar(value: object) -> bytes:
-    """Encode a value of a rule's action or parameter: None, bool, int, float, str or bytes."""
+    """Encode a value of a rule's action or parameter: None, bool, int, Timestamp, float, str, bytes or UUID."""
     if value is None or isinstance(value, bool):
         return NULL if value is None else boolean(value)
+    if isinstance(value, Timestamp):
+        return timestamp(value)
     if isinstance(value, int):
         return long(value)
     if isinstance(value, float):

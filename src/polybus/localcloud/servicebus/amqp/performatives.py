@@ -32,6 +32,7 @@ __all__ = [
     "raw",
     "read",
     "rejected",
+    "transactional",
 ]
 
 AMQP_HEADER = b"AMQP\x00\x01\x00\x00"
@@ -42,6 +43,7 @@ SASL_MECHANISMS, SASL_INIT, SASL_OUTCOME = 0x40, 0x41, 0x44
 
 SOURCE, TARGET, COORDINATOR = 0x28, 0x29, 0x30
 STATE_ACCEPTED, STATE_REJECTED, STATE_RELEASED, STATE_MODIFIED = 0x24, 0x25, 0x26, 0x27
+DECLARE, DISCHARGE, STATE_DECLARED, STATE_TRANSACTIONAL = 0x31, 0x32, 0x33, 0x34
 # AMQP 1.0 gives every type two descriptors, a number and a name; either may be sent.
 _NAMES = {
     f"amqp:{name}:list": code
@@ -63,6 +65,10 @@ _NAMES = {
         "rejected": STATE_REJECTED,
         "released": STATE_RELEASED,
         "modified": STATE_MODIFIED,
+        "declare": DECLARE,
+        "discharge": DISCHARGE,
+        "declared": STATE_DECLARED,
+        "transactional-state": STATE_TRANSACTIONAL,
     }.items()
 }
 
@@ -149,6 +155,11 @@ def frame(channel: int, body: bytes, kind: int = 0) -> bytes:
 def error(condition: str, description: str) -> bytes:
     """Encode an error with all three fields: without the third, azure-servicebus waits for ever."""
     return e.described(0x1D, e.items([e.symbol(condition), e.string(description), e.NULL]))
+
+
+def transactional(transaction: bytes, outcome: bytes) -> bytes:
+    """Encode what becomes of a delivery once its transaction is discharged."""
+    return e.described(STATE_TRANSACTIONAL, e.items([e.binary(transaction), outcome]))
 
 
 def rejected(condition: str, description: str) -> bytes:

@@ -57,6 +57,7 @@ class Mailbox:
         self.parent = parent
         self.sequence = 0
         self.bytes = 0
+        self.created = self.updated = home.clock.time()
         self.messages: dict[int, Message] = {}
         self.locks: dict[bytes, Message] = {}
         self._states = [0, 0, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polybus.clock import Clock
@@ -11,6 +11,8 @@ from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.mailbox import DEAD_LETTERS, TRANSFER_DEAD_LETTERS, Mailbox
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.servicebus.entities.options import (
+    AccessRule,
+    AnyOptions,
     QueueOptions,
     SubscriptionOptions,
     TopicOptions,
@@ -18,27 +20,39 @@ from polybus.localcloud.servicebus.entities.options import (
     check_options,
 )
 from polybus.localcloud.servicebus.entities.topic import Subscription, Topic
+from polybus.localcloud.servicebus.paths import entity_path
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, ENTITY_ALREADY_EXISTS, NOT_FOUND, Refusal
 from polybus.localcloud.servicebus.rules.rule import Rule
 
-__all__ = ["Namespace", "entity_path"]
+__all__ = ["Namespace"]
 
+Access = Callable[[str, Iterable[AccessRule]], None]
 _SUBQUEUES = (TRANSFER_DEAD_LETTERS, DEAD_LETTERS)
 
 
-def entity_path(address: str) -> str:
-    """Return the entity's path of an address: with or without scheme and host, as clients write either."""
-    if "://" in address:
-        address = address.split("://", 1)[1].partition("/")[2]
-    return address.strip("/")
+_KEPT = "The value for the {name} property of an existing {{kind}} cannot be changed."
+_FIXED = {
+    "requires_session": _KEPT.format(name="RequiresSession"),
+    "detects_duplicates": _KEPT.format(name="RequiresDuplicateDetection"),
+    "partitioned": "Partitioning cannot be changed for {kind}.",
+}
+
+
+def _check_fixed(options: AnyOptions, mailbox: Mailbox) -> None:
+    """Raise Refusal where options differ from a mailbox's in what is fixed when it is created."""
+    kind = type(options).__name__.removesuffix("Options")
+    for name, said in _FIXED.items():
+        if getattr(options, name, None) != getattr(mailbox.options, name, None):
+            raise Refusal(ARGUMENT_ERROR, said.format(kind=kind))
 
 
 class Namespace:
     """Creates, finds and deletes entities. Names are case-insensitive. For the server's own event loop."""
 
-    def __init__(self, clock: Clock, journal: EntityJournal) -> None:
+    def __init__(self, clock: Clock, journal: EntityJournal, access: Access = lambda path, rules: None) -> None:
         self.clock = clock
         self.journal = journal
+        self.access = access
         self.entities: dict[str, Mailbox] = {}
 
     # -- finding
@@ -119,10 +133,9 @@ class Namespace:
         check_options(options)
         if type(options) is not type(mailbox.options):
             raise Refusal(ARGUMENT_ERROR, f"'{path}' is of another kind.")
-        for fixed in ("requires_session", "detects_duplicates", "partitioned"):
-            if getattr(options, fixed, None) != getattr(mailbox.options, fixed, None):
-                raise Refusal(ARGUMENT_ERROR, f"'{fixed}' of '{path}' can't be changed once it is created.")
+        _check_fixed(options, mailbox)
         mailbox.configure(options)
+        mailbox.updated = self.clock.time()
         if mailbox.forward_to is not None:
             for message in mailbox.dispatch.ready_messages():
                 mailbox.remove(message)
@@ -155,6 +168,7 @@ class Namespace:
             gone.close(Refusal(NOT_FOUND, f"The messaging entity '{gone.path}' has been deleted."))
             gone.erase()
             self.journal.put_entity(gone.key, None)
+            self.access(gone.path, ())
 
     def _check_new(self, name: str, options: QueueOptions | TopicOptions) -> None:
         check_name(name)
@@ -166,6 +180,8 @@ class Namespace:
 
     def _save(self, mailbox: Mailbox) -> None:
         row: dict[str, Any] = {"path": mailbox.path, "options": dataclasses.asdict(mailbox.options)}
+        row |= {"created": mailbox.created, "updated": mailbox.updated}
+        self.access(mailbox.path, getattr(mailbox.options, "access", ()))
         if isinstance(mailbox, Subscription):
             row |= {"kind": "subscription", "topic": mailbox.topic.path, "name": mailbox.name}
             row["rules"] = [compiled.rule.row() for compiled in mailbox.rules.values()]
@@ -192,14 +208,18 @@ class Namespace:
             self.find(path).restore(Message.from_row(fields))
 
     def _restore(self, row: Mapping[str, Any]) -> None:
+        options = dict(row["options"])
+        if "access" in options:
+            options["access"] = tuple(AccessRule.from_row(rule) for rule in options["access"])
         match row["kind"]:
             case "queue":
-                self.create_queue(row["path"], QueueOptions(**row["options"]))
+                found: Mailbox = self.create_queue(row["path"], QueueOptions(**options))
             case "topic":
-                self.create_topic(row["path"], TopicOptions(**row["options"]))
+                found = self.create_topic(row["path"], TopicOptions(**options))
             case _:
                 rules = [Rule.from_row(rule) for rule in row["rules"]]
-                self.create_subscription(row["topic"], row["name"], SubscriptionOptions(**row["options"]), rules)
+                found = self.create_subscription(row["topic"], row["name"], SubscriptionOptions(**options), rules)
+        found.created, found.updated = row.get("created", found.created), row.get("updated", found.updated)
 
     def close(self, refusal: Refusal) -> None:
         for mailbox in self.entities.values():

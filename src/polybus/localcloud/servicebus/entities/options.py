@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
 
-__all__ = ["AnyOptions", "Counts", "QueueOptions", "SubscriptionOptions", "TopicOptions", "check_name", "check_options"]
+__all__ = [
+    "AccessRule",
+    "AnyOptions",
+    "Counts",
+    "QueueOptions",
+    "SubscriptionOptions",
+    "TopicOptions",
+    "check_name",
+    "check_options",
+]
 
 # Sources: Microsoft's "Service Bus quotas", and the validators of terraform-provider-azurerm.
 STANDARD_MESSAGE_BYTES = 256 * 1024
 PREMIUM_MESSAGE_BYTES = 100 * 1024 * 1024
 LONGEST_LOCK = 300.0
+MOST_KEYS = 12
 MOST_DELIVERIES = 2000
 SHORTEST_WINDOW, LONGEST_WINDOW = 20.0, 7 * 86400.0
 _ENTITY_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._~/-]{0,258}[A-Za-z0-9])?\Z")
 _CHILD_NAME = re.compile(r"[A-Za-z0-9$]([A-Za-z0-9._-]{0,48}[A-Za-z0-9])?\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessRule:
+    """A key of an entity's own: "Send", "Listen", "Manage" on it and what is below it."""
+
+    name: str
+    claims: tuple[str, ...]
+    primary: str = field(repr=False)
+    secondary: str = field(repr=False)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> AccessRule:
+        return cls(**{**row, "claims": tuple(row["claims"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +65,7 @@ class QueueOptions:
     batched_operations: bool = True
     support_ordering: bool = True
     express: bool = False
+    access: tuple[AccessRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +100,7 @@ class TopicOptions:
     express: bool = False
     filters_before_publishing: bool = False
     subscription_partitioning: bool = False
+    access: tuple[AccessRule, ...] = ()
 
 
 AnyOptions = QueueOptions | SubscriptionOptions | TopicOptions
@@ -111,10 +138,11 @@ def check_options(options: Any) -> None:
         if not 0 < lock <= LONGEST_LOCK:
             raise Refusal(ARGUMENT_ERROR, f"lock_duration is {lock} s, allowed are up to {LONGEST_LOCK} s.")
         _between("max_delivery_count", options.max_delivery_count, 1, MOST_DELIVERIES)
-        if options.requires_session and options.forward_to:
-            raise Refusal(ARGUMENT_ERROR, "An entity that requires sessions can't forward its messages.")
     if getattr(options, "detects_duplicates", False):
         _between("duplicate_window", options.duplicate_window, SHORTEST_WINDOW, LONGEST_WINDOW)
+    names = [rule.name for rule in getattr(options, "access", ())]
+    if len(set(names)) < len(names) or len(names) > MOST_KEYS:
+        raise Refusal(ARGUMENT_ERROR, f"An entity has up to {MOST_KEYS} authorization rules, each of its own name.")
     if options.default_ttl is not None and options.default_ttl <= 0:
         raise Refusal(ARGUMENT_ERROR, "default_ttl must be more than 0 s.")
     size = getattr(options, "max_message_bytes", None)

@@ -5,15 +5,24 @@ Source: Microsoft's "Service Bus resource manager REST API" (the ATOM interface)
 
 from __future__ import annotations
 
+import base64
 import datetime
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
 from polybus.localcloud.servicebus.durations import format_duration, parse_duration
-from polybus.localcloud.servicebus.entities.options import Counts, QueueOptions, SubscriptionOptions, TopicOptions
+from polybus.localcloud.servicebus.entities.options import (
+    AccessRule,
+    Counts,
+    QueueOptions,
+    SubscriptionOptions,
+    TopicOptions,
+)
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
+from polybus.localcloud.servicebus.rights import LISTEN, MANAGE, SEND
 
 __all__ = ["ATOM", "SB", "XSI", "description", "entry", "error", "feed", "options_of", "read", "spell", "stamp"]
 
@@ -26,11 +35,11 @@ Options = QueueOptions | TopicOptions | SubscriptionOptions
 
 # (element, field, how): the order is the service's, which refuses any other. Elements without a field are told only.
 _TIME, _NUMBER, _FLAG, _TEXT, _KB = "time", "number", "flag", "text", "kilobytes"
-_TOLD = "told"
+_TOLD, _ACCESS, _MEGABYTES = "told", "access", "megabytes"
 _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "QueueDescription": (
         ("LockDuration", "lock_duration", _TIME),
-        ("MaxSizeInMegabytes", "max_size_megabytes", _NUMBER),
+        ("MaxSizeInMegabytes", "max_size_megabytes", _MEGABYTES),
         ("RequiresDuplicateDetection", "detects_duplicates", _FLAG),
         ("RequiresSession", "requires_session", _FLAG),
         ("DefaultMessageTimeToLive", "default_ttl", _TIME),
@@ -41,6 +50,7 @@ _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("SizeInBytes", "", _TOLD),
         ("MessageCount", "", _TOLD),
         ("IsAnonymousAccessible", "", _TOLD),
+        ("AuthorizationRules", "access", _ACCESS),
         ("Status", "status", _TEXT),
         ("ForwardTo", "forward_to", _TEXT),
         ("UserMetadata", "user_metadata", _TEXT),
@@ -58,13 +68,14 @@ _FIELDS: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "TopicDescription": (
         ("DefaultMessageTimeToLive", "default_ttl", _TIME),
-        ("MaxSizeInMegabytes", "max_size_megabytes", _NUMBER),
+        ("MaxSizeInMegabytes", "max_size_megabytes", _MEGABYTES),
         ("RequiresDuplicateDetection", "detects_duplicates", _FLAG),
         ("DuplicateDetectionHistoryTimeWindow", "duplicate_window", _TIME),
         ("EnableBatchedOperations", "batched_operations", _FLAG),
         ("SizeInBytes", "", _TOLD),
         ("FilteringMessagesBeforePublishing", "filters_before_publishing", _FLAG),
         ("IsAnonymousAccessible", "", _TOLD),
+        ("AuthorizationRules", "access", _ACCESS),
         ("Status", "status", _TEXT),
         ("UserMetadata", "user_metadata", _TEXT),
         ("CreatedAt", "", _TOLD),
@@ -106,6 +117,9 @@ _KINDS: dict[str, type[QueueOptions] | type[TopicOptions] | type[SubscriptionOpt
     "TopicDescription": TopicOptions,
     "SubscriptionDescription": SubscriptionOptions,
 }
+NEVER = "0001-01-01T00:00:00Z"  # .NET's first moment: what the service tells of an entity that nobody used
+PARTITIONS = 16
+LARGEST_MEGABYTES = 5120  # of one partition: what is more was read of a description
 SHORTEST_LOCK = 5.0  # seconds; Microsoft's "Service Bus quotas"
 
 
@@ -131,7 +145,7 @@ def _parse(how: str, text: str) -> Any:
         match how:
             case "time":
                 return parse_duration(text)
-            case "number":
+            case "number" | "megabytes":
                 return int(text)
             case "kilobytes":
                 return int(text) * 1024
@@ -161,7 +175,9 @@ def options_of(element: ET.Element) -> Options:
     found: dict[str, Any] = {}
     for name, field, how in _FIELDS[tag]:
         child = element.find(SB + name) if how != _TOLD else None
-        if child is not None and child.text:
+        if child is not None and how == _ACCESS:
+            found[field] = tuple(_access_rule(one) for one in child)
+        elif child is not None and child.text:
             found[field] = _parse(how, child.text)
     lock = found.get("lock_duration", SHORTEST_LOCK)
     if lock is None or lock < SHORTEST_LOCK:
@@ -169,14 +185,49 @@ def options_of(element: ET.Element) -> Options:
     return _KINDS[tag](**found)
 
 
-def description(options: Options, counts: Counts, extra: Mapping[str, object], now: float) -> ET.Element:
-    """Return an entity's description, with what is counted of it."""
+def _access_rule(element: ET.Element) -> AccessRule:
+    def said(name: str) -> str:
+        return element.findtext(SB + name) or ""
+
+    claims = tuple(child.text or "" for child in element.findall(f"{SB}Rights/{SB}AccessRights"))
+    if not said("KeyName") or not claims or not set(claims) <= {SEND, LISTEN, MANAGE}:
+        raise Refusal(ARGUMENT_ERROR, "An authorization rule has a KeyName, and rights of Send, Listen and Manage.")
+    if MANAGE in claims and len(set(claims)) < 3:
+        raise Refusal(ARGUMENT_ERROR, "The right Manage also needs Send and Listen.")
+    keys = (said(name) or base64.b64encode(os.urandom(32)).decode() for name in ("PrimaryKey", "SecondaryKey"))
+    primary, secondary = keys
+    return AccessRule(name=said("KeyName"), claims=claims, primary=primary, secondary=secondary)
+
+
+def _put_access(parent: ET.Element, rules: Iterable[AccessRule]) -> None:
+    element = ET.SubElement(parent, SB + "AuthorizationRules")
+    for rule in rules:
+        child = ET.SubElement(element, SB + "AuthorizationRule", {XSI + "type": "SharedAccessAuthorizationRule"})
+        ET.SubElement(child, SB + "ClaimType").text = "SharedAccessKey"
+        ET.SubElement(child, SB + "ClaimValue").text = "None"
+        rights = ET.SubElement(child, SB + "Rights")
+        for claim in rule.claims:
+            ET.SubElement(rights, SB + "AccessRights").text = claim
+        for name, text in (
+            ("KeyName", rule.name),
+            ("PrimaryKey", rule.primary),
+            ("SecondaryKey", rule.secondary),
+        ):
+            ET.SubElement(child, SB + name).text = text
+
+
+def description(options: Options, counts: Counts, extra: Mapping[str, object]) -> ET.Element:
+    """Return an entity's description, with what is counted of it, and with what else is to be told."""
     tag = next(name for name, kind in _KINDS.items() if isinstance(options, kind))
-    told = {**_told(counts, now), **extra}
+    told = {**_told(counts), **extra}
     element = ET.Element(SB + tag)
     for name, field, how in _FIELDS[tag]:
         if name == "CountDetails":
             element.append(_count_details(counts))
+        elif how == _ACCESS:
+            _put_access(element, getattr(options, field))
+        elif how == _MEGABYTES:
+            ET.SubElement(element, SB + name).text = str(_megabytes(options))
         elif how == _TOLD:
             ET.SubElement(element, SB + name).text = str(told[name])
         elif (value := getattr(options, field)) is not None or how == _TIME:
@@ -184,15 +235,19 @@ def description(options: Options, counts: Counts, extra: Mapping[str, object], n
     return element
 
 
-def _told(counts: Counts, now: float) -> dict[str, object]:
+def _megabytes(options: Options) -> int:
+    """Return the size that is told: of a partitioned entity, that of its 16 partitions together."""
+    size: int = getattr(options, "max_size_megabytes", 0)
+    return size * PARTITIONS if getattr(options, "partitioned", False) and size <= LARGEST_MEGABYTES else size
+
+
+def _told(counts: Counts) -> dict[str, object]:
     total = counts.active + counts.deferred + counts.scheduled + counts.dead_letter + counts.transfer_dead_letter
     return {
         "SizeInBytes": counts.size,
         "MessageCount": total,
         "IsAnonymousAccessible": "false",
-        "CreatedAt": stamp(now),
-        "UpdatedAt": stamp(now),
-        "AccessedAt": stamp(now),
+        "AccessedAt": NEVER,
         "EntityAvailabilityStatus": "Available",
     }
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import ssl
+import struct
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["certificate_in", "make_certificate", "server_context"]
+__all__ = ["certificate_in", "make_certificate", "make_trust_store", "server_context", "trust_store_in"]
 
+STORE_PASSWORD = "changeit"  # noqa: S105 - what Java takes where none is named; the store holds no secret
 LIFETIME = datetime.timedelta(days=365)
 
 
@@ -61,6 +64,30 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     )
     certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return certificate_path, key_path
+
+
+def trust_store_in(folder: Path) -> Path:
+    """Return where `make_trust_store` writes."""
+    return folder / "servicebus-trust.jks"
+
+
+def make_trust_store(certificate: Path) -> Path:
+    """Write a key store of Java's that trusts a certificate, beside it; its password is Java's own default.
+
+    The format is Java's oldest (JKS), which every version reads: magic, version, entries, and a digest over them.
+    """
+
+    def text(value: str) -> bytes:
+        return struct.pack(">H", len(value)) + value.encode()
+
+    encoded = ssl.PEM_cert_to_DER_cert(certificate.read_text())
+    entry = struct.pack(">I", 2) + text("polybus") + struct.pack(">Q", 0) + text("X.509")
+    content = struct.pack(">III", 0xFEEDFEED, 2, 1) + entry + struct.pack(">I", len(encoded)) + encoded
+    # The digest keeps nothing secret: it is how Java knows that the file is whole.
+    seal = hashlib.sha1(STORE_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False)
+    store = trust_store_in(certificate.parent)
+    store.write_bytes(content + seal.digest())
+    return store
 
 
 def _usage(x509: ModuleType) -> Any:

@@ -13,12 +13,13 @@ from xml.etree import ElementTree as ET
 from aiohttp import web
 
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
-from polybus.localcloud.servicebus.entities.namespace import Namespace, entity_path
+from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.entities.options import SubscriptionOptions, TopicOptions
 from polybus.localcloud.servicebus.entities.topic import Subscription, Topic
 from polybus.localcloud.servicebus.management import atom
 from polybus.localcloud.servicebus.management.rules_xml import read_rule, rule_description
-from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, NOT_FOUND, Refusal
+from polybus.localcloud.servicebus.paths import entity_path
+from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, NOT_FOUND, UNAUTHORIZED, Refusal
 from polybus.localcloud.servicebus.rights import MANAGE
 from polybus.localcloud.servicebus.rules.rule import Rule
 from polybus.localcloud.servicebus.wire import websocket
@@ -51,10 +52,11 @@ class _Api:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.path.lower() == websocket.PATH:
             return await websocket.converse(self._host, request)
+        reason = None
         try:
             self._host.faults.check("http", request.path.strip("/"))
             key = self._host.rights.verify(request.headers.get("Authorization", ""))
-            self._host.rights.require(key, entity_path(request.path), MANAGE)
+            self._require(key, request)
             status, element = self._dispatch(request, await request.read())
             durable: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
             self._namespace.journal.after_commit(durable.set_result)
@@ -63,8 +65,32 @@ class _Api:
                 raise Refusal("amqp:internal-error", f"The store failed: {failure}")
         except Refusal as refusal:
             status, element = refusal.status, atom.error(refusal.status, refusal.description)
+            if refusal.description.startswith("SubCode="):
+                reason = " ".join(refusal.description.split())  # the service has it in the status line
         body = b"" if element is None else atom.spell(element)
-        return web.Response(status=status, body=body, content_type="application/xml", charset="utf-8")
+        return web.Response(status=status, reason=reason, body=body, content_type="application/xml", charset="utf-8")
+
+    def _require(self, key: str | None, request: web.Request) -> None:
+        """Raise Refusal, in the service's words, where a key may not manage what is asked for."""
+        path = entity_path(request.path)
+        if MANAGE in self._host.rights.claims(key, path):
+            return
+        below = re.search(r"/(subscriptions|rules)(/[^/]+)?\Z", f"/{path}", re.IGNORECASE)
+        if below is not None:
+            kind = below[1].capitalize()
+            operation = {"PUT": f"CreateOrUpdate{kind[:-1]}", "DELETE": f"Delete{kind[:-1]}"}.get(request.method)
+            operation = operation or (f"Get{kind[:-1]}" if below[2] else f"Enumerate{kind}")
+            raise Refusal(
+                UNAUTHORIZED,
+                f"SubCode=40100: Unauthorized : Unauthorized access for '{operation}' operation on endpoint "
+                f"'sb://localhost/{path}'.",
+            )
+        action = {"PUT": "EntityWrite", "DELETE": "EntityDelete"}.get(request.method)
+        if action is not None:
+            raise Refusal(UNAUTHORIZED, f"Authorization failed for specified action: Manage,{action}.")
+        if not path.startswith("$"):
+            self._namespace.find(path)
+        raise Refusal(UNAUTHORIZED, "Manage,EntityRead claims required for this operation.")
 
     def _dispatch(self, request: web.Request, body: bytes) -> tuple[int, ET.Element | None]:
         path = request.path.rstrip("/")  # clients of Go and JavaScript ask for lists with a slash at the end
@@ -123,12 +149,16 @@ class _Api:
 
     def _entry(self, request: web.Request, mailbox: Mailbox, path: str) -> ET.Element:
         now = self._namespace.clock.time()
-        extra: dict[str, object] = {}
+        extra: dict[str, object] = {"CreatedAt": atom.stamp(mailbox.created), "UpdatedAt": atom.stamp(mailbox.updated)}
+        if isinstance(mailbox, Subscription):
+            extra["AccessedAt"] = extra[
+                "CreatedAt"
+            ]  # only of queues and topics the service tells that nobody used them
         if isinstance(mailbox, Topic):
             extra["SubscriptionCount"] = len(mailbox.subscriptions)
         title = mailbox.name if isinstance(mailbox, Subscription) else mailbox.path
         options = mailbox.options
-        element = atom.description(options, mailbox.counts(), extra, now)
+        element = atom.description(options, mailbox.counts(), extra)
         return atom.entry(_url(request, path), title, element, now)
 
     # -- lists

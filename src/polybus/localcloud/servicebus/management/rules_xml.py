@@ -35,12 +35,17 @@ def _value(element: ET.Element) -> Any:
             case "boolean":
                 return {"true": True, "false": False}[text.lower()]
             case "dateTime":
-                return datetime.datetime.fromisoformat(text).timestamp()
+                return _moment(text)
             case "duration":
                 return parse_duration(text)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise Refusal(ARGUMENT_ERROR, f"'{text}' is no {kind}.") from error
     return text
+
+
+def _moment(text: str) -> datetime.datetime:
+    found = datetime.datetime.fromisoformat(text)
+    return found.replace(tzinfo=datetime.UTC) if found.tzinfo is None else found.astimezone(datetime.UTC)
 
 
 def _values(element: ET.Element | None) -> dict[str, Any]:
@@ -86,6 +91,8 @@ def _typed(value: Any) -> tuple[str, str]:
         return ("int" if -(2**31) <= value < 2**31 else "long"), str(value)
     if isinstance(value, float):
         return "double", repr(value)
+    if isinstance(value, datetime.datetime):
+        return "dateTime", value.isoformat().replace("+00:00", "Z")
     if value is None:
         return "duration", format_duration(None)
     return "string", str(value)

@@ -78,8 +78,7 @@ def parse_action(source: str, parameters: Mapping[str, object]) -> Action:
         steps.append(_statement(parser))
         if len(steps) > MOST_STATEMENTS:
             raise parser.fail(f"more than {MOST_STATEMENTS} statements")
-        if parser.take("operator", ";") is None:
-            break
+        parser.take("operator", ";")  # Microsoft's grammar: it may end a statement, and need not
     parser.end()
 
     def run(message: Message) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from polybus.localcloud.servicebus.amqp.decode import decode
+from polybus.localcloud.servicebus.amqp.decode import Timestamp, decode
 from polybus.localcloud.servicebus.amqp.sections import APPLICATION, PROPERTIES, section, sections, text
 from polybus.localcloud.servicebus.entities.message import Message
 from polybus.localcloud.servicebus.rules.values import FilterError
@@ -71,9 +71,9 @@ class View:
             case "partitionkey":
                 return message.partition_key
             case "enqueuedtimeutc":
-                return message.enqueued
+                return Timestamp(int(message.enqueued * 1000))
             case "scheduledenqueuetimeutc":
-                return message.scheduled
+                return None if message.scheduled is None else Timestamp(int(message.scheduled * 1000))
             case "sequencenumber" | "enqueuedsequencenumber":
                 return message.sequence
             case "deliverycount":

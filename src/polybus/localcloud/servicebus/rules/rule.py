@@ -11,6 +11,7 @@ from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
 from polybus.localcloud.servicebus.rules.action import Action, parse_action
 from polybus.localcloud.servicebus.rules.properties import View
 from polybus.localcloud.servicebus.rules.sql import parse_filter
+from polybus.localcloud.servicebus.rules.values import plain
 
 __all__ = ["CORRELATION_FIELDS", "CompiledRule", "CorrelationFilter", "Rule", "SqlFilter"]
 
@@ -89,7 +90,8 @@ def _condition(found: SqlFilter | CorrelationFilter) -> Callable[[View], bool]:
     unknown = set(found.system) - set(CORRELATION_FIELDS)
     if unknown:
         raise Refusal(ARGUMENT_ERROR, f"A correlation filter can't name {sorted(unknown)}.")
-    system, properties = dict(found.system), dict(found.properties)
+    system = dict(found.system)
+    properties = {name: plain(value) for name, value in found.properties.items()}
 
     def correlates(view: View) -> bool:
         return all(view.system(name) == value for name, value in system.items()) and all(

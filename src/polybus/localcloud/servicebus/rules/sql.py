@@ -217,7 +217,7 @@ class Parser:
         name = str(token.value)[1:].lower()
         if name not in self._parameters:
             raise self.fail(f"the parameter {token.value} has no value; used")
-        value = self._parameters[name]
+        value = values.plain(self._parameters[name])
         return Term(lambda view: value)
 
     def _named(self) -> Term:

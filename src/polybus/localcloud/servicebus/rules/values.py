@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import operator
 import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["FilterError", "arithmetic", "both", "compare", "contains", "either", "like", "negate", "signed"]
+from polybus.localcloud.servicebus.amqp.decode import Timestamp
+
+__all__ = ["FilterError", "arithmetic", "both", "compare", "contains", "either", "like", "negate", "plain", "signed"]
+
+
+def plain(value: Any) -> Any:
+    """Return a parameter as messages hold it: a time as a timestamp."""
+    return Timestamp(int(value.timestamp() * 1000)) if isinstance(value, datetime.datetime) else value
 
 
 class FilterError(Exception):

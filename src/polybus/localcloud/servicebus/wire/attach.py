@@ -10,9 +10,9 @@ from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.decode import Described
 from polybus.localcloud.servicebus.amqp.sections import text
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
-from polybus.localcloud.servicebus.entities.namespace import entity_path
 from polybus.localcloud.servicebus.entities.sessions import Session as EntitySession
 from polybus.localcloud.servicebus.entities.topic import Topic
+from polybus.localcloud.servicebus.paths import entity_path
 from polybus.localcloud.servicebus.refusal import (
     ARGUMENT_ERROR,
     ENTITY_DISABLED,
@@ -21,7 +21,15 @@ from polybus.localcloud.servicebus.refusal import (
     Refusal,
 )
 from polybus.localcloud.servicebus.rights import LISTEN, SEND
-from polybus.localcloud.servicebus.wire.links import EntityInlet, LinkSession, Outlet, ReplyOutlet, RequestInlet
+from polybus.localcloud.servicebus.wire.links import (
+    CoordinatorInlet,
+    EntityInlet,
+    Inlet,
+    LinkSession,
+    Outlet,
+    ReplyOutlet,
+    RequestInlet,
+)
 from polybus.localcloud.servicebus.wire.requests import node_of
 
 __all__ = ["attach"]
@@ -33,7 +41,8 @@ LOCKED_UNTIL = "com.microsoft:locked-until-utc"
 DEFAULT_PATIENCE = 60.0  # seconds; Microsoft's operation timeout where a client names none
 UNIX_EPOCH_TICKS = 621_355_968_000_000_000  # .NET ticks (100 ns) from year 1 to 1970
 RECEIVE_AND_DELETE = 1  # snd-settle-mode "settled"
-FILTER_FIELD = 7  # of a source (AMQP 3.5.3)
+MODE_FIELD, FILTER_FIELD = 6, 7  # of a source (AMQP 3.5.3)
+SELECTOR = "apache.org:selector-filter:string"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,7 @@ class _Ask:
     target: bytes
     properties: dict[str, Any]
     initial: int
+    coordinator: bool
 
     @property
     def path(self) -> str:
@@ -63,13 +73,12 @@ def _read(given: list[Any], body: bytes) -> _Ask:
     raw = p.raw(body)
     receives = given[2]
     terminus = given[5] if receives else given[6]
-    if isinstance(terminus, Described) and p.code_of(terminus.descriptor) == p.COORDINATOR:
-        raise Refusal(NOT_IMPLEMENTED, "Transactions are not offered by this server.")
+    coordinator = isinstance(terminus, Described) and p.code_of(terminus.descriptor) == p.COORDINATOR
     listed = terminus.value if isinstance(terminus, Described) and isinstance(terminus.value, list) else []
     properties = {str(text(key)): value for key, value in (given[13] or {}).items()}
     return _Ask(
         given[0], given[1], receives, given[3] if given[3] is not None else 2, given[4] or 0, listed,
-        raw[5] if len(raw) > 5 else e.NULL, raw[6] if len(raw) > 6 else e.NULL, properties, given[9] or 0,
+        raw[5] if len(raw) > 5 else e.NULL, raw[6] if len(raw) > 6 else e.NULL, properties, given[9] or 0, coordinator,
     )  # fmt: skip
 
 
@@ -95,6 +104,10 @@ def _refuse(session: LinkSession, name: str, handle: int, receives: bool, refusa
 
 
 def _attach(session: LinkSession, ask: _Ask) -> None:
+    if ask.coordinator:
+        session.links[ask.handle] = CoordinatorInlet(session, ask.handle, "")
+        _accept(session, ask, e.NULL, CoordinatorInlet.most_bytes)
+        return
     host, path = session.host, ask.path
     node = node_of(host, path)
     if node is not None:
@@ -130,8 +143,12 @@ def _attach_receiver(session: LinkSession, ask: _Ask, mailbox: Mailbox) -> None:
         raise Refusal(ENTITY_DISABLED, f"The messaging entity '{mailbox.path}' is disabled for receiving.")
     if mailbox.forward_to is not None:
         raise Refusal(NOT_ALLOWED, f"A receiver can't be created on '{mailbox.path}': it forwards its messages.")
+    if len(ask.terminus) > MODE_FIELD and text(ask.terminus[MODE_FIELD]) == "copy":
+        raise Refusal(NOT_IMPLEMENTED, "Browsing by a link (distribution-mode copy) is not offered: peek instead.")
     filters = ask.terminus[FILTER_FIELD] if len(ask.terminus) > FILTER_FIELD else None
     named = {str(text(key)): value for key, value in filters.items()} if isinstance(filters, dict) else {}
+    if SELECTOR in named:
+        raise Refusal(NOT_IMPLEMENTED, "Selectors of a link are not offered: use a subscription's rules.")
     link = Outlet(session, ask.handle, ask.path, mailbox, peek_lock=ask.send_mode != RECEIVE_AND_DELETE)
     if SESSION_FILTER in named:
         if mailbox.sessions is None:
@@ -202,6 +219,6 @@ def _accept(session: LinkSession, ask: _Ask, properties: bytes, most_bytes: int,
         )
     )  # fmt: skip
     link = session.links.get(ask.handle)
-    if isinstance(link, EntityInlet | RequestInlet):
+    if isinstance(link, Inlet):
         link.count = ask.initial
         link.grant()

@@ -21,6 +21,7 @@ from polybus.localcloud.servicebus.refusal import (
 )
 from polybus.localcloud.servicebus.wire.host import Host
 from polybus.localcloud.servicebus.wire.session import Session
+from polybus.localcloud.servicebus.wire.transactions import Transactions
 
 __all__ = ["Connection"]
 
@@ -43,6 +44,7 @@ class Connection(asyncio.Protocol):
         self.sessions: dict[int, Session] = {}
         self.key_name: str | None = None
         self.denied: Refusal | None = None  # why its last token was refused
+        self.transactions = Transactions()
         self.max_frame = MIN_FRAME
         self.writable = True
         self._transport: asyncio.Transport | None = None

@@ -9,6 +9,7 @@ from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
 from polybus.localcloud.servicebus.refusal import Refusal
 from polybus.localcloud.servicebus.rights import Rights
+from polybus.localcloud.servicebus.wire.transactions import Transactions
 
 __all__ = ["Host", "Peer"]
 
@@ -31,6 +32,7 @@ class Peer(Protocol):
     """The key that its last token, or its SASL, was made with."""
     denied: Refusal | None
     """Why its last token was refused."""
+    transactions: Transactions
     max_frame: int
     writable: bool
 

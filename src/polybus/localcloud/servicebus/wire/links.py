@@ -14,8 +14,20 @@ from polybus.localcloud.servicebus.entities.message import Message, parse, rende
 from polybus.localcloud.servicebus.entities.sessions import Session as EntitySession
 from polybus.localcloud.servicebus.refusal import DECODE_ERROR, TOO_LARGE, Refusal
 from polybus.localcloud.servicebus.wire.host import Host, Peer
+from polybus.localcloud.servicebus.wire.transactions import id_of
 
-__all__ = ["EntityInlet", "Inlet", "Link", "LinkSession", "Node", "Outlet", "ReplyOutlet", "RequestInlet", "Sink"]
+__all__ = [
+    "CoordinatorInlet",
+    "EntityInlet",
+    "Inlet",
+    "Link",
+    "LinkSession",
+    "Node",
+    "Outlet",
+    "ReplyOutlet",
+    "RequestInlet",
+    "Sink",
+]
 
 # Messages that a sender may have under way. The service grants as many; its senders don't wait for credit anyway.
 CREDIT = 1000
@@ -68,7 +80,7 @@ class Node(Protocol):
     @property
     def entity(self) -> str: ...
 
-    def request(self, connection: Peer, payload: bytes) -> bytes:
+    def request(self, connection: Peer, payload: bytes, transaction: bytes | None) -> bytes:
         """Return the whole encoded answer; raise DecodeError where the request is no request."""
 
 
@@ -96,6 +108,8 @@ class Inlet(Link, ABC):
         self._delivery = 0
         self._format = 0
         self._settled = False
+        self.transaction: bytes | None = None
+        """The transaction of the message at hand."""
 
     def grant(self) -> None:
         self.credit = CREDIT
@@ -107,6 +121,7 @@ class Inlet(Link, ABC):
                 raise DecodeError("the first transfer of a delivery has no delivery-id")
             self._parts, self._size = [], 0
             self._delivery, self._format, self._settled = fields[1], fields[3] or 0, False
+            self.transaction = id_of(fields[7])
         self._settled = self._settled or bool(fields[4])
         self._size += len(payload)
         if self._size <= self.most_bytes:  # what is over the limit is counted, not kept, and refused at its end
@@ -129,8 +144,9 @@ class Inlet(Link, ABC):
                     f"The received message (delivery-id:{self._delivery}, size:{self._size} bytes) exceeds the limit "
                     f"({self.most_bytes} bytes) currently allowed on the link.",
                 )
-            self.take(payload, self._format)
-            state = p.ACCEPTED
+            state = self.take(payload, self._format)
+            if self.transaction is not None:
+                state = p.transactional(self.transaction, state)
         except Refusal as refusal:
             state = p.rejected(refusal.condition, refusal.description)
         except DecodeError as error:
@@ -139,8 +155,8 @@ class Inlet(Link, ABC):
             self.answer(self._delivery, state)
 
     @abstractmethod
-    def take(self, payload: bytes, message_format: int) -> None:
-        """Do what this link does with a message; raise Refusal or DecodeError."""
+    def take(self, payload: bytes, message_format: int) -> bytes:
+        """Do what this link does with a message, and return its outcome; raise Refusal or DecodeError."""
 
     def answer(self, delivery: int, state: bytes) -> None:
         self.session.dispose(True, delivery, state)
@@ -154,7 +170,7 @@ class EntityInlet(Inlet):
         self.mailbox = mailbox
         self.most_bytes = mailbox.max_message_bytes
 
-    def take(self, payload: bytes, message_format: int) -> None:
+    def take(self, payload: bytes, message_format: int) -> bytes:
         mailbox = self.mailbox
         self.session.host.faults.check("send", mailbox.path)
         mailbox = self.session.host.namespace.find(mailbox.path)  # it may have been deleted, or made anew
@@ -164,10 +180,18 @@ class EntityInlet(Inlet):
             mailbox.check_batch(messages, len(payload))
         for message in messages:
             mailbox.check(message)
-        for message in messages:
-            message.give_id()
-            mailbox.accept(message)
-        mailbox.pump()
+
+        def accept() -> None:
+            for message in messages:
+                message.give_id()
+                mailbox.accept(message)
+            mailbox.pump()
+
+        if self.transaction is None:
+            accept()
+        else:
+            self.session.connection.transactions.add(self.transaction, accept)
+        return p.ACCEPTED
 
     def answer(self, delivery: int, state: bytes) -> None:
         if self.session.host.faults.cuts("send", self.mailbox.path):
@@ -183,9 +207,9 @@ class RequestInlet(Inlet):
         super().__init__(session, handle, path)
         self.node = node
 
-    def take(self, payload: bytes, message_format: int) -> None:
+    def take(self, payload: bytes, message_format: int) -> bytes:
         connection = self.session.connection
-        reply = self.node.request(connection, payload)
+        reply = self.node.request(connection, payload, self.transaction)
 
         def durable(failure: Exception | None) -> None:
             if failure is not None:
@@ -198,8 +222,19 @@ class RequestInlet(Inlet):
 
         if self.session.host.faults.cuts(self.node.place, self.node.entity):
             connection.abort()
-            return
-        self.session.host.namespace.journal.after_commit(durable)
+        else:
+            self.session.host.namespace.journal.after_commit(durable)
+        return p.ACCEPTED
+
+
+class CoordinatorInlet(Inlet):
+    """Declares and discharges transactions."""
+
+    def take(self, payload: bytes, message_format: int) -> bytes:
+        return self.session.connection.transactions.request(payload)
+
+    def answer(self, delivery: int, state: bytes) -> None:
+        self.session.answer(True, delivery, state)
 
 
 class Sink(Link):

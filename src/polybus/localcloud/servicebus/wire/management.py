@@ -49,6 +49,7 @@ class Call:
     mailbox: Mailbox
     body: dict[Any, Any]
     raw: bytes
+    transaction: bytes | None = None
 
     @property
     def encoded(self) -> dict[Any, bytes]:
@@ -170,10 +171,23 @@ def _update_disposition(call: Call) -> Result:
     properties = encoded_pairs(call.encoded.get("properties-to-modify", e.NULL))
     changes = Changes(reason, description, properties)
     tokens = call.tokens()
-    for token in tokens:
-        call.mailbox.locked(token)
-    for token in tokens:
-        operations.settle(call.mailbox, token, how, changes)
+    if how not in operations.SETTLEMENTS:
+        raise Refusal(ARGUMENT_ERROR, f"The disposition '{how}' is unknown.")
+
+    def check() -> None:
+        for token in tokens:
+            call.mailbox.locked(token)
+
+    def step() -> None:
+        for token in tokens:
+            operations.settle(call.mailbox, token, how, changes)
+        call.mailbox.pump()
+
+    check()
+    if call.transaction is None:
+        step()
+    else:
+        call.connection.transactions.add(call.transaction, step, check=check)
     return DONE
 
 
@@ -252,6 +266,8 @@ def run(operation: str, call: Call) -> Result:
     if found is None:
         raise Refusal(NOT_IMPLEMENTED, f"The operation '{operation}' is unknown.")
     claim, function = found
+    if call.transaction is not None and function is not _update_disposition:
+        raise Refusal(NOT_ALLOWED, f"The operation '{operation}' can't be part of a transaction.")
     call.host.rights.require(call.connection.key_name, call.mailbox.path, claim)
     if claim == LISTEN and isinstance(call.mailbox, Topic):
         raise Refusal(NOT_ALLOWED, f"'{operation}' is not for topics.")

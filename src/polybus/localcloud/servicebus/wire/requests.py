@@ -9,7 +9,7 @@ from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp.decode import DecodeError, decode, decode_one, fields
 from polybus.localcloud.servicebus.amqp.sections import APPLICATION, PROPERTIES, VALUE, sections, text
 from polybus.localcloud.servicebus.entities.mailbox import Mailbox
-from polybus.localcloud.servicebus.entities.namespace import entity_path
+from polybus.localcloud.servicebus.paths import entity_path
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, DECODE_ERROR, Refusal
 from polybus.localcloud.servicebus.wire import management
 from polybus.localcloud.servicebus.wire.host import Host, Peer
@@ -62,7 +62,7 @@ class Cbs:
     def __init__(self, host: Host) -> None:
         self._host = host
 
-    def request(self, connection: Peer, payload: bytes) -> bytes:
+    def request(self, connection: Peer, payload: bytes, transaction: bytes | None) -> bytes:
         message_id, properties, body = _read(payload)
         try:
             self._host.faults.check(self.place, self.entity)
@@ -105,7 +105,7 @@ class Management:
     def _mailbox(self) -> Mailbox:
         return self._host.namespace.find(self.entity)
 
-    def request(self, connection: Peer, payload: bytes) -> bytes:
+    def request(self, connection: Peer, payload: bytes, transaction: bytes | None) -> bytes:
         message_id, properties, body = _read(payload)
         operation = str(text(properties.get("operation")))
         condition = None
@@ -114,7 +114,7 @@ class Management:
             mailbox = self._mailbox()
             found = decode_one(body)
             named, raw = (found, body) if isinstance(found, dict) else ({}, e.NULL)
-            call = management.Call(self._host, connection, mailbox, named, raw)
+            call = management.Call(self._host, connection, mailbox, named, raw, transaction)
             result = management.run(operation, call)
             status, description, answer = result.status, result.description, result.body
             mailbox.pump()

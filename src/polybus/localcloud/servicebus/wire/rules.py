@@ -5,13 +5,16 @@ Source of names, codes and shapes: Microsoft's "AMQP request-response operations
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
+from polybus.localcloud.servicebus.amqp.decode import Timestamp
 from polybus.localcloud.servicebus.amqp.sections import text
 from polybus.localcloud.servicebus.refusal import ARGUMENT_ERROR, Refusal
 from polybus.localcloud.servicebus.rules.rule import TRUE_FILTER, CorrelationFilter, Rule, SqlFilter
+from polybus.localcloud.servicebus.rules.values import plain
 
 __all__ = ["described_rule", "rule_of"]
 
@@ -67,7 +70,17 @@ def _filter(described: Mapping[str, Any]) -> SqlFilter | CorrelationFilter:
             raise Refusal(ARGUMENT_ERROR, f"A correlation filter can't have this '{key}'.")
         if value is not None:
             system[_CORRELATION[key]] = value
-    return CorrelationFilter(system, _named(properties, "properties") if properties is not None else {})
+    given = {} if properties is None else _named(properties, "properties")
+    return CorrelationFilter(system, {name: _kept(value) for name, value in given.items()})
+
+
+def _kept(value: Any) -> Any:
+    """Return a property as rules keep it."""
+    if isinstance(value, Timestamp):
+        return datetime.datetime.fromtimestamp(value / 1000, datetime.UTC)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise Refusal(ARGUMENT_ERROR, f"A correlation filter can't compare a {type(value).__name__}.")
 
 
 def described_rule(rule: Rule) -> bytes:
@@ -84,5 +97,5 @@ def _described_filter(found: SqlFilter | CorrelationFilter) -> bytes:
         given = [e.string(found.expression), e.int32(COMPATIBILITY)]
         return e.described_by(_KINDS[found.kind], e.items(given if found.kind == "SqlFilter" else []))
     system = [e.scalar(found.system.get(name)) for name in _CORRELATION.values()]
-    properties = e.mapping([(e.string(name), e.scalar(value)) for name, value in found.properties.items()])
+    properties = e.mapping([(e.string(name), e.scalar(plain(value))) for name, value in found.properties.items()])
     return e.described_by(_CORRELATION_CODE, e.items([*system, properties]))

@@ -190,7 +190,7 @@ class Session:
             if link is None:
                 raise Refusal(LOCK_LOST, "The lock supplied is invalid: the delivery is not open on this link.")
             self.host.faults.check("settle", entity)
-            settle(link, tag, asked)
+            self._carry_out(link, tag, asked, delivery)
             reply = asked.echo()
         except Refusal as refusal:
             reply = p.rejected(refusal.condition, refusal.description)
@@ -201,6 +201,26 @@ class Session:
             link.mailbox.pump()
         if not settled:
             self.answer(False, delivery, reply)
+
+    def _carry_out(self, link: Outlet, tag: bytes, asked: Outcome, delivery: int) -> None:
+        if asked.transaction is None:
+            settle(link, tag, asked)
+            return
+
+        def check() -> None:
+            link.require_session()
+            link.mailbox.locked(tag)
+
+        def step() -> None:
+            settle(link, tag, asked)
+            link.mailbox.pump()
+
+        def undo() -> None:
+            if self.links.get(link.handle) is link:
+                self._unsettled[delivery] = (link, tag)
+
+        check()
+        self.connection.transactions.add(asked.transaction, step, check=check, undo=undo)
 
     def answer(self, role: bool, delivery: int, reply: bytes) -> None:
         """Settle a delivery once what it changed is durable."""

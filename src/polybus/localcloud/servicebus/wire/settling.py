@@ -10,6 +10,7 @@ from polybus.localcloud.servicebus.amqp.decode import DecodeError, Described, de
 from polybus.localcloud.servicebus.amqp.sections import encoded_pairs, text
 from polybus.localcloud.servicebus.entities import operations
 from polybus.localcloud.servicebus.entities.operations import Changes
+from polybus.localcloud.servicebus.wire.transactions import id_of
 
 if TYPE_CHECKING:
     from polybus.localcloud.servicebus.wire.links import Outlet
@@ -23,15 +24,20 @@ REASON, DESCRIPTION = "DeadLetterReason", "DeadLetterErrorDescription"
 class Outcome:
     """What a disposition asks for: its code and its fields, decoded and as they came."""
 
-    __slots__ = ("code", "encoded", "fields")
+    __slots__ = ("code", "encoded", "fields", "transaction")
 
-    def __init__(self, code: int, fields: list[Any], encoded: list[bytes]) -> None:
+    def __init__(self, code: int, fields: list[Any], encoded: list[bytes], transaction: bytes | None = None) -> None:
+        self.transaction = transaction
         self.code = code
         self.fields = fields
         self.encoded = encoded
 
     def echo(self) -> bytes:
-        """Return the echo of what was carried out; a rejection comes back without an error."""
+        """Return the echo of what was, or in a transaction will be, carried out; a rejection comes without an error."""
+        plain = self._plain()
+        return plain if self.transaction is None else p.transactional(self.transaction, plain)
+
+    def _plain(self) -> bytes:
         if self.code != p.STATE_MODIFIED:
             return e.described(self.code, e.EMPTY_LIST)
         flags = [e.NULL if flag is None else e.boolean(bool(flag)) for flag in self.fields[:2]]
@@ -42,6 +48,11 @@ def read_outcome(state: Any, encoded: bytes) -> Outcome:
     """Return a delivery state's outcome, given decoded and as it came; none means accepted; raise DecodeError."""
     if state is None:
         return Outcome(p.STATE_ACCEPTED, [], [])
+    transaction = id_of(state)
+    if transaction is not None:
+        inner, coded = [*state.value, None][1], [*p.raw(encoded), b""][1]
+        found = read_outcome(inner, coded)
+        return Outcome(found.code, found.fields, found.encoded, transaction)
     if not isinstance(state, Described) or not isinstance(state.value, list):
         raise DecodeError("a disposition's state is no delivery state")
     code = p.code_of(state.descriptor)

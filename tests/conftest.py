@@ -28,6 +28,7 @@ _LONGEST = (
     "conformance/test_live.py",
     "conformance/test_mutants.py",
     "conformance/test_aws.py",
+    "conformance/test_aws_boto3.py",
     "provision/test_engine.py",
     "example/test_three_clouds.py",
     "reliability/test_torture_azure.py",

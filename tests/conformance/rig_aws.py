@@ -1,4 +1,4 @@
-"""The rig of the AWS backend: boto3, against the local SNS and SQS server in a thread of its own."""
+"""The rig of the AWS backend, by either client, against the local SNS and SQS server in a thread of its own."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class AwsRig(BaseRig):
     max_message = AWS.default_message_bytes
 
     letters_are_copies = True
+    client_setting = "lean"
     foreign_attributes = MappingProxyType({"awsRequestId": "1", "polybusish": "2"})
 
     def __init__(self) -> None:
@@ -49,7 +50,8 @@ class AwsRig(BaseRig):
             realise, plan(topology, AwsSettings(region="us-east-1")), endpoint=self._endpoint
         )
         # validate: botocore checks every request of the tests. long_poll: a drain waits for one that is under way.
-        settings = {**made.settings, "endpoint": self._endpoint, "validate": True, "long_poll": 1}
+        chosen = {"validate": True, "long_poll": 1, "client": self.client_setting}
+        settings = {**made.settings, "endpoint": self._endpoint, **chosen}
         return msgspec.structs.replace(made, settings=settings)
 
     async def drop(self) -> None:
@@ -121,6 +123,12 @@ class AwsRig(BaseRig):
             return found["Body"].encode(), {name: value["StringValue"] for name, value in attributes.items()}
 
         return await asyncio.to_thread(receive)
+
+
+class AwsBoto3Rig(AwsRig):
+    """The same with boto3 alone."""
+
+    client_setting = "boto3"
 
 
 def _refusal(code: str, status: int) -> botocore.ClientError:

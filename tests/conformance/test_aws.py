@@ -1,4 +1,4 @@
-"""The suite on SNS and SQS: boto3 against the local server, or, with POLYBUS_LIVE, an account."""
+"""The suite on SNS and SQS: the lean way, against the local server or, with POLYBUS_LIVE, an account."""
 
 from polybus.testing.conformance import Conformance
 

@@ -1,4 +1,4 @@
-"""A fiftieth of the torture on aws; a file each, so that they run side by side."""
+"""A fiftieth of the torture on aws, by either client; a file each, so that they run side by side."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from .torturing import SEEDS, tortured
 
 
+@pytest.mark.parametrize("client", ["lean", "boto3"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_nothing_goes_wrong(tmp_path: Path, seed: int) -> None:
-    tortured("aws", tmp_path, seed)
+def test_nothing_goes_wrong(tmp_path: Path, seed: int, client: str) -> None:
+    tortured("aws", tmp_path, seed, client=client)

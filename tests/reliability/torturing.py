@@ -15,8 +15,11 @@ MINUTES = 10 * SCALE
 SEEDS = tuple(int(seed) for seed in os.environ.get("POLYBUS_TORTURE_SEEDS", "7").split(","))
 
 
-def tortured(name: str, folder: Path, seed: int) -> None:
-    """Torture a site by all faults, say the verdict, and fail where a column isn't 0 that has to be."""
+def tortured(name: str, folder: Path, seed: int, **settings: str) -> None:
+    """Torture a site by all faults, say the verdict, and fail where a column isn't 0 that has to be.
+
+    `settings` are added to those of a cloud's binding.
+    """
     whole = SCALE >= 1
     options = Options(
         minutes=MINUTES,
@@ -26,7 +29,7 @@ def tortured(name: str, folder: Path, seed: int) -> None:
         rate=40.0 if whole else 20.0,
         keep=folder,
     )
-    verdict = asyncio.run(torture(sites()[name](), options))
+    verdict = asyncio.run(torture(sites()[name](**({"settings": settings} if settings else {})), options))
     (folder / "timeline.svg").write_text(timeline(verdict))
     counts = {row.name: row.count for row in verdict.rows}
     zero = [row for row in verdict.rows if row.zero]

@@ -31,16 +31,18 @@ class Lab:
         self.server = server
         self.clock = clock
         self.binding = binding
+        self.client = "lean"
 
     def entity(self, name: str) -> Entity:
         return self.binding.entity(name)
 
     @asynccontextmanager
     async def driver(self, **settings: Any) -> AsyncIterator[AwsDriver]:
-        binding = msgspec.structs.replace(self.binding, settings={**self.binding.settings, **settings})
-        driver = AwsDriver(binding, self.clock)
+        settings = {**self.binding.settings, "client": self.client, **settings}
+        driver = AwsDriver(msgspec.structs.replace(self.binding, settings=settings), self.clock)
         try:
             yield driver
+            assert driver._clients.lean is (settings["client"] == "lean"), "the lean way was left without a reason"
         finally:
             await driver.aclose()
 

@@ -51,13 +51,13 @@ def server() -> Iterator[AwsServer]:
         yield server
 
 
-@pytest.fixture
-def binding(server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> Binding:
+@pytest.fixture(params=["lean", "boto3"])
+def binding(request: pytest.FixtureRequest, server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> Binding:
     for name, value in server.env().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     made = realise(plan(loads(TOPOLOGY, source="polybus.toml"), AwsSettings(region="us-east-1")), endpoint=server.url)
-    return msgspec.structs.replace(made, settings={**made.settings, "long_poll": 1})
+    return msgspec.structs.replace(made, settings={**made.settings, "long_poll": 1, "client": request.param})
 
 
 @pytest.fixture

@@ -33,9 +33,10 @@ lease = "40s"
 """
 
 
-@pytest.fixture(scope="module")
-def made() -> Iterator[Lab]:
+@pytest.fixture(scope="module", params=["lean", "boto3"])
+def made(request: pytest.FixtureRequest) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch, lab(TOPOLOGY, patch) as made:
+        made.client = request.param
         yield made
 
 

@@ -80,9 +80,10 @@ def endpoint(port: int = 0) -> Iterator[_Endpoint]:
             thread.join()
 
 
-@pytest.fixture
-def shop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
+@pytest.fixture(params=["lean", "boto3"])
+def shop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lab]:
     with lab(TOPOLOGY, monkeypatch) as made:
+        made.client = request.param
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.delenv(name)
         for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):

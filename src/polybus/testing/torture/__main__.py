@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if (options.site is None) == (options.factory is None):
         parser.error(f"name one of {', '.join(sites())}, or --site package.module:factory")
-    site = sites()[options.site]() if options.site is not None else _load(options.factory)
+    site = _load(options.factory) if options.site is None else _made(options.site, parser, options.set)
     known = {act.name for act in site.acts()} | set(WORKER_FAULTS)
     faults = None if options.faults is None else frozenset(filter(None, options.faults.split(",")))
     if faults is not None and not faults <= known:
@@ -54,6 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("site", nargs="?", choices=sorted(sites()), help="a backend of polybus")
     parser.add_argument("--site", dest="factory", metavar="MODULE:FACTORY", help="a site of your own")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=TEXT", help="a setting of the binding, of a cloud's site"
+    )
     parser.add_argument("--minutes", type=float, default=1.0, help="of faults (default: %(default)g)")
     parser.add_argument("--seed", type=int, default=7, help="the plan of faults and conduct (default: %(default)d)")
     parser.add_argument("--faults", metavar="NAMES", help="comma-separated; all of the site's where none is named")
@@ -64,6 +67,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeline", type=Path, metavar="FILE", help="draw the run there, as SVG")
     parser.add_argument("--json", action="store_true", help="print the verdict as JSON")
     return parser
+
+
+def _made(name: str, parser: argparse.ArgumentParser, given: Sequence[str]) -> Site:
+    if not given:
+        return sites()[name]()
+    settings = dict(each.partition("=")[::2] for each in given)
+    try:
+        return sites()[name](settings=settings)
+    except TypeError:
+        parser.error(f"{name} has no settings")
 
 
 def _load(factory: str) -> Site:

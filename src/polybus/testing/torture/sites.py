@@ -123,10 +123,14 @@ class SqliteSite(BaseSite):
 
 
 class CloudSite(BaseSite):
-    """A local server in a process of its own, with its data on disk, behind a relay."""
+    """A local server in a process of its own, with its data on disk, behind a relay.
 
-    def __init__(self, name: str) -> None:
+    `settings` are added to those of the binding.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, str] | None = None) -> None:
         self.name = name
+        self._settings = settings or {}
         self._local = local_of(name)
         self._longest_pause = min(_LONGEST_PAUSE, self._local.patience - _MARGIN)
         self._folder = Path()
@@ -144,6 +148,7 @@ class CloudSite(BaseSite):
         await self._relay.start()
         await self._up()
         binding = await asyncio.to_thread(_realised, self._local, topology, self._like(self._port))
+        binding = msgspec.structs.replace(binding, settings={**binding.settings, **self._settings})
         # Workers see the relay's port wherever the server's stands.
         return Binding.from_json(binding.to_json().replace(f":{self._port}", f":{self._relay.port}"))
 
@@ -270,6 +275,6 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def sites() -> Mapping[str, Callable[[], Site]]:
+def sites() -> Mapping[str, Callable[..., Site]]:
     """Give the backends that can be tortured, by name: the embedded store, and every cloud with a local server."""
     return {"sqlite": SqliteSite, **{name: partial(CloudSite, name) for name in offering("local")}}

@@ -1,21 +1,27 @@
-"""boto3's clients, and the threads that they block."""
+"""boto3's clients, and the threads that they block; and the way around them for the calls of every message."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import math
+import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from polybus.clouds.aws.driver import faults
 from polybus.clouds.aws.driver.threads import Threads
+from polybus.errors import BindingError
+
+if TYPE_CHECKING:
+    from polybus.clouds.aws.driver.lean import Lean, Left, Service
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -43,6 +49,15 @@ CONNECT_TIMEOUT = 5
 
 _Key = tuple[str, int | None]
 
+# The calls that a bus makes all the time: these go the lean way.
+HOT = frozenset(
+    {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "PublishBatch", "ReceiveMessage", "SendMessageBatch"}
+)
+# What the binding's setting `client` may say; the first is what there is without it.
+CLIENTS = ("boto3", "lean")
+
+_log = logging.getLogger("polybus")
+
 
 class Clients:
     """The clients of one driver; made at the first call, in a thread, since that reads files and asks for credentials.
@@ -51,7 +66,13 @@ class Clients:
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
+        chosen = settings.get("client", CLIENTS[0])
+        if chosen not in CLIENTS:
+            raise BindingError(f"settings.client: {chosen!r}; allowed: {', '.join(CLIENTS)}")
         self._settings = settings
+        self._leanly: bool = chosen == "lean"
+        self._lean: Lean | None = None
+        self._services: dict[Any, Service] = {}
         self._made: dict[_Key, Any] = {}
         self._making: dict[_Key, asyncio.Future[Any]] = {}
         self._session: Any = None
@@ -62,6 +83,11 @@ class Clients:
         self._calls = Threads(THREADS, "polybus-aws")
         self._polls = Threads(MOST_CONSUMERS, "polybus-aws-poll")
         self._makers = Threads(MAKERS, "polybus-aws-client")
+
+    @property
+    def lean(self) -> bool:
+        """Whether the calls of every message go the lean way: as the settings say, until that can't be kept to."""
+        return self._leanly
 
     @property
     def long_poll(self) -> int:
@@ -122,6 +148,17 @@ class Clients:
         key = _key(service, None)
         client = await self._get(key)
         address = arguments.get("QueueUrl") or arguments.get("TopicArn", "")
+        way = self._way(client) if operation in HOT else None
+        if way is not None:
+            kind = "publish" if threads is self._publishing else "call"
+            made = way.lean.call(way, operation, arguments, way.line(kind, THREADS, CALL_TIMEOUT))
+            try:
+                return await self._by_lean(way, address, made)
+            except way.cannot as reason:
+                self._leave_to_boto3(reason)
+            except asyncio.CancelledError:
+                way.lean.discard()  # as below
+                raise
         call = partial(getattr(client, _method(operation)), **arguments)
         checked = partial(self._checked, key, client, address, call)
         running = threads.submit(checked)
@@ -132,6 +169,59 @@ class Clients:
             threads.stand_in(running)
             self._replace(key, client)
             raise
+
+    async def receive(self, arguments: Mapping[str, Any], wait: int, left: Left) -> Mapping[str, Any]:
+        """Receive from a queue, waiting up to `wait` seconds; what it raises names the queue.
+
+        Where the caller is cancelled meanwhile, what is received all the same is given back: by a call of
+        ChangeMessageVisibilityBatch whose arguments `left` makes of the answer.
+        """
+        address = arguments["QueueUrl"]
+        way = self._way(await self._get(_key("sqs", None))) if self._leanly else None
+        if way is not None:
+            made = way.lean.poll(way, arguments, way.line("poll", MOST_CONSUMERS, wait + POLL_TIMEOUT), left)
+            try:
+                return await self._by_lean(way, address, made)
+            except way.cannot as reason:
+                self._leave_to_boto3(reason)
+
+        def receive(client: Any) -> Mapping[str, Any]:
+            answer: Mapping[str, Any] = client.receive_message(**arguments)
+            return answer
+
+        def give_back(client: Any, answer: Mapping[str, Any]) -> None:
+            returning = left(answer)
+            if returning is not None:
+                client.change_message_visibility_batch(**returning)
+
+        return await self.poll(address, wait, receive, give_back)
+
+    def _way(self, client: Any) -> Service | None:
+        if not self._services:
+            return None
+        self._calls.check()
+        return self._services.get(client)
+
+    async def _by_lean(self, way: Service, address: str, made: Awaitable[T]) -> T:
+        try:
+            return await made
+        except way.cannot:
+            raise
+        except Exception as error:
+            error.add_note(address)
+            if faults.unanswered(error):
+                way.lean.discard()
+            elif faults.refused(error):
+                # In a thread: looking for credentials reads files, and may ask for some.
+                await asyncio.wrap_future(self._makers.submit(self._look_again, way.client, error))
+            raise
+
+    def _leave_to_boto3(self, reason: Exception) -> None:
+        """Make all calls by boto3 from now on, and say why."""
+        if self._leanly:
+            self._leanly = False
+            self._services.clear()
+            _log.info("aws: calls are made by boto3, which takes more CPU time, since %s", reason)
 
     async def poll(self, address: str, wait: int, work: Callable[[Any], T], left: Callable[[Any, T], object]) -> T:
         """Run work on a queue that waits up to `wait` seconds, with SQS's client; what it raises names the queue.
@@ -183,10 +273,14 @@ class Clients:
             if faults.unanswered(error):
                 self._replace(key, client)
             elif faults.refused(error):
-                used = self._forget(client)
-                if (faults.expired(error) and faults.renewable(used)) or self._replaced(used):
-                    raise faults.Expired(error) from error
+                self._look_again(client, error)
             raise
+
+    def _look_again(self, client: Any, error: Exception) -> None:
+        """Forget credentials that were refused; raise Expired where the next call has others. Blocks."""
+        used = self._forget(client)
+        if (faults.expired(error) and faults.renewable(used)) or self._replaced(used):
+            raise faults.Expired(error) from error
 
     def _replace(self, key: _Key, client: Any) -> None:
         """Make a new client next time: the other connections of one that isn't answered may be as dead.
@@ -198,6 +292,7 @@ class Clients:
             # Without the lock, which is held while credentials are looked for: this runs on the loop, too. At worst
             # a client that was made this moment goes as well.
             self._made.pop(key, None)
+            self._services.pop(kept, None)
             kept.close()
 
     def _forget(self, client: Any) -> Any:
@@ -207,6 +302,7 @@ class Clients:
                 return self._refused  # someone was quicker: there may be new ones already
             self._refused = None if self._session is None else self._session.get_credentials()
             old, self._made, self._session = self._made, {}, None
+            self._services.clear()
         for each in old.values():
             each.close()
         return self._refused
@@ -269,7 +365,19 @@ class Clients:
             client = make(config=config.merge(Config(proxies={})))
         if service == "sns":
             client.meta.events.register("before-call.sns", _encode_form)
+        if self._leanly and wait is None:
+            self._services[client] = self._service(client)
         return client
+
+    def _service(self, client: Any) -> Service:
+        from polybus.clouds.aws.driver.lean import Lean, Service, Trust
+
+        if self._lean is None:
+            self._lean = Lean(self._makers)
+        core = self._session._session  # botocore's own session: boto3's shows neither it nor its variables
+        trust = Trust(core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE"))
+        validate = bool(self._settings.get("validate", False))
+        return Service(self._lean, client, self._session.get_credentials(), trust, self._makers, validate=validate)
 
     def close(self) -> None:
         """Close connections; what is still under way was given up, and ends by itself.
@@ -280,6 +388,8 @@ class Clients:
             return
         for threads in (self._publishing, self._calls, self._polls, self._makers):
             threads.shutdown()
+        if self._lean is not None:
+            self._lean.close()
         made, self._made = self._made, {}
         for client in made.values():
             client.close()

@@ -154,9 +154,7 @@ class SqsConsumer:
             arguments["ReceiveRequestAttemptId"] = self._attempt()
         begun = self._clock.monotonic()
         try:
-            answer = await self._clients.poll(
-                self._source.address, self._longest, lambda client: client.receive_message(**arguments), self._give_back
-            )
+            answer = await self._clients.receive(arguments, self._longest, self._returning)
         except Exception as error:
             if self._source.ordered and faults.in_doubt(error):
                 self._lost.append((arguments["ReceiveRequestAttemptId"], self._clock.monotonic()))
@@ -207,9 +205,13 @@ class SqsConsumer:
         address, handles = self._source.address, [one.receipt for one in received]
         self._clients.later(lambda client: change_visibility(client, address, handles, 0))
 
-    def _give_back(self, client: Any, answer: Mapping[str, Any]) -> None:
-        handles = [raw["ReceiptHandle"] for raw in answer.get("Messages", ())]
-        change_visibility(client, self._source.address, handles, 0)
+    def _returning(self, answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the arguments of the call that gives back what a receive brought; None where that is nothing."""
+        entries = [
+            {"Id": str(place), "ReceiptHandle": raw["ReceiptHandle"], "VisibilityTimeout": 0}
+            for place, raw in enumerate(answer.get("Messages", ()))
+        ]
+        return {"QueueUrl": self._source.address, "Entries": entries} if entries else None
 
     def _received(self, raw: Mapping[str, Any], since: float, until: float) -> Received[str]:
         message, envelope = decode(raw, self._source, self._topics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.util import find_spec
 from typing import Any
 
@@ -69,6 +70,7 @@ class AwsDriver:
 
     async def aclose(self) -> None:
         self._clients.close()
+        await asyncio.sleep(0)  # a transport closes its socket in the loop's next turn
 
 
 def driver(binding: Binding, clock: Clock) -> AwsDriver:

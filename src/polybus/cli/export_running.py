@@ -180,10 +180,10 @@ def _written(found: Found, request: _Request, platform: Platform, filler: Any) -
 
     running: Running = find(found.cloud).load("running")
     planning, settings = planning_of(found.cloud), found.settings
-    services, idle = chosen(found.declared, request.services)
     existing = {} if found.configured is None else found.configured.existing
     others = given(found.declared, existing, planning, settings)
     plan = planning.plan(others.topology, settings)
+    services, idle = chosen(plan.topology, request.services)
     look = finder(running, plan)
     scene = Scene(
         plan=plan,
@@ -204,8 +204,7 @@ def _written(found: Found, request: _Request, platform: Platform, filler: Any) -
         jobs=request.jobs,
     )
     written = platform.write(scene)
-    if idle:
-        written.notes.append(f"left out, since they only operate, as people do: {', '.join(idle)}")
+    written.notes += [f"{name} is left out: {why}" for name, why in idle.items()]
     return written
 
 

@@ -50,7 +50,7 @@ def test_a_stack_is_written_as_yaml_and_what_is_open_is_named(cli: Cli, config: 
     assert 'memory: "1024Mi"' in done.out
     assert "left open" not in done.err
     assert "identities.json: what else has to be set up" in done.err
-    assert "left out, since they only operate, as people do: keeper" in done.err
+    assert "keeper is left out: it only operates, as people do" in done.err
 
 
 def test_the_command_line_has_the_last_word(cli: Cli, config: Path) -> None:
@@ -162,3 +162,62 @@ def test_identities_are_of_their_cloud_alone(cli: Cli, shop: Shop) -> None:
     done = cli("export", "keda", "--cloud", "azure", "--identity", "irsa")
     assert done.code == 2
     assert "allowed on azure: the platform's own alone" in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("platform", "cloud", "words"),
+    [
+        ("ecs", "azure", "ecs runs services of aws, and the stack is on azure; instead: `polybus export keda` or"),
+        (
+            "cloudrun",
+            "aws",
+            "cloudrun runs services of gcp, and the stack is on aws; instead: `polybus export keda` or",
+        ),
+        ("containerapps", "gcp", "instead: `polybus export keda` or `polybus export cloudrun`"),
+    ],
+)
+def test_a_platform_of_another_cloud_is_refused_by_name(
+    cli: Cli, shop: Shop, platform: str, cloud: str, words: str
+) -> None:
+    shop.topology.write_text(SERVICES)
+    done = cli("export", platform, "--cloud", cloud)
+    assert done.code == 2
+    assert words in " ".join(done.err.split())
+
+
+@pytest.mark.parametrize(
+    ("platform", "cloud", "arguments", "words"),
+    [
+        ("ecs", "aws", ("--namespace", "shop"), "ecs has no namespaces"),
+        ("cloudrun", "gcp", ("--jobs",), "cloudrun has no jobs"),
+        ("containerapps", "azure", ("--identity", "irsa"), "allowed on azure: the platform's own alone"),
+    ],
+)
+def test_what_a_platform_has_not_is_refused(
+    cli: Cli, shop: Shop, platform: str, cloud: str, arguments: tuple[str, ...], words: str
+) -> None:
+    shop.topology.write_text(SERVICES)
+    done = cli("export", platform, "--cloud", cloud, *arguments)
+    assert done.code == 2
+    assert words in " ".join(done.err.split())
+
+
+def test_a_platform_that_takes_json_prints_json(cli: Cli, config: Path) -> None:
+    done = cli("export", "ecs", "--config", str(config), "--service", "billing", "--set", "ECS_SUBNETS=a,b")
+    assert done.code == 0, done.err
+    found = done.json()
+    assert found["billing.service.json"]["networkConfiguration"]["awsvpcConfiguration"]["subnets"] == ["a", "b"]
+    assert "ECS_CLUSTER" in done.err
+
+
+def test_each_platform_writes_its_files(cli: Cli, shop: Shop, tmp_path: Path) -> None:
+    shop.topology.write_text(SERVICES)
+    for platform, cloud, file in (
+        ("ecs", "aws", "billing.task-definition.json"),
+        ("cloudrun", "gcp", "billing.worker-pool.yaml"),
+        ("containerapps", "azure", "billing.yaml"),
+    ):
+        out = tmp_path / platform
+        done = cli("export", platform, "--cloud", cloud, "--out", str(out))
+        assert done.code == 0, done.err
+        assert (out / file).is_file()

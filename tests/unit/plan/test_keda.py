@@ -113,6 +113,15 @@ def test_what_only_publishes_is_not_scaled_and_what_only_operates_does_not_run(c
     assert "keeper" not in files
 
 
+def test_what_is_elsewhere_or_for_others_does_not_run() -> None:
+    more = (
+        '[queues.away]\nclouds = ["gcp"]\n[services.distant]\nconsumes = ["away"]\nclouds = ["gcp"]\n'
+        '[queues.theirs]\nconsumers = "foreign"\n[services.lambda]\nconsumes = ["theirs"]\n'
+    )
+    files, _, _ = written("aws", "keda", bus=topology(more))
+    assert set(files) == {"checkout", "billing", "media", "identities"}
+
+
 @each_cloud
 def test_what_has_one_size_is_not_scaled(cloud: str) -> None:
     found = by_kind(written(cloud, "keda", asked={"billing": Asked(min=2, max=2)})[0]["billing"])

@@ -13,16 +13,17 @@ from polybus.plan.planning import CloudPlan, Planning
 from polybus.plan.run.asked import Asked
 from polybus.plan.run.model import BLANK, Platform, Running, Source, Workload, blank, blank_name
 from polybus.plan.values import Ref, marked, resolve
-from polybus.topology.model import Service, Subscription, Topology
+from polybus.topology.model import Queue, Service, Subscription, Topology
 from polybus.topology.table import nearest
 
 __all__ = ["chosen", "finder", "workloads"]
 
 _SERVICE = "{service}"
+_OURS = "polybus"
 
 
-def chosen(topology: Topology, names: Sequence[str]) -> tuple[list[Service], list[str]]:
-    """Return the services that run, and the names of those that only operate: people and their tools do that.
+def chosen(topology: Topology, names: Sequence[str]) -> tuple[list[Service], dict[str, str]]:
+    """Return the services that run, and why others don't, by their names.
 
     `names` are those that are asked for, none for all; raises ConfigError for one that isn't declared.
     """
@@ -32,13 +33,20 @@ def chosen(topology: Topology, names: Sequence[str]) -> tuple[list[Service], lis
             hint = f"; did you mean {near}?" if near else ""
             declared = ", ".join(sorted(topology.services)) or "none"
             raise ConfigError(f"{topology.source} declares no service {name!r}; there are: {declared}{hint}")
-    asked = [topology.services[name] for name in dict.fromkeys(names)] if names else list(topology.services.values())
-    idle = [] if names else [one.name for one in asked if not _runs(topology, one)]
-    return [one for one in asked if one.name not in idle], idle
+    if names:
+        return [topology.services[name] for name in dict.fromkeys(names)], {}
+    idle = {name: why for name, one in topology.services.items() if (why := _idle(topology, one))}
+    return [one for one in topology.services.values() if one.name not in idle], idle
 
 
-def _runs(topology: Topology, service: Service) -> bool:
-    return bool(service.consumes or service.publishes or _pushed(topology, service))
+def _idle(topology: Topology, service: Service) -> str:
+    """Say why `polybus run` doesn't run a service; "" where it does."""
+    consumed: dict[str, Queue | Subscription] = {**topology.queues, **topology.subscriptions}
+    if any(consumed[name].consumers == _OURS for name in service.consumes) or _pushed(topology, service):
+        return ""
+    if service.consumes:
+        return "what it consumes is for others than polybus"
+    return "" if service.publishes else "it only operates, as people do"
 
 
 def _pushed(topology: Topology, service: Service) -> tuple[Subscription, ...]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from polybus.clouds.aws.plan import place
+from polybus.clouds.aws.plan import ecs, place
+from polybus.clouds.aws.plan.identity import account, partition, region, role_arn, running_as
 from polybus.clouds.aws.plan.resources import AwsPlan
-from polybus.clouds.aws.plan.roles import account_of
 from polybus.plan.run.keda import OPERATOR, Keda, platform
 from polybus.plan.run.kubernetes import Access, name_of
 from polybus.plan.run.model import Document, Running, Scene, Source, Workload, blank
-from polybus.plan.values import Ref, is_mark
+from polybus.plan.values import Ref
 
-__all__ = ["RUNNING", "account", "find", "region", "role_arn"]
+__all__ = ["RUNNING", "find"]
 
 IRSA, POD_IDENTITY = "irsa", "pod-identity"
 
@@ -25,32 +25,10 @@ _PROVIDER = "EKS_OIDC_PROVIDER"
 _AUDIENCE = "sts.amazonaws.com"
 
 
-def region(plan: AwsPlan) -> str:
-    """Give the region of a plan."""
-    return plan.settings.region or blank("AWS_REGION")
-
-
-def account(plan: AwsPlan) -> str:
-    """Give the account of a plan, as far as its configuration says it: by roles and by queues that are adopted."""
-    roles = (account_of(role) for role in plan.settings.roles.values() if isinstance(role, str) and not is_mark(role))
-    queues = (place.account_of(queue.existing) for queue in plan.topology.queues.values() if queue.existing is not None)
-    return next((found for found in (*roles, *queues) if found is not None), None) or blank("AWS_ACCOUNT_ID")
-
-
-def role_arn(plan: AwsPlan, workload: Workload) -> str:
-    """Give the ARN of the role that a service runs as."""
-    given: Any = plan.settings.roles.get(workload.service.name)
-    if given is None:
-        return workload.blank("role arn")
-    named = isinstance(given, str) and not is_mark(given) and not given.startswith("arn:")
-    partition = place.partition_of(plan.settings.region)
-    return f"arn:{partition}:iam::{account(plan)}:role/{given}" if named else str(given)
-
-
 def find(plan: AwsPlan) -> Callable[[Ref], str]:
     """Return a function that gives an output of a queue or topic: its name is planned, the rest follows from it."""
     made = {resource.name: resource for resource in plan.resources}
-    partition, at, owner = place.partition_of(plan.settings.region), region(plan), account(plan)
+    whole, at, owner = partition(plan), region(plan), account(plan)
 
     def found(ref: Ref) -> str:
         if ref == place.REGION:
@@ -60,8 +38,8 @@ def find(plan: AwsPlan) -> Callable[[Ref], str]:
         service = resource.type.split(":")[1].partition("/")[0]
         outputs = {
             "name": name,
-            "arn": f"arn:{partition}:{service}:{at}:{owner}:{name}",
-            "url": f"https://{service}.{at}.{place.domain(partition)}/{owner}/{name}",
+            "arn": f"arn:{whole}:{service}:{at}:{owner}:{name}",
+            "url": f"https://{service}.{at}.{place.domain(whole)}/{owner}/{name}",
         }
         return outputs[ref.output]
 
@@ -97,10 +75,7 @@ def _authentication(scene: Scene, workload: Workload) -> Document:
 
 def _identities(scene: Scene) -> Iterator[Document]:
     """Give each role once, with what its trust policy has to say of all that run as it."""
-    running: dict[str, list[Workload]] = {}
-    for workload in scene.workloads:
-        running.setdefault(role_arn(scene.plan, workload), []).append(workload)
-    for role, workloads in running.items():
+    for role, workloads in running_as(scene).items():
         scaled = any(workload.sources for workload in workloads)
         statements = _by_pod_identity(scaled) if scene.identity == POD_IDENTITY else _by_irsa(scene, workloads, scaled)
         found: dict[str, Any] = {
@@ -116,11 +91,10 @@ def _identities(scene: Scene) -> Iterator[Document]:
 def _by_irsa(scene: Scene, workloads: Iterable[Workload], scaled: bool) -> Iterator[Document]:
     """Let the accounts of the services be the role, and KEDA's operator, which counts for them [IR, KA]."""
     subjects = [f"system:serviceaccount:{scene.namespace}:{name_of(workload)}" for workload in workloads]
-    partition = place.partition_of(scene.plan.settings.region)
     provider = blank(_PROVIDER)
     yield {
         "Effect": "Allow",
-        "Principal": {"Federated": f"arn:{partition}:iam::{account(scene.plan)}:oidc-provider/{provider}"},
+        "Principal": {"Federated": f"arn:{partition(scene.plan)}:iam::{account(scene.plan)}:oidc-provider/{provider}"},
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Condition": {
             "StringEquals": {
@@ -167,4 +141,4 @@ KEDA = Keda(
     ways=(IRSA, POD_IDENTITY),
 )
 
-RUNNING = Running(platforms={"keda": platform(KEDA)}, find=find)
+RUNNING = Running(platforms={"keda": platform(KEDA), "ecs": ecs.PLATFORM}, find=find)

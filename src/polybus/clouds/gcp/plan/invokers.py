@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from polybus.plan.later import Text, once
 from polybus.plan.values import Resource
 
-__all__ = ["INVOKER", "names_service", "resources"]
+__all__ = ["INVOKER", "names_service", "resources", "service_of"]
 
 INVOKER = "roles/run.invoker"
 
@@ -26,6 +26,12 @@ _ADDRESS = re.compile(
 def names_service(address: str) -> bool:
     """Tell whether an address says which Cloud Run service it is of, in which project and region."""
     return _ADDRESS.fullmatch(address) is not None
+
+
+def service_of(address: object) -> tuple[str, str] | None:
+    """Return the name and the region of the Cloud Run service that an address says; None where it says none."""
+    found = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    return None if found is None else (found["service"], found["region"])
 
 
 def resources(pushes: Iterable[tuple[str, Text]], account: Text | None) -> Iterator[Resource]:

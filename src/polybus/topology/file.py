@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from polybus.errors import FilterError, TopologyError
 from polybus.registry import each
@@ -169,10 +169,9 @@ def _delivery(table: Table) -> dict[str, Any]:
 
 
 def _consumers(table: Table) -> model.Consumers:
-    def read(value: object) -> model.Consumers | None:
-        return "polybus" if value == "polybus" else "foreign" if value == "foreign" else None
-
-    return table.value("consumers", "polybus", read, '"polybus", or "foreign" where something else consumes it')
+    allowed = '"polybus", or "foreign" where something else consumes it'
+    said = table.one_of("consumers", "polybus", get_args(model.Consumers), allowed)
+    return "foreign" if said == "foreign" else "polybus"
 
 
 def _backoff(table: Table) -> model.Backoff:
@@ -273,7 +272,7 @@ def _service(name: str, table: Table, clouds: Sequence[str]) -> model.Service:
 def _alarms(table: Table) -> model.Alarms:
     notify = table.table("notify")
     alarms = model.Alarms(
-        **_thresholds(table, *_ALARMS),
+        **_thresholds(table, *_ALARMS, default=model.Alarms()),
         notify=model.Notify(
             email=notify.text("email", allowed="an e-mail address"),
             topic=notify.text("topic", allowed="the ARN or id of a topic of the cloud's own kind"),
@@ -295,14 +294,17 @@ def _own_alarms(table: Table, *known: str) -> model.OwnAlarms | None:
     return model.OwnAlarms(**thresholds)
 
 
-def _thresholds(table: Table, *known: str) -> dict[str, Any]:
-    """Read the thresholds that are said; `false` is 0, which no threshold can be: there is no such alarm."""
+def _thresholds(table: Table, *known: str, default: model.Alarms | None = None) -> dict[str, Any]:
+    """Read the thresholds that are said; `false` is 0, which no threshold can be: there is no such alarm.
+
+    `default` has what counts for the others.
+    """
     found: dict[str, Any] = {}
     for name in known:
         if table.is_off(name):
             found[name] = 0
         elif name == "oldest_age":
-            found[name] = table.duration(name, 0.0, 60.0, 14 * DAY)
+            found[name] = table.duration(name, getattr(default, name, 0.0), 60.0, 14 * DAY)
         else:
-            found[name] = table.integer(name, 0, 1, _MOST[name])
+            found[name] = table.integer(name, getattr(default, name, 0), 1, _MOST[name])
     return {name: value for name, value in found.items() if name in table}

@@ -95,7 +95,7 @@ def _key(key: Key, found: tuple[Key, ...], arguments: Arguments) -> dict[str, An
     value = _value(key, found, arguments)
     return {
         **({"description": text} if text else {}),
-        **({"anyOf": [{"const": False}, value]} if key.off else value),
+        **({"anyOf": [{"enum": [False]}, value]} if key.off else value),
         **({"default": default} if default is not None else {}),
     }
 
@@ -113,7 +113,8 @@ def _value(key: Key, found: tuple[Key, ...], arguments: Arguments) -> dict[str, 
         case Form.SIZE:
             return {"type": "string", "pattern": _whole(SIZE_PATTERN)}
         case Form.NAMES:
-            return {"type": "array", "items": {"type": "string"}, **({"minItems": 1} if key.required else {})}
+            items = {"enum": list(key.choices)} if key.choices else {"type": "string"}
+            return {"type": "array", "items": items, **({"minItems": 1} if key.required or key.choices else {})}
         case Form.TEXTS:
             text = {"type": "string", "minLength": 1}
             return {"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}
@@ -128,6 +129,8 @@ def _value(key: Key, found: tuple[Key, ...], arguments: Arguments) -> dict[str, 
 
 
 def _text(key: Key) -> dict[str, Any]:
+    if key.choices:
+        return {"enum": list(key.choices)}
     if key.path == ("bus", "name"):
         return {"type": "string", **_NAME}
     if key.path[-2:-1] == ("push",) and key.name in push_forms():

@@ -46,7 +46,7 @@ class Key:
 
     `path` has ANY_NAME for names of the declaration's own. `allowed` is what an error says is allowed. `least` and
     `most` are seconds, bytes or a count, None where the form has no bounds; so is `default`, None where there is none.
-    `off` says that `false` may stand there too, for none.
+    `off` says that `false` may stand there too, for none; `choices` are the only words that may, where they are few.
     """
 
     path: tuple[str, ...]
@@ -57,6 +57,7 @@ class Key:
     least: float | None = None
     most: float | None = None
     off: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -91,8 +92,12 @@ class _Asked(Table):
         path = (*self._place, key)
         found = Key(path, form, **more)
         if (before := self._found.get(path)) is not None and before.off:
-            found = replace(found, off=True, default=None)  # what may be taken away is not there unless it is said
+            found = replace(found, off=True)
         self._found[path] = found
+
+    def _bounded(self, key: str, form: Form, default: float, least: float, most: float) -> None:
+        """Note a quantity; a default that couldn't be written stands for none."""
+        self._note(key, form, default=default if least <= default <= most else None, least=least, most=most)
 
     def refuse(self, key: str, allowed: str) -> None:
         """Keep what the reader says of a key that isn't there: it is needed, and what is allowed."""
@@ -121,11 +126,11 @@ class _Asked(Table):
         return None
 
     def integer(self, key: str, default: int, least: int, most: int) -> int:
-        self._note(key, Form.INTEGER, default=default, least=least, most=most)
+        self._bounded(key, Form.INTEGER, default, least, most)
         return default
 
     def duration(self, key: str, default: float, least: float, most: float) -> float:
-        self._note(key, Form.DURATION, default=default, least=least, most=most)
+        self._bounded(key, Form.DURATION, default, least, most)
         return default
 
     def size(self, key: str, least: int, most: int) -> int | None:
@@ -145,8 +150,12 @@ class _Asked(Table):
         return False
 
     def some_of(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
-        self._note(key, Form.NAMES, allowed=f"one or more of {', '.join(known)}")
+        self._note(key, Form.NAMES, allowed=f"one or more of {', '.join(known)}", choices=tuple(known))
         return ()
+
+    def one_of(self, key: str, default: str, known: Sequence[str], allowed: str) -> str:
+        self._note(key, Form.TEXT, allowed=allowed, default=default, choices=tuple(known))
+        return default
 
     def table(self, key: str, *, allowed: str = "a table") -> Table:
         self._note(key, Form.TABLE)

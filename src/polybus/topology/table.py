@@ -145,6 +145,12 @@ class Table:
 
         return self.value(key, (), read, f"a list of one or more of {', '.join(known)}")
 
+    def one_of(self, key: str, default: str, known: Sequence[str], allowed: str) -> str:
+        """Give one of some words."""
+        return self.value(
+            key, default, lambda value: value if isinstance(value, str) and value in known else None, allowed
+        )
+
     def texts(self, key: str) -> tuple[str, ...]:
         """Give one text, or a list of them, as a tuple."""
 

@@ -68,7 +68,7 @@ def _pattern(rule: Any, value: Any, path: str, schema: Any) -> Iterator[str]:
 
 
 def _enum(rule: Any, value: Any, path: str, schema: Any) -> Iterator[str]:
-    if value not in rule:
+    if not any(value == one and type(value) is type(one) for one in rule):
         yield f"{path}: enum"
 
 

@@ -77,8 +77,14 @@ def whole() -> dict[str, Any]:
         elif key.form is Form.TABLE:
             inner[name] = {}
         else:
-            inner[name] = PARTICULAR.get(path, GOOD[key.form])
+            inner[name] = PARTICULAR.get(path, chosen(key))
     return found
+
+
+def chosen(key: Key) -> Any:
+    if not key.choices:
+        return GOOD[key.form]
+    return [key.choices[0]] if key.form is Form.NAMES else key.choices[0]
 
 
 def table_at(values: Any, path: list[str] | tuple[str, ...]) -> Any:
@@ -165,6 +171,24 @@ def test_what_is_left_out_and_needed_is_refused_by_both(key: Key) -> None:
     values = changed(key, lambda table, name: table.pop(name))
     assert list(refusals(SCHEMA, values)) != []
     assert re.search(place(key), problems_of(values))
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.choices], ids=lambda key: ".".join(key.path))
+def test_another_word_than_those_to_choose_from_is_refused_by_both(key: Key) -> None:
+    def change(table: Any, name: str) -> None:
+        table[name] = ["other"] if key.form is Form.NAMES else "other"
+
+    values = changed(key, change)
+    assert list(refusals(SCHEMA, values)) != []
+    assert re.search(place(key), problems_of(values))
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if key.off], ids=lambda key: ".".join(key.path))
+def test_false_stands_for_none_where_the_reader_takes_it(key: Key) -> None:
+    def change(table: Any, name: str) -> None:
+        table[name] = False
+
+    assert list(refusals(SCHEMA, changed(key, change))) == []
 
 
 @pytest.mark.parametrize("name", ["polybus", "Polybus", "-a", "a-", "1a", "a.b", "orders-Dead-Letters", "a" * 61])

@@ -88,6 +88,7 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
     resources = [*planner.resources()]
+    made = len(resources)
     if chosen.bindings == aws_published.SSM:
         values = binding_values(AwsPlan(topology, chosen, (), {}))
         resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
@@ -95,7 +96,8 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     resources += planner.rights(documents)
     scene = aws_watch.Scene(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name)
     resources += aws_watch.resources(topology, scene)
-    if any(ref == aws_place.REGION for resource in resources for ref in refs(resource.properties)):
+    # What holds messages names no region.
+    if any(ref == aws_place.REGION for resource in resources[made:] for ref in refs(resource.properties)):
         resources.insert(0, aws_place.region_lookup())
     return AwsPlan(topology, chosen, tuple(resources), documents)
 

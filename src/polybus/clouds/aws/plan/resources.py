@@ -72,6 +72,7 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     aws_policy_size.hold(topology, chosen.stack, chosen.region, chosen.kms_key)
     documents = policies(topology, planner.arns, chosen.kms_key)
     resources = [*planner.resources()]
+    made = len(resources)
     if chosen.bindings == aws_published.SSM:
         values = binding_values(AwsPlan(topology, chosen, (), {}))
         resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
@@ -81,7 +82,9 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
         *(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name), chosen.composite_alarms
     )
     resources += aws_watch.resources(topology, scene)
-    asked = {ref for resource in resources for ref in refs(resource.properties)}
+    # What holds messages names no region and no account, but where it logs what it delivers.
+    asking = resources[made:] if chosen.delivery_logs is None else resources
+    asked = {ref for resource in asking for ref in refs(resource.properties)}
     if aws_logs.ACCOUNT in asked:
         resources.insert(0, aws_logs.account_lookup())
     if aws_place.REGION in asked:

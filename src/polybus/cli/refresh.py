@@ -20,8 +20,8 @@ def command(
 ) -> None:
     """Bring a stack's state to what there is.
 
-    Needs the pulumi CLI, whose own lines are shown. What is on the cloud stays as it is; the next `polybus up` mends what
-    has drifted.
+    Needs the pulumi CLI, whose own lines are shown. What is on the cloud stays as it is; the next `polybus up` mends
+    what has drifted.
     """
     laptop.hold(local, state)
     show = note if json else print

@@ -21,8 +21,6 @@ from polybus.localcloud.aws.server import AwsServer
 from polybus.plan.terraform.model import version_of
 
 REGION = "eu-west-1"
-SERVED = ("aws_sns_", "aws_sqs_")
-"""What the local server has of AWS, by how Terraform's types begin."""
 
 # Most of an update is waiting until SQS would have made it known everywhere, so all of it at once.
 _AT_ONCE = "-parallelism=64"
@@ -164,23 +162,3 @@ def _difference(change: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {
         name: (before.get(name), after.get(name)) for name in {**before, **after} if before.get(name) != after.get(name)
     }
-
-
-def served(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Leave out what the local server doesn't have; return what is left, and the types that are gone.
-
-    What waits for one of these doesn't wait any more; nothing that is served refers to them.
-    """
-    gone = sorted(type_ for type_ in document["resource"] if not type_.startswith(SERVED))
-    kept = {
-        type_: {label: _unwaiting(block) for label, block in blocks.items()}
-        for type_, blocks in document["resource"].items()
-        if type_.startswith(SERVED)
-    }
-    return {**document, "resource": kept}, gone
-
-
-def _unwaiting(block: Mapping[str, Any]) -> dict[str, Any]:
-    waits = [name for name in block.get("depends_on", ()) if name.startswith(SERVED)]
-    rest = {name: value for name, value in block.items() if name != "depends_on"}
-    return {**rest, "depends_on": waits} if waits else rest

@@ -7,6 +7,12 @@ from typing import Any
 
 from polybus.clock import SystemClock
 from polybus.localcloud.aws.faults import Faults
+from polybus.localcloud.aws.remembered.cloudwatch import CloudWatchService
+from polybus.localcloud.aws.remembered.iam import IamService
+from polybus.localcloud.aws.remembered.kms import KmsService
+from polybus.localcloud.aws.remembered.lambdas import LambdaService
+from polybus.localcloud.aws.remembered.logs import LogsService
+from polybus.localcloud.aws.remembered.ssm import SsmService
 from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sns import subscription, topic
 from polybus.localcloud.aws.sns.service import SnsService
@@ -58,6 +64,15 @@ def _aws() -> Iterator[str]:
     sqs = SqsService("000000000000", rows, Timeline(SystemClock()), Faults())
     sns = SnsService(sqs.queues, rows, Faults(), lambda: "")
     services: dict[str, Any] = {"sqs": sqs, "sns": sns, "sts": StsService("000000000000")}
+    clock = Timeline(SystemClock())
+    remembered: dict[str, Any] = {
+        "cloudwatch": CloudWatchService("", rows, clock),
+        "iam": IamService("", rows, clock),
+        "kms": KmsService("", rows),
+        "lambda": LambdaService("", rows),
+        "logs": LogsService("", rows, clock),
+        "ssm": SsmService("", rows, clock),
+    }
     attributes = {
         "sqs": [("Attributes of queues", sorted(settings.KNOWN))],
         "sns": [
@@ -71,6 +86,11 @@ def _aws() -> Iterator[str]:
         known = set(Session().get_service_model(name).operation_names)
         served = sorted(service.actions)
         yield _section(f"AWS {name.upper()}", served, sorted(known - set(served)), attributes.get(name, []))
+    names = [f"{name}:{action}" for name, service in remembered.items() for action in service.actions]
+    about = (
+        "What is made by these is kept and read back, and has no effect. All other operations of theirs are refused."
+    )
+    yield f"## AWS, remembered\n\n{about}\n\n{_listed(names)}\n"
 
 
 def _pubsub() -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 __all__ = ["Call"]
 
@@ -22,6 +24,8 @@ class Call:
     endpoint: str
     request_id: str
     trace: str | None = None
+    time: Callable[[float], Any] = float
+    """Writes a time, of seconds since the epoch, as the request's protocol has it."""
 
     @property
     def anonymous(self) -> bool:

@@ -19,7 +19,7 @@ from polybus.localcloud.aws.policy.document import Request
 from polybus.localcloud.aws.policy.identities import Identities, authorise
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.signing import Signer
-from polybus.localcloud.aws.wire import json, query, xml
+from polybus.localcloud.aws.wire.protocols import Answer, read
 from polybus.localcloud.store import Store
 
 if TYPE_CHECKING:
@@ -52,43 +52,44 @@ class Front:
         """Answer one request."""
         request_id = str(uuid.uuid4())
         target = request.headers.get("X-Amz-Target", "")
-        speaks_json = target != ""
-        if request.method == "GET" and "Action" not in request.query and not speaks_json:
+        if request.method == "GET" and "Action" not in request.query and not target and not _signed(request):
             return self._page(request.path)
-        service = "sqs"
+        protocol = read(request.method, request.path, target, "sqs").protocol
         try:
             access_key, region, service = self._scope(request)
-            body = await request.read()
-            if speaks_json:
-                prefix, _, action = target.partition(".")
-                service = "sqs" if prefix == "AmazonSQS" else ""
-                params = json.decode(body)
-            else:
-                params = query.decode(body, request.query_string, service)
-                action = str(params.pop("Action", ""))
-                if service == "sqs" and request.path.count("/") == 2:  # older clients post to the queue's own URL
-                    params.setdefault("QueueUrl", request.path)
+            asked = read(request.method, request.path, target, service)
+            protocol = asked.protocol
+            params = protocol.params(await request.read(), request.query_string)
+            action = str(params.pop("Action", "")) if asked.action is None else asked.action
+            if protocol.service == "sqs" and not target and request.path.count("/") == 2:
+                params.setdefault("QueueUrl", request.path)  # older clients post to the queue's own URL
             principal = self._identities.arn(access_key)
-            endpoint = f"{request.scheme}://{request.host}"
-            trace = request.headers.get("X-Amzn-Trace-Id")
-            call = Call(service, action, region, access_key, principal, endpoint, request_id, trace)
+            call = Call(
+                protocol.service,
+                action,
+                region,
+                access_key,
+                principal,
+                f"{request.scheme}://{request.host}",
+                request_id,
+                request.headers.get("X-Amzn-Trace-Id"),
+                protocol.time,
+            )
             response = await self._run(call, params, request.remote or "")
-            if speaks_json:
-                return _answer(json.encode(response), json.CONTENT_TYPE, request_id)
-            return _answer(xml.encode(service, action, response, request_id), xml.CONTENT_TYPE, request_id)
+            return _answer(protocol.answer(action, response, request_id), request_id)
         except AwsError as error:
-            return self._refusal(error, service, speaks_json, request_id)
+            return _answer(protocol.refusal(error, request_id), request_id)
         except ConnectionCut:
             if request.transport is not None:
                 request.transport.abort()
             return web.Response(status=500)
         except web.HTTPRequestEntityTooLarge:
             too_large = AwsError("RequestEntityTooLarge", f"A request has at most {MAX_REQUEST} bytes.", 413)
-            return self._refusal(too_large, service, speaks_json, request_id)
+            return _answer(protocol.refusal(too_large, request_id), request_id)
         except Exception:
             log.exception("local AWS: request %s failed", request_id)
             failure = AwsError("InternalFailure", "The server failed; its log has the reason.", 500)
-            return self._refusal(failure, service, speaks_json, request_id)
+            return _answer(protocol.refusal(failure, request_id), request_id)
 
     def _page(self, path: str) -> web.Response:
         if path == self._signer.path:
@@ -152,16 +153,11 @@ class Front:
         if why is not None:
             raise AwsError("AuthorizationError" if call.service == "sns" else "AccessDenied", why, 403)
 
-    def _refusal(self, error: AwsError, service: str, speaks_json: bool, request_id: str) -> web.Response:
-        if speaks_json:
-            body, headers = json.encode_error(error)
-            return _answer(body, json.CONTENT_TYPE, request_id, error.status, headers)
-        body = xml.encode_error(service if service in xml.NAMESPACES else "sqs", error, request_id)
-        return _answer(body, xml.CONTENT_TYPE, request_id, error.status)
+
+def _signed(request: web.BaseRequest) -> bool:
+    return "Authorization" in request.headers or "X-Amz-Credential" in request.query
 
 
-def _answer(
-    body: bytes, content_type: str, request_id: str, status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    fields = {"Content-Type": content_type, "x-amzn-RequestId": request_id}
-    return web.Response(body=body, status=status, headers=fields | dict(headers) if headers else fields)
+def _answer(answer: Answer, request_id: str) -> web.Response:
+    headers = {"x-amzn-RequestId": request_id, **answer.headers}
+    return web.Response(body=answer.body, status=answer.status, headers=headers)

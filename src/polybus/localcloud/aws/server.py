@@ -13,6 +13,12 @@ from polybus.clock import Clock, SystemClock
 from polybus.localcloud.aws.faults import Faults
 from polybus.localcloud.aws.http import MAX_REQUEST, Front
 from polybus.localcloud.aws.policy.identities import Identities
+from polybus.localcloud.aws.remembered.cloudwatch import CloudWatchService
+from polybus.localcloud.aws.remembered.iam import IamService
+from polybus.localcloud.aws.remembered.kms import KmsService
+from polybus.localcloud.aws.remembered.lambdas import LambdaService
+from polybus.localcloud.aws.remembered.logs import LogsService
+from polybus.localcloud.aws.remembered.ssm import SsmService
 from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.service import SnsService
@@ -29,7 +35,7 @@ __all__ = ["AwsServer"]
 
 
 class AwsServer:
-    """SNS, SQS and STS's GetCallerIdentity on one loopback port.
+    """SNS, SQS and STS's GetCallerIdentity on one loopback port; and what a stack has beside them, remembered.
 
     `data` is a folder that outlives restarts (None: memory only); `account` has 12 digits; `region` is the one that
     `env` names, every other is served too. Identity policies and planned faults are not kept over a restart.
@@ -106,7 +112,17 @@ class AwsServer:
         rows = Rows(Journal(self._store))
         self._sqs = SqsService(self.account, rows, timeline, self.faults, self._sampler)
         sns = self._sns = SnsService(self._sqs.queues, rows, self.faults, lambda: self.url)
-        services: dict[str, Service] = {"sqs": self._sqs, "sns": sns, "sts": StsService(self.account)}
+        services: dict[str, Service] = {
+            "sqs": self._sqs,
+            "sns": sns,
+            "sts": StsService(self.account),
+            "iam": IamService(self.account, rows, timeline),
+            "kms": KmsService(self.account, rows),
+            "lambda": LambdaService(self.account, rows),
+            "logs": LogsService(self.account, rows, timeline),
+            "monitoring": CloudWatchService(self.account, rows, timeline),
+            "ssm": SsmService(self.account, rows, timeline),
+        }
         for service in services.values():
             service.load()
         front = Front(services, self._store, self.identities, self.faults, sns.signer)

@@ -1,4 +1,4 @@
-"""AWS JSON 1.0, compatible with clients that know the Query protocol's error codes."""
+"""AWS JSON, for SQS compatible with clients that know the Query protocol's error codes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import msgspec
 
 from polybus.localcloud.aws.errors import SQS_PREFIX, AwsError
 
-__all__ = ["CONTENT_TYPE", "decode", "encode", "encode_error"]
+__all__ = ["content_type", "decode", "encode", "encode_error"]
 
-CONTENT_TYPE = "application/x-amz-json-1.0"
+_VERSIONS = {"sqs": "1.0", "monitoring": "1.0"}  # and 1.1 of all others (botocore's models, jsonVersion)
 
 # The names of shapes that differ from their Query codes by more than the prefix (botocore 1.44.5, sqs model).
 _SHAPES = {
@@ -20,6 +20,11 @@ _SHAPES = {
     "InvalidParameterValue": "InvalidParameterValueException",
     "MissingParameter": "MissingRequiredParameterException",
 }
+
+
+def content_type(service: str) -> str:
+    """Return the content type of a service's answers."""
+    return f"application/x-amz-json-{_VERSIONS.get(service, '1.1')}"
 
 
 def decode(body: bytes) -> dict[str, Any]:
@@ -37,8 +42,10 @@ def encode(response: dict[str, Any]) -> bytes:
     return msgspec.json.encode(response)
 
 
-def encode_error(error: AwsError) -> tuple[bytes, dict[str, str]]:
+def encode_error(error: AwsError, service: str) -> tuple[bytes, dict[str, str]]:
     """Return the body, and the header that tells the code of the Query protocol."""
+    if service not in ("sqs", ""):
+        return msgspec.json.encode({"__type": error.code, "message": error.message}), {}
     shape = _SHAPES.get(error.code, error.code.removeprefix(SQS_PREFIX))
     body = {"__type": f"com.amazonaws.sqs#{shape}", "message": error.message}
     return msgspec.json.encode(body), {"x-amzn-query-error": f"{error.code};{'Sender' if error.sender else 'Receiver'}"}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
 from polybus.localcloud.aws.errors import AwsError
 
-__all__ = ["CONTENT_TYPE", "NAMESPACES", "encode", "encode_error"]
+__all__ = ["CONTENT_TYPE", "NAMESPACES", "encode", "encode_error", "time"]
 
 CONTENT_TYPE = "text/xml"
 NAMESPACES = {
+    "iam": "https://iam.amazonaws.com/doc/2010-05-08/",
+    "monitoring": "http://monitoring.amazonaws.com/doc/2010-08-01/",
     "sns": "http://sns.amazonaws.com/doc/2010-03-31/",
     "sqs": "http://queue.amazonaws.com/doc/2012-11-05/",
     "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
@@ -28,6 +31,11 @@ _SQS_MAPS = {
     "MessageAttributes": ("MessageAttribute", "Name", "Value"),
     "Tags": ("Tag", "Key", "Value"),
 }
+
+
+def time(at: float) -> str:
+    """Return a time from seconds since the epoch."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def encode(service: str, action: str, response: dict[str, Any], request_id: str) -> bytes:

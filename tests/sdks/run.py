@@ -43,7 +43,7 @@ LANGUAGES = {
     "node": Language(("node", "npm"), ("npm", "ci"), ("node", "--test")),
     "java": Language(
         ("java", "mvn"),
-        ("mvn", "-B", "-q", "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:go-offline"),
+        ("mvn", "-B", "-q", "test-compile"),
         ("mvn", "-B", "test"),
         standard_ports=True,
     ),

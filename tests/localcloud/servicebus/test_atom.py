@@ -287,3 +287,10 @@ def test_a_right_that_lacks_is_told_as_the_service_does(
 def test_what_is_not_there_is_told_before_the_right(made: Ask, server: ServiceBusServer) -> None:
     server.rights.put("sender", "secret", "", {"Send"})
     assert made("nothing", Authorization=token("x", name="sender", key="secret"))[0] == 404
+
+
+@pytest.mark.parametrize("window", ["P25D", "PT1S", "P10675199DT2H48M5.4775807S"])
+@pytest.mark.parametrize("kind", ["QueueDescription", "TopicDescription"])
+def test_a_window_that_cannot_be_is_refused_without_detection_too(made: Ask, kind: str, window: str) -> None:
+    inner = f"<DuplicateDetectionHistoryTimeWindow>{window}</DuplicateDetectionHistoryTimeWindow>"
+    assert made("new", described(kind, inner))[0] == 400

@@ -21,6 +21,7 @@ from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.sections import DATA
+from polybus.localcloud.servicebus.management.certificate import make_certificate
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME
 
 Connect = Callable[..., Any]
@@ -189,7 +190,14 @@ def test_without_a_port_where_clients_find_it_by_themselves() -> None:
     assert "Endpoint=sb://localhost:5672;" in ServiceBusServer(port=5672, ports=[5671]).connection_string()
 
 
-def test_java_s_store_holds_the_certificate(server: ServiceBusServer) -> None:
-    content = Path(server.env()["AZURE_SERVICEBUS_TRUST_STORE"]).read_bytes()
-    encoded = ssl.PEM_cert_to_DER_cert(server.certificate.read_text())
-    assert content[-20 - len(encoded) : -20] == encoded
+def test_the_bundles_hold_the_certificate_and_the_system_s_authorities(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other, _ = make_certificate(tmp_path / "other", "localhost")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other))
+    with running_in_thread(ServiceBusServer(data=tmp_path / "data")) as server:
+        env = server.env()
+        for file in (server.certificate, other):
+            text = file.read_text().strip()
+            assert text in Path(env["AZURE_SERVICEBUS_CA_BUNDLE"]).read_text()
+            assert ssl.PEM_cert_to_DER_cert(text) in Path(env["AZURE_SERVICEBUS_TRUST_STORE"]).read_bytes()

@@ -72,6 +72,23 @@ def test_a_live_peer_is_kept_and_hears_from_us(server: ServiceBusServer, peers: 
     assert server.connections == 1
 
 
+@pytest.mark.parametrize("receives", [False, True])
+def test_a_link_that_nothing_moves_on_is_detached_and_may_come_back(peers: Connect, receives: bool) -> None:
+    with running_in_thread(ServiceBusServer(link_idle=0.4)) as server:
+        server.entities.create_queue("q")
+        peer = peers(server)
+        peer.open()
+        peer.attach("replies", 1, "$cbs", receives=True)
+        for _ in range(2):
+            peer.attach("idle", 0, "q", receives=receives)
+            if receives:
+                peer.credit(0, 10)
+            code, fields, _ = peer.frame()
+            assert (code, fields[0], fields[2].value[0]) == (p.DETACH, 0, "amqp:link:detach-forced")
+            peer.send(p.frame(0, p.performative(p.DETACH, [e.uint(0), e.TRUE])))
+        assert server.connections == 1
+
+
 def flow(**given: bytes) -> bytes:
     names = ("next_in", "window_in", "next_out", "window_out", "handle")
     return p.performative(p.FLOW, [given.get(name, e.uint(1)) for name in names])

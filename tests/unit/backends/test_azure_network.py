@@ -103,7 +103,7 @@ def test_websockets_a_proxy_and_an_authority_of_ones_own_are_settings(tmp_path: 
     options = Network(settings, local=False).amqp()
     assert options["transport_type"] is TransportType.AmqpOverWebsocket
     assert options["http_proxy"] == {
-        "proxy_hostname": "proxy.local",
+        "proxy_hostname": "http://proxy.local",
         "proxy_port": 3128,
         "username": "me",
         "password": "p@ss",

@@ -326,8 +326,14 @@ def test_env_says_what_a_language_needs(cli: Callable, shop) -> None:
     plain = cli("local", "env", "--json").json()
     authority = plain["AZURE_SERVICEBUS_CA_FILE"]
     assert "BEGIN CERTIFICATE" in Path(authority).read_text()
-    for language, name in {"node": "NODE_EXTRA_CA_CERTS", "go": "SSL_CERT_FILE", "dotnet": "SSL_CERT_FILE"}.items():
-        assert cli("local", "env", "--json", "--for", language).json() == plain | {name: authority}
+    bundle = plain["AZURE_SERVICEBUS_CA_BUNDLE"]
+    needs = {
+        "node": {"NODE_EXTRA_CA_CERTS": authority},
+        "go": {"SSL_CERT_FILE": bundle},
+        "dotnet": {"SSL_CERT_FILE": bundle},
+    }
+    for language, found in needs.items():
+        assert cli("local", "env", "--json", "--for", language).json() == plain | found
     assert cli("local", "env", "--json", "--for", "python").json() == plain
     java = cli("local", "env", "--for", "java").out
     assert f"-Djavax.net.ssl.trustStore={plain['AZURE_SERVICEBUS_TRUST_STORE']} " in java

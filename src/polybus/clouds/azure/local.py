@@ -257,14 +257,13 @@ def _standard(host: str, data: Path | None) -> ServiceBusServer:
 
 def _switches(language: str, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return how a language's runtime is told to trust the server's certificate."""
-    authority, store = environment["AZURE_SERVICEBUS_CA_FILE"], environment["AZURE_SERVICEBUS_TRUST_STORE"]
     match language:
         case "node":
-            return {"NODE_EXTRA_CA_CERTS": authority}
+            return {"NODE_EXTRA_CA_CERTS": environment["AZURE_SERVICEBUS_CA_FILE"]}
         case "go" | "dotnet":
-            return {"SSL_CERT_FILE": authority}
+            return {"SSL_CERT_FILE": environment["AZURE_SERVICEBUS_CA_BUNDLE"]}
         case "java":
-            trusted = f"-Djavax.net.ssl.trustStore={store}"
+            trusted = f"-Djavax.net.ssl.trustStore={environment['AZURE_SERVICEBUS_TRUST_STORE']}"
             return {"JAVA_TOOL_OPTIONS": f"{trusted} -Djavax.net.ssl.trustStorePassword=changeit"}
     return {}
 

@@ -6,6 +6,7 @@ __all__ = [
     "ARGUMENT_ERROR",
     "ARGUMENT_OUT_OF_RANGE",
     "DECODE_ERROR",
+    "DETACH_FORCED",
     "ENTITY_ALREADY_EXISTS",
     "ENTITY_DISABLED",
     "FRAMING_ERROR",
@@ -42,6 +43,7 @@ UNAUTHORIZED = "amqp:unauthorized-access"
 QUOTA_EXCEEDED = "amqp:resource-limit-exceeded"
 TOO_LARGE = "amqp:link:message-size-exceeded"
 DECODE_ERROR = "amqp:decode-error"
+DETACH_FORCED = "amqp:link:detach-forced"
 FRAMING_ERROR = "amqp:connection:framing-error"
 INTERNAL_ERROR = "amqp:internal-error"
 

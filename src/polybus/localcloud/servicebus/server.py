@@ -18,9 +18,10 @@ from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
 from polybus.localcloud.servicebus.management.certificate import (
+    bundle_in,
     certificate_in,
+    make_bundles,
     make_certificate,
-    make_trust_store,
     server_context,
     trust_store_in,
 )
@@ -42,6 +43,8 @@ TLS_PORT = 5671  # of AMQP inside TLS, registered
 IDLE_TIMEOUT = 240.0
 # Seconds in which a peer must have opened its connection; opening one takes azure-servicebus about half a second.
 HANDSHAKE_TIMEOUT = 20.0
+# Seconds after which a link that nothing moved on is detached, as the service does.
+LINK_IDLE = 600.0
 
 
 class ServiceBusServer:
@@ -50,7 +53,8 @@ class ServiceBusServer:
     AMQP, with TLS or without, AMQP over a WebSocket, and the management API are all on that one port, and on each of
     `ports`, for clients that can't be told one. `config` is a file in the format of Microsoft's emulator (Config.json),
     `data` a folder in which everything that was accepted survives the process. `management_port` adds a port that
-    `env()` tells as the management API's. `idle_timeout` and `handshake_timeout` are real seconds, whatever the clock.
+    `env()` tells as the management API's. `idle_timeout`, `handshake_timeout` and `link_idle`, after which a link is
+    detached that nothing moved on, are real seconds, whatever the clock.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class ServiceBusServer:
         config: Path | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        link_idle: float = LINK_IDLE,
     ) -> None:
         self._host = host
         self._port = port
@@ -79,7 +84,7 @@ class ServiceBusServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.faults = Faults()
         self.entities = Entities(self._namespace, self._journal, lambda: self._loop)
-        self._shared = Host(self._namespace, self.rights, self.faults, idle_timeout, handshake_timeout)
+        self._shared = Host(self._namespace, self.rights, self.faults, idle_timeout, handshake_timeout, link_idle)
         self._acceptor: Acceptor | None = None
         self._http: web.AppRunner | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -135,6 +140,7 @@ class ServiceBusServer:
             "AZURE_SERVICEBUS_MANAGEMENT_ENDPOINT": f"https://localhost:{self.management_port}",
             "AZURE_SERVICEBUS_CA_FILE": str(self.certificate),
             "AZURE_SERVICEBUS_TLS_CONNECTION_STRING": self.connection_string(tls=True),
+            "AZURE_SERVICEBUS_CA_BUNDLE": str(bundle_in(self.certificate.parent)),
             "AZURE_SERVICEBUS_TRUST_STORE": str(trust_store_in(self.certificate.parent)),
         }
 
@@ -183,7 +189,7 @@ class ServiceBusServer:
             self._scratch = tempfile.TemporaryDirectory(prefix="polybus-servicebus-")
             folder = Path(self._scratch.name)
         self._certificate, key = make_certificate(folder, self._host)
-        make_trust_store(self._certificate)
+        make_bundles(self._certificate)
         tls = server_context(self._certificate, key)
         key.unlink()  # the context holds it; the next start makes a new one
         http = await self._start_http()

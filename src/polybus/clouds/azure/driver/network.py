@@ -115,7 +115,9 @@ def _proxy(url: str) -> dict[str, Any]:
         port = 0
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise BindingError("settings.proxy: it isn't a URL such as http://proxy.example.com:3128")
-    found: dict[str, Any] = {"proxy_hostname": parts.hostname, "proxy_port": port or PROXY_PORT}
+    # With its scheme: the library puts the port behind it and gives that to aiohttp, which takes nothing but URLs.
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    found: dict[str, Any] = {"proxy_hostname": f"{parts.scheme}://{host}", "proxy_port": port or PROXY_PORT}
     if parts.username is not None:
         found |= {"username": unquote(parts.username), "password": unquote(parts.password or "")}
     return found

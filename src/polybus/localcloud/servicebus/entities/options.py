@@ -126,8 +126,8 @@ def check_name(name: str, *, child: bool = False) -> str:
     return name
 
 
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
+def _between(name: str, value: float | None, low: float, high: float) -> None:
+    if value is None or not low <= value <= high:
         raise Refusal(ARGUMENT_ERROR, f"{name} is {value}, allowed is {low} to {high}.")
 
 
@@ -138,7 +138,7 @@ def check_options(options: Any) -> None:
         if not 0 < lock <= LONGEST_LOCK:
             raise Refusal(ARGUMENT_ERROR, f"lock_duration is {lock} s, allowed are up to {LONGEST_LOCK} s.")
         _between("max_delivery_count", options.max_delivery_count, 1, MOST_DELIVERIES)
-    if getattr(options, "detects_duplicates", False):
+    if hasattr(options, "duplicate_window"):
         _between("duplicate_window", options.duplicate_window, SHORTEST_WINDOW, LONGEST_WINDOW)
     names = [rule.name for rule in getattr(options, "access", ())]
     if len(set(names)) < len(names) or len(names) > MOST_KEYS:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime
 import hashlib
 import ipaddress
+import re
 import ssl
 import struct
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["certificate_in", "make_certificate", "make_trust_store", "server_context", "trust_store_in"]
+__all__ = ["bundle_in", "certificate_in", "make_bundles", "make_certificate", "server_context", "trust_store_in"]
 
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----")
+# Where Debian, Fedora, and macOS and BSD keep them: where OpenSSL was built for another system, it doesn't know.
+SYSTEM = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 STORE_PASSWORD = "changeit"  # noqa: S105 - what Java takes where none is named; the store holds no secret
 LIFETIME = datetime.timedelta(days=365)
 
@@ -66,28 +70,46 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     return certificate_path, key_path
 
 
+def bundle_in(folder: Path) -> Path:
+    """Return where `make_bundles` writes the certificate with those of the system's authorities."""
+    return folder / "servicebus-bundle.pem"
+
+
 def trust_store_in(folder: Path) -> Path:
-    """Return where `make_trust_store` writes."""
+    """Return where `make_bundles` writes the same as a key store of Java's."""
     return folder / "servicebus-trust.jks"
 
 
-def make_trust_store(certificate: Path) -> Path:
-    """Write a key store of Java's that trusts a certificate, beside it; its password is Java's own default.
+def make_bundles(certificate: Path) -> None:
+    """Write, beside a certificate, files for runtimes that are told all that they trust: with the system's authorities.
 
-    The format is Java's oldest (JKS), which every version reads: magic, version, entries, and a digest over them.
+    Java's store is of its oldest format (JKS), which every version reads: magic, version, entries, and a digest over
+    them. Its password is Java's own default.
     """
-
-    def text(value: str) -> bytes:
-        return struct.pack(">H", len(value)) + value.encode()
-
-    encoded = ssl.PEM_cert_to_DER_cert(certificate.read_text())
-    entry = struct.pack(">I", 2) + text("polybus") + struct.pack(">Q", 0) + text("X.509")
-    content = struct.pack(">III", 0xFEEDFEED, 2, 1) + entry + struct.pack(">I", len(encoded)) + encoded
+    texts = _PEM.findall(certificate.read_text() + _system())
+    folder = certificate.parent
+    bundle_in(folder).write_text("\n".join(texts) + "\n")
+    content = struct.pack(">III", 0xFEEDFEED, 2, len(texts))
+    content += b"".join(_trusted(f"polybus{number}", text) for number, text in enumerate(texts))
     # The digest keeps nothing secret: it is how Java knows that the file is whole.
     seal = hashlib.sha1(STORE_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False)
-    store = trust_store_in(certificate.parent)
-    store.write_bytes(content + seal.digest())
-    return store
+    trust_store_in(folder).write_bytes(content + seal.digest())
+
+
+def _trusted(alias: str, text: str) -> bytes:
+    def said(value: str) -> bytes:
+        return struct.pack(">H", len(value)) + value.encode()
+
+    encoded = ssl.PEM_cert_to_DER_cert(text)
+    head = struct.pack(">I", 2) + said(alias) + struct.pack(">Q", 0) + said("X.509")
+    return head + struct.pack(">I", len(encoded)) + encoded
+
+
+def _system() -> str:
+    """Return the certificates that this system trusts, where it keeps them in a file."""
+    told: str | None = ssl.get_default_verify_paths().cafile
+    found = next((Path(place) for place in (told or "", *SYSTEM) if Path(place).is_file()), None)
+    return "" if found is None else found.read_text(errors="replace")
 
 
 def _usage(x509: ModuleType) -> Any:

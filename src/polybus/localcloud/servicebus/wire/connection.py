@@ -258,6 +258,8 @@ class Connection(asyncio.Protocol):
         if self._watch is not None:
             self._watch.cancel()
         patience = self.host.idle_timeout if self._opened else self.host.handshake_timeout
+        if self._opened:
+            patience = min(patience, self.host.link_idle)
         if self._peer_patience is not None:
             patience = min(patience, self._peer_patience)
         # Half of it: a peer is then told that we live in time, and found dead after at most one and a half.
@@ -270,6 +272,8 @@ class Connection(asyncio.Protocol):
         if now - since >= patience or (self._closing and self._transport is not None):
             self.abort()
             return
+        for session in list(self.sessions.values()):
+            session.detach_idle(now - self.host.link_idle)
         if self._opened and self._peer_patience is not None:
             self._put_empty()
         self._watch_again()

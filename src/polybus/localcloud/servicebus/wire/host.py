@@ -21,6 +21,7 @@ class Host:
     faults: Faults
     idle_timeout: float
     handshake_timeout: float
+    link_idle: float
     connections: set[Peer] = field(default_factory=set)
 
 

@@ -91,6 +91,8 @@ class Link:
         self.path = path
         self.count = 0
         self.credit = 0
+        self.moved = 0.0
+        """When the loop's clock last saw something move on it."""
 
     def close(self) -> None:
         """Let go of what the link holds; it is no longer among its session's."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import Any
 
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
-from polybus.localcloud.servicebus.refusal import INTERNAL_ERROR, LOCK_LOST, NOT_ALLOWED, Refusal
+from polybus.localcloud.servicebus.refusal import DETACH_FORCED, INTERNAL_ERROR, LOCK_LOST, NOT_ALLOWED, Refusal
 from polybus.localcloud.servicebus.wire.attach import attach
 from polybus.localcloud.servicebus.wire.host import Peer
-from polybus.localcloud.servicebus.wire.links import Inlet, Link, Outlet, Sink
+from polybus.localcloud.servicebus.wire.links import EntityInlet, Inlet, Link, Outlet, Sink
 from polybus.localcloud.servicebus.wire.settling import Outcome, read_outcome, settle
 
 __all__ = ["Session"]
@@ -38,6 +39,7 @@ class Session:
         self._blocked: deque[bytes] = deque()
         self._unsettled: dict[int, tuple[Outlet, bytes]] = {}
         self._detached: set[int] = set()
+        self._loop = asyncio.get_running_loop()
 
     @property
     def open_for_deliveries(self) -> bool:
@@ -68,6 +70,7 @@ class Session:
         self._next_delivery = delivery + 1 & SERIAL
         if isinstance(link, Outlet) and not settled and tag is not None:
             self._unsettled[delivery] = (link, tag)
+        link.moved = self._loop.time()
         tag = tag if tag is not None else delivery.to_bytes(4)
         head = [e.uint(link.handle), e.uint(delivery), e.binary(tag), e.uint(0)]
         head.append(e.boolean(settled))
@@ -122,6 +125,8 @@ class Session:
             raise Refusal("amqp:session:handle-in-use", f"The handle {handle} can't be attached.")
         self._detached.discard(handle)
         attach(self, fields, body)
+        if (link := self.links.get(handle)) is not None:
+            link.moved = self._loop.time()
 
     def _on_detach(self, fields: list[Any]) -> None:
         handle = fields[0]
@@ -135,9 +140,20 @@ class Session:
             link.close()
             self.put(p.performative(p.DETACH, [e.uint(handle), e.boolean(bool(fields[1]))]))
 
+    def detach_idle(self, since: float) -> None:
+        """Detach the entities' links on which nothing has moved since a time of the loop's clock."""
+        for link in list(self.links.values()):
+            if isinstance(link, EntityInlet | Outlet) and link.moved <= since:
+                self.detach(
+                    link, Refusal(DETACH_FORCED, f"The link is force detached: it was idle. Entity: {link.path}.")
+                )
+                link.close()
+
     def _link(self, handle: int) -> Link | None:
         """Return the link of a handle, None for one that we detached; raise Refusal for any other."""
         link = self.links.get(handle)
+        if link is not None:
+            link.moved = self._loop.time()
         if link is None and handle not in self._detached:
             raise Refusal("amqp:session:unattached-handle", f"No link is attached on handle {handle}.")
         return link
@@ -198,6 +214,7 @@ class Session:
             self.connection.abort()
             return
         if link is not None:
+            link.moved = self._loop.time()
             link.mailbox.pump()
         if not settled:
             self.answer(False, delivery, reply)

@@ -256,7 +256,7 @@ class ServiceBusTest {
         ADMIN.createSubscription(topic, "s");
         SqlRuleFilter filter = new SqlRuleFilter("n > @n");
         filter.getParameters().put("@n", 5);
-        ADMIN.createRule(topic, "s", "sql", new CreateRuleOptions(filter));
+        ADMIN.createRule(topic, "sql", "s", new CreateRuleOptions(filter));
         assertEquals(2, ADMIN.listRules(topic, "s").stream().count());
         RuleProperties rule = ADMIN.getRule(topic, "s", "sql");
         assertEquals(Map.of("@n", 5), ((SqlRuleFilter) rule.getFilter()).getParameters());

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import polybus
 from polybus.binding import Binding
 from polybus.plan.diff import diff, lossy
-from polybus.plan.immutable import immutable
+from polybus.plan.planning import immutable
 from polybus.plan.values import Resource, refs
 
 from . import flow, runner

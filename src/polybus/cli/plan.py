@@ -93,9 +93,9 @@ def _local(declared: Topology) -> _Planned:
 
 
 def _planned(declared: Topology, place: str, stack: str, *, full: bool) -> _Planned:
+    from polybus.plan.entities import sizes
     from polybus.plan.plain import resource_of, right_of
     from polybus.plan.planning import planning_of
-    from polybus.plan.services import sizes
     from polybus.plan.table import describe, physical_of, plan_for, text_of
 
     plan = plan_for(declared, place, stack=stack)

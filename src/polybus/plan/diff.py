@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from polybus.plan.immutable import immutable
 from polybus.plan.parts import differing
-from polybus.plan.planning import planning_of_type
+from polybus.plan.planning import immutable, planning_of_type
 from polybus.plan.table import physical_of, text_of
 from polybus.plan.values import Resource, refs
 from polybus.topology.quantities import format_duration

@@ -1,16 +1,21 @@
-"""What the run time must know of each entry of a topology, the same on every cloud but for the addresses."""
+"""What the run time must know of each entry of a topology, of all of them and of those of one service."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from polybus.binding import Backoff, Binding, Entity, Kind, Rights
 from polybus.plan.names import subscription_tag
+from polybus.plan.planning import CloudPlan, planning_of
+from polybus.plan.values import Join, Ref, marked, resolve, unmarked
 from polybus.topology.model import Queue, Subscription, Topology, digest
 
-__all__ = ["Place", "binding_of"]
+__all__ = ["Place", "binding_of", "service_bindings", "sizes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +109,47 @@ def _delivery(item: Subscription | Queue, place: Place) -> dict[str, Any]:
         "dead_letter_retention": item.dead_letter_retention,
         "options": place.options,
     }
+
+
+def service_bindings(topology: Topology, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give each service's own binding, as plain data with references in it, of the whole one with references in it.
+
+    A push subscription is of the service that has its function's name.
+    """
+    whole = msgspec.convert(_as_text(values), Binding)
+    return {name: _of(whole, name, topology) for name in topology.services}
+
+
+def sizes(plan: CloudPlan, cloud: str) -> dict[str, int]:
+    """Estimate the bytes of each service's binding, and under "" those of the whole: addresses are as long as usual."""
+    planning = planning_of(cloud)
+    made = {resource.name: resource for resource in plan.resources}
+
+    def find(ref: Ref) -> str:
+        return planning.stand_in(made[ref.resource], ref.output)
+
+    values = planning.binding_values(plan)
+    return {
+        name: _bytes(value, find) for name, value in {"": values, **service_bindings(plan.topology, values)}.items()
+    }
+
+
+def _of(whole: Binding, service: str, topology: Topology) -> Any:
+    pushes = (item for item in topology.subscriptions.values() if item.push is not None)
+    mine = [item.name for item in pushes if item.push is not None and item.push.function == service]
+    return unmarked(whole.for_service(service, pushes=mine).to_compact())
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, (Ref, Join)):
+        return marked(value)
+    if isinstance(value, Mapping):
+        return {key: _as_text(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_text(item) for item in value]
+    return value
+
+
+def _bytes(values: Any, find: Callable[[Ref], str]) -> int:
+    text = json.dumps(resolve(values, find), separators=(",", ":"), ensure_ascii=False)
+    return len(text.encode())

@@ -30,9 +30,11 @@ __all__ = [
     "Local",
     "OwnName",
     "Planning",
+    "immutable",
     "local_of",
     "planning_of",
     "planning_of_type",
+    "unannounced",
 ]
 
 Entry: TypeAlias = Topic | Subscription | Queue
@@ -232,3 +234,17 @@ def planning_of_type(type_: str) -> Planning | None:
     provider = type_.partition(":")[0]
     plannings: Iterator[Planning] = (cloud.load("planning") for cloud in each("planning"))
     return next((planning for planning in plannings if planning.provider == provider), None)
+
+
+def immutable(type_: str) -> frozenset[str]:
+    """Give the properties that a type of resource keeps for its life; raises KeyError for a type that no plan has."""
+    planning = planning_of_type(type_)
+    if planning is None:
+        raise KeyError(type_)
+    return planning.immutable[type_]
+
+
+def unannounced(type_: str) -> frozenset[str]:
+    """Give those of them that the provider takes for changeable: it would try, and the cloud refuse."""
+    planning = planning_of_type(type_)
+    return frozenset() if planning is None else planning.unannounced.get(type_, frozenset())

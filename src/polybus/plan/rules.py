@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from polybus.plan.findings import Report
 from polybus.topology.limits import NET_ATTEMPTS, CloudLimits, Count, NameRule, Range
-from polybus.topology.model import Alarms, Backoff, Queue, Subscription, Topic, Topology
+from polybus.topology.model import Alarms, Allow, Backoff, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = [
+    "allowed_on",
     "attempts",
     "cloud_attempts",
     "consumed",
@@ -20,7 +21,9 @@ __all__ = [
     "lease",
     "message_size",
     "name",
+    "no_conditions",
     "notify",
+    "outsiders",
     "path_of",
     "published",
     "retention",
@@ -173,3 +176,22 @@ def subscriptions_of_topics(report: Report, topology: Topology, most: Count) -> 
         count = len(topology.subscriptions_of(topic))
         if count > most.most:
             report.error(f"$.topics.{topic}", f"{count} subscriptions", f"allowed: {most.most}", source=most.source)
+
+
+def allowed_on(cloud: str, entry: Topic | Queue) -> list[Allow]:
+    """List whom an entry lets in on a cloud."""
+    return [allow for allow in entry.allow if allow.cloud in (None, cloud)]
+
+
+def outsiders(topology: Topology, cloud: str) -> Iterator[tuple[str, Topic | Queue, Allow]]:
+    """Give everyone who is let in on a cloud, with the place in the topology and the entry."""
+    for entry in published(topology):
+        for number, allow in enumerate(entry.allow):
+            if allow.cloud in (None, cloud):
+                yield f"{path_of(entry)}.allow[{number}]", entry, allow
+
+
+def no_conditions(report: Report, path: str, allow: Allow) -> None:
+    """Refuse conditions, on a cloud whose plan makes none."""
+    if allow.conditions:
+        report.error(f"{path}.conditions", ", ".join(allow.conditions), "the plan for this cloud makes no conditions")

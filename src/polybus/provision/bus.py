@@ -8,12 +8,10 @@ from typing import Any
 
 import pulumi
 
-from polybus.plan.immutable import unannounced
-from polybus.plan.planning import CloudSettings
-from polybus.plan.services import service_bindings
+from polybus.plan.entities import service_bindings
+from polybus.plan.planning import CloudSettings, unannounced
 from polybus.plan.values import Ref, Resource
-from polybus.provision.cloud import Provider, cloud_named
-from polybus.provision.guard import Question, asked
+from polybus.provision.cloud import Provider, Question, asked, cloud_named
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology

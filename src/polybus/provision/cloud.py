@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from polybus.errors import ConfigError
+from polybus.errors import ConfigError, PolybusError
 from polybus.plan.planning import CloudPlan, CloudSettings, Planning
 from polybus.plan.settings import refuse
 from polybus.provision.given import Given, given
-from polybus.provision.guard import Guard
 from polybus.provision.sdk import Sdk
 from polybus.registry import each, find, offering
 from polybus.topology.model import Topology
 from polybus.topology.table import nearest
 
 if TYPE_CHECKING:
+    import pulumi
+
     from polybus.plan.later import Text
     from polybus.provision.config import StackConfig
 
-__all__ = ["Provider", "cloud_named", "elsewhere"]
+__all__ = ["Ask", "Guard", "Provider", "Question", "asked", "cloud_named", "elsewhere"]
+
+Question: TypeAlias = tuple[str, Mapping[str, Any]]
+"""A function of the provider's by its token, and its arguments."""
+
+Guard: TypeAlias = Callable[[Any], Generator[Sequence[Question], Sequence[Any], None]]
+"""Looks at a plan: yields questions, is sent the provider's answers, and raises ConfigError for what can't go on."""
+
+Ask: TypeAlias = "Callable[[Question], pulumi.Output[Any]]"
+
+
+def asked(guard: Guard, plan: object, ask: Ask) -> pulumi.Output[Any]:
+    """Let a guard ask; the output is there once it has no more questions, and fails where it refuses.
+
+    In a preview that can't ask yet, as of an account that the same program makes, it is unknown.
+    """
+    import pulumi  # what only plans needs no engine
+
+    steps = guard(plan)
+
+    def on(answers: Sequence[Any] | None) -> pulumi.Output[Any]:
+        try:
+            questions = next(steps) if answers is None else steps.send(answers)
+        except StopIteration:
+            return pulumi.Output.from_input(True)
+        except PolybusError as error:
+            raise pulumi.RunError(str(error)) from error
+        return pulumi.Output.all(*(ask(question) for question in questions)).apply(on)
+
+    return on(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.clouds import CLOUDS
 
 from polybus.plan.diff import Action, Change, diff, lossy
-from polybus.plan.immutable import immutable
+from polybus.plan.planning import immutable
 from polybus.plan.table import plan_for
 from polybus.topology.file import loads
 from polybus.topology.model import Topology

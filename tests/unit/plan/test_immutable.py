@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from polybus.plan.immutable import immutable, unannounced
+from polybus.plan.planning import immutable, unannounced
 
 from .test_arguments import class_of, resources
 

@@ -12,8 +12,8 @@ import pytest
 from polybus.binding import Binding
 from polybus.cli.plan import command
 from polybus.clouds.aws.plan.published import LAMBDA
+from polybus.plan.entities import service_bindings, sizes
 from polybus.plan.planning import planning_of
-from polybus.plan.services import service_bindings, sizes
 from polybus.plan.table import plan_for
 from polybus.plan.values import refs, resolve
 from polybus.topology.file import loads

@@ -35,6 +35,10 @@ class AzureLimits(CloudLimits):
     duplicate_window: Range
     forward_hops: Count
 
+    def most_of(self, units: int | None) -> int:
+        """Give how many topics and queues a namespace holds: Standard, or Premium with so many messaging units."""
+        return self.entities.most if units is None else self.entities_per_unit.most * units
+
 
 _ENTITY = r"[A-Za-z0-9]([A-Za-z0-9._~/-]*[A-Za-z0-9])?"
 _BUS_NAME = NameRule(

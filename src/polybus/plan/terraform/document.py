@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.errors import ConfigError, UnsupportedFeature
+from polybus.plan.entities import service_bindings
 from polybus.plan.names import short_hash
 from polybus.plan.planning import CloudPlan, Planning
-from polybus.plan.services import service_bindings
 from polybus.plan.terraform.expression import template
 from polybus.plan.terraform.model import EXPRESSION, Block, Gap, Terraform, Version, as_written, shown, version_of
 from polybus.plan.values import Join, Json, Ref, Resource, marked, refs, unmarked

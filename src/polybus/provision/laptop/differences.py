@@ -10,8 +10,7 @@ from typing import Any
 from pulumi.runtime.rpc import UNKNOWN
 
 from polybus.errors import PolybusError
-from polybus.plan.immutable import immutable
-from polybus.plan.planning import planning_of_type
+from polybus.plan.planning import immutable, planning_of_type
 from polybus.provision.cloud import Provider
 from polybus.registry import each
 

@@ -2,7 +2,7 @@
 
 It makes what it is asked for on the cloud's local server, and keeps a record of what that has nothing for: such a
 resource is there while Pulumi's state has it. It knows which properties of the types that polybus plans take another
-resource (`polybus.plan.immutable`); their names are explicit, so it always asks to delete first. It knows no defaults,
+resource (`polybus.plan.planning`); their names are explicit, so it always asks to delete first. It knows no defaults,
 autonaming, or secrets.
 """
 

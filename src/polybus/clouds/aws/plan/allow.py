@@ -12,9 +12,9 @@ from typing import Any
 
 from polybus.clouds.aws.plan.place import partition_of
 from polybus.errors import ConfigError
-from polybus.plan.allowed import allowed_on, outsiders
 from polybus.plan.findings import Report
 from polybus.plan.later import Text
+from polybus.plan.rules import allowed_on, outsiders
 from polybus.plan.values import Ref
 from polybus.topology.model import Allow, Queue, Topic, Topology
 

@@ -7,14 +7,15 @@ import re
 
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import allow as aws_allow
-from polybus.clouds.aws.plan import counts
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan.filters import filter_problem
+from polybus.clouds.aws.plan.watch import watched
 from polybus.plan import rules as common
 from polybus.plan.alarms import lowest, own_alarms, unheard
 from polybus.plan.findings import Report
 from polybus.plan.names import FIFO_SUFFIX, Names
+from polybus.topology.limits import Count
 from polybus.topology.model import DEFAULT_MAX_ATTEMPTS, Push, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
 
@@ -46,7 +47,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     common.foreign(report, topology, AWS, pauses=False)
     aws_allow.rule(report, topology)
     aws_policy_size.rule(report, topology, stack)
-    counts.count(report, topology)
+    _count(report, topology)
     _alarms(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
 
@@ -256,3 +257,27 @@ def _existing(report: Report, path: str, existing: str | None, service: str, *, 
     elif existing.endswith(FIFO_SUFFIX) != ordered:
         limit = f"a FIFO name ends with {FIFO_SUFFIX}, and no other: ordered has to say what it is"
         report.error(path, existing, limit, source="Q", instead=f"ordered = {str(not ordered).lower()}")
+
+
+def _count(report: Report, topology: Topology) -> None:
+    """Tell where AWS has to raise a quota first."""
+    for topic in topology.topics:
+        filters = sum(item.filter is not None for item in topology.subscriptions_of(topic))
+        _quota(report, f"$.topics.{topic}", filters, "filters of one topic", AWS.filters_per_topic)
+    filters = sum(item.filter is not None for item in topology.subscriptions.values())
+    _quota(report, "$.subscriptions", filters, "filters", AWS.filters_per_account)
+    _quota(report, "$.alarms", _planned_alarms(topology), "alarms", AWS.alarms)
+    ordered = sum(topic.ordered for topic in topology.topics.values())
+    _quota(report, "$.topics", ordered, "ordered topics", AWS.fifo_topics)
+
+
+def _planned_alarms(topology: Topology) -> int:
+    """Count alarms as they are planned."""
+    return sum(1 for _ in watched(topology, lambda item, letters=False: item.name))
+
+
+def _quota(report: Report, path: str, number: int, what: str, most: Count) -> None:
+    if number > most.most:
+        limit = f"an account's quota is {most.most}, unless it was raised"
+        instead = "a quota increase, asked for beforehand"
+        report.note(path, f"{number} {what}", limit, source=most.source, instead=instead)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from polybus.plan.services import service_bindings
+from polybus.plan.entities import service_bindings
 from polybus.plan.values import Json, Ref, Resource
 from polybus.topology.model import Topology
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from polybus.clouds.azure.plan.namespace import Principal
-from polybus.plan.allowed import no_conditions, outsiders
 from polybus.plan.findings import Report
+from polybus.plan.rules import no_conditions, outsiders
 from polybus.topology.model import Allow, Topology
 
 __all__ = ["asked", "rule"]

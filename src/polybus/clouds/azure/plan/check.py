@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import allow as azure_allow
-from polybus.clouds.azure.plan import counts
 from polybus.clouds.azure.plan.filters import filter_problem
 from polybus.plan import rules as common
 from polybus.plan.alarms import lowest, own_alarms, unheard
@@ -27,7 +26,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, AZURE)
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
-    counts.count(report, topology)
+    _count(report, topology)
     common.foreign(report, topology, AZURE, pauses=False)
     azure_allow.rule(report, topology)
     for topic in topology.topics:
@@ -154,3 +153,11 @@ def _push(report: Report, path: str, push: Push) -> None:
     elif push.function.startswith(("arn:", "https://")):
         limit = "a function is the resource id of a function app, or a name that the stack config resolves"
         report.error(where, push.function, limit, source="AZ", instead="/subscriptions/.../Microsoft.Web/sites/<name>")
+
+
+def _count(report: Report, topology: Topology) -> None:
+    """Refuse more topics and queues than any namespace holds."""
+    number, most = len(common.published(topology)), AZURE.most_of(AZURE.units[-1])
+    if number > most:
+        limit = f"a Premium namespace of {AZURE.units[-1]} messaging units holds {most}, a Standard one fewer"
+        report.error("$", f"{number} topics and queues", limit, source=AZURE.entities.source, instead="two buses")

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal
 
 from polybus.clouds.azure.limits import AZURE
-from polybus.clouds.azure.plan.counts import most_of
 from polybus.clouds.azure.plan.tags import TAGS
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.later import Later, Text, once
@@ -198,7 +197,7 @@ class Home:
         if units not in AZURE.units:
             allowed = ", ".join(str(unit) for unit in AZURE.units)
             raise ConfigError(f"azure capacity: found {units}; allowed: {allowed} messaging units")
-        number, most = len(published(self.topology)), most_of(units if self.settings.premium else None)
+        number, most = len(published(self.topology)), AZURE.most_of(units if self.settings.premium else None)
         if number > most:
             what = f"Premium namespace of capacity {units}" if self.settings.premium else "Standard namespace"
             limit = f"azure: found {number} topics and queues; a {what} holds {most}"

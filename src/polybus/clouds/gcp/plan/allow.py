@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from polybus.plan.allowed import no_conditions, outsiders
 from polybus.plan.findings import Report
+from polybus.plan.rules import no_conditions, outsiders
 from polybus.topology.model import Allow, Topology
 
 __all__ = ["asked", "rule"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import allow as gcp_allow
-from polybus.clouds.gcp.plan import counts
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
 from polybus.plan import rules as common
@@ -30,7 +29,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.retention(report, item, GCP)
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
-    counts.count(report, topology)
+    _count(report, topology)
     common.foreign(report, topology, GCP, pauses=True)
     gcp_allow.rule(report, topology)
     for subscription in topology.subscriptions.values():
@@ -101,3 +100,15 @@ def _invoker(report: Report, where: str, push: Push) -> None:
     limit = f"{INVOKER} is planned where the address, or what the stack config resolves it to, is {form}; else grant it"
     instead = f"{form}, or {INVOKER} on the service for the stack's pushAccount"
     report.note(where, push.endpoint, limit, source="PG", instead=instead)
+
+
+def _count(report: Report, topology: Topology) -> None:
+    """Refuse more than a project holds; dead letters have a topic and a subscription of their own."""
+    consumed = len(common.consumed(topology))
+    for kind, number, most in (
+        ("topics", len(common.published(topology)) + consumed, GCP.topics),
+        ("subscriptions", 2 * consumed, GCP.subscriptions),
+    ):
+        if number > most.most:
+            found, limit = f"{number} {kind}, dead letters counted", f"a project holds {most.most}"
+            report.error("$", found, limit, source=most.source, instead="two buses in two projects")

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from polybus.plan.entities import service_bindings
 from polybus.plan.names import Names
-from polybus.plan.services import service_bindings
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Topology
 

@@ -13,41 +13,40 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from polybus.binding import Binding, Entity
-from polybus.clock import Clock, ManualClock, SteppedClock, SystemClock
-from polybus.driver import Peeked, Stats
-from polybus.errors import (
-    AppFailed,
-    BackendError,
-    BindingError,
-    BusClosed,
-    ConfigError,
-    DeadLetter,
-    DecodeError,
-    Fault,
-    FaultKind,
-    FilterError,
-    LeaseLost,
-    MissingExtra,
-    NotDeclared,
-    PolybusError,
-    PublishFailed,
-    Retry,
-    TopologyError,
-    UnsupportedFeature,
-)
-from polybus.feature import Feature
-from polybus.message import Message, Sent
-
 if TYPE_CHECKING:
     import polybus.sync as sync  # noqa: PLR0402 - via __getattr__ it would be Any
     from polybus.app import App
+    from polybus.binding import Binding, Entity
     from polybus.bus.bus import Bus
     from polybus.bus.connect import connect
     from polybus.bus.consumer import Consumer, Consumption
     from polybus.bus.delivery import Delivery
     from polybus.bus.options import ConsumerOptions, PublisherOptions
     from polybus.bus.redrive import DeadLetters
+    from polybus.clock import Clock, ManualClock, SteppedClock, SystemClock
+    from polybus.driver import Peeked, Stats
+    from polybus.errors import (
+        AppFailed,
+        BackendError,
+        BindingError,
+        BusClosed,
+        ConfigError,
+        DeadLetter,
+        DecodeError,
+        Fault,
+        FaultKind,
+        FilterError,
+        LeaseLost,
+        MissingExtra,
+        NotDeclared,
+        PolybusError,
+        PublishFailed,
+        Retry,
+        TopologyError,
+        UnsupportedFeature,
+    )
+    from polybus.feature import Feature
+    from polybus.message import Message, Sent
 
 __version__ = "0.1.0"
 
@@ -93,26 +92,52 @@ __all__ = [
     "sync",
 ]
 
-# Loaded at first use: asyncio's machinery, the topology reader and the application framework are most of what an import
-# would cost a program that only wants, say, an exception or the binding.
-_LAZY = {
-    "App": "polybus.app",
-    "Bus": "polybus.bus.bus",
-    "Consumer": "polybus.bus.consumer",
-    "ConsumerOptions": "polybus.bus.options",
-    "Consumption": "polybus.bus.consumer",
-    "DeadLetters": "polybus.bus.redrive",
-    "Delivery": "polybus.bus.delivery",
-    "PublisherOptions": "polybus.bus.options",
-    "connect": "polybus.bus.connect",
+# Loaded at first use: asyncio and msgspec alone take longer to import than a program may wait that only wants, say, an
+# exception, or prints a help text.
+_PLACES = {
+    "polybus.app": ("App",),
+    "polybus.binding": ("Binding", "Entity"),
+    "polybus.bus.bus": ("Bus",),
+    "polybus.bus.connect": ("connect",),
+    "polybus.bus.consumer": ("Consumer", "Consumption"),
+    "polybus.bus.delivery": ("Delivery",),
+    "polybus.bus.options": ("ConsumerOptions", "PublisherOptions"),
+    "polybus.bus.redrive": ("DeadLetters",),
+    "polybus.clock": ("Clock", "ManualClock", "SteppedClock", "SystemClock"),
+    "polybus.driver": ("Peeked", "Stats"),
+    "polybus.errors": (
+        "AppFailed",
+        "BackendError",
+        "BindingError",
+        "BusClosed",
+        "ConfigError",
+        "DeadLetter",
+        "DecodeError",
+        "Fault",
+        "FaultKind",
+        "FilterError",
+        "LeaseLost",
+        "MissingExtra",
+        "NotDeclared",
+        "PolybusError",
+        "PublishFailed",
+        "Retry",
+        "TopologyError",
+        "UnsupportedFeature",
+    ),
+    "polybus.feature": ("Feature",),
+    "polybus.message": ("Message", "Sent"),
 }
+_LAZY = {name: module for module, names in _PLACES.items() for name in names}
+# What `import polybus` gives besides, as `polybus.errors`.
+_PARTS = frozenset(("binding", "clock", "driver", "errors", "feature", "message", "sync"))
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "sync":
-        return import_module("polybus.sync")
+    if name in _PARTS:
+        return import_module(f"polybus.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'polybus' has no attribute {name!r}")
     value = getattr(import_module(_LAZY[name]), name)

@@ -30,6 +30,20 @@ def test_imports_no_sdk_and_no_terminal(code: str) -> None:
     assert not loaded_by(code) & set(HEAVY)
 
 
+@pytest.mark.parametrize("code", ["import polybus", "import polybus.cli.main"])
+def test_what_takes_long_to_import_waits_for_its_first_use(code: str) -> None:
+    """An import of msgspec and asyncio is most of what the whole of polybus takes: no help text waits for them."""
+    assert not loaded_by(code) & {"asyncio", "msgspec", "tomllib", "rich"}
+
+
+def test_what_comes_with_the_package_can_be_had_from_it() -> None:
+    program = (
+        "import polybus; polybus.errors.PolybusError, polybus.clock.SystemClock; print(polybus.sync.connect.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "connect\n"
+
+
 def test_provisioning_without_pulumi_says_what_to_install() -> None:
     program = (
         "import sys\nsys.modules['pulumi'] = None\nfrom polybus.errors import MissingExtra\n"

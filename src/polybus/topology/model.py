@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -233,6 +233,14 @@ class Topology:
     alarms: Alarms | None = None
     source: str = "polybus.toml"
     origin: Topology | None = field(default=None, compare=False, repr=False)
+    _of: Mapping[str, tuple[Subscription, ...]] = field(init=False, compare=False, repr=False)
+    _to: Mapping[str, tuple[Subscription, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sort subscriptions by topic and by what they forward to: to look at all for each grows with the square."""
+        found = self.subscriptions.values()
+        object.__setattr__(self, "_of", _grouped(found, _topic_of))
+        object.__setattr__(self, "_to", _grouped(found, _target_of))
 
     def on(self, cloud: str) -> Topology:
         """Give what there is on a cloud: entries that exist there, and of what these refer to the same.
@@ -266,7 +274,7 @@ class Topology:
 
     def subscriptions_of(self, topic: str) -> tuple[Subscription, ...]:
         """List the subscriptions of a topic, as declared."""
-        return tuple(subscription for subscription in self.subscriptions.values() if subscription.topic == topic)
+        return self._of.get(topic, ())
 
     def is_ordered(self, name: str) -> bool:
         """Tell whether a topic, subscription or queue is ordered; a subscription is as its topic unless it says so."""
@@ -279,13 +287,31 @@ class Topology:
 
     def forwards_to(self, name: str) -> tuple[Subscription, ...]:
         """List the subscriptions whose messages the cloud forwards to a queue or topic."""
-        found = self.subscriptions.values()
-        return tuple(item for item in found if item.push is not None and item.push.forward == name)
+        return self._to.get(name, ())
 
     def filter_attributes(self, topic: str) -> frozenset[str]:
         """Collect the attributes that any filter on a topic names: what must travel where the cloud can see it."""
         filters = (subscription.filter for subscription in self.subscriptions_of(topic))
         return frozenset().union(*(filter_.attributes for filter_ in filters if filter_ is not None))
+
+
+def _grouped(
+    items: Iterable[Subscription], key: Callable[[Subscription], str | None]
+) -> dict[str, tuple[Subscription, ...]]:
+    groups: dict[str, list[Subscription]] = {}
+    for item in items:
+        name = key(item)
+        if name is not None:
+            groups.setdefault(name, []).append(item)
+    return {name: tuple(group) for name, group in groups.items()}
+
+
+def _topic_of(item: Subscription) -> str:
+    return item.topic
+
+
+def _target_of(item: Subscription) -> str | None:
+    return None if item.push is None else item.push.forward
 
 
 E = TypeVar("E", Topic, Subscription, Queue, Service)
@@ -328,7 +354,7 @@ def _plain(value: object) -> object:
         return {
             name: _plain(item)
             for name, item in fields.items()
-            if name not in ("source", "origin") and (name not in added or item != added[name])
+            if name not in ("source", "origin", "_of", "_to") and (name not in added or item != added[name])
         }
     if value is None or isinstance(value, (str, int, float, bool)):
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from polybus.durations import parse_duration
 
@@ -14,6 +15,7 @@ _SIZE = re.compile(SIZE_PATTERN)
 _SIZES = {"B": 1, "kB": 1_000, "KB": 1_000, "MB": 1_000_000, "KiB": 1_024, "MiB": 1_048_576}
 
 
+@lru_cache(maxsize=1_024)
 def format_duration(seconds: float) -> str:
     """Write seconds as `parse_duration` reads them, in the largest units that fit: 5400 is "1h30m"."""
     left = round(seconds * 1000)

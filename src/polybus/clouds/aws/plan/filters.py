@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any as AnyValue
 
 from polybus.clouds.aws.limits import AWS
@@ -32,6 +33,7 @@ _OPERATORS = frozenset(
 )
 
 
+@lru_cache(maxsize=16_384)  # checked, and then planned
 def compile_filter(filter_: Filter | None) -> Policy | None:
     """Compile a filter; None where every message passes. Raises UnsupportedFeature where SNS can't say it."""
     if filter_ is None:

@@ -81,7 +81,9 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
         *(planner.names, planner.tags, chosen.kms_key, planner.region, planner.queue_name), chosen.composite_alarms
     )
     resources += aws_watch.resources(topology, scene)
-    asked = {ref for resource in resources for ref in refs(resource.properties)}
+    # Queues, and what is set on them, name neither: most of a plan needn't be looked through.
+    others = (resource for resource in resources if not resource.type.startswith("aws:sqs/"))
+    asked = {ref for resource in others for ref in refs(resource.properties)}
     if aws_logs.ACCOUNT in asked:
         resources.insert(0, aws_logs.account_lookup())
     if aws_place.REGION in asked:

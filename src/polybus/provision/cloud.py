@@ -58,6 +58,7 @@ def asked(guard: Guard, plan: object, ask: Ask) -> pulumi.Output[Any]:
 class Provider:
     """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
+    `first(bus)` gives example settings for a first stack's file, in YAML: for development, and for production.
     `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is,
     "" where none does. `inputs` are the settings whose values may be outputs of other resources. `guard` looks at what
     is there before anything is made that keeps messages.
@@ -71,6 +72,7 @@ class Provider:
     who: str = ""
     inputs: frozenset[str] = frozenset()
     guard: Guard | None = None
+    first: Callable[[str], tuple[str, str]] = lambda bus: ("", "")
 
     def given(
         self,

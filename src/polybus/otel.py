@@ -15,40 +15,33 @@ Metrics: `messaging.client.sent.messages`, `messaging.client.consumed.messages`,
 (by outcome, from receipt until settled), `polybus.deliveries.in_flight`, `polybus.leases.extended`,
 `polybus.leases.lost`.
 
-`messaging.destination.name` is the topic or queue by its name in the topology, and the subscription is
-`messaging.destination.subscription.name`. `error.type` is the kind of a Fault, or the class of what a handler raised;
-Retry and DeadLetter, also within an exception group, are signals and no errors. What the configured propagators find in
-a message, baggage included, is current in its handler, and goes on with what the handler publishes. Bodies are never
-recorded.
+Their attributes are those of `polybus.measures`. What the configured propagators find in a message, baggage included,
+is current in its handler, and goes on with what the handler publishes. Bodies are never recorded.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from polybus.binding import Entity, Kind
+from polybus.binding import Entity
 from polybus.errors import Fault, MissingExtra, signal_in
+from polybus.measures import Instrument, Measures, Record, destination, operation
 from polybus.message import Message, Sent
-from polybus.registry import find
 from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
 from polybus.variables import OTEL
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.metrics import Histogram, Meter, MeterProvider
+    from opentelemetry.metrics import Meter, MeterProvider
     from opentelemetry.trace import Link, Span, TracerProvider
 
 __all__ = ["OpenTelemetryHooks", "from_environment"]
 
-# Seconds; the boundaries that the conventions advise for both durations (messaging-metrics).
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-_ATTEMPTS = (1.0, 2.0, 3.0, 5.0, 10.0, 20.0)
 # Spans whose message was never handed to a publisher (it was refused, or its call cancelled, after the context was
 # asked for) end when this many newer ones wait. A publisher has at most 10,000 outstanding by default.
 _MOST_BEGUN = 20_000
@@ -79,7 +72,7 @@ class OpenTelemetryHooks:
         except ModuleNotFoundError as error:
             raise MissingExtra("opentelemetry-api", "otel") from error
         self._tracer = self._trace.get_tracer("polybus", tracer_provider=tracer_provider)
-        self._meters = _Meters(metrics.get_meter("polybus", meter_provider=meter_provider))
+        self._measures = Measures(_recording(metrics.get_meter("polybus", meter_provider=meter_provider)))
         self._begun: dict[str, Span] = {}
 
     # Publishing ------------------------------------------------------------------------------------------------------
@@ -88,7 +81,7 @@ class OpenTelemetryHooks:
         """Begin the message's publish span, and return its context as attributes; none where it has a context."""
         links = self._links(self._extracted(event.message))
         name = f"publish {event.target.name}"
-        attributes = {**_destination(event.backend, event.target), **_operation("publish", "send")}
+        attributes = {**destination(event.backend, event.target), **operation("publish", "send")}
         span = self._tracer.start_span(name, kind=self._trace.SpanKind.PRODUCER, links=links, attributes=attributes)
         self._put_by(event.message.id, span)
         carrier: dict[str, str] = {}
@@ -108,15 +101,10 @@ class OpenTelemetryHooks:
     def publishing(self, event: Publishing) -> Callable[[Sent | Fault], None]:
         """Note when it began; what is returned ends the span and counts."""
         span = self._begun.pop(event.message.id, None)
-        began = time.perf_counter()
-        attributes = {**_destination(event.backend, event.target), **_operation("publish", "send")}
+        measured = self._measures.publishing(event)
 
         def done(outcome: Sent | Fault) -> None:
-            result: dict[str, str] = attributes
-            if isinstance(outcome, Fault):
-                result = {**attributes, "error.type": outcome.kind.value}
-            self._meters.sent.add(1, result)
-            self._meters.operation_duration.record(time.perf_counter() - began, result)
+            result = measured(outcome)
             if span is None:
                 return
             if span.is_recording():
@@ -132,38 +120,28 @@ class OpenTelemetryHooks:
     @contextmanager
     def processing(self, event: Processing) -> Iterator[None]:
         """Run the handler within its process span."""
-        attributes = {**_destination(event.backend, event.source), **_operation("process", "process")}
-        self._meters.consumed.add(1, attributes)
-        self._meters.attempts.record(event.attempt, attributes)
-        told = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
-        span = self._start(f"process {event.source.name}", self._trace.SpanKind.CONSUMER, event.message, told)
-        # All that came with the message, baggage too, goes on from here; its span is an ancestor at most.
-        carried = self._propagate.extract(event.message.attributes) if event.message.attributes else None
-        attached = _Attached(self._context, self._trace.set_span_in_context(span, carried))
-        began = time.perf_counter()
-        try:
-            yield
-        except BaseException as error:
-            if signal_in(error) is None:
-                attributes = {**attributes, "error.type": type(error).__qualname__}
-                if isinstance(error, Exception):
-                    span.record_exception(error)
-                self._fail(span, type(error).__qualname__, "")
-            raise
-        finally:
-            attached.detach()
-            span.end()
-            self._meters.process_duration.record(time.perf_counter() - began, attributes)
+        with self._measures.processing(event) as attributes:
+            told = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
+            span = self._start(f"process {event.source.name}", self._trace.SpanKind.CONSUMER, event.message, told)
+            # All that came with the message, baggage too, goes on from here; its span is an ancestor at most.
+            carried = self._propagate.extract(event.message.attributes) if event.message.attributes else None
+            attached = _Attached(self._context, self._trace.set_span_in_context(span, carried))
+            try:
+                yield
+            except BaseException as error:
+                if signal_in(error) is None:
+                    if isinstance(error, Exception):
+                        span.record_exception(error)
+                    self._fail(span, type(error).__qualname__, "")
+                raise
+            finally:
+                attached.detach()
+                span.end()
 
     def settled(self, event: Settled) -> None:
         """Record a settle span and the delivery's duration."""
-        attributes = {
-            **_destination(event.backend, event.source),
-            **_operation(event.outcome, "settle"),
-            **({"error.type": event.fault.kind.value} if event.fault is not None else {}),
-        }
-        self._meters.delivery_duration.record(event.duration, attributes)
-        told = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
+        attributes = self._measures.settled(event)
+        told: dict[str, str | int] = {**attributes, **_message(event.message), "polybus.attempt": event.attempt}
         if event.reason is not None:
             told["polybus.reason"] = event.reason
         kind = self._trace.SpanKind.CLIENT
@@ -173,13 +151,13 @@ class OpenTelemetryHooks:
         span.end()
 
     def lease_extended(self, event: LeaseExtended) -> None:
-        self._meters.extended.add(event.count, _destination(event.backend, event.source))
+        self._measures.lease_extended(event)
 
     def lease_lost(self, event: LeaseLostEvent) -> None:
-        self._meters.lost.add(1, _destination(event.backend, event.source))
+        self._measures.lease_lost(event)
 
     def in_flight(self, source: Entity, change: int) -> None:
-        self._meters.in_flight.add(change, _names(source))
+        self._measures.in_flight(source, change)
 
     # Spans -----------------------------------------------------------------------------------------------------------
 
@@ -241,59 +219,19 @@ class _Attached:
             self._api.detach(self._token)
 
 
-class _Meters:
-    """The instruments."""
+def _recording(meter: Meter) -> Callable[[Instrument], Record]:
+    """Return what makes OpenTelemetry's instruments."""
 
-    def __init__(self, meter: Meter) -> None:
-        self.sent = meter.create_counter(
-            "messaging.client.sent.messages", "{message}", "Messages that were sent to the backend."
-        )
-        self.consumed = meter.create_counter(
-            "messaging.client.consumed.messages", "{message}", "Messages that were delivered to a handler."
-        )
-        self.operation_duration = _seconds(
-            meter, "messaging.client.operation.duration", "From the call to publish until the backend has answered."
-        )
-        self.process_duration = _seconds(meter, "messaging.process.duration", "How long handlers ran.")
-        self.delivery_duration = _seconds(
-            meter, "polybus.delivery.duration", "From the receipt of a delivery until it was settled."
-        )
-        self.attempts = meter.create_histogram(
-            "polybus.delivery.attempts",
-            "{attempt}",
-            "The attempt at which messages were handled.",
-            explicit_bucket_boundaries_advisory=_ATTEMPTS,
-        )
-        self.in_flight = meter.create_up_down_counter(
-            "polybus.deliveries.in_flight", "{delivery}", "Deliveries that are held."
-        )
-        self.extended = meter.create_counter("polybus.leases.extended", "{lease}", "Leases that were extended.")
-        self.lost = meter.create_counter(
-            "polybus.leases.lost", "{lease}", "Deliveries whose lease ended before they were settled."
-        )
+    def made(instrument: Instrument) -> Record:
+        name, unit, description = instrument.name, instrument.unit, instrument.description
+        if instrument.kind == "counter":
+            return meter.create_counter(name, unit, description).add
+        if instrument.kind == "up_down_counter":
+            return meter.create_up_down_counter(name, unit, description).add
+        boundaries = instrument.boundaries
+        return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=boundaries).record
 
-
-def _seconds(meter: Meter, name: str, description: str) -> Histogram:
-    return meter.create_histogram(name, "s", description, explicit_bucket_boundaries_advisory=_SECONDS)
-
-
-def _destination(backend: str, entity: Entity) -> dict[str, str]:
-    cloud = find(backend)
-    own = (cloud.topic_system if entity.kind is Kind.TOPIC else "") or cloud.system
-    return {"messaging.system": own or f"polybus_{backend}", **_names(entity)}
-
-
-def _names(entity: Entity) -> dict[str, str]:
-    if entity.topic is None:
-        return {"messaging.destination.name": entity.name}
-    return {
-        "messaging.destination.name": entity.topic,
-        "messaging.destination.subscription.name": entity.name,
-    }
-
-
-def _operation(name: str, kind: str) -> dict[str, str]:
-    return {"messaging.operation.name": name, "messaging.operation.type": kind}
+    return made
 
 
 def _message(message: Message) -> dict[str, str | int]:

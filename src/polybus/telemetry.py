@@ -24,6 +24,9 @@ __all__ = [
     "Processing",
     "Publishing",
     "Settled",
+    "everywhere",
+    "listen",
+    "unlisten",
 ]
 
 Outcome = Literal["ack", "nack", "dead_letter", "lease_lost"]
@@ -129,3 +132,23 @@ class NoHooks:
     def lease_lost(self, event: LeaseLostEvent) -> None: ...
 
     def in_flight(self, source: Entity, change: int) -> None: ...
+
+
+_listening: list[Hooks] = []
+
+
+def listen(hooks: Hooks) -> None:
+    """Have every bus that is connected in this process from now on tell `hooks`, beside those that it is given."""
+    if hooks not in _listening:
+        _listening.append(hooks)
+
+
+def unlisten(hooks: Hooks) -> None:
+    """Take back what `listen` did; buses that are connected go on."""
+    if hooks in _listening:
+        _listening.remove(hooks)
+
+
+def everywhere() -> tuple[Hooks, ...]:
+    """List what every bus tells."""
+    return tuple(_listening)

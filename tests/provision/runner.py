@@ -16,7 +16,7 @@ import runpy
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -143,13 +143,17 @@ def run(
     preview: bool = False,
     root: Path | None = STACKS,
     done: Run | None = None,
+    secret: Sequence[str] = (),
 ) -> Run:
-    """Run `program` with `values` as its stack configuration; raises what it raises, with what it did in `done`."""
+    """Run `program` with `values` as its stack configuration, of which the keys in `secret` are kept secret.
+
+    Raises what it raises, with what it did in `done`.
+    """
     done = done or Run()
 
     def isolated() -> None:
         settings.ROOT.set(None)
-        config.set_all_config(dict(values or {}), [])
+        config.set_all_config(dict(values or {}), list(secret))
         # What set_mocks leaves as it was: the tasks of every run in the process, which each would wait for.
         settings.SETTINGS.outputs = type(settings.SETTINGS.outputs)()  # a list, or in newer SDKs a set
         settings.SETTINGS.lock = threading.Lock()

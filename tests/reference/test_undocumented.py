@@ -15,7 +15,7 @@ import typer
 from tools.reference.api import MODULES
 
 import polybus
-from polybus import otel
+from polybus import measures, otel
 from polybus.cli import main
 from polybus.errors import FaultKind
 from polybus.provision.configured import EVERYWHERE
@@ -113,7 +113,8 @@ def test_every_environment_variable() -> None:
 
 
 def test_every_metric_and_attribute() -> None:
-    named = set(re.findall(r'"((?:messaging|polybus|error)\.[a-z_.]+)"', inspect.getsource(otel)))
+    source = inspect.getsource(otel) + inspect.getsource(measures)
+    named = set(re.findall(r'"((?:messaging|polybus|error)\.[a-z_.]+)"', source))
     assert rows(page("telemetry.md")) == {f"`{name}`" for name in named}
 
 

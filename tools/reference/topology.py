@@ -28,6 +28,7 @@ limits of each cloud that are given here, and to [all others](limits.md); `polyb
 - A **size** is a text such as `900B`, `256KiB` or `1MB`.
 - A **filter** is written in [the filter language](filters.md).
 - A **lease** that is longer than a cloud grants is extended by polybus while the handler works.
+- What is **open** is a table, `{{ config = "name" }}` or `{{ env = "NAME" }}`, that a stack fills in.
 - **Attempts** are counted by polybus on each cloud; the cloud's own limit is set 20 above, for consumers that crash.
 
 ```toml
@@ -54,6 +55,7 @@ consumes = ["billing"]
 
 # Which of the clouds' limits holds for a key, where it isn't called as the key is.
 _LIMITS: Mapping[str, str] = {"max_delay": "delay", "max_message_size": "message_bytes"}
+_OPEN_PAGE = "../provisioning.md#one-topology-for-several-environments"
 _ROOMS = ("topics", "subscriptions", "queues")
 """Tables whose entries become the clouds' own."""
 
@@ -131,6 +133,8 @@ def _form(key: Key) -> str:
         return f"{key.form}, {bounds}"
     if key.form in (Form.TEXT, Form.NAMES) and key.allowed:
         return key.allowed
+    if key.form is Form.OPEN:
+        return f"{key.allowed}; or [open]({_OPEN_PAGE})"
     return str(key.form)
 
 

@@ -2,116 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
-from contextlib import suppress
-from types import TracebackType
 
-from polybus.errors import ConfigError
+from polybus.app.http_server import HttpServer, response
 
 __all__ = ["HealthServer"]
 
-_log = logging.getLogger("polybus.app")
 
-# A probe is one short request: seconds for all of it, and bytes of its head.
-_PATIENCE = 5.0
-_HEAD = 8192
-
-
-class HealthServer:
-    """Serves `GET /live` and `GET /ready` over HTTP/1.1, one request per connection; no body is read.
+class HealthServer(HttpServer):
+    """Serves `GET /live` and `GET /ready`.
 
     `/live` is 200 while the event loop turns: a loop that is blocked does not answer. `/ready` is 200 while `state`
-    returns "ready", else 503; the body is the state in one line. `port` 0 takes a free one; `host` None is every
-    interface, since a platform's probes come from outside the container. Raises ConfigError where the port is taken.
+    returns "ready", else 503; the body is the state in one line. Port and host are as `HttpServer` takes them.
     """
 
+    what = "health"
+    paths = "/live and /ready"
+
     def __init__(self, state: Callable[[], str], port: int, *, host: str | None = None) -> None:
+        super().__init__(port, host=host)
         self._state = state
-        self._wanted = (host, port)
-        self._server: asyncio.Server | None = None
-        self._answering: set[asyncio.Task[None] | None] = set()
 
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        if self._server is None:
-            return self._wanted[1]
-        return int(self._server.sockets[0].getsockname()[1])
-
-    async def __aenter__(self) -> HealthServer:
-        host, port = self._wanted
-        if not 0 <= port <= 65_535:  # the system's resolver would take it modulo 65,536
-            raise ConfigError(f"health port {port}: a port is 0 to 65,535; choose another with --health")
-        try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=_HEAD)
-        except OSError as error:
-            raise ConfigError(f"health port {port}: {error.strerror or error}; choose another with --health") from None
-        where = "every interface" if host is None else host
-        _log.info("health: GET /live and /ready on port %d of %s", self.port, where)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._server is not None:
-            self._server.close()
-            # A probe that dawdles mustn't keep the process: from Python 3.12 on the server waits for it.
-            for task in list(self._answering):
-                if task is not None:
-                    task.cancel()
-            await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._answering.add(task)
-        try:
-            await self._answer_in_time(reader, writer)
-        finally:
-            self._answering.discard(task)
-
-    async def _answer_in_time(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A probe that goes away, dawdles or talks nonsense is no concern of the service.
-        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    writer.write(self._answer(await _request_line(reader)))
-                    await writer.drain()
-            finally:
-                writer.close()
-
-    def _answer(self, line: list[bytes]) -> bytes:
-        if len(line) != 3 or not line[2].startswith(b"HTTP/1."):
-            return _response(400, "Bad Request", "not an HTTP/1 request")
-        method, path, _ = line
-        if method not in (b"GET", b"HEAD"):
-            return _response(405, "Method Not Allowed", "GET or HEAD", "Allow: GET, HEAD\r\n")
-        response = self._find(path.partition(b"?")[0])
-        return response.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if method == b"HEAD" else response
-
-    def _find(self, path: bytes) -> bytes:
+    def find(self, path: bytes) -> bytes:
         match path:
             case b"/live":
-                return _response(200, "OK", "live")
+                return response(200, "OK", "live")
             case b"/ready":
                 state = self._state()
-                return _response(200, "OK", state) if state == "ready" else _response(503, "Service Unavailable", state)
+                return response(200, "OK", state) if state == "ready" else response(503, "Service Unavailable", state)
             case _:
-                return _response(404, "Not Found", "there are /live and /ready")
-
-
-async def _request_line(reader: asyncio.StreamReader) -> list[bytes]:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.LimitOverrunError:
-        return []
-    return head.partition(b"\r\n")[0].split(b" ")
-
-
-def _response(status: int, reason: str, text: str, headers: str = "") -> bytes:
-    body = text.encode() + b"\n"
-    return (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"Cache-Control: no-store\r\n{headers}Connection: close\r\n\r\n"
-    ).encode() + body
+                return response(404, "Not Found", "there are /live and /ready")

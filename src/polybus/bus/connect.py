@@ -14,7 +14,7 @@ from polybus.bus.options import PublisherOptions
 from polybus.bus.resolve import find
 from polybus.clock import Clock, SystemClock
 from polybus.driver import Driver
-from polybus.telemetry import Hooks
+from polybus.telemetry import Hooks, everywhere
 from polybus.variables import OTEL, misspelt
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def connect(
         doubt=found.doubt,
         service=service,
         clock=clock or SystemClock(),
-        hooks=_with_otel(hooks),
+        hooks=_with_otel((*hooks, *everywhere())),
         publisher=publisher or PublisherOptions(),
         driver=driver,
     )

@@ -23,9 +23,9 @@ ADVICE = (
 def changes_between(old: Topology, new: Topology, cloud: str, stack: str) -> list[Change]:
     """Compare the plans of two topologies for a cloud; raises UnsupportedFeature where it refuses one of them."""
     from polybus.plan.diff import diff
-    from polybus.plan.table import plan_for
+    from polybus.plan.table import sample
 
-    before, after = (plan_for(topology, cloud, stack=stack).resources for topology in (old, new))
+    before, after = (sample(topology, cloud, stack=stack).resources for topology in (old, new))
     return diff(before, after)
 
 

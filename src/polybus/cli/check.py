@@ -43,7 +43,8 @@ def command(
         typer.Option(
             "--config",
             metavar="FILE",
-            help="The stack's configuration, Pulumi.<stack>.yaml: check for its cloud, with all that it says.",
+            help="The stack's configuration, Pulumi.<stack>.yaml: check for its cloud, with all that it says; "
+            "with --live, with the addresses that it fills in.",
             show_default=False,
         ),
     ] = None,
@@ -68,14 +69,15 @@ def command(
     Exits with 1 where a cloud refuses something, and names the place in the file, the limit and what works instead.
     With --live, asks the binding's cloud instead what it has, and exits with 1 where that is not as declared.
     """
+    from polybus.plan.opened import by_environment
     from polybus.topology.file import load
 
-    declared = load(options.find_topology(topology))
+    declared = by_environment(load(options.find_topology(topology)))
     if live:
-        for name, given in (("--against", against), ("--config", config), ("--against-config", against_config)):
+        for name, given in (("--against", against), ("--against-config", against_config)):
             if given is not None:
                 raise options.refuse("is about files, --live asks the cloud: one of the two", name)
-        _live(declared, binding, stack, json=json)
+        _live(declared, binding, stack, config, json=json)
         return
     if allow_replace and against is None and against_config is None:
         raise options.refuse("accepts what --against would refuse; name the old topology", "--allow-replace")
@@ -93,11 +95,16 @@ def command(
     _check(declared, stack, losses, Shown(accept=allow_replace, notes=notes, json=json))
 
 
-def _live(declared: Topology, binding: str | None, stack: str, *, json: bool) -> None:
+def _live(declared: Topology, binding: str | None, stack: str, config: Path | None, *, json: bool) -> None:
     import asyncio
 
     from polybus.cli.live import compare, report
 
+    if config is not None:
+        from polybus.cli.configured import read
+
+        configured = read(config, stack, declared)
+        declared, stack = configured.known(declared), configured.stack
     found = asyncio.run(compare(declared, binding, stack))
     report(found, json=json)
     if found.drifts:
@@ -137,7 +144,8 @@ def _check_configured(
             if before.keys.get(key) != new.keys.get(key):
                 found = f"{before.keys.get(key, 'not set')} -> {new.keys.get(key, 'not set')}"
                 print(wrapped(f"{new.path.name}: {key}: {found}", ""))
-    _check(declared, new.stack, {new.cloud: lambda: lossy(changes_configured((before, was), (new, declared)))}, shown)
+    losses = {new.cloud: lambda: lossy(changes_configured((before, was), (new, declared)))}
+    _check(new.known(declared), new.stack, losses, shown)
 
 
 def _says_its_stack(path: Path) -> bool:

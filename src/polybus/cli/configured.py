@@ -12,7 +12,10 @@ from polybus.cli import options
 if TYPE_CHECKING:
     from polybus.plan.diff import Change
     from polybus.plan.planning import CloudPlan, Planning
+    from polybus.plan.table import Sample
     from polybus.provision.cloud import Provider
+    from polybus.provision.configured import Configured as File
+    from polybus.provision.given import Given
     from polybus.topology.model import Topology
 
 __all__ = ["Configured", "changes_configured", "read"]
@@ -26,8 +29,12 @@ class Configured:
     stack: str
     cloud: str
     settings: Any
-    keys: Mapping[str, str]
+    file: File
     provider: Provider
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        return self.file.given
 
     @property
     def planning(self) -> Planning:
@@ -35,7 +42,26 @@ class Configured:
 
     def plan(self, topology: Topology) -> CloudPlan:
         """Plan a topology for this stack; raises UnsupportedFeature or ConfigError for what can't be."""
-        return self.planning.plan(topology, self.settings)
+        return self.sample(topology).plan
+
+    def known(self, topology: Topology) -> Topology:
+        """Return a topology with what this stack fills in."""
+        return self._given(topology).topology
+
+    def sample(self, topology: Topology) -> Sample:
+        """Plan as `plan` does, with what is to be shown in place of secrets that can't be read here."""
+        from polybus.plan.opened import standing_in
+        from polybus.plan.table import Sample
+
+        known = self._given(topology)
+        planned, named = standing_in(known.topology, self.planning, known.settings)
+        return Sample(self.planning.plan(planned, known.settings), named)
+
+    def _given(self, topology: Topology) -> Given:
+        from polybus.provision.given import given
+
+        existing, values = self.file.existing, self.file.values
+        return given(topology, existing, self.planning, self.settings, cloud=self.cloud, values=values)
 
 
 def read(path: Path, stack: str, topology: Topology) -> Configured:
@@ -50,7 +76,7 @@ def read(path: Path, stack: str, topology: Topology) -> Configured:
         raise options.refuse(f"{path.name} doesn't say the stack, as Pulumi.<stack>.yaml does; name it", "--stack")
     found = of_stack_file(path, named)
     provider = found.cloud()
-    return Configured(path, named, provider.name, found.settings(provider, topology), found.given, provider)
+    return Configured(path, named, provider.name, found.settings(provider, topology), found, provider)
 
 
 def changes_configured(old: tuple[Configured, Topology], new: tuple[Configured, Topology]) -> list[Change]:
@@ -58,7 +84,7 @@ def changes_configured(old: tuple[Configured, Topology], new: tuple[Configured, 
     from polybus.plan.diff import Edit, diff
 
     (before, was), (after, will) = old, new
-    there, planned = before.plan(was).resources, after.plan(will).resources
+    there, planned = before.sample(was).resources, after.sample(will).resources
     places = before.planning.place(before.settings), after.planning.place(after.settings)
     moved = [
         Edit(key, found, places[1].get(key) or "", forces=True)

@@ -180,9 +180,9 @@ def _written(found: Found, request: _Request, platform: Platform, filler: Any) -
 
     running: Running = find(found.cloud).load("running")
     planning, settings = planning_of(found.cloud), found.settings
-    existing = {} if found.configured is None else found.configured.existing
-    others = given(found.declared, existing, planning, settings)
-    plan = planning.plan(others.topology, settings)
+    existing, values = ({}, {}) if found.configured is None else (found.configured.existing, found.configured.values)
+    others = given(found.declared, existing, planning, settings, cloud=found.cloud, values=values)
+    plan = planning.plan(others.topology, others.settings)
     services, idle = chosen(plan.topology, request.services)
     look = finder(running, plan)
     scene = Scene(

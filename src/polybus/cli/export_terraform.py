@@ -107,9 +107,10 @@ def _document(found: Found, planning: Planning, asked: _Asked) -> Exported:
 
     terraform: Terraform = find(found.cloud).load("terraform")
     configured, settings = found.configured, found.settings
-    others = given(found.declared, {} if configured is None else configured.existing, planning, settings)
+    existing, values = ({}, {}) if configured is None else (configured.existing, configured.values)
+    others = given(found.declared, existing, planning, settings, cloud=found.cloud, values=values)
     of = f" for the stack {settings.stack}" if settings.stack else ""
-    plan = planning.plan(others.topology, settings)
+    plan = planning.plan(others.topology, others.settings)
     return document(
         plan,
         terraform,

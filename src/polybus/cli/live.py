@@ -61,10 +61,23 @@ async def compare(topology: Topology, source: str | None, stack: str) -> Compari
     compared = cloud.load("planning").compared
     if compared is None:
         raise UnsupportedFeature(f"the {cloud.name} backend has no plan that could be compared with what is there")
+    _hold_addresses(topology.on(cloud.name))
     plan = compared(topology, binding, chosen)
     observed = await cloud.load("live")(binding, plan)
     result = drift.compare(plan.resources, observed, expected(topology, binding.backend))
     return Comparison(topology, binding, origin, chosen, result)
+
+
+def _hold_addresses(topology: Topology) -> None:
+    """Raise ConfigError where an adopted entry's address is open: there is no telling which it is."""
+    from polybus.errors import ConfigError
+    from polybus.plan.opened import where
+    from polybus.topology.open import places
+
+    unknown = [place for place in places(topology) if place.form == "existing"]
+    if unknown:
+        lines = [f"{topology.source}: at {place.path}: open: it is {where(place.value)}" for place in unknown]
+        raise ConfigError("\n".join([*lines, "`polybus check --live --config FILE` reads it there"]))
 
 
 def report(found: Comparison, *, json: bool) -> None:

@@ -40,14 +40,17 @@ __all__ = [
 ALL = "all"
 
 
-def cloud_option(part: str, *more: str, help: str, **given: Any) -> Any:
-    """Return --cloud: one of the clouds that have a part, by the name of its field in `Cloud`; or `more`, or all.
+def cloud_option(part: str, *more: str, help: str, option: str = "--cloud", every: bool = True, **given: Any) -> Any:
+    """Return --cloud, or another `option`: a cloud that has a part, by the name of its field in `Cloud`; or `more`; or,
+    where `every` may be meant, all.
 
     Other packages' clouds can be chosen too; who only asks for help doesn't wait for them to be found.
     """
 
+    whole = (ALL,) if every else ()
+
     def choices() -> tuple[str, ...]:
-        return (*more, *offering(part), ALL)
+        return (*more, *offering(part), *whole)
 
     def parse(value: str) -> str:
         known = choices()
@@ -57,9 +60,9 @@ def cloud_option(part: str, *more: str, help: str, **given: Any) -> Any:
             raise typer.BadParameter(f"{value!r} is not one of {', '.join(map(repr, known))}{hint}")
         return value
 
-    shown = "|".join((*more, *(cloud.name for cloud in built_in(part)), ALL))
+    shown = "|".join((*more, *(cloud.name for cloud in built_in(part)), *whole))
     return typer.Option(
-        "--cloud", parser=parse, metavar=f"[{shown}]", autocompletion=lambda: list(choices()), help=help, **given
+        option, parser=parse, metavar=f"[{shown}]", autocompletion=lambda: list(choices()), help=help, **given
     )
 
 

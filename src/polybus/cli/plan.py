@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +14,7 @@ from polybus.cli.changes import changes_between, print_changes
 from polybus.cli.output import console, note, print_json, table
 
 if TYPE_CHECKING:
+    from polybus.cli.configured import Configured
     from polybus.plan.diff import Change
     from polybus.plan.entitled import Right
     from polybus.plan.table import Row
@@ -38,6 +39,15 @@ def command(
         Path | None,
         typer.Option("--diff", metavar="OLD", help="Show what would change from this topology.", show_default=False),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="The stack's configuration, Pulumi.<stack>.yaml: plan for its cloud, with all that it says.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Cut nothing, however long it is; --json never does.")] = False,
     json: options.Json = False,
 ) -> None:
@@ -48,17 +58,27 @@ def command(
     which messages that would lose. Exits with 1 where a cloud refuses the topology, after showing the others.
     """
     from polybus.errors import UnsupportedFeature
+    from polybus.plan.opened import by_environment
     from polybus.topology.file import load
 
-    declared = load(options.find_topology(topology))
+    declared = by_environment(load(options.find_topology(topology)))
     if diff is not None:
+        if config is not None:
+            raise options.refuse("two stacks are compared by `polybus check --config`", "--config")
         _diff(load(diff), declared, cloud, stack, json=json)
         return
+    configured = None if config is None else _configured(config, stack, cloud, declared)
+    places: Sequence[str] = (LOCAL, *options.clouds_of(cloud, "planning")) if cloud == options.ALL else (cloud,)
+    if configured is not None:
+        places, stack = (configured.cloud,), configured.stack
     plans: dict[str, _Planned] = {}
     refusals: dict[str, str] = {}
-    for place in (LOCAL, *options.clouds_of(cloud, "planning")) if cloud == options.ALL else (cloud,):
+    for place in places:
         try:
-            plans[place] = _local(declared) if place == LOCAL else _planned(declared, place, stack, full=full)
+            if place == LOCAL:
+                plans[place] = _local(declared)
+            else:
+                plans[place] = _planned(declared, place, stack, configured, full=full)
         except UnsupportedFeature as error:
             refusals[place] = str(error)
     if json:
@@ -85,6 +105,15 @@ class _Planned:
     whole: Mapping[str, Any]
 
 
+def _configured(path: Path, stack: str, cloud: str, declared: Topology) -> Configured:
+    from polybus.cli.configured import read
+
+    found = read(path, stack, declared)
+    if cloud not in (options.ALL, found.cloud):
+        raise options.refuse(f"{path} is of {found.cloud}", "--cloud")
+    return found
+
+
 def _local(declared: Topology) -> _Planned:
     from polybus.embedded.plan import plain, rows
 
@@ -92,27 +121,31 @@ def _local(declared: Topology) -> _Planned:
     return _Planned(rows(declared), (), {}, 0, whole)
 
 
-def _planned(declared: Topology, place: str, stack: str, *, full: bool) -> _Planned:
+def _planned(declared: Topology, place: str, stack: str, configured: Configured | None, *, full: bool) -> _Planned:
     from polybus.plan.entities import sizes
+    from polybus.plan.opened import spelled
     from polybus.plan.plain import resource_of, right_of
     from polybus.plan.planning import planning_of
-    from polybus.plan.table import describe, physical_of, plan_for, text_of
+    from polybus.plan.table import describe, physical_of, sample, text_of
 
-    plan = plan_for(declared, place, stack=stack)
-    bindings, rights = sizes(plan, place), planning_of(place).rights(plan)
-    all_in_one = bindings.pop("")
-    physical = {item.name: physical_of(item) for item in plan.resources}
+    found = sample(declared, place, stack=stack) if configured is None else configured.sample(declared)
+    bindings, rights = sizes(found.plan, place), planning_of(place).rights(found.plan)
+    all_in_one, resources = bindings.pop(""), found.resources
+    physical = {item.name: physical_of(item) for item in resources}
+    rights = {
+        name: [replace(right, on=spelled(right.on, found.named)) for right in given] for name, given in rights.items()
+    }
     lines = [
         (service, ", ".join(right.may), ", ".join(_name(on, physical) for on in right.on) + _when(right, text_of))
-        for service, found in rights.items()
-        for right in found
+        for service, given in rights.items()
+        for right in given
     ]
     whole = {
-        "resources": [resource_of(item) for item in plan.resources],
-        "rights": {service: [right_of(right) for right in found] for service, found in rights.items()},
+        "resources": [resource_of(item) for item in resources],
+        "rights": {service: [right_of(right) for right in given] for service, given in rights.items()},
         "binding_bytes": {"whole": all_in_one, "services": bindings},
     }
-    return _Planned(describe(plan, whole=full), lines, bindings, all_in_one, whole)
+    return _Planned(describe(found, whole=full), lines, bindings, all_in_one, whole)
 
 
 def _name(on: str | Ref, physical: Mapping[str, str]) -> str:

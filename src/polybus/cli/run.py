@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -20,8 +20,11 @@ from polybus.errors import AppFailed
 from polybus.variables import OTEL, REQUIRED
 
 if TYPE_CHECKING:
+    from polybus.app.application import App
     from polybus.app.last_resort import LastResort
+    from polybus.app.scraped import MetricsServer
     from polybus.cli.early import Early
+    from polybus.prometheus import PrometheusHooks
 
 __all__ = ["command"]
 
@@ -29,10 +32,11 @@ _log = logging.getLogger("polybus.app")
 
 
 class _Asked(NamedTuple):
-    """What services are run with; `health` is a host, None for every interface, and a port."""
+    """What services are run with; an address is a host, None for every interface, and a port."""
 
     apps: list[str]
     health: tuple[str | None, int | None]
+    metrics: tuple[str | None, int] | None
     grace: float | None
     source: str | None
     logs: Logs
@@ -51,6 +55,15 @@ def command(
             "--health",
             metavar="[HOST:]PORT",
             help="Answer GET /live and /ready, on every interface or that of HOST.",
+            show_default=False,
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="[HOST:]PORT",
+            help="Answer Prometheus's GET /metrics, on every interface or that of HOST.",
             show_default=False,
         ),
     ] = None,
@@ -97,10 +110,13 @@ def command(
     if quiet and log_level is not None:
         raise options.refuse("means --log-level warning; give one of the two", "--quiet")
     debug = bool(context.obj["debug"])
+    if metrics is not None and metrics == health:
+        raise options.refuse("another port than that of --health", "--metrics")
     level = log_level or (Level.DEBUG if debug else Level.WARNING if quiet else None)
     asked = _Asked(
         apps,
-        (None, None) if health is None else _address(health),
+        (None, None) if health is None else _address(health, "--health"),
+        None if metrics is None else _address(metrics, "--metrics"),
         None if grace is None else options.duration(grace, "--grace"),
         binding,
         Logs(level=level, format=log_format, config=log_config, everything=debug),
@@ -127,6 +143,13 @@ def command(
 def _run(asked: _Asked, end: LastResort, early: Early) -> None:
     from polybus.app import load, run_apps
 
+    counted = None
+    if asked.metrics is not None:
+        from polybus.prometheus import PrometheusHooks
+        from polybus.telemetry import listen
+
+        counted = PrometheusHooks()
+        listen(counted)  # before the apps: one may connect a bus as it is imported
     loaded = [load(spec) for spec in asked.apps]
     early.check()
     asked.logs.after()
@@ -138,14 +161,17 @@ def _run(asked: _Asked, end: LastResort, early: Early) -> None:
 
     async def run() -> None:
         try:
-            await run_apps(
-                loaded,
-                health_port=port,
-                health_host=host,
-                grace=asked.grace,
-                source=asked.source,
-                on_drain=end.begin,
-            )
+            async with AsyncExitStack() as stack:
+                if asked.metrics is not None and counted is not None:
+                    await stack.enter_async_context(_metrics(counted, loaded, asked.metrics))
+                await run_apps(
+                    loaded,
+                    health_port=port,
+                    health_host=host,
+                    grace=asked.grace,
+                    source=asked.source,
+                    on_drain=end.begin,
+                )
         finally:
             early.over = True
         end.code = 0  # all is drained: a thread that hangs after this, of asyncio's own executor, is no failure
@@ -162,6 +188,14 @@ def _run(asked: _Asked, end: LastResort, early: Early) -> None:
         raise AppFailed("the services were cancelled, though nobody asked them to end") from None
 
 
+def _metrics(counted: PrometheusHooks, loaded: Sequence[App], address: tuple[str | None, int]) -> MetricsServer:
+    from polybus.app.scraped import MetricsServer
+
+    counted.services = tuple(app.service for app in loaded if app.service is not None)
+    host, port = address
+    return MetricsServer(counted, port, host=host)
+
+
 @contextmanager
 def _failures_logged(logs: Logs, *, debug: bool) -> Iterator[None]:
     """Log what ends the command where every line is to be JSON; whoever reads it could not read our plain lines."""
@@ -175,11 +209,11 @@ def _failures_logged(logs: Logs, *, debug: bool) -> Iterator[None]:
         sys.exit(1)
 
 
-def _address(text: str) -> tuple[str | None, int]:
+def _address(text: str, option: str) -> tuple[str | None, int]:
     """Read "8080", "127.0.0.1:8080" or "[::1]:8080"."""
     host, colon, port = text.rpartition(":")
     if not port.isascii() or not port.isdigit() or int(port) > 65_535 or (colon and not host):
-        raise options.refuse(f"{text!r} is no address; write 8080, 127.0.0.1:8080 or [::1]:8080", "--health")
+        raise options.refuse(f"{text!r} is no address; write 8080, 127.0.0.1:8080 or [::1]:8080", option)
     return host.removeprefix("[").removesuffix("]") or None, int(port)
 
 

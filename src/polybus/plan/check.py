@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from polybus.errors import UnsupportedFeature
 from polybus.plan import options, there
 from polybus.plan.findings import Finding, Report, Severity
+from polybus.plan.opened import spelled, standing_in, where
 from polybus.plan.planning import planning_of
 from polybus.registry import offering
 from polybus.topology.model import Topology
+from polybus.topology.open import places
 
 __all__ = ["Finding", "Severity", "check", "refuse"]
 
@@ -24,6 +27,7 @@ def check(topology: Topology, cloud: str | None = None, *, stack: str = "") -> l
         findings.extend(_findings(topology, name, stack))
         report = Report(name, planning_of(name).sources)
         options.rule(report, topology.on(name), name)
+        _open(report, topology.on(name))
         findings.extend(report.findings)
     return sorted(findings, key=lambda finding: finding.severity != Severity.ERROR)
 
@@ -50,5 +54,23 @@ def _findings(
     # Rules that were given are those of a cloud that need not be registered: nobody knows its documents.
     report = Report(cloud) if rules else Report(cloud, planning_of(cloud).sources)
     there.rule(report, topology, cloud)
-    (rules or planning_of(cloud).rules)(report, topology.on(cloud), stack)
-    return report.findings
+    if rules is not None:
+        rules(report, topology.on(cloud), stack)
+        return report.findings
+    planning = planning_of(cloud)
+    standing, named = standing_in(topology.on(cloud), planning, None)
+    planning.rules(report, standing, stack)
+    return [_spelled(finding, named) for finding in report.findings]
+
+
+def _spelled(finding: Finding, named: Mapping[str, str]) -> Finding:
+    found, limit, instead = (str(spelled(text, named)) for text in (finding.found, finding.limit, finding.instead))
+    return replace(finding, found=found, limit=limit, instead=instead)
+
+
+def _open(report: Report, topology: Topology) -> None:
+    """Tell what is left open: what it will be is held to its form once a stack says it."""
+    for place in places(topology):
+        limit = f"open: it is {where(place.value)}"
+        instead = "--config FILE, to check what a stack's configuration says" if place.value.source == "config" else ""
+        report.note(place.path, str(place.value), limit, instead=instead)

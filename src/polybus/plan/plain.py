@@ -58,7 +58,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(item) for item in value]
-    return value
+    return str(value) if isinstance(value, str) else value  # which may be of a class that JSON's writers don't know
 
 
 def _references(resource: Resource) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from polybus.plan.findings import Report
+from polybus.plan.values import unknown
 from polybus.topology.limits import NET_ATTEMPTS, CloudLimits, Count, NameRule, Range
 from polybus.topology.model import Alarms, Allow, Backoff, Queue, Subscription, Topic, Topology
 from polybus.topology.quantities import format_duration, format_size
@@ -162,7 +163,7 @@ def notify(report: Report, alarms: Alarms | None, topic: str, allowed: str, *, s
     if alarms is None:
         return
     found = alarms.notify.topic
-    if found is not None and not re.fullmatch(topic, found, re.IGNORECASE):
+    if found is not None and not unknown(found) and not re.fullmatch(topic, found, re.IGNORECASE):
         instead = 'notify = { email = "..." }'
         report.error("$.alarms.notify.topic", found, f"allowed: {allowed}", source=source, instead=instead)
     if found is None and alarms.notify.email is None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from polybus.plan.values import Json
+from polybus.topology.open import Open
 
 __all__ = [
     "ANY",
@@ -35,8 +36,8 @@ ANY = "*"
 
 
 def texts(planned: Any, found: Any) -> bool:
-    """Compare as they stand; nothing is the same as an empty text."""
-    return planned == ANY or str(planned or "") == str(found or "")
+    """Compare as they stand; nothing is the same as an empty text, and anything as what is left open."""
+    return planned == ANY or isinstance(planned, Open) or str(planned or "") == str(found or "")
 
 
 def flag(value: Any) -> bool:

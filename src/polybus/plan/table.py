@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from polybus.plan.opened import shown, standing_in
 from polybus.plan.planning import CloudPlan, planning_of
 from polybus.plan.same import ANY
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Topology
+from polybus.topology.open import Open
 
-__all__ = ["Row", "anyone", "cut", "describe", "physical_of", "plan_for", "stand_ins", "text_of"]
+__all__ = ["Row", "Sample", "anyone", "cut", "describe", "physical_of", "plan_for", "sample", "stand_ins", "text_of"]
 
 _NAMES = (
     "name",
@@ -41,21 +43,41 @@ class Row:
     settings: Mapping[str, str]
 
 
-def plan_for(topology: Topology, cloud: str, *, stack: str = "") -> CloudPlan:
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A plan without a stack's configuration; `named` is what to show in place of texts that stand in for it."""
+
+    plan: CloudPlan
+    named: Mapping[str, str]
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """Give the resources as they may be shown."""
+        return shown(self.plan.resources, self.named)
+
+
+def sample(topology: Topology, cloud: str, *, stack: str = "") -> Sample:
     """Plan a topology for a cloud with the settings that need no stack config.
 
-    What only a stack config says, which function a push's name stands for, is shown as `<function NAME>`.
+    What only a stack config says is shown as `<function NAME>`, `<config NAME>`.
     """
     planning = planning_of(cloud)
+    standing, named = standing_in(topology, planning, None)
     if planning.sample is None:
-        return planning.plan(topology, planning.settings(stack=stack))
-    return planning.sample(topology, stack)
+        return Sample(planning.plan(standing, planning.settings(stack=stack)), named)
+    return Sample(planning.sample(standing, stack), named)
+
+
+def plan_for(topology: Topology, cloud: str, *, stack: str = "") -> CloudPlan:
+    """Plan as `sample` does; raises UnsupportedFeature with everything that the cloud can't do."""
+    return sample(topology, cloud, stack=stack).plan
 
 
 def stand_ins(topology: Topology) -> dict[str, str]:
     """Give what is shown for each function that a push names, which only a stack's configuration knows."""
     pushes = (item.push for item in topology.subscriptions.values() if item.push is not None)
-    return {push.function: f"<function {push.function}>" for push in pushes if push.function is not None}
+    functions = [push.function for push in pushes if push.function is not None]
+    return {name: str(name) if isinstance(name, Open) else f"<function {name}>" for name in functions}
 
 
 def anyone(topology: Topology) -> dict[str, str]:
@@ -63,7 +85,7 @@ def anyone(topology: Topology) -> dict[str, str]:
     return dict.fromkeys(stand_ins(topology), ANY)
 
 
-def describe(plan: CloudPlan, *, whole: bool = False) -> list[Row]:
+def describe(plan: CloudPlan | Sample, *, whole: bool = False) -> list[Row]:
     """Give one row a resource, in the plan's order; long settings are cut, unless the `whole` is asked for."""
     return [_row(resource, whole=whole) for resource in plan.resources]
 

@@ -16,7 +16,23 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["Join", "Json", "Ref", "Resource", "found_in", "is_mark", "joined", "marked", "refs", "resolve", "unmarked"]
+from polybus.topology.open import Open
+
+__all__ = [
+    "Join",
+    "Json",
+    "Ref",
+    "Resource",
+    "found_in",
+    "is_mark",
+    "joined",
+    "marked",
+    "refs",
+    "resolve",
+    "rewritten",
+    "unknown",
+    "unmarked",
+]
 
 
 # A large plan has hundreds of thousands of these two: the garbage collector needn't look at what leads nowhere back.
@@ -109,6 +125,21 @@ def resolve(value: Any, find: Callable[[Ref], Any]) -> Any:
     return value
 
 
+def rewritten(value: Any, change: Callable[[str], str]) -> Any:
+    """Replace every text by what `change` makes of it, at any depth; references stay."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Join):
+        return Join(tuple(change(part) if isinstance(part, str) else part for part in value.parts))
+    if isinstance(value, Json):
+        return Json(rewritten(value.value, change))
+    if isinstance(value, Mapping):
+        return {key: rewritten(item, change) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(rewritten(item, change) for item in value)
+    return value
+
+
 def found_in(outputs: Mapping[str, Mapping[str, str]]) -> Callable[[str | Ref | Join], str]:
     """Give a function that turns references into text, by the outputs of each realised resource."""
 
@@ -134,6 +165,11 @@ def marked(value: str | Ref | Join) -> str:
 def is_mark(value: object) -> bool:
     """Tell whether a text is a reference and nothing else: its form isn't known yet."""
     return isinstance(value, str) and _MARK.fullmatch(value) is not None
+
+
+def unknown(text: object) -> bool:
+    """Tell whether a text is filled in later, by a stack or by another tool's variable: it can be held to no form."""
+    return isinstance(text, Open) or is_mark(text)
 
 
 def unmarked(value: Any) -> Any:

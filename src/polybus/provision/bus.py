@@ -12,6 +12,7 @@ from polybus.plan.entities import service_bindings
 from polybus.plan.planning import CloudSettings, unannounced
 from polybus.plan.values import Ref, Resource
 from polybus.provision.cloud import Provider, Question, asked, cloud_named
+from polybus.provision.filled import Hidden
 from polybus.provision.values import folded
 from polybus.topology.file import load
 from polybus.topology.model import Topology
@@ -39,6 +40,7 @@ class MessageBus(pulumi.ComponentResource):
         cloud: str,
         settings: CloudSettings | None = None,
         existing: Mapping[str, pulumi.Input[str]] | None = None,
+        values: Mapping[str, pulumi.Input[str] | Hidden] | None = None,
         protect: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class MessageBus(pulumi.ComponentResource):
 
         `settings` are of the type that the cloud's plan takes, such as AwsSettings; None stands for its defaults.
         `existing` are ARNs or ids of topics and queues to adopt, by their names in the topology, over what it declares.
+        `values` are what it leaves open, by the names that it has for them: `{ config = "hook" }` is `values["hook"]`.
         `name` begins every child's name. `protect` keeps all of it from being deleted or replaced. Raises
         ConfigError or UnsupportedFeature, before the first resource, for what is wrong with the topology, the settings
         or a provider's argument, and MissingExtra where the provider's SDK isn't installed.
@@ -54,8 +57,8 @@ class MessageBus(pulumi.ComponentResource):
         declared = topology if isinstance(topology, Topology) else load(Path(topology))
         # Once: a coroutine among the settings can't be awaited by each that needs it.
         known = chosen.deferred(settings)
-        others = chosen.given(declared, existing or {}, known)
-        plan = chosen.planned(others.topology, known)
+        others = chosen.given(declared, existing or {}, known, values)
+        plan = chosen.planned(others.topology, others.settings)
         # All of it, and not what holds messages alone: the engine goes past what is protected and deletes the rest, and
         # a queue is of no use without its policies and grants. Children inherit it.
         held = pulumi.ResourceOptions(protect=True) if protect else None

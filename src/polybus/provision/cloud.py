@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from polybus.errors import ConfigError, PolybusError
 from polybus.plan.planning import CloudPlan, CloudSettings, Planning
 from polybus.plan.settings import refuse
+from polybus.provision.filled import Hidden
 from polybus.provision.given import Given, given
 from polybus.provision.sdk import Sdk
 from polybus.registry import each, find, offering
@@ -57,6 +58,7 @@ def asked(guard: Guard, plan: object, ask: Ask) -> pulumi.Output[Any]:
 class Provider:
     """One cloud's provider: its SDK, and how a stack config becomes the plan's settings.
 
+    `first(bus)` gives example settings for a first stack's file, in YAML: for development, and for production.
     `keys` are the keys of the stack config that only this cloud reads; `who` is the one that says who each service is,
     "" where none does. `inputs` are the settings whose values may be outputs of other resources. `guard` looks at what
     is there before anything is made that keeps messages.
@@ -70,10 +72,23 @@ class Provider:
     who: str = ""
     inputs: frozenset[str] = frozenset()
     guard: Guard | None = None
+    first: Callable[[str], tuple[str, str]] = lambda bus: ("", "")
 
-    def given(self, declared: Topology, existing: Mapping[str, Text], settings: CloudSettings | None) -> Given:
-        """Adopt what the stack names; raises ConfigError for what the topology or the cloud doesn't have."""
-        return given(declared, existing, self.planning, self.deferred(settings))
+    def given(
+        self,
+        declared: Topology,
+        existing: Mapping[str, Text],
+        settings: CloudSettings | None,
+        values: Mapping[str, Text | Hidden] | None = None,
+    ) -> Given:
+        """Fill in and adopt what the stack says.
+
+        Raises ConfigError for what the topology or the cloud doesn't have, and for what the topology leaves open and
+        the stack too.
+        """
+        chosen = self.planning.settings() if settings is None else settings
+        known = self.deferred(chosen)
+        return given(declared, existing, self.planning, known, cloud=self.name, values=values, defer=self.deferred)
 
     def planned(self, topology: Topology, settings: CloudSettings | None) -> CloudPlan:
         """Plan a topology; raises ConfigError or UnsupportedFeature with everything that is wrong for this cloud."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from polybus.errors import ConfigError
 from polybus.plan.settings import Mistake
+from polybus.plan.values import is_mark
+from polybus.provision.filled import Hidden
 from polybus.topology.model import Topology
 from polybus.topology.table import nearest
 
@@ -20,16 +22,24 @@ class StackConfig:
     """Reads one stack's configuration; every error names where it stands and the key.
 
     `values` are the keys of our namespace, what is structured as JSON text; `provider` gives a provider's own value by
-    its namespace and key, such as `aws` and `region`; `place` begins every error.
+    its namespace and key, such as `aws` and `region`; `place` begins every error. `secret` are the keys, of ours, that
+    hold what the engine keeps secret.
     """
 
     def __init__(
-        self, stack: str, values: Mapping[str, str], provider: Callable[[str, str], str | None], place: str
+        self,
+        stack: str,
+        values: Mapping[str, str],
+        provider: Callable[[str, str], str | None],
+        place: str,
+        *,
+        secret: Collection[str] = (),
     ) -> None:
         self.stack = stack
         self.of = provider
         self._values = values
         self._place_of = place
+        self._secret = secret
 
     @classmethod
     def current(cls) -> StackConfig:
@@ -39,7 +49,8 @@ class StackConfig:
         config, stack = pulumi.Config(NAMESPACE), pulumi.get_stack()
         values = {key: config.get(key) or "" for key in _given()}
         place = f"Pulumi.{stack}.yaml: {NAMESPACE}:"
-        return cls(stack, values, lambda namespace, key: pulumi.Config(namespace).get(key), place)
+        secret = [key for key in values if _is_secret(key)]
+        return cls(stack, values, lambda namespace, key: pulumi.Config(namespace).get(key), place, secret=secret)
 
     def hold_keys(self, known: Iterable[str], elsewhere: Mapping[str, str]) -> None:
         """Refuse keys that nobody reads; `elsewhere` are those that another cloud does, with that cloud's name."""
@@ -117,6 +128,24 @@ class StackConfig:
             raise self.refused(key, value, "a table of texts")
         return value
 
+    def values(self) -> Mapping[str, str | Hidden]:
+        """Give what fills in what a topology leaves open: `values` as they are, `secrets` so that nobody sees them."""
+        found: dict[str, str | Hidden] = {}
+        for key, hide in (("values", "values" in self._secret), ("secrets", True)):
+            for name, value in self.table(key).items():
+                if name in found:
+                    raise self.refused(f"{key}.{name}", name, "one that values has not")
+                found[name] = self._filling(f"{key}.{name}", value, hide=hide)
+        return found
+
+    def _filling(self, key: str, value: Any, *, hide: bool) -> str | Hidden:
+        if isinstance(value, dict) and set(value) == {"secure"}:
+            return Hidden()
+        if not isinstance(value, str) or not value:
+            raise self.refused(key, "a secret" if hide else value, "a text")
+        # A mark of another tool's variable is no secret's text: that tool keeps it.
+        return Hidden(value) if hide and not is_mark(value) else value
+
     def _parsed(self, key: str, default: Any) -> Any:
         value = self.text(key)
         if value is None:
@@ -130,6 +159,14 @@ class StackConfig:
 
     def _place(self, key: str) -> str:
         return f"{self._place_of}{key}"
+
+
+def _is_secret(key: str) -> bool:
+    """Tell whether the engine keeps a key of our namespace secret, wherever the language host says so."""
+    from pulumi.runtime import config as runtime_config
+
+    whole = f"{NAMESPACE}:{key}"
+    return runtime_config.is_config_secret(whole) or whole in runtime_config.get_config_secret_keys_env()
 
 
 def _given() -> list[str]:

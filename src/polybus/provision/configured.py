@@ -14,6 +14,7 @@ from polybus.errors import ConfigError, MissingExtra
 from polybus.plan.values import is_mark
 from polybus.provision.cloud import Provider, cloud_named, elsewhere
 from polybus.provision.config import NAMESPACE, StackConfig
+from polybus.provision.filled import Hidden
 from polybus.registry import offering
 from polybus.topology.model import Topology
 
@@ -27,6 +28,8 @@ EVERYWHERE: Mapping[str, str] = {
     "existing": "the ARN or id of each topic or queue to adopt, by its name in the topology",
     "run": "what each service runs with, for `polybus export keda` and the like",
     "blanks": "what is known of where services run, by the names that `polybus export` leaves open",
+    "values": 'what the topology leaves open, by the name that it has there: `{ config = "name" }`',
+    "secrets": "the same, of what is a secret: an address with a password, say",
 }
 """The keys of our namespace that every cloud reads, each with what it is for."""
 
@@ -77,6 +80,11 @@ class Configured:
     def blanks(self) -> Mapping[str, str]:
         """Give what is known of where services run beside the stack, by the names of its exports' blanks."""
         return self.config.texts_by_name("blanks")
+
+    @property
+    def values(self) -> Mapping[str, str | Hidden]:
+        """Give what fills in what the topology leaves open."""
+        return self.config.values()
 
     def settings(self, cloud: Provider, topology: Topology) -> Any:
         """Return a plan's settings; raises ConfigError for what is misspelt, another cloud's or wrong."""
@@ -149,7 +157,8 @@ def _table(path: Path, file: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _without_secrets(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    secret = sorted(key for key, value in values.items() if _secret(value))
+    filling = (f"{NAMESPACE}:values", f"{NAMESPACE}:secrets")  # what is secret there is left open
+    secret = sorted(key for key, value in values.items() if key not in filling and _secret(value))
     if any(key.startswith(f"{NAMESPACE}:") for key in secret):
         raise ConfigError(f"{path}: found {', '.join(secret)} encrypted; what a bus is planned by is no secret")
     return {key: value for key, value in values.items() if key not in secret}

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from polybus.errors import ConfigError
+from polybus.plan.opened import standing_in
 from polybus.plan.planning import CloudPlan
 from polybus.plan.rules import path_of
 from polybus.plan.values import Resource, refs
 from polybus.provision.bus import TYPE
 from polybus.provision.cloud import Provider
 from polybus.provision.configured import of_stack
+from polybus.provision.given import given
 from polybus.topology.file import load
 from polybus.topology.model import Queue, Topic, Topology
 from polybus.topology.table import nearest
@@ -48,8 +50,12 @@ def import_file(
     """
     config = of_stack(folder, stack)
     cloud = config.cloud()
-    topology = load(folder / (config.text("topology") or "polybus.toml"))
-    plan = cloud.planning.plan(topology, config.settings(cloud, topology))
+    declared = load(folder / (config.text("topology") or "polybus.toml"))
+    settings = config.settings(cloud, declared)
+    known = given(declared, config.existing, cloud.planning, settings, cloud=cloud.name, values=config.values)
+    planned, _ = standing_in(known.topology, cloud.planning, known.settings)
+    plan = cloud.planning.plan(planned, known.settings)
+    topology = plan.topology
     chosen = _entries(topology, entries)
     found = list(_imported(cloud, plan, chosen, account, letters=letters))
     if not found:

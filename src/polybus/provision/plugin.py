@@ -14,6 +14,7 @@ from polybus.errors import ConfigError, PolybusError
 from polybus.provision import bus
 from polybus.provision.cloud import Provider, cloud_named, elsewhere
 from polybus.provision.config import StackConfig
+from polybus.provision.filled import Hidden
 from polybus.provision.values import whole
 from polybus.topology.file import loads
 
@@ -50,7 +51,9 @@ class MessageBus(bus.MessageBus):
         try:
             cloud = cloud_named(args["cloud"])
             topology = loads(args["topology"], source=f"{name}: topology")
-            config = _config(name, cloud, args.get("settings", {}))
+            given = dict(args.get("settings", {}))
+            values = {**_table(name, given, "values"), **_secrets(_table(name, given, "secrets"))}
+            config = _config(name, cloud, given)
             config.hold_services(cloud.name, cloud.who, topology)
             settings = cloud.settings(config)
             config.hold(cloud.planning.mistakes(settings))
@@ -62,6 +65,7 @@ class MessageBus(bus.MessageBus):
                 cloud=cloud.name,
                 settings=settings,
                 existing=existing,
+                values=values,
                 protect=protect,
                 opts=opts,
             )
@@ -70,6 +74,18 @@ class MessageBus(bus.MessageBus):
         self.binding_json = pulumi.Output.json_dumps(self.binding)
         self.service_bindings = pulumi.Output.all(**self.bindings)
         self.resources = dict(self.exports)
+
+
+def _table(name: str, settings: dict[str, Any], key: str) -> dict[str, Any]:
+    """Take a table out of the settings whose values may be outputs."""
+    found = settings.pop(key, {})
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{name}: settings.{key}: found {type(found).__name__}; allowed: a table of texts")
+    return dict(found)
+
+
+def _secrets(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: Hidden(value) if isinstance(value, str) else value for key, value in given.items()}
 
 
 def _config(name: str, cloud: Provider, settings: Mapping[str, Any]) -> StackConfig:

@@ -45,6 +45,7 @@ def _from_config(config: StackConfig, opts: pulumi.ResourceOptions | None) -> Me
         cloud=cloud.name,
         settings=settings,
         existing=config.texts_by_name("existing"),
+        values=config.values(),
         protect=config.boolean("protect") or False,
         opts=opts,
     )

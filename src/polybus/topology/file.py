@@ -14,6 +14,7 @@ from polybus.registry import each
 from polybus.topology import model
 from polybus.topology.filters import Filter, parse
 from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB
+from polybus.topology.open import FORMS, Open, has_password, problem
 from polybus.topology.references import check_references
 from polybus.topology.table import Problems, Table, shown
 
@@ -110,7 +111,7 @@ def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
         ordered=table.flag("ordered"),
         max_delay=table.duration("max_delay", 0.0, *_DELAY),
         max_message_size=table.size("max_message_size", *_MESSAGE),
-        existing=table.text("existing", allowed="the ARN or id of a topic to adopt"),
+        existing=table.open_text("existing", allowed="the ARN or id of a topic to adopt"),
         options=_options(table, clouds),
         allow=_allow(table, ("publish", "subscribe"), clouds),
         alarms=_own_alarms(table, *_ALARMS),
@@ -143,7 +144,7 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
         ordered=table.flag("ordered"),
         max_delay=table.duration("max_delay", 0.0, *_DELAY),
         max_message_size=table.size("max_message_size", *_MESSAGE),
-        existing=table.text("existing", allowed="the ARN or id of a queue to adopt"),
+        existing=table.open_text("existing", allowed="the ARN or id of a queue to adopt"),
         options=_options(table, clouds),
         allow=_allow(table, ("publish", "consume"), clouds),
         alarms=_own_alarms(table, *(name for name in _ALARMS if name != "failed_pushes")),
@@ -200,13 +201,8 @@ def _filter(table: Table) -> Filter | None:
 def push_forms() -> dict[str, tuple[str, str]]:
     """Return, for each kind of push, the pattern of its address, and what an error says is allowed."""
     functions = ", ".join(filter(None, (cloud.function for cloud in each("driver"))))
-    return {
-        "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
-        "sms": (r"\+[1-9][0-9]{6,14}", 'a telephone number such as "+447700900123"'),
-        "https": (r"https://[^\s/]+\S*", 'a URL that begins with "https://"'),
-        "function": (r"\S+", f"a function: {functions}, or a name for the stack config"),
-        "forward": (r"\S+", "the name of a queue or topic of this bus"),
-    }
+    known = {kind: FORMS[kind] for kind in model.PUSH_KINDS}
+    return {**known, "function": (FORMS["function"][0], f"a function: {functions}, or a name for the stack config")}
 
 
 def _push(table: Table) -> model.Push | None:
@@ -214,16 +210,17 @@ def _push(table: Table) -> model.Push | None:
     if "push" not in table:
         return None
     known = push_forms()
-    found = {kind: inner.text(kind, allowed=allowed) for kind, (_, allowed) in known.items()}
+    found = {kind: _endpoint(inner, kind, allowed) for kind, (_, allowed) in known.items()}
     raw = inner.flag("raw")
     inner.close()
     forms = {kind: value for kind, value in found.items() if value is not None}
     for kind, value in forms.items():
-        pattern, allowed = known[kind]
-        if re.match(r"[a-z]+://[^/?#]*@", value):
+        allowed = known[kind][1]
+        if has_password(value):
             # Not shown: it would be in this error, and else in plans, diagrams and the state of the stack.
-            inner.problems.add(inner.at(kind), "a URL with a name or password in it", f"{allowed}, and has neither")
-        elif not re.fullmatch(pattern, value):
+            instead = f"{allowed}, and has neither; or {{ config = ... }}, which may be a secret of the stack"
+            inner.problems.add(inner.at(kind), "a URL with a name or password in it", instead)
+        elif not isinstance(value, Open) and problem(kind, value) is not None:
             inner.refuse(kind, allowed)
     if len(forms) != 1:
         several = " and ".join(forms) or "none of them"
@@ -232,6 +229,11 @@ def _push(table: Table) -> model.Push | None:
     if raw and "https" not in forms:
         inner.refuse("raw", "true beside https alone")
     return model.Push(**forms, raw=raw)
+
+
+def _endpoint(push: Table, kind: str, allowed: str) -> str | None:
+    """Read where a push goes; where on this bus is the topology's own to say."""
+    return push.text(kind, allowed=allowed) if kind == "forward" else push.open_text(kind, allowed=allowed)
 
 
 def _options(table: Table, clouds: Sequence[str]) -> model.Options:
@@ -274,8 +276,8 @@ def _alarms(table: Table) -> model.Alarms:
     alarms = model.Alarms(
         **_thresholds(table, *_ALARMS, default=model.Alarms()),
         notify=model.Notify(
-            email=notify.text("email", allowed="an e-mail address"),
-            topic=notify.text("topic", allowed="the ARN or id of a topic of the cloud's own kind"),
+            email=notify.open_text("email", allowed=FORMS["notify email"][1]),
+            topic=notify.open_text("topic", allowed=FORMS["notify topic"][1]),
         ),
     )
     notify.close()

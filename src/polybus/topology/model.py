@@ -25,6 +25,7 @@ __all__ = [
     "Alarms",
     "Allow",
     "Backoff",
+    "Consumers",
     "Notify",
     "Options",
     "OwnAlarms",
@@ -87,7 +88,8 @@ class Push:
     @property
     def endpoint(self) -> str:
         """Give the address that is set."""
-        return str(getattr(self, self.kind))
+        found: str = getattr(self, self.kind)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

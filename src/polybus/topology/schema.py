@@ -12,6 +12,7 @@ from typing import Any, Final
 from polybus.topology.file import DEAD_LETTER_SUFFIX, NAME_ALLOWED, NAME_PATTERN, push_forms
 from polybus.topology.meanings import meaning
 from polybus.topology.model import PUSH_KINDS
+from polybus.topology.open import SOURCES
 from polybus.topology.quantities import SIZE_PATTERN, format_duration, format_size
 from polybus.topology.shape import ANY_NAME, Form, Key, keys
 
@@ -104,6 +105,8 @@ def _value(key: Key, found: tuple[Key, ...], arguments: Arguments) -> dict[str, 
     match key.form:
         case Form.TEXT:
             return _text(key)
+        case Form.OPEN:
+            return {"anyOf": [_text(key), *_OPEN]}
         case Form.FLAG:
             return {"type": "boolean"}
         case Form.INTEGER:
@@ -154,6 +157,16 @@ def _either_case(word: str) -> str:
     """Return a pattern for a word in any case: ECMA-262 writes no flag for that into a pattern."""
     return "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in word)
 
+
+_OPEN: Final[tuple[Mapping[str, Any], ...]] = tuple(
+    {
+        "type": "object",
+        "properties": {source: {"type": "string", "pattern": _whole(pattern)}},
+        "required": [source],
+        "additionalProperties": False,
+    }
+    for source, pattern in SOURCES.items()
+)
 
 _NAME: Final[Mapping[str, Any]] = {
     "pattern": _whole(NAME_PATTERN),

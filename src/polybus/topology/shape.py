@@ -28,6 +28,7 @@ class Form(StrEnum):
     """What may stand at a key."""
 
     TEXT = "text"
+    OPEN = "text, or what a stack fills in"
     FLAG = "true or false"
     INTEGER = "whole number"
     DURATION = "duration"
@@ -112,6 +113,10 @@ class _Asked(Table):
     def text(self, key: str, default: str | None = None, *, allowed: str = "a string") -> str | None:
         self._note(key, Form.TEXT, allowed=allowed, default=default)
         return default
+
+    def open_text(self, key: str, *, allowed: str) -> str | None:
+        self._note(key, Form.OPEN, allowed=allowed)
+        return None
 
     def required(self, key: str, allowed: str) -> str:
         self._note(key, Form.TEXT, allowed=allowed, required=True)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from polybus.topology.open import HOW, opened
 from polybus.topology.quantities import format_duration, format_size, parse_duration, parse_size
 
 __all__ = ["Problems", "Table", "nearest"]
@@ -84,6 +85,14 @@ class Table:
 
     def text(self, key: str, default: str | None = None, *, allowed: str = "a string") -> str | None:
         return self.value(key, default, lambda value: value if isinstance(value, str) and value else None, allowed)
+
+    def open_text(self, key: str, *, allowed: str) -> str | None:
+        """Give a string, or what is left open for a stack to fill in."""
+
+        def read(value: object) -> str | None:
+            return value if isinstance(value, str) and value else opened(value)
+
+        return self.value(key, None, read, f"{allowed}; or {HOW}")
 
     def required(self, key: str, allowed: str) -> str:
         """Give a string that must be there; "" after noting that it isn't."""

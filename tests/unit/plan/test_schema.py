@@ -33,6 +33,7 @@ KEYS = keys()
 
 GOOD: Mapping[Form, Any] = {
     Form.TEXT: "text",
+    Form.OPEN: {"config": "text"},
     Form.FLAG: True,
     Form.INTEGER: 7,
     Form.DURATION: "5m",
@@ -43,7 +44,8 @@ GOOD: Mapping[Form, Any] = {
 }
 PARTICULAR = {
     "subscriptions.*.filter": 'region == "eu"',
-    "subscriptions.*.push.email": "a@example.com",
+    **{f"{kind}.*.clouds": ["aws"] for kind in ("topics", "subscriptions", "queues", "services")},
+    **{f"{kind}.*.consumers": "foreign" for kind in ("subscriptions", "queues")},
     "topics.*.allow.actions": ["publish"],
     "queues.*.allow.actions": ["publish"],
     "topics.*.allow.cloud": "aws",
@@ -210,6 +212,20 @@ def test_durations_that_the_reader_takes_are_taken(text: str) -> None:
     values = {"bus": {"name": "shop"}, "topics": {"orders": {"max_delay": text}}}
     assert list(refusals(SCHEMA, values)) == []
     loads(toml_of(values), source="polybus.toml")
+
+
+@pytest.mark.parametrize("value", ["arn:x", {"config": "a-b"}, {"env": "A_B"}])
+def test_what_a_stack_fills_in_is_taken_by_both(value: Any) -> None:
+    values = {"bus": {"name": "shop"}, "topics": {"orders": {"existing": value}}}
+    assert list(refusals(SCHEMA, values)) == []
+    loads(toml_of(values), source="polybus.toml")
+
+
+@pytest.mark.parametrize("value", [{}, {"config": ""}, {"config": "a", "env": "A"}, {"env": "a-b"}, {"other": "a"}])
+def test_what_nothing_fills_in_is_refused_by_both(value: Any) -> None:
+    values = {"bus": {"name": "shop"}, "topics": {"orders": {"existing": value}}}
+    assert list(refusals(SCHEMA, values)) != []
+    assert "$.topics.orders.existing" in problems_of(values)
 
 
 def test_two_addresses_of_one_push_are_refused() -> None:

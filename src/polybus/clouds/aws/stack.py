@@ -44,6 +44,18 @@ def _settings(config: StackConfig) -> AwsSettings:
     )
 
 
+_FIRST = """\
+aws:region: eu-west-1
+# The role of each service (ARN or name), which gets its policy; all policies are in the output `policies`.
+# polybus:roles:
+#   billing: {bus}-billing
+"""
+
+
+def _first(bus: str) -> tuple[str, str]:
+    return "aws:region: eu-west-1\n", _FIRST.format(bus=bus)
+
+
 PROVIDER = Provider(
     name="aws",
     planning=PLANNING,
@@ -54,4 +66,5 @@ PROVIDER = Provider(
     who="roles",
     inputs=frozenset({"kms_key", "vpc_endpoints", "roles", "functions"}),
     guard=guard,
+    first=_first,
 )

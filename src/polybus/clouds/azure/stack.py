@@ -83,6 +83,20 @@ def _principal(config: StackConfig, path: str, value: Any) -> Principal:
     return Principal(**fields)
 
 
+_FIRST = """\
+azure-native:location: westeurope
+# Premium, for a private endpoint (polybus:subnet) and messages above 256 KB.
+# polybus:sku: Premium
+# The object id of each service's managed identity in Entra ID, which gets its roles.
+# polybus:principals:
+#   billing: 00000000-0000-0000-0000-000000000000
+"""
+
+
+def _first(bus: str) -> tuple[str, str]:
+    return "azure-native:location: westeurope\n", _FIRST
+
+
 PROVIDER = Provider(
     name="azure",
     planning=PLANNING,
@@ -93,4 +107,5 @@ PROVIDER = Provider(
     inputs=frozenset(
         {"location", "resource_group", "subnet", "private_dns_zone", "customer_key", "principals", "functions"}
     ),
+    first=_first,
 )

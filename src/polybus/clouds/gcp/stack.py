@@ -41,6 +41,21 @@ def _settings(config: StackConfig) -> GcpSettings:
     )
 
 
+_FIRST = """\
+gcp:project: {bus}-prod
+# Where messages may be stored; of a single region services use the regional endpoint.
+# polybus:regions: [europe-west1]
+# The member of each service, which gets its roles.
+# polybus:members:
+#   billing: serviceAccount:billing@{bus}-prod.iam.gserviceaccount.com
+"""
+
+
+def _first(bus: str) -> tuple[str, str]:
+    project = bus.lower().replace("_", "-")  # an id has no others
+    return f"gcp:project: {project}-dev\n", _FIRST.format(bus=project)
+
+
 PROVIDER = Provider(
     name="gcp",
     planning=PLANNING,
@@ -49,4 +64,5 @@ PROVIDER = Provider(
     keys=_KEYS,
     who="members",
     inputs=frozenset({"project_number", "kms_key", "push_account", "members", "functions"}),
+    first=_first,
 )

@@ -231,7 +231,7 @@ def _queue(report: Report, queue: Queue) -> None:
     elif queue.max_delay not in AWS.delay:
         most = format_duration(AWS.delay.most)
         instead = f'"{most}"; for longer, a schedule of EventBridge Scheduler whose target is the queue'
-        found, limit = format_duration(queue.max_delay), f"SQS holds a message back for {most} at most"
+        found, limit = format_duration(queue.max_delay), f"allowed: {format_duration(AWS.delay.least)} to {most}"
         report.error(f"{path}.max_delay", found, limit, source=AWS.delay.source, instead=instead)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from polybus.errors import ConfigError
 from polybus.plan.later import Text, once
-from polybus.plan.values import Ref, Resource
+from polybus.plan.values import Ref, Resource, unknown
 from polybus.topology.model import Topology
 
 __all__ = [
@@ -96,7 +96,7 @@ def _regions(topology: Topology, kms_key: Text | None) -> Iterator[tuple[str, st
     if isinstance(kms_key, str):
         yield "aws kmsKey", kms_key.split(":")[3], "SNS and SQS use the keys of their own region"
     notified = topology.alarms.notify.topic if topology.alarms is not None else None
-    if notified is not None:
+    if notified is not None and not unknown(notified):
         place = f"{topology.source}: at $.alarms.notify.topic: aws"
         yield place, notified.split(":")[3], "CloudWatch tells topics of its own region"
 

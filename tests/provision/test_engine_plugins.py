@@ -121,14 +121,16 @@ def test_a_name_that_is_missing_is_refused(plugin: Plugin) -> None:
 
 @on_aws
 def test_what_the_server_has_nothing_for_is_recorded_and_nothing_made_up_for_it(place: Place, plugin: Plugin) -> None:
-    bucket, given = urn("aws:s3/bucket:Bucket"), {"bucket": "b"}
-    assert plugin.check(bucket, {}, given) == given
-    identity, made = plugin.create(bucket, given, preview=False)
-    assert (identity, made) == ("it", given)
-    assert plugin.diff(bucket, identity, given, made, {"bucket": "c"}) == (True, False)
-    changed = plugin.update(bucket, identity, given, made, {"bucket": "c"}, preview=False)
-    assert plugin.read(bucket, identity, {"bucket": "c"}, changed) == (identity, {"bucket": "c"}, {"bucket": "c"})
-    plugin.delete(bucket, identity, {"bucket": "c"}, changed)
+    role, given = urn("aws:iam/role:Role"), {"name": "shop", "description": "a"}
+    assert plugin.check(role, {}, given) == given
+    identity, made = plugin.create(role, given, preview=False)
+    assert (identity, made) == ("shop", {**given, "arn": "arn:aws:iam::000000000000:role/shop"})
+    other = {**given, "description": "b"}
+    assert plugin.diff(role, identity, given, made, other) == (True, False)
+    changed = plugin.update(role, identity, given, made, other, preview=False)
+    assert changed == {**made, **other}
+    assert plugin.read(role, identity, other, changed) == (identity, other, changed)
+    plugin.delete(role, identity, other, changed)
     with pytest.raises(grpc.RpcError) as raised:
         plugin.invoke("aws:s3/getBucket:getBucket", {}, preview=False)
     assert "the local aws has nothing for 'aws:s3/getBucket:getBucket'" in str(raised.value)

@@ -87,15 +87,24 @@ def _from_text(text: str, origin: str, start: Path) -> Found:
     return _from_path(Path(text), origin)
 
 
+def _started_again(path: Path) -> str:
+    """Return the command that writes such a file, "" where it is none of a local cloud's."""
+    cloud, _, rest = path.name.partition(".")
+    if path.parent.parts[-2:] == LOCAL.parts:
+        return f"polybus local up --cloud {cloud}"
+    if path.parent.parent.parts[-2:] == LOCAL.parts:
+        return f"polybus up {rest.removesuffix('.binding.json')} --local"
+    return ""
+
+
 def _from_path(path: Path, origin: str) -> Found:
     if path.suffix == ".toml":
         return Found(_embedded(path), f"{path}, embedded, named by {origin}")
     if not path.exists():
-        if path.parent.parts[-2:] == LOCAL.parts:
-            cloud = path.name.partition(".")[0]
+        if again := _started_again(path):
             raise BindingError(
-                f"{path}: the local cloud is down, and {origin} still names it: `polybus local up --cloud {cloud}` "
-                f"starts it again; else `unset {VARIABLE}`"
+                f"{path}: the local cloud is down, and {origin} still names it: `{again}` starts it again; else "
+                f"`unset {VARIABLE}`"
             )
         raise BindingError(
             f"{path}: No such file or directory; {origin} names it, from {Path.cwd()}. "

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -15,8 +13,9 @@ import typer
 
 from polybus.bus.resolve import VARIABLE
 from polybus.cli import options
+from polybus.cli.background import started
 from polybus.cli.local_serve import Request, environment_of, serve
-from polybus.cli.local_slot import LOOK, Running, Slot, find_folder, running
+from polybus.cli.local_slot import Running, Slot, find_folder, running
 from polybus.cli.output import note, print_json
 from polybus.errors import ConfigError
 
@@ -83,19 +82,40 @@ def down(cloud: Chosen = options.ALL, topology: Topology = None) -> None:
 
 
 @app.command()
-def env(cloud: Chosen = options.ALL, topology: Topology = None, json: options.Json = False) -> None:
-    """Print what points polybus and other tools at it, as export lines for `eval`."""
+def env(
+    cloud: Chosen = options.ALL,
+    *,
+    topology: Topology = None,
+    stack: Annotated[
+        str | None,
+        typer.Option("--stack", help="One that `polybus up STACK --local` made; its binding.", show_default=False),
+    ] = None,
+    pulumi: Annotated[bool, typer.Option("--pulumi", help="What Pulumi's CLI takes by hand, too.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Print what points polybus and other tools at it, as export lines for `eval`.
+
+    With --pulumi also the CLI's home, backend, passphrase and plugins: it then uses the local cloud, and nothing of
+    the user's own.
+    """
     folder = find_folder(topology)
     found = [state for state in running(folder, options.clouds_of(cloud, "local")) if state.ready]
     if not found:
         wanted = "cloud" if cloud == options.ALL else cloud
         named = next(iter(options.clouds_of(cloud, "local")))
         raise ConfigError(f"no local {wanted} runs in {folder}: start one with `polybus local up --cloud {named}`")
-    if json:
-        print_json(environment_of(found))
+    if stack is None and not pulumi and not any(state.bare for state in found):
+        environment = environment_of(found)
     else:
-        _print_exports(environment_of(found))
-    _tell_of_no_binding(found)
+        from polybus.cli import local_stacks
+
+        environment = local_stacks.environment(folder, found, stack, pulumi=pulumi)
+    if json:
+        print_json(environment)
+    else:
+        _print_exports(environment)
+    if stack is None:
+        _tell_of_no_binding(found)
 
 
 def _tell_of_no_binding(states: list[Running]) -> None:
@@ -114,32 +134,14 @@ def _resolved(path: Path | None) -> Path | None:
 
 def _start(request: Request) -> list[Running]:
     """Start a process of its own and wait until it is ready; raise ConfigError with what it said where it isn't."""
-    import subprocess
-
     if taken := running(request.folder, request.clouds):
         raise ConfigError(f"a local {taken[0].cloud} runs for this topology already: `polybus local down` ends it")
-    with tempfile.TemporaryFile() as said:
-        child = subprocess.Popen(  # noqa: S603 - ourselves
-            [sys.executable, "-m", "polybus.cli.main", "local", "up", *request.arguments()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            start_new_session=True,
-        )
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            states = running(request.folder, request.clouds)
-            if len(states) == len(request.clouds) and all(state.ready for state in states):
-                child.returncode = 0  # it is to outlive us: without this, Popen warns that nobody waited for it
-                return states
-            if child.poll() is not None or time.monotonic() > deadline:
-                child.terminate()
-                child.wait()
-                said.seek(0)
-                lines = said.read().decode(errors="replace").splitlines()
-                why = "\n".join(line.removeprefix("polybus: ") for line in lines)
-                raise ConfigError(why or f"it wasn't ready within {_PATIENCE:.0f} s")
-            time.sleep(LOOK)
+
+    def ready() -> list[Running] | None:
+        states = running(request.folder, request.clouds)
+        return states if len(states) == len(request.clouds) and all(state.ready for state in states) else None
+
+    return started(["polybus.cli.main", "local", "up", *request.arguments()], ready, _PATIENCE)
 
 
 def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ") -> None:

@@ -17,7 +17,7 @@ from polybus.errors import ConfigError
 from polybus.plan.planning import local_of
 from polybus.signals import heeded
 
-__all__ = ["Request", "environment_of", "past_proxies", "serve"]
+__all__ = ["Request", "environment_of", "past_proxies", "serve", "until_signal"]
 
 _PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -61,7 +61,7 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
     os.environ.update(past_proxies(os.environ))
     topology = read(request.topology)
     plans = {cloud: local_of(cloud).plan(topology) for cloud in request.clouds}
-    stopped = _until_signal()
+    stopped = until_signal()
     async with AsyncExitStack() as stack:
         slots = {cloud: Slot(request.folder, cloud) for cloud in request.clouds}
         for slot in slots.values():
@@ -115,6 +115,15 @@ def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
     return {"NO_PROXY": value, "no_proxy": value}
 
 
+def until_signal() -> asyncio.Event:
+    """Return an event that the first signal sets; later ones change nothing, for ending takes no time."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
 def _files(request: Request) -> dict[str, Path]:
     """Return where each binding is written; raise ConfigError for a file that is there: it isn't ours to remove."""
     found = {cloud: request.binding or request.folder / f"{cloud}.binding.json" for cloud in request.clouds}
@@ -122,12 +131,3 @@ def _files(request: Request) -> dict[str, Path]:
         if path is not None and path.exists():
             raise ConfigError(f"{path}: is there already, and would be gone at the end; remove it or name another file")
     return found
-
-
-def _until_signal() -> asyncio.Event:
-    """Return an event that the first signal sets; later ones change nothing, for ending takes no time."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in heeded(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stopped.set)
-    return stopped

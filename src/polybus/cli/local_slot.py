@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,9 @@ LOOK = 0.05
 class Running(msgspec.Struct, frozen=True, kw_only=True):
     """A local cloud that was started: by which process, and how to use it.
 
-    `binding` is the binding's JSON, empty until all that the topology declares is there. `files` end with it.
+    `binding` is the binding's JSON, empty until all that the topology declares is there. `files` end with it. A `bare`
+    one has nothing of the topology: stacks make what is on it, in a state that ends with it, or in the one that was
+    kept under the name `state`.
     """
 
     cloud: str
@@ -40,11 +43,13 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     binding: str = ""
     environment: Mapping[str, str] = {}
     files: tuple[str, ...] = ()
+    bare: bool = False
+    state: str = ""
 
     @property
     def ready(self) -> bool:
         """Whether it can be used."""
-        return bool(self.binding)
+        return bool(self.binding) or self.bare
 
 
 class Slot:
@@ -55,6 +60,8 @@ class Slot:
         self.cloud = cloud
         self._lock = folder / f"{cloud}.lock"
         self._state = folder / f"{cloud}.json"
+        self.stacks = folder / f"{cloud}.stacks"
+        """A folder for what stacks have on it, which ends with it."""
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -168,6 +175,7 @@ class Slot:
             state = msgspec.json.decode(self._state.read_bytes(), type=Running)
             for file in state.files:
                 Path(file).unlink(missing_ok=True)
+        shutil.rmtree(self.stacks, ignore_errors=True)
         self._state.unlink(missing_ok=True)
 
 

@@ -42,6 +42,8 @@ COMMANDS: Mapping[str, Entry] = {
     "local": Entry("polybus.cli.local", "Run a stand-in for a cloud on this machine."),
     "preview": Entry("polybus.cli.preview", "Show what `polybus up` would do to a stack."),
     "up": Entry("polybus.cli.up", "Create or update a stack with Pulumi."),
+    "refresh": Entry("polybus.cli.refresh", "Bring a stack's state to what there is."),
+    "destroy": Entry("polybus.cli.destroy", "Delete all that a stack has made."),
     "import": Entry("polybus.cli.import_", "Write a file to take over what exists already."),
     "outputs": Entry("polybus.cli.outputs", "Print what a stack exports."),
     "export": Entry("polybus.cli.export", "Write what a cloud would hold for another tool than Pulumi."),

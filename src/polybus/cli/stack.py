@@ -14,7 +14,7 @@ from polybus import registry
 from polybus.cli import options
 from polybus.errors import ConfigError, MissingExtra
 
-__all__ = ["Folder", "Name", "Policies", "find_folder", "project_folder", "project_name"]
+__all__ = ["Folder", "Name", "Policies", "find_folder", "hold_sdk", "project_folder", "project_name"]
 
 PROJECT = "Pulumi.yaml"
 
@@ -38,14 +38,19 @@ Policies = Annotated[
 def find_folder(given: Path | None, stack: str) -> Path:
     """Return the folder of the Pulumi project; raises ConfigError where what it takes to run it isn't installed."""
     folder = project_folder(given)
-    if find_spec("pulumi") is None:
-        raise MissingExtra("pulumi", f"{_cloud(folder, stack)}-stack")
+    hold_sdk(folder, stack)
     if shutil.which("pulumi") is None:
         raise ConfigError(
             "the pulumi CLI is not on PATH: `curl -fsSL https://get.pulumi.com | sh`, or `brew install pulumi`; "
             "see https://www.pulumi.com/docs/install/"
         )
     return folder
+
+
+def hold_sdk(folder: Path, stack: str) -> None:
+    """Raise MissingExtra, with the extra of the stack's cloud, where Pulumi's SDK isn't installed."""
+    if find_spec("pulumi") is None:
+        raise MissingExtra("pulumi", f"{_cloud(folder, stack)}-stack")
 
 
 def project_folder(given: Path | None) -> Path:

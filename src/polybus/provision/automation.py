@@ -1,9 +1,12 @@
-"""Pulumi's Automation API for `polybus up`, `preview` and `outputs`: thin calls, for those who have the CLI."""
+"""Pulumi's Automation API for `polybus up`, `preview` and the like: thin calls, for those who have the CLI.
+
+`options` lead to another backend, environment or CLI than those of the user.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,47 +14,95 @@ from pulumi import automation as auto
 
 from polybus.errors import ConfigError
 
-__all__ = ["SECRET", "outputs", "preview", "up"]
+__all__ = ["SECRET", "destroy", "outputs", "preview", "refresh", "resources", "up"]
 
 SECRET = "[secret]"  # noqa: S105 - what is shown in place of one
 """Stands for an output that Pulumi keeps secret; polybus itself makes none."""
 
 T = TypeVar("T")
 Show = Callable[[str], None]
+Options = auto.LocalWorkspaceOptions
 
 
-def preview(stack: str, folder: Path, *, show: Show, policies: Path | None = None) -> Mapping[str, int]:
+def preview(
+    stack: str, folder: Path, *, show: Show, policies: Path | None = None, options: Options | None = None
+) -> Mapping[str, int]:
     """Show what an update would do, line by line, and return how many resources it would `create`, `update` and so on.
 
     Makes the stack where there is none, as `pulumi stack init` does. Raises ConfigError for what Pulumi refuses.
     """
 
     def run() -> Mapping[str, int]:
-        chosen = auto.create_or_select_stack(stack, work_dir=str(folder))
+        chosen = auto.create_or_select_stack(stack, work_dir=str(folder), opts=options)
         made = chosen.preview(on_output=show, on_error=show, color="never", policy_packs=_packs(policies))
-        return {str(getattr(kind, "value", kind)): count for kind, count in made.change_summary.items()}
+        return _counts(made.change_summary)
 
     return _explained(run, stack, folder, "preview")
 
 
-def up(stack: str, folder: Path, *, show: Show, policies: Path | None = None) -> None:
-    """Update a stack, showing Pulumi's own lines; raises ConfigError where it fails, which may leave a part done."""
+def up(
+    stack: str, folder: Path, *, show: Show, policies: Path | None = None, options: Options | None = None
+) -> Mapping[str, int]:
+    """Update a stack, showing Pulumi's own lines, and return what became of how many resources.
 
-    def run() -> None:
-        chosen = auto.create_or_select_stack(stack, work_dir=str(folder))
-        chosen.up(on_output=show, on_error=show, color="never", policy_packs=_packs(policies))
+    Raises ConfigError where it fails, which may leave a part done.
+    """
 
-    _explained(run, stack, folder, "up")
+    def run() -> Mapping[str, int]:
+        chosen = auto.create_or_select_stack(stack, work_dir=str(folder), opts=options)
+        done = chosen.up(on_output=show, on_error=show, color="never", policy_packs=_packs(policies))
+        return _counts(done.summary.resource_changes)
+
+    return _explained(run, stack, folder, "up")
 
 
-def outputs(stack: str, folder: Path) -> Mapping[str, Any]:
+def refresh(stack: str, folder: Path, *, show: Show, options: Options | None = None) -> Mapping[str, int]:
+    """Bring a stack's state to what there is, and return what became of how many resources; raises as `up` does."""
+
+    def run() -> Mapping[str, int]:
+        chosen = auto.select_stack(stack, work_dir=str(folder), opts=options)
+        return _counts(
+            chosen.refresh(on_output=show, on_error=show, color="never", suppress_outputs=True).summary.resource_changes
+        )
+
+    return _explained(run, stack, folder, "refresh")
+
+
+def destroy(stack: str, folder: Path, *, show: Show, options: Options | None = None) -> Mapping[str, int]:
+    """Delete all of a stack but its name, and return what became of how many resources; raises as `up` does."""
+
+    def run() -> Mapping[str, int]:
+        chosen = auto.select_stack(stack, work_dir=str(folder), opts=options)
+        return _counts(
+            chosen.destroy(on_output=show, on_error=show, color="never", suppress_outputs=True).summary.resource_changes
+        )
+
+    return _explained(run, stack, folder, "destroy")
+
+
+def outputs(stack: str, folder: Path, *, options: Options | None = None) -> Mapping[str, Any]:
     """Return a stack's outputs, secrets replaced by SECRET; raises ConfigError for a stack that isn't there."""
 
     def run() -> Mapping[str, Any]:
-        found = auto.select_stack(stack, work_dir=str(folder)).outputs()
+        found = auto.select_stack(stack, work_dir=str(folder), opts=options).outputs()
         return {name: SECRET if output.secret else _parsed(output.value) for name, output in found.items()}
 
     return _explained(run, stack, folder, "outputs")
+
+
+def resources(stack: str, folder: Path, *, options: Options | None = None) -> Sequence[Mapping[str, Any]]:
+    """Return the resources in a stack's state, as `pulumi stack export` has them; raises as `outputs` does."""
+
+    def run() -> Sequence[Mapping[str, Any]]:
+        found = auto.select_stack(stack, work_dir=str(folder), opts=options).export_stack()
+        listed: Sequence[Mapping[str, Any]] = (found.deployment or {}).get("resources") or ()
+        return listed
+
+    return _explained(run, stack, folder, "stack export")
+
+
+def _counts(changes: Mapping[Any, int] | None) -> Mapping[str, int]:
+    return {str(getattr(kind, "value", kind)): count for kind, count in (changes or {}).items()}
 
 
 def _packs(policies: Path | None) -> list[str] | None:

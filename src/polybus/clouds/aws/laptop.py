@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -15,6 +16,9 @@ from polybus.provision.laptop.cloud import Inputs, Laptop, attempt
 __all__ = ["LAPTOP"]
 
 _ENDPOINT = "AWS_ENDPOINT_URL"
+_CALLER = "aws:index/getCallerIdentity:getCallerIdentity"
+_KNOWN_BY_ARN = ("aws:iam/policy:Policy",)
+"""Of what is recorded, what the provider gives its ARN as its id."""
 
 
 class _Stand:
@@ -23,7 +27,7 @@ class _Stand:
         from botocore.config import Config
 
         endpoint = os.environ[_ENDPOINT]
-        region = str(config.get("region") or os.environ["AWS_REGION"])
+        self._region = region = str(config.get("region") or os.environ["AWS_REGION"])
         self.make = Realiser(endpoint=endpoint, region=region).create
         session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106 - the server takes any
         self._sns: Any = session.client("sns", endpoint_url=endpoint, config=Config(proxies={}))
@@ -32,6 +36,18 @@ class _Stand:
             self._sns.exceptions.NotFoundException,
             self._sqs.exceptions.QueueDoesNotExist,
         )
+
+    def record(self, type_: str, name: str, inputs: Inputs) -> dict[str, Any]:
+        """Name it as AWS would: its own name, the local account and region."""
+        service, _, kind = type_.split(":")[1].partition("/")
+        own = str(inputs.get("name", name))
+        region, resource = ("", f"{kind}/{own}") if service == "iam" else (self._region, own)
+        arn = f"arn:aws:{service}:{region}:{self._account}:{resource}"
+        return {"id": arn if type_ in _KNOWN_BY_ARN else own, "arn": arn, "name": own}
+
+    @cached_property
+    def _account(self) -> str:
+        return str(self.make(_CALLER, "", {})["accountId"])
 
     def read(self, type_: str, identity: str, made: Inputs) -> dict[str, Any] | None:
         if type_ not in ATTRIBUTES:
@@ -94,4 +110,15 @@ def _binding(binding: Binding, environment: Mapping[str, str]) -> Binding:
     )
 
 
-LAPTOP = Laptop(package="aws", served=lambda type_, inputs: type_ in ATTRIBUTES, connect=_Stand, binding=_binding)
+def _variables(configuration: Mapping[str, str]) -> dict[str, str]:
+    region = configuration.get("aws:region")
+    return {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
+
+
+LAPTOP = Laptop(
+    package="aws",
+    served=lambda type_, inputs: type_ in ATTRIBUTES,
+    connect=_Stand,
+    binding=_binding,
+    variables=_variables,
+)

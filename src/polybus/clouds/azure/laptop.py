@@ -27,11 +27,16 @@ class _Stand:
         from azure.servicebus.management import ServiceBusAdministrationClient
 
         text, ca_file = os.environ["AZURE_SERVICEBUS_CONNECTION_STRING"], os.environ["AZURE_SERVICEBUS_CA_FILE"]
-        self.make = Realiser(connection_string=text, ca_file=ca_file).create
+        self._realiser = Realiser(connection_string=text, ca_file=ca_file)
+        self.make = self._realiser.create
         self._client: Any = ServiceBusAdministrationClient.from_connection_string(
             text, transport=RequestsTransport(connection_verify=ca_file), retry_total=0
         )
         self._gone = (ResourceNotFoundError,)
+
+    def record(self, type_: str, name: str, inputs: Inputs) -> dict[str, Any]:
+        """Name it as a resource of the group that everything local is in."""
+        return self._realiser.record(type_, name, inputs)
 
     def read(self, type_: str, identity: str, made: Inputs) -> dict[str, Any] | None:
         if type_ == "azure-native:authorization:RoleAssignment":

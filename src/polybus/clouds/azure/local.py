@@ -120,10 +120,14 @@ class Realiser:
         Raises KeyError for an entity that isn't known here, azure-core's HttpResponseError for what the server refuses.
         """
         if not type_.startswith(_SERVICE) or type_ == f"{_SERVICE}Namespace":
-            self.recorded.append((type_, name, dict(inputs)))
-            named = str(inputs.get(_name_key(type_), name))
-            return {"id": _id(type_, named), "name": named}
+            return self.record(type_, name, inputs)
         return self._makers[type_](inputs)
+
+    def record(self, type_: str, name: str, inputs: Inputs) -> Outputs:
+        """Keep what the server has nothing for in `recorded`, and return its outputs."""
+        self.recorded.append((type_, name, dict(inputs)))
+        named = str(inputs.get(_name_key(type_), name))
+        return {"id": _id(type_, named), "name": named}
 
     def close(self) -> None:
         """Close the connections."""

@@ -38,6 +38,9 @@ class _Stand:
         self._subscriber = SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
         self._gone = (NotFound,)
 
+    def record(self, type_: str, name: str, inputs: Inputs) -> dict[str, Any]:
+        return {"id": name, "name": str(inputs.get("name", name))}
+
     def read(self, type_: str, identity: str, made: Inputs) -> dict[str, Any] | None:
         if not _served(type_, made):
             return {}
@@ -110,4 +113,9 @@ def _binding(binding: Binding, environment: Mapping[str, str]) -> Binding:
     )
 
 
-LAPTOP = Laptop(package="gcp", served=_served, connect=_Stand, binding=_binding)
+def _variables(configuration: Mapping[str, str]) -> dict[str, str]:
+    project = configuration.get("gcp:project")
+    return {"PUBSUB_PROJECT_ID": project, "GOOGLE_CLOUD_PROJECT": project} if project else {}
+
+
+LAPTOP = Laptop(package="gcp", served=_served, connect=_Stand, binding=_binding, variables=_variables)

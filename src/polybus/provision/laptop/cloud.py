@@ -27,6 +27,9 @@ class Stand(Protocol):
         Answers functions that only read too, and raises KeyError for one that it doesn't know.
         """
 
+    def record(self, type_: str, name: str, inputs: Inputs) -> dict[str, Any]:
+        """Return the outputs of what the server has nothing for: `id`, and what follows from the inputs alone."""
+
     def read(self, type_: str, identity: str, made: Inputs) -> dict[str, Any] | None:
         """Return what the server has of a resource, by the provider's names; None where it isn't there.
 
@@ -38,6 +41,10 @@ class Stand(Protocol):
         """Take a resource away; what is gone already is no error."""
 
 
+def _no_variables(configuration: Mapping[str, str]) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Laptop:
     """How a cloud's local server stands in for its Pulumi provider.
@@ -45,13 +52,15 @@ class Laptop:
     `package` is the provider's package as Pulumi has it. `served(type, inputs)` says whether the server has something
     for a resource; what it hasn't is recorded, and nothing is made up for it but an id. `connect(configuration)` reads
     from the environment where the server is. `binding(binding, environment)` leads a stack's binding to the server,
-    whose variables `environment` has.
+    whose variables `environment` has. `variables(configuration)` are those of them that a stack's configuration says,
+    by its keys in full, such as where the cloud's own tools look.
     """
 
     package: str
     served: Callable[[str, Inputs], bool]
     connect: Callable[[Inputs], Stand]
     binding: Callable[[Binding, Mapping[str, str]], Binding]
+    variables: Callable[[Mapping[str, str]], Mapping[str, str]] = _no_variables
 
 
 def laptops() -> Iterator[tuple[str, Laptop]]:

@@ -120,10 +120,9 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.InvokeResponse(**{"return": _written(found)})
 
     def _make(self, stand: Stand, type_: str, name: str, inputs: Properties) -> Properties:
-        """Make a resource, or record it; of a type that no plan has nothing is known but that it is there."""
-        if fixed(type_) is None and not self._laptop.served(type_, inputs):
-            return {"id": name}
-        return stand.make(type_, name, inputs)
+        """Make a resource, or record it."""
+        made = stand.make if self._laptop.served(type_, inputs) else stand.record
+        return made(type_, name, inputs)
 
     def _asked(self, context: Any, what: str, call: Callable[[Stand], Any]) -> Any:
         """Ask the local server; what it refuses, in whatever way its client has, is the engine's to report."""

@@ -15,6 +15,8 @@
 #   make bench                        rates beside those of other libraries
 #   make lint, make format            ruff alone: look, mend
 #   make reference                    docs/reference, from the code: after every change of keys, options, codes, docstrings
+#   make docs                         the site of the documents in site/, strictly; and what they show of other frameworks, run
+#   make build                        the sdist, and the wheel from it, in dist/
 #   make lock                         the lock files in requirements/, from pyproject.toml
 #   make clean                        remove what was made, .venv included
 
@@ -45,7 +47,7 @@ UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
 .PHONY: help demo test test-all engine engine-test sdks say-python check-lint check-types check-layers check-tests torture fuzz \
-	mutants soak lowest newest bench lint format reference lock clean
+	mutants soak lowest newest bench lint format reference docs build lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -171,7 +173,17 @@ format: $(VENV)/.stamp-dev
 reference: $(VENV)/.stamp-dev
 	@$(BIN)/python -m tools.reference
 
-# The demo and the benchmarks take the versions of the development lock, so that one .venv serves all three.
+docs: $(VENV)/.stamp-docs
+	$(call headline,What the documents show of other frameworks (pytest))
+	@$(BIN)/pytest -q -W default tools/site
+	$(call headline,The site (mkdocs))
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+build: $(VENV)/.stamp-uv
+	@$(UV) build --quiet --out-dir dist .
+	@ls dist
+
+# The demo, the benchmarks and the site take the versions of the development lock, so that one .venv serves all.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
 RUNTIME := --extra aws --extra azure --extra gcp --extra local --extra otel
 
@@ -179,9 +191,10 @@ lock: $(VENV)/.stamp-uv
 	$(COMPILE) pyproject.toml --all-extras --group dev --group demo -o requirements/dev.txt
 	$(COMPILE) pyproject.toml $(RUNTIME) --group demo -c requirements/dev.txt -o requirements/demo.txt
 	$(COMPILE) pyproject.toml $(RUNTIME) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	$(COMPILE) pyproject.toml --extra testing --group docs -c requirements/dev.txt -o requirements/docs.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) pyproject.toml requirements/policy.in -o requirements/policy.txt
 
 clean:
-	rm -rf .venv .venv-* .engine build dist .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
+	rm -rf .venv .venv-* .engine build dist site .mypy_cache .ruff_cache .import_linter_cache .hypothesis .polybus examples/training_pipeline/.polybus
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

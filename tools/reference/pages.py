@@ -40,8 +40,14 @@ _PAGES: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 def pages() -> dict[str, str]:
     """Return every page's text by its file's name."""
-    texts = {name: _NOTE + page() for name, (_, page) in _PAGES.items()}
-    return {"README.md": _NOTE + _index(), **texts}
+    texts = {"README.md": _index(), **{name: page() for name, (_, page) in _PAGES.items()}}
+    return {name: _noted(text) for name, text in texts.items()}
+
+
+def _noted(text: str) -> str:
+    """Return a page with the note below its title, which has to come first."""
+    title, _, rest = text.partition("\n\n")
+    return f"{title}\n\n{_NOTE}{rest}"
 
 
 def _index() -> str:

@@ -1,0 +1,1 @@
+"""The site of the documents: what mkdocs is told beside mkdocs.yml."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
@@ -92,7 +91,7 @@ class Sqs:
         self.message = message
         self.sent: list[dict[str, Any]] = []
 
-    async def poll(self, address: str, longest: float, call: Callable[[Any], Any], give_back: object) -> dict[str, Any]:
+    async def receive(self, arguments: dict[str, Any], wait: int, left: object) -> dict[str, Any]:
         return {"Messages": [self.message]}
 
     async def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:

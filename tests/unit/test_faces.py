@@ -105,6 +105,19 @@ def test_one_name_means_one_thing_and_drivers_that_match_on_the_former_one_go_on
     assert not issubclass(polybus.driver.ToDeadLetters, BaseException)
 
 
+async def test_a_delivery_answers_to_its_former_names_with_a_warning() -> None:
+    async with polybus.connect(TOPOLOGY) as bus:
+        await bus.publish("jobs", b"1")
+        async with bus.consume("jobs") as deliveries:
+            delivery = await anext(aiter(deliveries))
+            with pytest.warns(DeprecationWarning, match=r"Delivery\.received is polybus's own"):
+                received = getattr(delivery, "received")  # noqa: B009 - a type checker knows no such name
+            assert received.message.id == delivery.id
+            with pytest.raises(AttributeError, match="no attribute 'receive'"):
+                getattr(delivery, "receive")  # noqa: B009
+            await delivery.ack()
+
+
 async def test_a_bus_answers_to_its_former_names_with_a_warning() -> None:
     async with polybus.connect(TOPOLOGY) as bus:
         jobs = bus.binding.queues["jobs"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from polybus.bus.held import HeldDelivery
 from polybus.durations import Duration
 from polybus.message import Message
 
 __all__ = ["Delivery", "held_of"]
+
+# What programs that were written to 0.1 may read; gone with 0.2, as the former names of modules (polybus.moved).
+FORMER_NAMES = frozenset(("received", "received_at", "renew_at", "retries"))
 
 
 class Delivery:
@@ -24,6 +29,15 @@ class Delivery:
 
     def __init__(self, held: HeldDelivery) -> None:
         self._held = held
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            """Return what a delivery showed until 0.2 though it is not for its users, with a warning."""
+            if name not in FORMER_NAMES:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            warnings.warn(f"Delivery.{name} is polybus's own, and no name after 0.1", DeprecationWarning, 2)
+            return getattr(self._held, name)
 
     @property
     def message(self) -> Message:

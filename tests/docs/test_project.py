@@ -33,4 +33,4 @@ def test_links_of_every_page_lead_somewhere() -> None:
 
 def links(path: Path) -> list[str]:
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    return re.findall(r"\]\(([^)#:\s]+)", text)
+    return re.findall(r"\]\(([^)#:\s]+)[)#]", text)

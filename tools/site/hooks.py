@@ -53,7 +53,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **given: Any) -> str:
-    """Give the links of a page that lead out of docs/ another end."""
+    """Give the links of a page that lead out of docs/ another end, and the reference the first place in searches."""
+    if page.file.src_uri.startswith("reference/"):
+        page.meta.setdefault("search", {"boost": 3})
     if page.file.src_uri in BESIDE.values():
         return markdown
     return _relinked(markdown, f"docs/{page.file.src_uri}", page.file.src_uri)

@@ -149,13 +149,14 @@ class Received(msgspec.Struct, Generic[R], frozen=True):
     at: float | None = None
 
 
-class Ack(msgspec.Struct, Generic[R], frozen=True):
+# gc=False: they lead to what was received, and live until the backend has answered.
+class Ack(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """Done with it."""
 
     received: Received[R]
 
 
-class Nack(msgspec.Struct, Generic[R], frozen=True):
+class Nack(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """Give it back, to be delivered again after `delay` seconds; over 0 only with Feature.NACK_DELAY.
 
     A delay holds up the later messages of its ordering key.
@@ -170,7 +171,7 @@ class Nack(msgspec.Struct, Generic[R], frozen=True):
     attempts: int | None = None
 
 
-class ToDeadLetters(msgspec.Struct, Generic[R], frozen=True):
+class ToDeadLetters(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """Put it among the dead letters, unchanged but for the reason and `moves` + 1.
 
     Its retention begins anew there. `reason` and `description` are fit to travel: Unicode without control characters

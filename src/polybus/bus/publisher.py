@@ -134,7 +134,8 @@ class Publisher:
             item.prepared, item.size = prepared, prepared.size
             if self._flow.enter(item, turn):
                 self._queue.add(item)
-                self._batches.schedule()
+                if self._batches.due is None:
+                    self._batches.schedule()
             else:
                 self._flow.wait(item, turn)
         self._open[item] = None

@@ -238,13 +238,14 @@ class Batches:
         self._sending: dict[asyncio.Task[None], list[Item]] = {}
         # Cancelled calls that have not ended: they are over their time, and nothing waits for them.
         self._given_up: set[asyncio.Task[None]] = set()
-        self._next_flush: asyncio.Handle | None = None
+        self.due: asyncio.Handle | None = None
+        """What is to come on the loop's next turn; public so that not each message calls `schedule` for nothing."""
         self._linger: Timer | None = None
         self._flushing = False
 
     def schedule(self) -> None:
         """See to it that what may leave does."""
-        if self._next_flush is not None:
+        if self.due is not None:
             return
         if self._linger is not None and self._sending and not self._flushing and not self._queue.full:
             return  # it lingers already: nearly always, where many are published
@@ -252,7 +253,7 @@ class Batches:
             return
         if not self._sending or self._queue.full or self._flushing:
             # On the loop's next turn, so that what is published in this one shares the batch.
-            self._next_flush = self._loop.call_soon(self._flush_now)
+            self.due = self._loop.call_soon(self._flush_now)
         elif self._linger is None:
             self._linger = self._clock.call_later(self._options.linger, self._lingered)
 
@@ -277,7 +278,7 @@ class Batches:
 
     async def aclose(self) -> None:
         """Wait for the calls that have not ended; all that was taken has its outcome."""
-        for timer in (self._linger, self._next_flush):
+        for timer in (self._linger, self.due):
             if timer is not None:
                 timer.cancel()
         ending = [*self._sending, *self._given_up]
@@ -291,7 +292,7 @@ class Batches:
         self.schedule()
 
     def _flush_now(self) -> None:
-        self._next_flush = None
+        self.due = None
         if self._linger is not None:
             self._linger.cancel()
             self._linger = None

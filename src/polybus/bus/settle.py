@@ -34,17 +34,13 @@ SHORT_REASON = 32
 _TOO_LATE = "the event loop or the process stood still until its lease was over, and the backend was not told"
 
 
-class _Entry:
-    __slots__ = ("alone", "attempts", "delivery", "future", "settlement")
-
-    def __init__(
-        self, delivery: HeldDelivery, settlement: Settlement[Any], future: asyncio.Future[None] | None
-    ) -> None:
-        self.delivery = delivery
-        self.settlement = settlement
-        self.future = future
-        self.attempts = 0
-        self.alone = False
+# gc=False: it is forgotten with its answer.
+class _Entry(msgspec.Struct, eq=False, gc=False):
+    delivery: HeldDelivery
+    settlement: Settlement[Any]
+    future: asyncio.Future[None] | None
+    attempts: int = 0
+    alone: bool = False
 
 
 class _Call:

@@ -16,6 +16,7 @@ import typer
 from polybus.cli import options
 from polybus.cli.failures import explain
 from polybus.cli.logs import Format, Level, Logs
+from polybus.cli.loops import loop_factory
 from polybus.errors import AppFailed
 from polybus.variables import OTEL, REQUIRED
 
@@ -177,7 +178,8 @@ def _run(asked: _Asked, end: LastResort, early: Early) -> None:
         end.code = 0  # all is drained: a thread that hangs after this, of asyncio's own executor, is no failure
 
     try:
-        asyncio.run(run())
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(run())
     except SystemExit as leaving:
         end.code = _code(leaving)
         raise

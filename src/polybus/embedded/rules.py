@@ -141,8 +141,14 @@ class DedupWindow:
         self._current = set()
         self._since = now
 
-    def add(self, dedup_id: str) -> None:
+    def admit(self, dedup_id: str) -> bool:
+        """Note an id; say whether it is new. What has none is."""
+        if not dedup_id:
+            return True
+        if dedup_id in self._current or dedup_id in self._previous:
+            return False
         self._current.add(dedup_id)
+        return True
 
     def update(self, dedup_ids: set[str]) -> None:
         self._current |= dedup_ids

@@ -55,6 +55,32 @@ def test_several_apps_in_one_process_until_sigterm(shop, spawn: Callable) -> Non
     assert "Traceback" not in err
 
 
+UVLOOP = """\
+import asyncio
+
+__version__ = "0.0"
+
+class Loop(asyncio.SelectorEventLoop):
+    pass
+
+new_event_loop = Loop
+"""
+
+
+def test_services_run_on_uvloop_where_it_is_installed(shop, spawn: Callable) -> None:
+    (shop.folder / "uvloop.py").write_text(UVLOOP)
+    (shop.folder / "service.py").write_text(
+        f"import asyncio\n{SERVICE}    print(type(asyncio.get_running_loop()).__module__, flush=True)\n"
+    )
+    process = spawn("run", "service:app", cwd=shop.folder)
+    shop.publish("jobs", "a")
+    assert (process.stdout.readline(), process.stdout.readline()) == ("worked on a\n", "uvloop\n")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "services run on uvloop 0.0" in err
+
+
 def test_the_log_has_only_the_warnings_of_the_clouds_libraries(shop, spawn: Callable) -> None:
     says = '    logging.getLogger("azure.servicebus._pyamqp").'
     lines = ("import logging", SERVICE, f'{says}info("link state changed")', f'{says}warning("link broken")')

@@ -6,12 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from itertools import chain
 
+import msgspec
+
 from polybus.message import Message
 
 __all__ = ["Entry", "Groups", "Line"]
 
 
-class Entry:
+# gc=False: an entry leads to its message and nowhere back, and what waits needn't be walked through by the collector.
+class Entry(msgspec.Struct, eq=False, gc=False):
     """A message in one subscription or queue.
 
     `since` is the monotonic time at which it came here, `at` the time of day then. `lease` is the monotonic time at
@@ -20,34 +23,18 @@ class Entry:
     other lease has.
     """
 
-    __slots__ = (
-        "at",
-        "attempt",
-        "claim",
-        "description",
-        "due",
-        "expires",
-        "lease",
-        "message",
-        "moves",
-        "reason",
-        "seq",
-        "since",
-    )
-
-    def __init__(self, seq: int, message: Message, since: float, at: float, moves: int) -> None:
-        self.seq = seq
-        self.since = since
-        self.message = message
-        self.expires = since
-        self.at = at
-        self.moves = moves
-        self.attempt = 0
-        self.claim = 0
-        self.lease = 0.0
-        self.due = 0.0
-        self.reason: str | None = None
-        self.description: str | None = None
+    seq: int
+    message: Message
+    since: float
+    at: float
+    moves: int
+    expires: float
+    attempt: int = 0
+    claim: int = 0
+    lease: float = 0.0
+    due: float = 0.0
+    reason: str | None = None
+    description: str | None = None
 
 
 Lease = Callable[[Entry], bool]

@@ -9,7 +9,7 @@ from polybus.clock import Clock
 from polybus.driver import BatchLimits, Outgoing, Prepared
 from polybus.embedded.memory.source import Source
 from polybus.embedded.memory.store import Store, Topic
-from polybus.embedded.rules import BATCH, DedupWindow, check, check_key
+from polybus.embedded.rules import BATCH, check, check_key
 from polybus.errors import Fault
 from polybus.message import Message, Sent
 
@@ -50,7 +50,7 @@ class Publisher:
             dedup.turn(now)
             if isinstance(to, Topic):
                 for prepared in batch:
-                    if _is_new(prepared.outgoing, dedup):
+                    if dedup.admit(prepared.outgoing.dedup_id):
                         message = _stamped(prepared.wire, at)
                         for source, passes in to.subscriptions:
                             if passes is None or passes.matches(message.attributes):
@@ -59,7 +59,7 @@ class Publisher:
             else:
                 for prepared in batch:
                     outgoing = prepared.outgoing
-                    if _is_new(outgoing, dedup):
+                    if dedup.admit(outgoing.dedup_id):
                         message = prepared.wire
                         if not self._returning or message.published_at is None:
                             message = _stamped(message, at)
@@ -72,16 +72,6 @@ class Publisher:
 
     async def aclose(self) -> None:
         """Do nothing: the store holds all."""
-
-
-def _is_new(outgoing: Outgoing, dedup: DedupWindow) -> bool:
-    dedup_id = outgoing.dedup_id
-    if not dedup_id:
-        return True
-    if dedup_id in dedup:
-        return False
-    dedup.add(dedup_id)
-    return True
 
 
 def _stamped(m: Message, at: float) -> Message:

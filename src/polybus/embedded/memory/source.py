@@ -70,8 +70,7 @@ class Source:
     def add(self, message: Message, now: float, at: float, delay: float = 0.0, moves: int = 0) -> Entry:
         """Take a message in; `wake` is to follow."""
         self._seq += 1
-        entry = Entry(self._seq, message, now, at, moves)
-        entry.expires = now + self._retention
+        entry = Entry(self._seq, message, now, at, moves, now + self._retention)
         self._entries[entry.seq] = entry
         if delay:
             self._delay(entry, now + delay)

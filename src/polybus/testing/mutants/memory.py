@@ -66,13 +66,13 @@ MEMORY = (
     _m(
         "P5",
         "a repeated publish is accepted twice",
-        edit("polybus.embedded.memory.publish:_is_new", "return False", "return True"),
+        edit("polybus.embedded.rules:DedupWindow.admit", "return False", "return True"),
         "lost_answer",
     ),
     _m(
         "P5",
         "messages are told apart by their ids",
-        edit("polybus.embedded.memory.publish:_is_new", "outgoing.dedup_id", "outgoing.message.id"),
+        edit("polybus.embedded.memory.publish:Publisher.publish_batch", "outgoing.dedup_id", "outgoing.message.id"),
         "published_twice",
     ),
     _m(

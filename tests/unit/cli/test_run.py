@@ -155,7 +155,7 @@ def test_what_is_no_address_for_health(cli: Callable, shop, address: str) -> Non
 def test_addresses_for_health(text: str, address: tuple[str | None, int]) -> None:
     from polybus.cli.run import _address
 
-    assert _address(text) == address
+    assert _address(text, "--health") == address
 
 
 def test_binding_goes_before_what_the_folder_says(shop, spawn: Callable, tmp_path_factory) -> None:

@@ -163,9 +163,14 @@ class Realiser:
             arn = next((one["SubscriptionArn"] for one in found), None)
             if arn is None:
                 raise
-            # A filter that isn't declared any more is taken away by an empty policy.
-            for key, value in {"FilterPolicy": "{}", **attributes}.items():
+            for key, value in attributes.items():
                 self._sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName=key, AttributeValue=value)
+        # Who subscribes again and says less is answered as if all were so: a filter that isn't declared any more is there
+        # still, and an empty policy takes it away.
+        if "FilterPolicy" not in attributes:
+            self._sns.set_subscription_attributes(
+                SubscriptionArn=arn, AttributeName="FilterPolicy", AttributeValue="{}"
+            )
         return {"id": arn, "arn": arn}
 
     def _queue(self, given: Inputs) -> Outputs:

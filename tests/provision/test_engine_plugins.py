@@ -119,6 +119,15 @@ def test_a_name_that_is_missing_is_refused(plugin: Plugin) -> None:
         plugin.check(urn("aws:sqs/queue:Queue"), {}, {})
 
 
+@each_cloud
+def test_a_name_that_the_cloud_does_not_take_is_refused_before_anything_is_made(place: Place, plugin: Plugin) -> None:
+    type_, inputs = TOPICS[place.cloud]
+    key = "topicName" if place.cloud == "azure" else "name"
+    assert plugin.check(urn(type_), {}, inputs) == inputs
+    with pytest.raises(PluginError, match=f"{key} found 'no good!'; allowed: "):
+        plugin.check(urn(type_), {}, {**inputs, key: "no good!"})
+
+
 @on_aws
 def test_what_the_server_has_nothing_for_is_recorded_and_nothing_made_up_for_it(place: Place, plugin: Plugin) -> None:
     role, given = urn("aws:iam/role:Role"), {"name": "shop", "description": "a"}

@@ -1,4 +1,4 @@
-"""What differs between two states of a resource, and which differences take another resource: as providers tell."""
+"""What providers say of a resource beforehand: whether its name can be one, what differs, what takes another one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polybus.plan.planning import immutable, planning_of_type
 from polybus.provision.cloud import Provider
 from polybus.registry import each
 
-__all__ = ["Properties", "changed", "fixed", "forces", "takes"]
+__all__ = ["Properties", "changed", "fixed", "forces", "misnamed", "takes"]
 
 Properties = dict[str, Any]
 
@@ -30,6 +30,22 @@ def forces(type_: str, key: str, old: Properties, new: Properties) -> bool:
     knows_better = None if planning is None else planning.replaces.get(type_)
     told = None if knows_better is None else knows_better(_snake(key), _snaked(old[key]), _snaked(new[key]))
     return key in (fixed(type_) or ()) if told is None else told
+
+
+def misnamed(type_: str, given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the property that names a resource, and what is wrong with it; None where the cloud takes the name."""
+    planning = planning_of_type(type_)
+    own = None if planning is None else planning.names.get(type_)
+    if own is None:
+        return None
+    key = _camel(own.argument)
+    name = given.get(key)
+    if name is None:  # the provider would make one up
+        return key, "it needs an explicit name"
+    known = isinstance(name, str) and name != UNKNOWN
+    if not known or own.accepts(name, ordered=bool(own.ordered_suffix) and name.endswith(own.ordered_suffix)):
+        return None
+    return key, f"found {name!r}; allowed: {own.rule.allowed}"
 
 
 def fixed(type_: str) -> frozenset[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import pytest
@@ -36,12 +37,17 @@ def files(**more: Any) -> dict[str, Any]:
 
 def problems(service: str, operation: str, document: Any) -> list[str]:
     """List what botocore would refuse: what it knows no name for, types, ranges, and words that are none of a few."""
-    session = pytest.importorskip("botocore.session")
+    shape = _shape(service, operation)
     from botocore.validate import ParamValidator
 
-    shape = session.Session().get_service_model(service).operation_model(operation).input_shape
     report = ParamValidator().validate(document, shape)
     return [*([report.generate_report()] if report.has_errors() else []), *unknown(shape, document, operation)]
+
+
+@functools.cache
+def _shape(service: str, operation: str) -> Any:
+    session = pytest.importorskip("botocore.session")
+    return session.Session().get_service_model(service).operation_model(operation).input_shape
 
 
 def unknown(shape: Any, value: Any, place: str) -> list[str]:

@@ -12,6 +12,8 @@ from pulumi.output import Unknown
 
 from polybus.binding import Binding
 from polybus.clouds.aws.plan.resources import AwsSettings
+from polybus.clouds.azure.plan.namespace import AzureSettings, Principal
+from polybus.clouds.azure.plan.rights import CONFIG_READER, SECRETS_USER
 from polybus.clouds.gcp.plan.resources import GcpSettings
 from polybus.errors import ConfigError
 from polybus.provision import MessageBus, binding_of
@@ -110,6 +112,67 @@ def test_a_secret_stays_in_the_stack_s_regions() -> None:
     assert secret["replication"] == {"userManaged": {"replicas": [{"location": "europe-west1"}]}}
 
 
+# -- In a key vault, or in App Configuration --------------------------------------------------------------------------
+
+GROUP = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/ops/providers"
+VAULT = f"{GROUP}/Microsoft.KeyVault/vaults/shop"
+STORE = f"{GROUP}/Microsoft.AppConfiguration/configurationStores/Shop"
+BILLING = "00000000-0000-0000-0000-000000000001"
+
+
+def on_azure(where: str, **more: Any) -> runner.Run:
+    functions = {"mailer": Principal(BILLING)}
+    principals = {"billing": Principal(BILLING)}
+    given: Any = {
+        "stack": "dev",
+        "namespace": "shopbus",
+        "location": "westeurope",
+        "principals": principals,
+        "functions": functions,
+    }
+    return exported("azure", AzureSettings(bindings=where, **given, **more))
+
+
+def roles(run: runner.Run) -> list[tuple[str, str]]:
+    found = run.of("azure-native:authorization:RoleAssignment")
+    given = [(one.inputs["roleDefinitionId"].rpartition("/")[2], one.inputs["scope"]) for one in found]
+    return [one for one in given if one[0] in (SECRETS_USER, CONFIG_READER)]
+
+
+def test_azure_puts_each_service_s_into_a_secret_that_its_identity_alone_may_read() -> None:
+    done = on_azure(VAULT)
+    for service in SERVICES:
+        secret = done.named(f"shop-{service}.binding").inputs
+        assert (secret["vaultName"], secret["resourceGroupName"]) == ("shop", "ops")
+        assert secret["secretName"] == f"polybus-shopbus-{service}"
+        held = runner.whole(secret["properties"])
+        assert Binding.from_json(opened(held["value"])) == Binding.from_json(done.outputs["bindings"][service])
+        address = f"https://shop.vault.azure.net/secrets/polybus-shopbus-{service}"
+        assert done.outputs["bindingReferences"][service] == f"keyvault:{address}"
+    [(role, scope)] = roles(done)
+    assert (role, scope.rpartition("/")[2]) == (SECRETS_USER, "shop-billing.binding")
+
+
+def test_a_store_has_rights_as_a_whole() -> None:
+    done = on_azure(STORE)
+    value = done.named("shop-billing.binding").inputs
+    assert (value["configStoreName"], value["keyValueName"]) == ("Shop", "polybus-shopbus-billing")
+    address = "https://shop.azconfig.io/kv/polybus-shopbus-billing"
+    assert done.outputs["bindingReferences"]["billing"] == f"appconfig:{address}"
+    assert roles(done) == [(CONFIG_READER, STORE)]
+
+
+def test_other_clouds_have_other_vaults() -> None:
+    done = on_azure(VAULT, environment="china")
+    assert ".vault.azure.cn/" in done.outputs["bindingReferences"]["billing"]
+
+
+def test_a_vault_of_another_subscription_is_refused() -> None:
+    words = r"azure bindings: found .*; allowed: one of the stack's own subscription"
+    with pytest.raises((pulumi.RunError, ConfigError), match=words):
+        on_azure(VAULT, subscription_id="22222222-2222-3333-4444-555555555555")
+
+
 # -- In a parameter ----------------------------------------------------------------------------------------------------
 
 
@@ -162,7 +225,7 @@ def test_a_preview_says_that_a_binding_is_not_known_yet() -> None:
     ("cloud", "given", "words"),
     [
         ("aws", "smm", r"polybus:bindings: found 'smm'; allowed: ssm"),
-        ("azure", "ssm", r"polybus:bindings: it is for "),
+        ("azure", "ssm", r"polybus:bindings: found 'ssm'; allowed: the resource id of a key vault or of an App"),
         ("gcp", "ssm", r"polybus:bindings: found 'ssm'; allowed: secretmanager"),
     ],
 )

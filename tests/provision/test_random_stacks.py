@@ -196,7 +196,9 @@ def nothings(value: Any, path: str = "") -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Give text for JSON text."""
+    """Give text for JSON text, inside of tables too."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return "{}" if isinstance(value, AsJson) else value
 
 

@@ -23,6 +23,8 @@ _NAMES = (
     "namespace_name",
     "rule_name",
     "alarm_name",
+    "secret_name",
+    "key_value_name",
     "dashboard_name",
     "display_name",
     "private_endpoint_name",

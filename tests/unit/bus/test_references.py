@@ -138,9 +138,8 @@ def test_an_address_where_nothing_answers_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["smm:/x", "http://example.com/b", "vault:secret/b"])
 def test_other_places_are_refused_with_those_that_there_are(text: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        polybus.BindingError, match=r"POLYBUS_BINDING: found .* begins with .*secretmanager:, ssm:, file:, https:"
-    ):
+    places = "appconfig:, keyvault:, secretmanager:, ssm:, file:, https:"
+    with pytest.raises(polybus.BindingError, match=rf"POLYBUS_BINDING: found .* begins with {places}"):
         variable(text, tmp_path)
 
 

@@ -179,6 +179,25 @@ NAMES: Final[Mapping[str, str]] = {
         properties.evaluationFrequency! properties.isMigrated properties.lastUpdatedTime properties.scopes!
         properties.severity! properties.targetResourceRegion properties.targetResourceType properties.windowSize!
     """,
+    "azure-native:monitor:DiagnosticSetting": """
+        properties properties.eventHubAuthorizationRuleId properties.eventHubName
+        properties.logAnalyticsDestinationType properties.logs properties.logs.category
+        properties.logs.categoryGroup properties.logs.enabled! properties.logs.retentionPolicy
+        properties.logs.retentionPolicy.days! properties.logs.retentionPolicy.enabled!
+        properties.marketplacePartnerId properties.metrics properties.metrics.category properties.metrics.enabled!
+        properties.metrics.retentionPolicy properties.metrics.retentionPolicy.days!
+        properties.metrics.retentionPolicy.enabled! properties.metrics.timeGrain properties.serviceBusRuleId
+        properties.storageAccountId properties.workspaceId
+    """,
+    "azure-native:keyvault:Secret": """
+        properties! properties.attributes properties.attributes.created properties.attributes.enabled
+        properties.attributes.exp properties.attributes.nbf properties.attributes.updated properties.contentType
+        properties.secretUri properties.secretUriWithVersion properties.value
+    """,
+    "azure-native:appconfiguration:KeyValue": """
+        properties properties.contentType properties.eTag properties.key properties.label properties.lastModified
+        properties.locked properties.tags properties.value
+    """,
     "azure-native:portal:Dashboard": """
         properties properties.lenses properties.lenses.metadata properties.lenses.order! properties.lenses.parts!
         properties.lenses.parts.metadata properties.lenses.parts.position! properties.lenses.parts.position.colSpan!

@@ -39,6 +39,13 @@ _ROOTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "azure-native:network:PrivateDnsZoneGroup": ("azure/mgmt/network", "PrivateDnsZoneGroup", ()),
     "azure-native:monitor:ActionGroup": ("azure/mgmt/monitor", "ActionGroupResource", ()),
     "azure-native:monitor:MetricAlert": ("azure/mgmt/monitor", "MetricAlertResource", ()),
+    "azure-native:monitor:DiagnosticSetting": (
+        "azure/mgmt/monitor/v2021_05_01_preview",
+        "DiagnosticSettingsResource",
+        (),
+    ),
+    "azure-native:keyvault:Secret": ("azure/mgmt/keyvault", "SecretCreateOrUpdateParameters", ()),
+    "azure-native:appconfiguration:KeyValue": ("azure/mgmt/appconfiguration", "KeyValue", ()),
     "azure-native:portal:Dashboard": ("azure/mgmt/portal", "Dashboard", ("metadata",)),
 }
 _PLACED = frozenset({"id", "name", "type", "location", "tags", "identity", "systemData", "etag"})

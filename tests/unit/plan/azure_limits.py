@@ -20,6 +20,7 @@ _READ, _SPACE = "azure-native:servicebus:Subscription", "azure-native:servicebus
 _RULE, _GROUP = "azure-native:servicebus:DefaultRule", "azure-native:resources:ResourceGroup"
 _ALERT, _ACTIONS = "azure-native:monitor:MetricAlert", "azure-native:monitor:ActionGroup"
 _PORTAL, _ROLE = "azure-native:portal:Dashboard", "azure-native:authorization:RoleAssignment"
+_SECRET, _VALUE = "azure-native:keyvault:Secret", "azure-native:appconfiguration:KeyValue"
 _ENDPOINT = "azure-native:network:PrivateEndpoint"
 _ENTITY = r"(?=.{1,260}$)[A-Za-z0-9]([A-Za-z0-9._~/-]*[A-Za-z0-9])?"
 
@@ -98,6 +99,8 @@ LIMITS = (
         spelled("group_short_name", r".{1,12}"),
         {"group_short_name": "x" * 13},
     ),
+    Limit("secret name", (_SECRET,), spelled("secret_name", r"[A-Za-z0-9-]{1,127}"), {"secret_name": "a_b"}),
+    Limit("key name", (_VALUE,), spelled("key_value_name", r"[A-Za-z0-9-]{5,512}"), {"key_value_name": "a/b%"}),
     Limit("dashboard name", (_PORTAL,), spelled("dashboard_name", r"[A-Za-z0-9-]{3,160}"), {"dashboard_name": "a_b"}),
     Limit(
         "tags",

@@ -17,7 +17,7 @@ from polybus.clouds.aws.plan import filters as filters_aws
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import filters as filters_azure
 from polybus.clouds.azure.plan import resources as azure
-from polybus.clouds.azure.plan.namespace import CustomerKey
+from polybus.clouds.azure.plan.namespace import CustomerKey, Diagnostics
 from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.topology.filters import Filter, parse
@@ -342,6 +342,10 @@ def _as(service: str) -> st.SearchStrategy[str]:
 
 
 _GROUP = "/subscriptions/s/resourceGroups/r/providers"
+_OURS = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/r/providers"
+_VAULT, _STORE = f"{_OURS}/Microsoft.KeyVault/vaults/v", f"{_OURS}/Microsoft.AppConfiguration/configurationStores/store"
+_WORKSPACE = f"{_GROUP}/Microsoft.OperationalInsights/workspaces/w"
+_ACCOUNT = f"{_GROUP}/Microsoft.Storage/storageAccounts/a"
 _IDENTITY = f"{_GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/i"
 
 
@@ -368,6 +372,8 @@ def _azure(draw: st.DrawFn, topology: Topology) -> azure.AzureSettings:
             name: azure.Principal(_object_id(draw(_as(name)))) for name in topology.services if draw(st.booleans())
         },
         functions={"named": azure.Principal(_object_id("named"))},
+        bindings=draw(st.sampled_from([None, _VAULT, _STORE])),
+        diagnostics=draw(st.sampled_from([None, Diagnostics(workspace=_WORKSPACE), Diagnostics(storage=_ACCOUNT)])),
     )
     if not large and draw(st.booleans()):
         return plain

@@ -11,7 +11,7 @@ import pytest
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
-from polybus.clouds.azure.plan.namespace import CustomerKey
+from polybus.clouds.azure.plan.namespace import CustomerKey, Diagnostics
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.values import Resource
 from polybus.topology.file import loads
@@ -71,6 +71,21 @@ def resources() -> Iterator[Resource]:
             customer_key=key,
             principals={"work": azure.Principal("00000000-0000-0000-0000-000000000001")},
             functions={"mailer": azure.Principal("00000000-0000-0000-0000-000000000002")},
+            bindings="/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v",
+            diagnostics=Diagnostics(
+                workspace="/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w",
+                storage="/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/a",
+            ),
+        ),
+    ).resources
+    store = "/subscriptions/s/resourceGroups/g/providers/Microsoft.AppConfiguration/configurationStores/c"
+    yield from azure.plan(
+        loads(COMMON % ALERTS, source="x"),
+        azure.AzureSettings(
+            location="westeurope",
+            principals={"work": azure.Principal("00000000-0000-0000-0000-000000000001")},
+            functions={"mailer": azure.Principal("00000000-0000-0000-0000-000000000002")},
+            bindings=store,
         ),
     ).resources
     yield from gcp.plan(

@@ -64,9 +64,13 @@ def settings(cloud: str, stack: str) -> Any:
 
 def others(cloud: str, stack: str) -> list[Any]:
     """Give settings with which more is there."""
+    plain = settings(cloud, stack)
+    if cloud == "azure":
+        kinds = ("KeyVault/vaults", "AppConfiguration/configurationStores")
+        ids = [f"/subscriptions/s/resourceGroups/g/providers/Microsoft.{kind}/v" for kind in kinds]
+        return [replace(plain, bindings=id_) for id_ in ids]
     if cloud != "aws":
         return []
-    plain = settings(cloud, stack)
     return [replace(plain, composite_alarms=by, delivery_logs=0) for by in ("bus", "service")]
 
 

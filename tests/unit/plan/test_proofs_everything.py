@@ -76,7 +76,7 @@ def without(topology: Topology, gone: set[str]) -> Topology:
     for name, item in topology.subscriptions.items():
         if item.topic not in topics or (item.push is not None and item.push.forward not in {None, *left}):
             del subscriptions[name]
-    there = left | subscriptions.keys()
+    there = queues.keys() | subscriptions.keys()
     services = {
         name: service
         for name, service in topology.services.items()
@@ -87,8 +87,12 @@ def without(topology: Topology, gone: set[str]) -> Topology:
 
 
 def whole(name: str) -> bool:
-    """Tell what is about all entries, or all of a service, and so changes with them."""
-    return name in ("dashboard", "dashboard-2") or re.search(r"\.(bus|service)-alarm", name) is not None
+    """Tell what is about all entries, or all of a service, and so changes with them.
+
+    A binding says of which topology it is.
+    """
+    ends = (".binding", "dashboard", "dashboard-2")
+    return name.endswith(ends) or re.search(r"\.(bus|service)-alarm", name) is not None
 
 
 @each_cloud

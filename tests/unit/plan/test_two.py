@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.namespace import Diagnostics
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.plan.values import Json, Ref, Resource, resolve
 from polybus.topology.file import loads
@@ -47,6 +48,9 @@ GLOBAL: Mapping[str, tuple[str, ...]] = {
     "azure-native:authorization:RoleAssignment": ("principal_id", "role_definition_id", "scope"),
     "azure-native:monitor:ActionGroup": ("resource_group_name", "action_group_name"),
     "azure-native:monitor:MetricAlert": ("resource_group_name", "rule_name"),
+    "azure-native:monitor:DiagnosticSetting": ("resource_uri", "name"),
+    "azure-native:keyvault:Secret": ("vault_name", "secret_name"),
+    "azure-native:appconfiguration:KeyValue": ("config_store_name", "key_value_name"),
     "azure-native:portal:Dashboard": ("resource_group_name", "dashboard_name"),
     "gcp:pubsub/topic:Topic": ("project", "name"),
     "gcp:pubsub/subscription:Subscription": ("project", "name"),
@@ -77,6 +81,8 @@ NOTIFIED = {
     "gcp": "projects/ops/topics/alarms",
 }
 ID = "00000000-0000-0000-0000-00000000000a"
+VAULT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v"
+WORKSPACE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/w"
 
 PLAIN = """
 [topics.orders]
@@ -123,7 +129,8 @@ def stack_settings(cloud: str, stack: str, place: str | None = None, *, key: boo
         return aws.AwsSettings(stack, place or "eu-west-1", KEY["aws"] if key else None, roles=roles, **told)
     if cloud == "azure":
         principals = dict.fromkeys(services, azure.Principal(ID))
-        return azure.AzureSettings(stack, place or "westeurope", principals=principals)
+        more: Any = {"bindings": VAULT, "diagnostics": Diagnostics(workspace=WORKSPACE)}
+        return azure.AzureSettings(stack, place or "westeurope", principals=principals, **more)
     members = dict.fromkeys(services, "serviceAccount:app@p.iam.gserviceaccount.com")
     more = {"push_account": "push@p.iam.gserviceaccount.com", "kms_key": KEY["gcp"] if key else None}
     return gcp.GcpSettings(stack, place or "one", "12", members=members, **more)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from polybus.cloud import Cloud
 
 if TYPE_CHECKING:
-    from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Principal
+    from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Diagnostics, Principal
 
-__all__ = ["CLOUD", "AzureSettings", "CustomerKey", "Principal"]
+__all__ = ["CLOUD", "AzureSettings", "CustomerKey", "Diagnostics", "Principal"]
 
 CLOUD = Cloud(
     name="azure",
@@ -20,6 +20,8 @@ CLOUD = Cloud(
     live="polybus.clouds.azure.live:live",
     local="polybus.clouds.azure.local:LOCAL",
     laptop="polybus.clouds.azure.laptop:LAPTOP",
+    reference="polybus.clouds.azure.reference:read",
+    schemes=("keyvault", "appconfig"),
     terraform="polybus.clouds.azure.plan.terraform:TERRAFORM",
     running="polybus.clouds.azure.plan.running:RUNNING",
     runs_on=("keda", "containerapps"),

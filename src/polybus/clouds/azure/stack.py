@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Principal
+from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Diagnostics, Principal
 from polybus.clouds.azure.plan.planning import PLANNING
 from polybus.provision.cloud import Provider
 from polybus.provision.config import StackConfig
@@ -27,6 +27,8 @@ _KEYS = {
     "transport": "amqp, or websocket for services that reach port 443 alone",
     "proxy": "the URL of an HTTP proxy, through which the WebSockets of services go",
     "caFile": "a file of certificates, where services run, of an authority of your own",
+    "bindings": "the resource id of a key vault or App Configuration store, to put each service's binding into it",
+    "diagnostics": "workspace and storage, the resource ids of where the namespace's logs go, and logs, a list of them",
     "principals": "the object id, or id and type, of each service in Entra ID",
     "functions": "the object id, or id and type, of the managed identity of each function that a push names",
 }
@@ -59,6 +61,8 @@ def _settings(config: StackConfig) -> AzureSettings:
         tags=config.texts_by_name("tags"),
         principals=_principals(config, "principals"),
         functions=_principals(config, "functions"),
+        bindings=config.text("bindings"),
+        diagnostics=_diagnostics(config),
     )
 
 
@@ -69,6 +73,20 @@ def _customer_key(config: StackConfig) -> CustomerKey | None:
     if set(given) != {"vaultUri", "keyName", "identity"}:
         raise config.refused("customerKey", dict(given), "vaultUri, keyName and identity, all three")
     return CustomerKey(given["vaultUri"], given["keyName"], given["identity"])
+
+
+def _diagnostics(config: StackConfig) -> Diagnostics | None:
+    given = config.table("diagnostics")
+    if not given:
+        return None
+    logs = given.get("logs", list(Diagnostics().logs))
+    places = {key: value for key, value in given.items() if key != "logs"}
+    texts = isinstance(logs, list) and all(isinstance(item, str) for item in (*logs, *places.values()))
+    if not texts or not logs or not places or not set(places) <= {"workspace", "storage"}:
+        raise config.refused(
+            "diagnostics", dict(given), "workspace or storage, or both, and logs, a list of categories"
+        )
+    return Diagnostics(**places, logs=tuple(logs))
 
 
 def _principals(config: StackConfig, key: str) -> Mapping[str, Principal]:
@@ -105,7 +123,16 @@ PROVIDER = Provider(
     keys=_KEYS,
     who="principals",
     inputs=frozenset(
-        {"location", "resource_group", "subnet", "private_dns_zone", "customer_key", "principals", "functions"}
+        {
+            "location",
+            "resource_group",
+            "subnet",
+            "private_dns_zone",
+            "customer_key",
+            "principals",
+            "functions",
+            "diagnostics",
+        }
     ),
     first=_first,
 )

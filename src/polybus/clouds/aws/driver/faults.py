@@ -30,7 +30,10 @@ __all__ = [
 
 _ADVICE = {
     FaultKind.UNAUTHENTICATED: "check the credentials that boto3 finds (environment, profile, role)",
-    FaultKind.DENIED: "deploy the stack with this right in the service's declaration, or use that service's role",
+    FaultKind.DENIED: (
+        "deploy the stack with this right in the service's declaration, or use that service's role; a right that was "
+        "given just now takes seconds to hold, at times a minute"
+    ),
     FaultKind.NOT_FOUND: "deploy the stack, or refresh the binding: pulumi stack output polybus --json",
 }
 _KEY_ADVICE = (

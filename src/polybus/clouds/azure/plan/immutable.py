@@ -46,6 +46,9 @@ IMMUTABLE: Mapping[str, frozenset[str]] = {
         ),
         "azure-native:monitor:ActionGroup": ("action_group_name", "resource_group_name", "location"),
         "azure-native:monitor:MetricAlert": ("rule_name", "resource_group_name", "location"),
+        "azure-native:monitor:DiagnosticSetting": ("name", "resource_uri"),
+        "azure-native:keyvault:Secret": ("secret_name", "vault_name", "resource_group_name"),
+        "azure-native:appconfiguration:KeyValue": ("key_value_name", "config_store_name", "resource_group_name"),
         "azure-native:portal:Dashboard": ("dashboard_name", "resource_group_name", "location"),
     }.items()
 }

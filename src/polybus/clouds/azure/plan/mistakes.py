@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from polybus.clouds.azure.plan import published
+from polybus.clouds.azure.plan.diagnostics import LOGS
 from polybus.clouds.azure.plan.namespace import AzureSettings, Principal, principal_of
 from polybus.plan.later import Text
 from polybus.plan.settings import Mistake
@@ -18,6 +20,8 @@ _PROXY = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+/?")
 _PASSWORD = re.compile(r"//[^/]*@")
 _GROUP = r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
 _SUBNET = re.compile(rf"{_GROUP}/Microsoft\.Network/virtualNetworks/[^/]+/subnets/[^/]+", re.IGNORECASE)
+_WORKSPACE = re.compile(rf"{_GROUP}/Microsoft\.OperationalInsights/workspaces/[^/]+", re.IGNORECASE)
+_STORAGE = re.compile(rf"{_GROUP}/Microsoft\.Storage/storageAccounts/[^/]+", re.IGNORECASE)
 _IDENTITY = re.compile(rf"{_GROUP}/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/]+", re.IGNORECASE)
 
 
@@ -37,11 +41,39 @@ def mistakes(settings: AzureSettings) -> Iterator[Mistake]:
     if settings.proxy is not None and not _PROXY.fullmatch(settings.proxy):
         allowed = "http://<host>:<port>; a name and password would be in every binding, which holds no secrets"
         yield Mistake("proxy", _PASSWORD.sub("//...@", settings.proxy), allowed)
+    yield from _bindings(settings)
+    yield from _diagnostics(settings)
     if settings.public_access is False and not settings.premium:
         allowed = (
             "true, or sku: Premium with subnet; a Standard namespace has no other way in, private endpoints are for"
         )
         yield Mistake("publicAccess", False, f"{allowed} Premium alone")
+
+
+def _bindings(settings: AzureSettings) -> Iterator[Mistake]:
+    if settings.bindings is None:
+        return
+    store, own = published.of(settings), (settings.subscription_id or "").lower()
+    if store is None:
+        allowed = "the resource id of a key vault or of an App Configuration store that is there"
+        yield Mistake("bindings", settings.bindings, allowed)
+    elif own and store.subscription.lower() != own:
+        yield Mistake("bindings", settings.bindings, f"one of the stack's own subscription, {own}")
+
+
+def _diagnostics(settings: AzureSettings) -> Iterator[Mistake]:
+    given = settings.diagnostics
+    if given is None:
+        return
+    if given.workspace is None and given.storage is None:
+        yield Mistake("diagnostics", None, "workspace or storage, or both")
+    yield from _form("diagnostics.workspace", given.workspace, _WORKSPACE, ".../workspaces/<workspace>")
+    yield from _form("diagnostics.storage", given.storage, _STORAGE, ".../storageAccounts/<account>")
+    for category in given.logs:
+        if category not in LOGS:
+            yield Mistake("diagnostics.logs", category, ", ".join(LOGS))
+        elif LOGS[category] and not settings.premium:
+            yield Mistake("diagnostics.logs", category, f"{category} where sku is Premium alone")
 
 
 def _who(key: str, principal: Principal) -> Iterator[Mistake]:

@@ -20,7 +20,16 @@ from polybus.plan.values import Join, Ref, Resource
 from polybus.topology.model import Topology
 from polybus.topology.quantities import format_size
 
-__all__ = ["AzurePlan", "AzureSettings", "CustomerKey", "Home", "Principal", "namespace_resources", "principal_of"]
+__all__ = [
+    "AzurePlan",
+    "AzureSettings",
+    "CustomerKey",
+    "Diagnostics",
+    "Home",
+    "Principal",
+    "namespace_resources",
+    "principal_of",
+]
 
 # By azure-native's own names of its clouds ("Sovereign clouds" and "Azure endpoints" in Microsoft's documentation).
 DOMAINS = {
@@ -50,6 +59,15 @@ class CustomerKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnostics:
+    """Where the namespace's logs go, by resource id, and which: of what was managed, and of what was refused."""
+
+    workspace: Text | None = None
+    storage: Text | None = None
+    logs: tuple[str, ...] = ("OperationalLogs", "DiagnosticErrorLogs")
+
+
+@dataclass(frozen=True, slots=True)
 class AzureSettings:
     """What the stack config says.
 
@@ -60,7 +78,8 @@ class AzureSettings:
     access unless `public_access` says otherwise; `private_dns_zone` is that of the zone by which clients find it.
     `transport`, `proxy` and `ca_file` tell services how to reach the namespace, as the binding's settings of these
     names. `principals` names the services, `functions` the managed identities of the functions that push names; an
-    object id alone is that of a service principal.
+    object id alone is that of a service principal. `bindings` is the resource id of a key vault or an App Configuration
+    store, into which each service's binding is put, beside the outputs. `diagnostics` sends the namespace's logs.
 
     In a Pulumi program the resource group, the location, the subnet, the zone, and what the key, the principals and the
     functions have may be outputs. With a location that is one, `namespace` has to be given.
@@ -85,6 +104,8 @@ class AzureSettings:
     tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     principals: Mapping[str, Principal | Text] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, Principal | Text] = field(default_factory=lambda: NOTHING)
+    bindings: str | None = None
+    diagnostics: Diagnostics | None = None
 
     @property
     def network(self) -> dict[str, str]:

@@ -14,6 +14,8 @@ import msgspec
 
 from polybus.binding import Binding
 from polybus.clouds.azure.limits import AZURE
+from polybus.clouds.azure.plan import diagnostics as azure_diagnostics
+from polybus.clouds.azure.plan import published as azure_published
 from polybus.clouds.azure.plan import rights as azure_rights
 from polybus.clouds.azure.plan import watch as azure_watch
 from polybus.clouds.azure.plan.filters import compile_filter, rule_action
@@ -61,8 +63,13 @@ def planned(topology: Topology, chosen: AzureSettings) -> AzurePlan:
     check_services(topology, chosen.principals, "azure principals")
     planner = _Planner(topology, chosen)
     resources = [*namespace_resources(planner.home), *planner.resources()]
+    store = azure_published.of(chosen)
+    if store is not None:
+        values = binding_values(AzurePlan(topology, chosen, ()))
+        resources += azure_published.resources(topology, planner.home.namespace_name, store, values, planner.home.tags)
     resources += azure_rights.resources(planner.home)
     resources += azure_watch.resources(planner.home)
+    resources += azure_diagnostics.resources(planner.home)
     return AzurePlan(topology, chosen, tuple(resources))
 
 
@@ -79,7 +86,8 @@ def binding_values(plan: AzurePlan) -> dict[str, Any]:
 
 def exports(plan: AzurePlan) -> dict[str, Any]:
     """Give the resource ids and names that other infrastructure needs, with references in them."""
-    topology, home = plan.topology, Home(plan.topology, plan.settings)
+    topology, home, settings = plan.topology, Home(plan.topology, plan.settings), plan.settings
+    store = azure_published.of(settings)
     return {
         "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": home.host},
         "topics": {name: {"id": home.published_id(name), "name": home.topic(name)} for name in topology.topics},
@@ -88,6 +96,7 @@ def exports(plan: AzurePlan) -> dict[str, Any]:
             for name in topology.subscriptions
         },
         "queues": {name: {"id": home.published_id(name), "name": home.queue(name)} for name in topology.queues},
+        **(azure_published.references(topology, home.namespace_name, store, settings.environment) if store else {}),
     }
 
 

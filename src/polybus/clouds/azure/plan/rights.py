@@ -5,7 +5,8 @@ Reading counts through the management API needs Manage, which nobody gets. Sourc
 roles" in Microsoft's documentation.
 
 Azure keeps one assignment for a principal, a role and a scope, and refuses a second, under whatever name: so each has
-one owner, and goes with it. All that is assigned here is in the stack's own namespace.
+one owner, and goes with it. All that is assigned here is in the stack's own namespace, or on what it puts into a vault;
+but for the right to read an App Configuration store, which is on the whole of it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from polybus.clouds.azure.plan import allow as azure_allow
+from polybus.clouds.azure.plan import published as azure_published
 from polybus.clouds.azure.plan.namespace import Home, Principal, principal_of
 from polybus.errors import ConfigError
 from polybus.plan.entitled import Right
@@ -27,8 +29,15 @@ __all__ = ["RECEIVER", "SENDER", "entitled", "resources"]
 
 SENDER = "69a216fc-b8fb-44d8-bc22-1f3c2cd27a39"
 RECEIVER = "4f6d3b9b-027b-4f4c-9142-0e5a2a2247e0"
-_TITLES = {SENDER: "Azure Service Bus Data Sender", RECEIVER: "Azure Service Bus Data Receiver"}
-_ROLES = {SENDER: "sender", RECEIVER: "receiver"}
+SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6"
+CONFIG_READER = "516239f1-63e1-4d78-a4de-a74fb236a071"
+_TITLES = {
+    SENDER: "Azure Service Bus Data Sender",
+    RECEIVER: "Azure Service Bus Data Receiver",
+    SECRETS_USER: "Key Vault Secrets User",
+    CONFIG_READER: "App Configuration Data Reader",
+}
+_ROLES = {SENDER: "sender", RECEIVER: "receiver", SECRETS_USER: "binding-reader", CONFIG_READER: "bindings-reader"}
 
 # Names of assignments are UUIDs that we choose, so that the same topology gives the same ones. This is their namespace.
 _ASSIGNMENTS = uuid.UUID("6f1c7a5e-58d5-4c0e-9f0c-3d6c1f1b2a77")
@@ -105,10 +114,18 @@ def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]
         yield RECEIVER, ("source", name)
         subscription = home.topology.subscriptions.get(name)
         yield SENDER, ("target", subscription.topic if subscription else name)
+    store = azure_published.of(home.settings)
+    if store is not None and store.kind == azure_published.KEY_VAULT:
+        yield SECRETS_USER, ("binding", service.name)
+    elif store is not None:
+        yield CONFIG_READER, ("binding", "")  # a store has rights as a whole alone
 
 
 def _scope(home: Home, entity: tuple[str, str]) -> str | Ref:
     side, name = entity
+    store = azure_published.of(home.settings)
+    if side == "binding" and store is not None:
+        return azure_published.scope_of(store, name)
     return home.published_id(name) if side == "target" else home.consumed_id(name)
 
 

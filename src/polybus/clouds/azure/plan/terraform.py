@@ -117,6 +117,20 @@ TYPES: Mapping[str, Arm] = {
         caseless=True,
         spelt={"odataType": "odata.type"},
     ),
+    "azure-native:monitor:DiagnosticSetting": Arm(
+        type="Microsoft.Insights/diagnosticSettings@2021-05-01-preview", name="name", scope="resource_uri"
+    ),
+    "azure-native:keyvault:Secret": Arm(
+        type="Microsoft.KeyVault/vaults/secrets@2023-07-01",
+        name="secret_name",
+        inside=(*_GROUP, ("vault_name", "providers/Microsoft.KeyVault/vaults")),
+        beside=frozenset({"properties"}),
+    ),
+    "azure-native:appconfiguration:KeyValue": Arm(
+        type="Microsoft.AppConfiguration/configurationStores/keyValues@2024-05-01",
+        name="key_value_name",
+        inside=(*_GROUP, ("config_store_name", "providers/Microsoft.AppConfiguration/configurationStores")),
+    ),
     "azure-native:portal:Dashboard": Arm(
         type="Microsoft.Portal/dashboards@2020-09-01-preview",
         name="dashboard_name",

@@ -294,3 +294,16 @@ def test_what_is_not_there_is_told_before_the_right(made: Ask, server: ServiceBu
 def test_a_window_that_cannot_be_is_refused_without_detection_too(made: Ask, kind: str, window: str) -> None:
     inner = f"<DuplicateDetectionHistoryTimeWindow>{window}</DuplicateDetectionHistoryTimeWindow>"
     assert made("new", described(kind, inner))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("RequiresDuplicateDetection", "RequiresDuplicateDetection property of an existing Topic cannot be changed"),
+        ("EnablePartitioning", "Partitioning cannot be changed for Topic. "),
+    ],
+)
+def test_what_is_fixed_is_told_as_the_service_does(made: Ask, field: str, said: str) -> None:
+    status, text = made("t", described("TopicDescription", f"<{field}>true</{field}>"), If_Match="*")
+    assert status == 400
+    assert said in text

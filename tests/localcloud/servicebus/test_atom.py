@@ -241,7 +241,7 @@ def test_a_partitioned_entity_s_size_is_that_of_its_partitions(made: Ask) -> Non
     assert "<MaxSizeInMegabytes>65536</MaxSizeInMegabytes>" in made("wide")[1]
 
 
-def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock) -> None:
+def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock, server: ServiceBusServer) -> None:
     def told(name: str) -> str:
         (found,) = re.findall(f"<{name}>([^<]*)<", made("q")[1])
         return str(found)
@@ -249,6 +249,12 @@ def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock) -> None:
     created, updated = told("CreatedAt"), told("UpdatedAt")
     assert told("AccessedAt") == "0001-01-01T00:00:00Z"
     assert "<AccessedAt>0001" not in made("t/Subscriptions/s")[1]
+    with (
+        ServiceBusClient.from_connection_string(server.connection_string()) as client,
+        client.get_queue_sender("q") as sender,
+    ):
+        sender.send_messages(ServiceBusMessage("x"))
+    assert told("AccessedAt") > created
     clock.advance(60)
     assert (told("CreatedAt"), told("UpdatedAt")) == (created, updated)
     made("q", described("QueueDescription"), If_Match="*")

@@ -24,7 +24,7 @@ from polybus.plan.planning import local_of
 HERE = Path(__file__).parent
 # Java's clients of Service Bus go to these whatever they are told: AMQP with TLS, without, and HTTPS.
 TLS_PORT, PLAIN_PORT, HTTPS_PORT = 5671, 5672, 443
-PATIENCE = 900.0  # seconds for one step; a cold cache is filled over the network
+PATIENCE = 600.0  # seconds for one step; a cold cache is filled over the network
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,7 +241,7 @@ def test_a_partitioned_entity_s_size_is_that_of_its_partitions(made: Ask) -> Non
     assert "<MaxSizeInMegabytes>65536</MaxSizeInMegabytes>" in made("wide")[1]
 
 
-def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock) -> None:
+def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock, server: ServiceBusServer) -> None:
     def told(name: str) -> str:
         (found,) = re.findall(f"<{name}>([^<]*)<", made("q")[1])
         return str(found)
@@ -249,6 +249,12 @@ def test_times_of_an_entity_stay(made: Ask, clock: SteppedClock) -> None:
     created, updated = told("CreatedAt"), told("UpdatedAt")
     assert told("AccessedAt") == "0001-01-01T00:00:00Z"
     assert "<AccessedAt>0001" not in made("t/Subscriptions/s")[1]
+    with (
+        ServiceBusClient.from_connection_string(server.connection_string()) as client,
+        client.get_queue_sender("q") as sender,
+    ):
+        sender.send_messages(ServiceBusMessage("x"))
+    assert told("AccessedAt") > created
     clock.advance(60)
     assert (told("CreatedAt"), told("UpdatedAt")) == (created, updated)
     made("q", described("QueueDescription"), If_Match="*")
@@ -294,3 +300,16 @@ def test_what_is_not_there_is_told_before_the_right(made: Ask, server: ServiceBu
 def test_a_window_that_cannot_be_is_refused_without_detection_too(made: Ask, kind: str, window: str) -> None:
     inner = f"<DuplicateDetectionHistoryTimeWindow>{window}</DuplicateDetectionHistoryTimeWindow>"
     assert made("new", described(kind, inner))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("RequiresDuplicateDetection", "RequiresDuplicateDetection property of an existing Topic cannot be changed"),
+        ("EnablePartitioning", "Partitioning cannot be changed for Topic. "),
+    ],
+)
+def test_what_is_fixed_is_told_as_the_service_does(made: Ask, field: str, said: str) -> None:
+    status, text = made("t", described("TopicDescription", f"<{field}>true</{field}>"), If_Match="*")
+    assert status == 400
+    assert said in text

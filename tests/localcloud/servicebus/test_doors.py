@@ -143,6 +143,19 @@ async def test_what_is_malformed_ends_a_websocket(
     await asyncio.to_thread(no_connections, server)
 
 
+async def test_a_server_ends_though_a_websocket_is_open(no_connections: Callable[[ServiceBusServer], None]) -> None:
+    async with aiohttp.ClientSession() as session:
+        with running_in_thread(ServiceBusServer()) as server:
+            url = f"http://localhost:{server.port}/$servicebus/websocket"
+            socket_ = await session.ws_connect(url)
+            await socket_.send_bytes(p.AMQP_HEADER + p.frame(0, p.performative(p.OPEN, [e.string("peer")])))
+            assert (await socket_.receive()).data[:8] == p.AMQP_HEADER
+            assert server.connections == 1
+        # Its end blocked our loop, so that nobody answered the farewell.
+        no_connections(server)
+        assert b"amqp:connection:forced" in (await socket_.receive()).data
+
+
 async def test_text_is_no_amqp(server: ServiceBusServer) -> None:
     async with (
         aiohttp.ClientSession() as session,

@@ -58,6 +58,8 @@ class Mailbox:
         self.sequence = 0
         self.bytes = 0
         self.created = self.updated = home.clock.time()
+        self.accessed: float | None = None
+        """When something was sent to it last, since the server started."""
         self.messages: dict[int, Message] = {}
         self.locks: dict[bytes, Message] = {}
         self._states = [0, 0, 0]
@@ -184,7 +186,7 @@ class Mailbox:
             return 0
         self.sequence += 1
         self.journal.put_sequence(self.key, self.sequence)
-        now = self.clock.time()
+        self.accessed = now = self.clock.time()
         message.sequence, message.enqueued = self.sequence, now
         if message.scheduled is not None and message.scheduled > now:
             message.state = SCHEDULED

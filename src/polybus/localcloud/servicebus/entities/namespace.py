@@ -34,7 +34,7 @@ _KEPT = "The value for the {name} property of an existing {{kind}} cannot be cha
 _FIXED = {
     "requires_session": _KEPT.format(name="RequiresSession"),
     "detects_duplicates": _KEPT.format(name="RequiresDuplicateDetection"),
-    "partitioned": "Partitioning cannot be changed for {kind}.",
+    "partitioned": "Partitioning cannot be changed for {kind}. It is fixed when the entity is created.",
 }
 
 

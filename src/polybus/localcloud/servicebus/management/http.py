@@ -154,6 +154,8 @@ class _Api:
             extra["AccessedAt"] = extra[
                 "CreatedAt"
             ]  # only of queues and topics the service tells that nobody used them
+        if mailbox.accessed is not None:
+            extra["AccessedAt"] = atom.stamp(mailbox.accessed)
         if isinstance(mailbox, Topic):
             extra["SubscriptionCount"] = len(mailbox.subscriptions)
         title = mailbox.name if isinstance(mailbox, Subscription) else mailbox.path

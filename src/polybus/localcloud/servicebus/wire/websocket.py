@@ -15,12 +15,13 @@ __all__ = ["PATH", "converse"]
 
 PATH = "/$servicebus/websocket"
 PROTOCOLS = ("AMQPWSB10", "amqp")  # the service's own, and the registered one
+FAREWELL = 1.0  # seconds that a peer has to answer a close before its connection is ended; a local one needs none
 HIGH_WATER = 256 * 1024  # bytes that wait to be written before deliveries pause; asyncio's own for TLS is the same size
 
 
 async def converse(host: Host, request: web.Request) -> web.WebSocketResponse:
     """Serve one AMQP connection inside a WebSocket until either side ends it."""
-    socket = web.WebSocketResponse(protocols=PROTOCOLS)
+    socket = web.WebSocketResponse(protocols=PROTOCOLS, timeout=FAREWELL)
     await socket.prepare(request)
     transport = _Transport(socket, request)
     connection = Connection(host)

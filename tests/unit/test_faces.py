@@ -18,7 +18,7 @@ TOPOLOGY = loads('[bus]\nname = "shop"\n[queues.jobs]\n', source="polybus.toml")
 DELIVERY = """
     ack attempt attributes body dead_letter id lease_until lost message nack ordering_key redelivered settled source
 """
-DEAD_LETTERS = "find peek purge redrive"
+DEAD_LETTERS = "find peek purge redrive stats"
 OPERATIONS = "blocked consume dead_letters describe features peek ping publish publish_many purge raw resume stats"
 FACES = {
     "App": "bus clock consumers drain handler handlers lifespan problem run running service",

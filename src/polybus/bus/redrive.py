@@ -17,7 +17,7 @@ from polybus.bus.operating import OperatedBus
 from polybus.bus.publisher import Publisher
 from polybus.bus.scan import HOLD, WINDOW, Scan
 from polybus.bus.work import Work
-from polybus.driver import AdminDriver, Outgoing, Peeked
+from polybus.driver import AdminDriver, Outgoing, Peeked, Stats
 from polybus.errors import BackendError, Fault, FaultKind, LeaseLost
 from polybus.feature import Feature
 from polybus.message import Message
@@ -50,6 +50,10 @@ class DeadLetters:
         self._bus = bus
         self._source = source
         self._entity = source.dead_letters
+
+    async def stats(self) -> Stats:
+        """Return what is known of the letters now, as of messages: those that wait, and how long the oldest does."""
+        return await self._bus.call(lambda admin: admin.stats(self._entity))
 
     def peek(self, count: int = PAGE) -> AsyncIterator[Peeked]:
         """Look at up to `count` letters, oldest first where the cloud keeps an order, without changing anything.

@@ -232,6 +232,10 @@ class SyncDeadLetters:
         self._letters = bus.dead_letters(name)
         self._portal = portal
 
+    def stats(self) -> Stats:
+        """Return what is known of the letters now, as of messages."""
+        return self._portal.call(self._letters.stats)
+
     def peek(self, count: int = 100) -> list[Peeked]:
         """Look at up to `count` of them, oldest first."""
 

@@ -19,7 +19,7 @@ from azure.servicebus._pyamqp.error import (
 )
 
 from polybus.clouds.azure.driver import faults
-from polybus.clouds.azure.driver.faults import fault
+from polybus.clouds.azure.driver.faults import fault, is_no_right
 from polybus.errors import FaultKind
 
 
@@ -127,3 +127,10 @@ def test_credentials_that_are_nowhere_are_one_short_line() -> None:
     assert told.detail.startswith(f"{first}; ")
     assert "az login" in told.detail
     assert len(told.detail) < 300
+
+
+def test_without_credentials_nobody_is_known_to_have_no_right() -> None:
+    assert not is_no_right(CredentialUnavailableError("no credential in the chain provided a token"))
+    assert is_no_right(core.ClientAuthenticationError(response=answered(401)))
+    assert is_no_right(bus.ServiceBusAuthorizationError())
+    assert not is_no_right(bus.MessagingEntityNotFoundError())

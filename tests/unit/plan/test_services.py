@@ -87,3 +87,15 @@ def test_a_binding_that_a_function_can_not_take_is_noted_with_the_way_round(
     [line] = shown.err.splitlines()
     assert line.startswith("polybus: aws: $.services.all: a binding of about ")
     assert line.endswith("POLYBUS_BINDING=ssm:<parameter>")
+
+
+def test_azure_s_outputs_say_where_dead_letters_are() -> None:
+    text = '[bus]\nname = "shop"\n[topics.orders]\n[subscriptions.billing]\ntopic = "orders"\n[queues.jobs]\n'
+    planning = planning_of("azure")
+    plan = plan_for(loads(text, source="polybus.toml"), "azure")
+    outputs, binding = (
+        resolve(values, lambda ref: f"{ref.resource}/{ref.output}")
+        for values in (planning.exports(plan), planning.binding_values(plan))
+    )
+    assert outputs["subscriptions"]["billing"]["deadLetters"].endswith("/$DeadLetterQueue")
+    assert outputs["queues"]["jobs"]["deadLetters"] == binding["queues"]["jobs"]["dead_letter"]

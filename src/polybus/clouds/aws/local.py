@@ -165,8 +165,8 @@ class Realiser:
                 raise
             for key, value in attributes.items():
                 self._sns.set_subscription_attributes(SubscriptionArn=arn, AttributeName=key, AttributeValue=value)
-        # Who subscribes again and says less is answered as if all were so: a filter that isn't declared any more is there
-        # still, and an empty policy takes it away.
+        # Who subscribes again and says less is answered as if all were so: a filter that isn't declared any more is
+        # still there, and an empty policy takes it away.
         if "FilterPolicy" not in attributes:
             self._sns.set_subscription_attributes(
                 SubscriptionArn=arn, AttributeName="FilterPolicy", AttributeValue="{}"

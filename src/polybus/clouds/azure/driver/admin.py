@@ -14,7 +14,7 @@ from polybus.binding import Binding, Entity, Kind
 from polybus.clock import Clock
 from polybus.clouds.azure.driver.bounds import bounded
 from polybus.clouds.azure.driver.clients import DEAD_LETTERS, SUBSCRIPTIONS, Clients
-from polybus.clouds.azure.driver.faults import fault, is_no_session
+from polybus.clouds.azure.driver.faults import fault, is_no_right, is_no_session
 from polybus.clouds.azure.driver.publish import AzurePublisher
 from polybus.clouds.azure.driver.wire import decode, why
 from polybus.driver import Peeked, PublisherDriver, Stats
@@ -28,7 +28,6 @@ PURGED_AT_ONCE = 500
 LAST_LOOK = 1.0
 # Seconds for one look or one batch of a purge: 500 large messages take their time.
 LOOK = 30.0
-_NO_RIGHT = (FaultKind.DENIED, FaultKind.UNAUTHENTICATED)
 
 
 class AzureAdmin:
@@ -73,7 +72,7 @@ class AzureAdmin:
             else:
                 found = await client.get_queue_runtime_properties(topic)
         except Exception as error:
-            if fault(error).kind in _NO_RIGHT:
+            if is_no_right(error):
                 return Stats()
             raise
         if entity.kind is Kind.DEAD_LETTERS:

@@ -8,7 +8,7 @@ from azure.servicebus import exceptions as bus
 from polybus.clouds.azure.driver.bounds import Late
 from polybus.errors import Fault, FaultKind, MissingExtra, PolybusError
 
-__all__ = ["fault", "is_conclusive", "is_no_session", "is_not_open", "is_of_one"]
+__all__ = ["fault", "is_conclusive", "is_no_right", "is_no_session", "is_not_open", "is_of_one"]
 
 _ADVICE = {
     FaultKind.UNAUTHENTICATED: "check what DefaultAzureCredential finds (environment, managed identity, az login)",
@@ -251,3 +251,13 @@ def is_no_session(error: Exception) -> bool:
 def is_of_one(error: Exception) -> bool:
     """Say whether a batch was refused for what is in it: then it may be one message of it."""
     return fault(error).kind in (FaultKind.INVALID, FaultKind.TOO_LARGE)
+
+
+def is_no_right(error: Exception) -> bool:
+    """Tell whether the service knows who asks, and lets others alone do this: its management answers that by 401.
+
+    Without an answer there were no credentials at all, or none that could be got.
+    """
+    kind = fault(error).kind
+    refused = kind is FaultKind.UNAUTHENTICATED and getattr(error, "response", None) is not None
+    return kind is FaultKind.DENIED or refused

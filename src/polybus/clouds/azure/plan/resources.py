@@ -27,7 +27,7 @@ from polybus.plan.later import known
 from polybus.plan.names import Names, physical_name, subscription_tag
 from polybus.plan.rules import cloud_attempts, path_of
 from polybus.plan.settings import check_services, refuse, with_options
-from polybus.plan.values import Join, Ref, Resource, found_in, marked, unmarked
+from polybus.plan.values import Join, Ref, Resource, found_in, joined, marked, unmarked
 from polybus.topology.limits import KIB, MIB
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
@@ -43,6 +43,7 @@ __all__ = [
     "planned",
 ]
 
+_LETTERS = "/$DeadLetterQueue"  # how clients address an entity's dead letters
 _DUPLICATES = "PT10M"  # Service Bus's own default window; a publisher's retries end long before
 
 
@@ -85,17 +86,30 @@ def binding_values(plan: AzurePlan) -> dict[str, Any]:
 
 
 def exports(plan: AzurePlan) -> dict[str, Any]:
-    """Give the resource ids and names that other infrastructure needs, with references in them."""
+    """Give the resource ids, names and addresses that other infrastructure needs, with references in them."""
     topology, home, settings = plan.topology, Home(plan.topology, plan.settings), plan.settings
     store = azure_published.of(settings)
     return {
         "namespace": {"id": Ref("namespace", "id"), "name": home.namespace, "host": home.host},
         "topics": {name: {"id": home.published_id(name), "name": home.topic(name)} for name in topology.topics},
         "subscriptions": {
-            name: {"id": home.consumed_id(name), "name": Ref(f"{name}-subscription", "name")}
-            for name in topology.subscriptions
+            name: {
+                "id": home.consumed_id(name),
+                "name": Ref(f"{name}-subscription", "name"),
+                "deadLetters": joined(
+                    home.topic(item.topic), "/Subscriptions/", Ref(f"{name}-subscription", "name"), _LETTERS
+                ),
+            }
+            for name, item in topology.subscriptions.items()
         },
-        "queues": {name: {"id": home.published_id(name), "name": home.queue(name)} for name in topology.queues},
+        "queues": {
+            name: {
+                "id": home.published_id(name),
+                "name": home.queue(name),
+                "deadLetters": joined(home.queue(name), _LETTERS),
+            }
+            for name in topology.queues
+        },
         **(azure_published.references(topology, home.namespace_name, store, settings.environment) if store else {}),
     }
 

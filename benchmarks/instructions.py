@@ -23,7 +23,7 @@ from pathlib import Path
 
 KEPT = Path(__file__).with_name("instructions.json")
 MOST = 1.1
-"""How many times what is kept a count may be. Two runs of one commit differ by far less."""
+"""How many times what is kept a count may be."""
 
 SHORT, LONG = 200, 1_200
 NOT_RUN = "instruction counts: not run, there is no valgrind (apt-get install valgrind)"

@@ -13,6 +13,7 @@
 #   make soak                         long runs with processes killed at random
 #   make lowest, make newest          the provisioning tests on the lowest and newest versions that pyproject.toml allows
 #   make bench                        rates beside those of other libraries
+#   make bench-gate                   instructions of one publish and one receive, beside those that are kept
 #   make lint, make format            ruff alone: look, mend
 #   make reference                    docs/reference, from the code: after every change of keys, options, codes, docstrings
 #   make docs                         the site of the documents in site/, strictly; and what they show of other frameworks, run
@@ -47,7 +48,7 @@ UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
 .PHONY: help demo test test-all engine engine-test sdks say-python check-lint check-types check-layers check-tests torture fuzz \
-	mutants soak lowest newest bench lint format reference docs build lock clean
+	mutants soak lowest newest bench bench-gate lint format reference docs build lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -158,6 +159,9 @@ lowest newest: $(VENV)/.stamp-uv
 
 bench: $(VENV)/.stamp-bench
 	@$(BIN)/python -m benchmarks
+
+bench-gate: $(VENV)/.stamp-dev
+	@$(BIN)/python -m benchmarks.instructions
 
 # -- While working ---------------------------------------------------------------------------------------------------
 

@@ -127,9 +127,9 @@ def place_of(slot: Slot, running: Running) -> Place:
 
 def configuration(folder: Path, stack: str) -> Mapping[str, str]:
     """Read a stack's configuration, by its keys in full, from a project's folder."""
-    from polybus.provision.files import values_of
+    from polybus.provision.configured import of_stack_file
 
-    return values_of(folder / f"Pulumi.{stack}.yaml")
+    return of_stack_file(folder / f"Pulumi.{stack}.yaml", stack).given
 
 
 def binding_file(slot: Slot, stack: str) -> Path:

@@ -18,7 +18,7 @@ from polybus.provision.filled import Hidden
 from polybus.registry import offering
 from polybus.topology.model import Topology
 
-__all__ = ["EVERYWHERE", "Configured", "of_file", "of_stack", "of_stack_file", "stack_named"]
+__all__ = ["EVERYWHERE", "Configured", "loaded", "of_file", "of_stack", "of_stack_file", "stack_named"]
 
 EVERYWHERE: Mapping[str, str] = {
     "cloud": "which cloud the stack is for",
@@ -119,7 +119,7 @@ def stack_named(path: Path) -> str | None:
 
 def of_stack(folder: Path, stack: str, stand: Stand | None = None) -> Configured:
     """Read the file of a project's stack, as `of_stack_file` does; the project has to be there."""
-    project = _read(folder / _PROJECT)
+    project = loaded(folder / _PROJECT)
     home = folder / str(project.get("stackConfigDir", "."))
     return _of_stack(home / f"Pulumi.{stack}.yaml", stack, project, stand)
 
@@ -131,13 +131,13 @@ def of_stack_file(path: Path, stack: str, stand: Stand | None = None) -> Configu
     ours is refused, and what is a provider's is left out. Raises ConfigError for that and for what can't be read.
     """
     project = path.parent / _PROJECT
-    return _of_stack(path, stack, _read(project) if project.is_file() else {}, stand)
+    return _of_stack(path, stack, loaded(project) if project.is_file() else {}, stand)
 
 
 def _of_stack(path: Path, stack: str, project: Mapping[str, Any], stand: Stand | None) -> Configured:
     name = str(project.get("name", NAMESPACE))
     common = {key: _default(value) for key, value in _table(path.parent / _PROJECT, project).items()}
-    own = _table(path, _read(path))
+    own = _table(path, loaded(path))
     whole = {_whole(key, name): value for values in (common, own) for key, value in values.items() if value is not None}
     plain = _without_secrets(path, whole) if stand is None else whole
     return Configured(stack, _texts(plain, stand), path.name, set())
@@ -145,7 +145,7 @@ def _of_stack(path: Path, stack: str, project: Mapping[str, Any], stand: Stand |
 
 def of_file(path: Path, stack: str, stand: Stand) -> Configured:
     """Read the same keys from a TOML, JSON or YAML file of one's own; those without a namespace are polybus's."""
-    values = {_whole(key, NAMESPACE): value for key, value in _read(path).items()}
+    values = {_whole(key, NAMESPACE): value for key, value in loaded(path).items()}
     return Configured(stack, _texts(values, stand), str(path), set())
 
 
@@ -204,7 +204,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def loaded(path: Path) -> dict[str, Any]:
+    """Read a project's or stack's file as it stands; raises ConfigError for what is no such file."""
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f"{path}: found the suffix {path.suffix!r}; allowed: {', '.join(_SUFFIXES)}")
     try:

@@ -8,14 +8,14 @@ messages. What the server has no service for (IAM, CloudWatch, Lambda permission
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from polybus.plan.planning import Local
-from polybus.plan.values import Json, Ref, resolve
+from polybus.plan.realising import camel, make_all
+from polybus.plan.values import Json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -215,23 +215,7 @@ def realise(plan: AwsPlan, *, endpoint: str, region: str = "us-east-1") -> Bindi
     from polybus.clouds.aws.plan.resources import binding
 
     realiser = Realiser(endpoint=endpoint, region=region)
-    outputs: dict[str, Outputs] = {}
-
-    def find(ref: Ref) -> str:
-        return outputs[ref.resource][ref.output]
-
-    try:
-        for resource in plan.resources:
-            inputs = {camel(key): value for key, value in resolve(resource.properties, find).items()}
-            outputs[resource.name] = realiser.create(resource.type, resource.name, inputs)
-    finally:
-        realiser.close()
-    return binding(plan, outputs)
-
-
-def camel(name: str) -> str:
-    """Return a property's name as Pulumi's engine has it: `fifo_queue` is fifoQueue."""
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
+    return binding(plan, make_all(plan, realiser, lambda found: {camel(key): value for key, value in found.items()}))
 
 
 def _attributes(given: Inputs, names: Mapping[str, str]) -> dict[str, str]:

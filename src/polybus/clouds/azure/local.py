@@ -7,13 +7,13 @@ says, and keeps its messages. What the server has nothing for (namespaces, role 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polybus.plan.planning import Local
-from polybus.plan.values import Json, Ref, resolve
+from polybus.plan.realising import camel, make_all
+from polybus.plan.values import Json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -185,23 +185,7 @@ def realise(plan: AzurePlan, *, connection_string: str, ca_file: Path | str) -> 
     from polybus.clouds.azure.plan.resources import binding
 
     realiser = Realiser(connection_string=connection_string, ca_file=ca_file)
-    outputs: dict[str, Outputs] = {}
-
-    def find(ref: Ref) -> str:
-        return outputs[ref.resource][ref.output]
-
-    try:
-        for resource in plan.resources:
-            inputs = {camel(key): camelled(value) for key, value in resolve(resource.properties, find).items()}
-            outputs[resource.name] = realiser.create(resource.type, resource.name, inputs)
-    finally:
-        realiser.close()
-    return binding(plan, outputs)
-
-
-def camel(name: str) -> str:
-    """Return a property's name as Pulumi's engine has it: `topic_name` is topicName."""
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
+    return binding(plan, make_all(plan, realiser, camelled))
 
 
 def camelled(value: Any) -> Any:

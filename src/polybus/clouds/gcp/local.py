@@ -8,14 +8,15 @@ Usage) is kept in `recorded`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from polybus.plan.planning import Local
-from polybus.plan.values import Json, Ref, resolve
+from polybus.plan.realising import camel as camel_name
+from polybus.plan.realising import make_all
+from polybus.plan.values import Json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -161,18 +162,7 @@ def realise(plan: GcpPlan, *, endpoint: str, project: str = "local") -> Binding:
     from polybus.clouds.gcp.plan.resources import binding
 
     realiser = Realiser(endpoint=endpoint, project=project)
-    outputs: dict[str, Outputs] = {}
-
-    def find(ref: Ref) -> str:
-        return outputs[ref.resource][ref.output]
-
-    try:
-        for resource in plan.resources:
-            inputs = camel(resolve(resource.properties, find))
-            outputs[resource.name] = realiser.create(resource.type, resource.name, inputs)
-    finally:
-        realiser.close()
-    return binding(plan, outputs)
+    return binding(plan, make_all(plan, realiser, camel))
 
 
 def _clients(endpoint: str) -> tuple[Any, Any]:
@@ -193,14 +183,10 @@ def _clients(endpoint: str) -> tuple[Any, Any]:
 def camel(value: Any) -> Any:
     """Return properties as Pulumi's engine has them, at every depth: `dead_letter_policy` is deadLetterPolicy."""
     if isinstance(value, Mapping):
-        return {_camel(key): item if key in _VERBATIM else camel(item) for key, item in value.items()}
+        return {camel_name(key): item if key in _VERBATIM else camel(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [camel(item) for item in value]
     return value
-
-
-def _camel(name: str) -> str:
-    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
 
 
 def _without(given: Inputs, *names: str) -> dict[str, Any]:

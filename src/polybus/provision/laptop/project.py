@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]  # Pulumi needs it, and it has no ty
 
 from polybus.errors import ConfigError
 from polybus.provision.config import NAMESPACE
-from polybus.provision.files import loaded, values_of
+from polybus.provision.configured import loaded, of_stack_file
 from polybus.provision.laptop.cloud import laptops
 
 __all__ = ["PROJECT", "cloud_of", "stack_file", "topology_of", "write"]
@@ -41,7 +41,7 @@ def cloud_of(project: Path, stack: str) -> str:
     It is what `polybus:cloud` says, and in a project that has no such key the provider that is configured.
     """
     path = stack_file(project, stack)
-    values = values_of(path)
+    values = of_stack_file(path, stack).given
     known = dict(laptops())
     named = values.get(f"{NAMESPACE}:cloud")
     configured = [name for name, laptop in known.items() if any(key.startswith(f"{laptop.package}:") for key in values)]
@@ -55,7 +55,7 @@ def cloud_of(project: Path, stack: str) -> str:
 
 def topology_of(project: Path, stack: str) -> Path:
     """Return where the stack's topology is by its configuration; a program may have another, or none in a file."""
-    return project / (values_of(stack_file(project, stack)).get(f"{NAMESPACE}:topology") or _TOPOLOGY)
+    return project / (of_stack_file(stack_file(project, stack), stack).text("topology") or _TOPOLOGY)
 
 
 def write(project: Path, stack: str, folder: Path, programs: Path) -> tuple[str, ...]:

@@ -511,7 +511,7 @@ async def test_a_message_that_was_damaged_on_its_way_is_given_back(shop: Lab, mo
 
 def test_a_client_that_is_none_is_refused(shop: Lab) -> None:
     binding = msgspec.structs.replace(shop.binding, settings={"client": "curl"})
-    with pytest.raises(BindingError, match=r"settings\.client: 'curl'; allowed: boto3, lean"):
+    with pytest.raises(BindingError, match=r"settings\.client: 'curl'; allowed: lean, boto3"):
         AwsDriver(binding, shop.clock)
 
 

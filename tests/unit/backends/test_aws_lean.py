@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -20,7 +21,7 @@ import msgspec
 import pytest
 
 from polybus.clouds.aws.driver.driver import AwsDriver
-from polybus.clouds.aws.driver.lean import codec, template
+from polybus.clouds.aws.driver.lean import codec, connection, template
 from polybus.driver import Outgoing
 from polybus.errors import BindingError, Fault, FaultKind
 from polybus.localcloud.aws.server import AwsServer
@@ -310,6 +311,24 @@ async def test_connections_are_kept_and_never_more_than_the_limit(shop: Lab, mon
         assert way.connections <= 3
 
 
+async def test_a_connection_that_was_closed_while_the_loop_stood_still_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    _, made = await loop.create_connection(lambda: connection.Connection(loop), sock=here)
+    answer = made.send(b"x", 20)
+    there.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert (await answer).status == 200
+    monkeypatch.setattr(connection, "FRESH", -1.0)
+    assert made.is_fresh()
+    there.close()  # and the loop has no turn to see it
+    assert not made.is_fresh()
+    assert not made.usable
+    await asyncio.sleep(0)
+
+
 async def test_a_caller_that_gives_up_while_it_waits_for_a_connection_takes_none_away(
     shop: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -492,7 +511,7 @@ async def test_a_message_that_was_damaged_on_its_way_is_given_back(shop: Lab, mo
 
 def test_a_client_that_is_none_is_refused(shop: Lab) -> None:
     binding = msgspec.structs.replace(shop.binding, settings={"client": "curl"})
-    with pytest.raises(BindingError, match=r"settings\.client: 'curl'; allowed: boto3, lean"):
+    with pytest.raises(BindingError, match=r"settings\.client: 'curl'; allowed: lean, boto3"):
         AwsDriver(binding, shop.clock)
 
 

@@ -34,8 +34,8 @@ __all__ = ["LONG_POLL", "MOST_CONSUMERS", "Clients"]
 THREADS = 16
 # Clients that are made at once: SNS's, SQS's, and those for polls. They share one look for credentials.
 MAKERS = 4
-# Each consumer that waits blocks a thread and a connection. A bus that needs more is refused, not starved; so many
-# threads take some 100 MB.
+# Each consumer that waits has a connection, and with boto3 a thread. A bus that needs more is refused, not starved; so
+# many threads take some 100 MB.
 MOST_CONSUMERS = 4_096
 # The longest that ReceiveMessage waits, in seconds (SQS API reference).
 LONG_POLL = 20
@@ -54,7 +54,7 @@ HOT = frozenset(
     {"ChangeMessageVisibilityBatch", "DeleteMessageBatch", "PublishBatch", "ReceiveMessage", "SendMessageBatch"}
 )
 # What the binding's setting `client` may say; the first is what there is without it.
-CLIENTS = ("boto3", "lean")
+CLIENTS = ("lean", "boto3")
 
 _log = logging.getLogger("polybus")
 

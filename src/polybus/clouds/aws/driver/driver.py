@@ -41,7 +41,7 @@ class AwsDriver:
         if len(self._consumers) >= MOST_CONSUMERS:
             raise UnsupportedFeature(
                 f"{source.kind.value} {source.name!r} on aws: {MOST_CONSUMERS} consumers of this bus are open, each "
-                "with a thread and a connection: use more processes"
+                "with a connection of its own: use more processes"
             )
         await self._clients.warm("sqs")
         topics = topics_of(source, self._topics)

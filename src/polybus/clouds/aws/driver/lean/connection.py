@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import select
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,6 +14,9 @@ from typing import Any
 from polybus.clouds.aws.driver.lean.http1 import Answer, Malformed, Reader
 
 __all__ = ["Connection", "Lost", "NoAnswer", "NotConnected", "NotConnectedInTime", "ProxyRefused", "Route", "connect"]
+
+# Seconds after an answer for which nobody asks whether the connection is still open: a busy one costs no system call.
+FRESH = 1.0
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Any]]]
 
@@ -67,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._timeout = 0.0
         self.freed: Callable[[Connection], None] = lambda connection: None
+        self._since = 0.0
         self.usable = False
         self.generation = 0
 
@@ -96,6 +101,22 @@ class Connection(asyncio.Protocol):
             self._done(answer)
         else:
             self._end(Lost(str(exc) if exc else "the connection was closed before there was an answer"))
+
+    def is_fresh(self) -> bool:
+        """Say whether another request may be sent: not where the other side closed it and the loop hasn't got to that.
+
+        A loop that stood still (a process that was stopped, a function between two invocations) hears of it too late.
+        """
+        if not self.usable:
+            return False
+        if self._loop.time() - self._since < FRESH:
+            return True
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        if not poll.poll(0):
+            return True
+        self.abort()
+        return False
 
     # What the pool calls -------------------------------------------------------------------------------------------
 
@@ -147,6 +168,7 @@ class Connection(asyncio.Protocol):
 
     def _done(self, answer: Answer) -> None:
         waiting, self._answer, self._reader = self._answer, None, None
+        self._since = self._loop.time()
         if not answer.reusable:
             self._close()
         self.freed(self)

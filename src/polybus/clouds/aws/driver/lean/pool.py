@@ -37,7 +37,7 @@ class Pool:
             await self._turn()
         while self._idle:
             connection = self._idle.pop()  # the one that was used last is the likeliest to be alive
-            if connection.usable:
+            if connection.is_fresh():
                 return connection
         generation = self._generation
         try:

@@ -128,6 +128,7 @@ class AwsRig(BaseRig):
 class AwsBoto3Rig(AwsRig):
     """The same with boto3 alone."""
 
+    name = "aws-boto3"
     client_setting = "boto3"
 
 

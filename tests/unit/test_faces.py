@@ -13,7 +13,8 @@ import polybus.errors
 from polybus import sync
 from polybus.topology.file import loads
 
-TOPOLOGY = loads('[bus]\nname = "shop"\n[queues.jobs]\n', source="polybus.toml")
+# A name of its own: what is in memory is found by it, in the whole process.
+TOPOLOGY = loads('[bus]\nname = "faces"\n[queues.jobs]\n', source="polybus.toml")
 
 DELIVERY = """
     ack attempt attributes body dead_letter id lease_until lost message nack ordering_key redelivered settled source

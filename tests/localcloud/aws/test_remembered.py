@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,18 +104,28 @@ def test_alarms_of_both_kinds_and_their_tags(aws: Aws) -> None:
     assert watch.describe_alarms()["MetricAlarms"] == []
 
 
+class Speaking:
+    """Botocore's models, where CloudWatch's knows one protocol alone."""
+
+    def __init__(self, loader: Any, protocol: str) -> None:
+        self._loader = loader
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_service_model(self, *names: Any, **more: Any) -> Any:
+        model = self._loader.load_service_model(*names, **more)
+        if names[:2] != ("cloudwatch", "service-2"):
+            return model
+        one = {"protocol": self._protocol, "protocols": [self._protocol]}
+        return {**model, "metadata": {**model["metadata"], **one}}
+
+
 def watching(aws: Aws, protocol: str) -> Any:
     """Return a client of CloudWatch that speaks this one of its protocols."""
     session = botocore.session.Session()
-    loader = session.get_component("data_loader")
-    model = copy.deepcopy(loader.load_service_model("cloudwatch", "service-2"))
-    model["metadata"] |= {"protocol": protocol, "protocols": [protocol]}
-    load = loader.load_service_model
-
-    def loaded(name: str, kind: str, **more: Any) -> Any:
-        return model if (name, kind) == ("cloudwatch", "service-2") else load(name, kind, **more)
-
-    loader.load_service_model = loaded
+    session.register_component("data_loader", Speaking(session.get_component("data_loader"), protocol))
     return session.create_client(
         "cloudwatch",
         endpoint_url=aws.server.url,

@@ -76,6 +76,8 @@ class Network:
             _found(self._ca_file, self._local)
         context.load_verify_locations(self._ca_file or certifi.where())
         options["transport_type"] = self._transport
+        if self._transport is TransportType.AmqpOverWebsocket or self._http_proxy is not None:
+            _close_sessions()
         if self._http_proxy is not None:
             options["http_proxy"] = self._http_proxy
         return options
@@ -98,6 +100,42 @@ class Network:
         if self._proxy is not None:
             given["proxies"] = {"https": self._proxy}
         return given
+
+
+def _close_sessions() -> None:
+    """Have the library close the HTTP session of a WebSocket that didn't open, or that failed as it was closed.
+
+    It leaves these to the garbage collector. Where it keeps its transports elsewhere, nothing is changed.
+    """
+    try:
+        from azure.servicebus._pyamqp.aio import _transport_async
+    except ImportError:
+        return
+    kind: Any = _transport_async.WebSocketTransportAsync
+    if getattr(kind.connect, "closes_sessions", False):
+        return
+    connect, close = kind.connect, kind.close
+
+    async def end(transport: Any) -> None:
+        session = getattr(transport, "session", None)
+        if session is not None:
+            await session.close()
+
+    async def connecting(transport: Any) -> None:
+        try:
+            await connect(transport)
+        except BaseException:
+            await end(transport)
+            raise
+
+    async def closing(transport: Any) -> None:
+        try:
+            await close(transport)
+        finally:
+            await end(transport)
+
+    vars(connecting)["closes_sessions"] = True
+    kind.connect, kind.close = connecting, closing
 
 
 def _text(settings: Mapping[str, Any], name: str) -> str | None:

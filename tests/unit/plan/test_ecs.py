@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ def problems(service: str, operation: str, document: Any) -> list[str]:
 
 @functools.cache
 def _shape(service: str, operation: str) -> Any:
-    session = pytest.importorskip("botocore.session")
+    session = importlib.import_module("botocore.session")
     return session.Session().get_service_model(service).operation_model(operation).input_shape
 
 

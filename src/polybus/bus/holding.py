@@ -112,6 +112,7 @@ class Holding:
     def _in_time(self, batch: Sequence[Received[Any]]) -> Sequence[Received[Any]]:
         """Return those whose lease isn't over, and that don't follow one of their group whose lease is."""
         now = self._clock.monotonic()
+        self.keeper.catch_up(now)
         for received in batch:
             if received.lease_until <= now:
                 return self._sorted_out(batch, now)

@@ -125,6 +125,12 @@ class LeaseKeeper:
         due = min([delivery.renew_at for delivery in deliveries])
         self._alarm.set(min(due, *[delivery.lease_until for delivery in deliveries]))
 
+    def catch_up(self, now: float) -> None:
+        """Do now what has fallen due: one of those that end now may have come again, and is handed out next."""
+        if self._alarm.due <= now:
+            self._alarm.clear()
+            self._wake(now)
+
     def _wake(self, now: float) -> None:
         for delivery in [delivery for delivery in self._held if delivery.lease_until <= now]:
             self._on_lost(delivery, self._why(delivery, now))

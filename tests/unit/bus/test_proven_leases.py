@@ -56,6 +56,42 @@ async def test_what_was_prefetched_when_the_loop_stood_still_is_not_handled(
 
 
 @sources
+async def test_a_handler_is_told_of_its_lost_lease_before_another_has_the_message(source: str) -> None:
+    clock = polybus.ManualClock()
+    binding = fresh(JOBS)
+    driver = Scripted(binding, clock)
+    seen: list[tuple[str, int]] = []
+
+    async def receive(inner: Any, count: int, wait: float) -> Sequence[Received[Any]]:
+        if seen:  # the message comes again before the timer of its lease has had its turn
+            del driver.script["receive"]
+            stand_still(clock, 1.5 * LEASE)
+        batch: Sequence[Received[Any]] = await inner.receive_batch(count, wait=wait)
+        return batch
+
+    async def handler(delivery: polybus.Delivery) -> None:
+        seen.append(("begun", delivery.attempt))
+        if delivery.attempt > 1:
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append(("lost" if delivery.lost else "cancelled", delivery.attempt))
+
+    driver.script["receive"] = receive
+    async with polybus.connect(binding, clock=clock, driver=driver) as bus:
+        await bus.publish(source, b"one", ordering_key="k" if source == "serial" else None)
+        consumer = bus.consumer(source, handler, options=polybus.ConsumerOptions(concurrency=2, prefetch=4))
+        running = asyncio.create_task(consumer.run())
+        await clock.settle()
+        await clock.advance(LEASE / 2)  # until the next receive
+        await clock.advance(1)
+        await consumer.drain()
+        await running
+    assert seen == [("begun", 1), ("lost", 1), ("begun", 2)]
+
+
+@sources
 async def test_what_comes_with_its_lease_over_is_not_handled_and_told_once_a_minute(
     source: str, caplog: pytest.LogCaptureFixture
 ) -> None:

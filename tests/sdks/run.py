@@ -1,7 +1,8 @@
 """Run the official SDKs of Go, Node and Java against the local servers: `python -m tests.sdks.run [LANGUAGE...]`.
 
-Ends with one line for each language; exits with 1 where a test of one failed. A language whose toolchain isn't at hand,
-or whose packages can't be had, is told and no failure.
+Node's tests also have AsyncAPI's own parser read what `polybus export asyncapi` prints. It ends with one line for each
+language, and exits with 1 where a test of one failed. A language whose toolchain isn't at hand, or whose packages can't
+be had, is told and no failure.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def run(name: str) -> tuple[bool, str]:
         return True, "not run: its packages couldn't be had"
     try:
         with servers(standard_ports=language.standard_ports) as environment:
-            passed = _did(language.test, name, {**os.environ, **environment})
+            passed = _did(language.test, name, {**os.environ, **environment, "POLYBUS_PYTHON": sys.executable})
     except OSError as error:
         return True, f"not run: its clients take no other ports: {error}"
     return passed, "passed" if passed else "FAILED"

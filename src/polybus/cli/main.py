@@ -36,6 +36,7 @@ COMMANDS: Mapping[str, Entry] = {
     "schema": Entry("polybus.cli.schema", "Print the JSON Schema of polybus.toml."),
     "route": Entry("polybus.cli.route", "Say which subscriptions a message would reach."),
     "diagram": Entry("polybus.cli.diagram", "Draw a topology as Mermaid or SVG."),
+    "catalogue": Entry("polybus.cli.catalogue", "Write a page that says who publishes what, and who reads it."),
     "run": Entry("polybus.cli.run", "Run services until they are told to stop."),
     "publish": Entry("polybus.cli.publish", "Publish messages to a topic or queue."),
     "tail": Entry("polybus.cli.tail", "Show messages without taking them from anybody."),
@@ -48,7 +49,7 @@ COMMANDS: Mapping[str, Entry] = {
     "destroy": Entry("polybus.cli.destroy", "Delete all that a stack has made."),
     "import": Entry("polybus.cli.import_", "Write a file to take over what exists already."),
     "outputs": Entry("polybus.cli.outputs", "Print what a stack exports."),
-    "export": Entry("polybus.cli.export", "Write what a cloud would hold for another tool than Pulumi."),
+    "export": Entry("polybus.cli.export", "Write a topology, or its plan, for another tool than Pulumi."),
     "matrix": Entry("polybus.cli.matrix", "Show what each backend was measured to do."),
     "dead-letter": Entry("polybus.cli.dead_letter", "List, show, redrive or purge dead letters."),
 }

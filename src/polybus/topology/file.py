@@ -116,6 +116,7 @@ def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
         allow=_allow(table, ("publish", "subscribe"), clouds),
         alarms=_own_alarms(table, *_ALARMS),
         clouds=table.some_of("clouds", clouds),
+        **_for_people(table),
     )
     table.close()
     return topic
@@ -132,6 +133,7 @@ def _subscription(name: str, table: Table, clouds: Sequence[str]) -> model.Subsc
         options=_options(table, clouds),
         alarms=_own_alarms(table, *_ALARMS),
         clouds=table.some_of("clouds", clouds),
+        **_for_people(table),
         **_delivery(table),
     )
     table.close()
@@ -149,6 +151,7 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
         allow=_allow(table, ("publish", "consume"), clouds),
         alarms=_own_alarms(table, *(name for name in _ALARMS if name != "failed_pushes")),
         clouds=table.some_of("clouds", clouds),
+        **_for_people(table),
         **_delivery(table),
     )
     table.close()
@@ -265,10 +268,17 @@ def _allowed(row: Table, known: tuple[str, ...], clouds: Sequence[str]) -> model
 
 
 def _service(name: str, table: Table, clouds: Sequence[str]) -> model.Service:
-    rights = {right: table.strings(right) for right in ("publishes", "consumes", "operates")}
-    there = table.some_of("clouds", clouds)
+    rights: dict[str, Any] = {right: table.strings(right) for right in ("publishes", "consumes", "operates")}
+    there, said = table.some_of("clouds", clouds), _for_people(table)
     table.close()
-    return model.Service(name=name, **rights, clouds=there)
+    return model.Service(name=name, **rights, clouds=there, **said)
+
+
+def _for_people(table: Table) -> dict[str, Any]:
+    return {
+        "description": table.text("description", allowed="a text for those who read the catalogue") or "",
+        "owner": table.text("owner", allowed="a team or a person") or "",
+    }
 
 
 def _alarms(table: Table) -> model.Alarms:

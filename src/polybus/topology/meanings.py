@@ -70,6 +70,8 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "queues.*.alarms.dead_letters": "How many of its dead letters raise it.",
     "clouds": "The clouds on which it exists; by default on all. The embedded store has every entry.",
     "consumers": "What consumes it: polybus, which counts attempts, or something foreign that leaves it to the cloud.",
+    "description": "What it is for, in a sentence or two; `polybus catalogue` and `polybus export asyncapi` show it.",
+    "owner": "Whom to ask: a team or a person.",
     "notify": "Who hears of an alarm.",
     "alarms.notify.email": "An e-mail address.",
     "alarms.notify.topic": "A topic of the cloud's own kind, or what it has in its place, by its ARN or id.",

@@ -128,7 +128,7 @@ class Topic:
 
     `max_delay` of 0 means that no delay may be asked for. `max_message_size` of None means the cloud's own default.
     `existing` is the ARN or id of a topic to adopt instead of creating one. `clouds` are those that it exists on, ()
-    for all.
+    for all. `description` and `owner` are for people: a catalogue shows them, no cloud is told.
     """
 
     name: str
@@ -140,6 +140,8 @@ class Topic:
     allow: tuple[Allow, ...] = ()
     alarms: OwnAlarms | None = None
     clouds: tuple[str, ...] = ()
+    description: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class Subscription:
     alarms: OwnAlarms | None = None
     clouds: tuple[str, ...] = ()
     consumers: Consumers = "polybus"
+    description: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,8 @@ class Queue:
     alarms: OwnAlarms | None = None
     clouds: tuple[str, ...] = ()
     consumers: Consumers = "polybus"
+    description: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +202,8 @@ class Service:
     consumes: tuple[str, ...] = ()
     operates: tuple[str, ...] = ()
     clouds: tuple[str, ...] = ()
+    description: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,12 +341,15 @@ def digest(topology: Topology) -> str:
     """Hash what a topology declares, to 16 hexadecimal digits.
 
     The order of the entries, spaces inside filters and the file it came from make no difference; any value does. It is
-    that of the whole topology, as declared, whatever a cloud has of it and whatever fills in what is open.
+    that of the whole topology, as declared, whatever a cloud has of it and whatever fills in what is open. What is for
+    people alone, `description` and `owner`, has no part in it.
     """
     text = json.dumps(_plain(topology.origin or topology), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+# Where it was read from, what is derived, and what is for people alone.
+_LEFT_OUT = frozenset(("source", "origin", "_of", "_to", "description", "owner"))
 # What was added later has no part in the digest where it isn't used: else every binding would be of another topology.
 _ADDED: Mapping[str, object] = {"alarms": None, "allow": (), "clouds": (), "consumers": "polybus"}
 
@@ -356,7 +367,7 @@ def _plain(value: object) -> object:
         return {
             name: _plain(item)
             for name, item in fields.items()
-            if name not in ("source", "origin", "_of", "_to") and (name not in added or item != added[name])
+            if name not in _LEFT_OUT and (name not in added or item != added[name])
         }
     if value is None or isinstance(value, (str, int, float, bool)):
         return value

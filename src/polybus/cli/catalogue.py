@@ -1,0 +1,33 @@
+"""`polybus catalogue`: a topology as a page for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polybus.cli import options
+
+__all__ = ["command"]
+
+
+def command(
+    topology: options.TopologyFile = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file; by default stdout.", show_default=False)
+    ] = None,
+) -> None:
+    """Write a page that says who publishes what, and who reads it.
+
+    It is one HTML file, without scripts and without anything from elsewhere. What it says of an entry or a service
+    beside its settings are the `description` and `owner` of polybus.toml.
+    """
+    from polybus.catalogue.page import page
+    from polybus.topology.file import load
+
+    text = page(load(options.find_topology(topology)))
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")

@@ -13,6 +13,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+# Locks of files, pipes with names, signals: at the first of them it would fail far from here, or quietly do without.
+if sys.platform == "win32":
+    raise ImportError(
+        "polybus needs POSIX and doesn't run on Windows; run it in the Windows Subsystem for Linux or in a container"
+    )
+
 if TYPE_CHECKING:
     import polybus.sync as sync  # noqa: PLR0402 - via __getattr__ it would be Any
     from polybus.app import App

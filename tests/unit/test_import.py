@@ -36,6 +36,13 @@ def test_what_takes_long_to_import_waits_for_its_first_use(code: str) -> None:
     assert not loaded_by(code) & {"asyncio", "msgspec", "tomllib", "rich"}
 
 
+def test_windows_is_refused_in_words() -> None:
+    program = "import sys; sys.platform = 'win32'; import polybus"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("ImportError: polybus needs POSIX and doesn't run on Windows")
+
+
 def test_what_comes_with_the_package_can_be_had_from_it() -> None:
     program = (
         "import polybus; polybus.errors.PolybusError, polybus.clock.SystemClock; print(polybus.sync.connect.__name__)"

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientSession
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError
 from azure.identity.aio import ChainedTokenCredential
-from azure.servicebus import TransportType
+from azure.servicebus import ServiceBusMessage, TransportType
+from azure.servicebus.exceptions import ServiceBusError
 
 import polybus
 from polybus.binding import Binding
@@ -145,3 +148,34 @@ async def test_a_local_server_is_reached_directly_whatever_the_environment_says(
     assert "proxy" not in str(caught.value)
     assert "localhost:5673" in str(caught.value)
     await clients.aclose()
+
+
+async def test_the_session_of_a_websocket_that_does_not_open_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_SERVICEBUS_CONNECTION_STRING", raising=False)
+    monkeypatch.setattr("azure.identity.aio.DefaultAzureCredential", lambda: Credential("token"))
+    sessions: list[ClientSession] = []
+    begin = ClientSession.__init__
+
+    def beginning(session: ClientSession, *arguments: Any, **options: Any) -> None:
+        begin(session, *arguments, **options)
+        sessions.append(session)
+
+    monkeypatch.setattr(ClientSession, "__init__", beginning)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        settings = {"transport": "websocket", "proxy": f"http://127.0.0.1:{port}"}
+        clients = Clients({"namespace": "shop.servicebus.windows.net", **settings})
+        sender = clients.bus.get_queue_sender("jobs")
+        with pytest.raises(ServiceBusError):
+            await sender.send_messages(ServiceBusMessage(b"x"))
+        await sender.close()
+        await clients.aclose()
+    assert sessions
+    assert [session for session in sessions if not session.closed] == []

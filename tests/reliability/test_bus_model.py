@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -304,9 +305,12 @@ async def _made(rig: Callable[[], Any]) -> Environment:
     return Environment(rig())
 
 
+# 8 with the suite, 400 with `make soak`: each is two buses, whose time is let pass in real steps.
+SCALE = float(os.environ.get("POLYBUS_SOAK_SCALE", "0.02"))
+
 TestBusModel = BusMachine.TestCase
 TestBusModel.settings = settings(
-    max_examples=20,
+    max_examples=round(400 * SCALE),
     stateful_step_count=25,
     deadline=None,
     database=None,

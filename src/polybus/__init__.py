@@ -136,7 +136,7 @@ _PLACES = {
 }
 _LAZY = {name: module for module, names in _PLACES.items() for name in names}
 # What `import polybus` gives besides, as `polybus.errors`.
-_PARTS = frozenset(("binding", "clock", "driver", "errors", "feature", "message", "sync"))
+_PARTS = frozenset(("binding", "clock", "driver", "errors", "feature", "message", "middleware", "sync"))
 
 
 def __getattr__(name: str) -> Any:

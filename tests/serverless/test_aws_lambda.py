@@ -6,14 +6,16 @@ import asyncio
 import copy
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from shop import TOPIC, Order, Shop, binding, event
 
 from polybus import App, ConfigError, Delivery, ManualClock, SteppedClock
 from polybus.errors import BindingError, NotDeclared
+from polybus.middleware import Middleware
 from polybus.serverless import AwsLambda, HandlersFailed, aws_lambda
 from polybus.telemetry import NoHooks, Settled
 
@@ -57,6 +59,19 @@ def test_of_a_batch_only_what_failed_comes_again(make: Make) -> None:
     shop = Shop()
     assert failed(make(shop.app)(batch("sqs", "a", "fails", "b", "later", "c"))) == ["m1", "m3"]
     assert sorted(shop.ids) == ["a", "b", "c", "fails", "later"]
+
+
+def test_the_apps_middleware_is_around_a_functions_handlers(make: Make) -> None:
+    class Refuses(Middleware):
+        async def handle(self, delivery: Delivery, proceed: Callable[[Delivery], Awaitable[None]]) -> None:
+            if b"wrong" in delivery.body:
+                raise ValueError("not here")
+            await proceed(delivery.with_message(msgspec.structs.replace(delivery.message, body=b'{"id": "changed"}')))
+
+    shop = Shop()
+    shop.app.middleware(Refuses())
+    assert failed(make(shop.app)(batch("sqs", "a", "wrong"))) == ["m1"]
+    assert shop.ids == ["changed"]
 
 
 def test_all_done_is_an_empty_list(make: Make) -> None:

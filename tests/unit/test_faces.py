@@ -22,12 +22,12 @@ DELIVERY = """
 DEAD_LETTERS = "find peek purge redrive stats"
 OPERATIONS = "blocked consume dead_letters describe features peek ping publish publish_many purge raw resume stats"
 FACES = {
-    "App": "bus clock consumers drain handler handlers lifespan problem run running service",
+    "App": "bus clock consumers drain handler handlers lifespan middleware problem run running service",
     "Bus": f"aclose backend binding clock consumer origin {OPERATIONS}",
     "Consumer": "drain in_flight pause problem resume run",
     "Consumption": "drain in_flight",
     "DeadLetters": DEAD_LETTERS,
-    "Delivery": DELIVERY,
+    "Delivery": f"{DELIVERY} with_message",
     "SyncBus": f"backend binding close origin {OPERATIONS}",
     "SyncConsumption": "drain in_flight receive",
     "SyncDeadLetters": DEAD_LETTERS,

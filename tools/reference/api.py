@@ -18,6 +18,7 @@ MODULES: Mapping[str, str] = {
     "polybus.testing": "the Python API for tests",
     "polybus.serverless": "the Python API for functions",
     "polybus.provision": "the Python API for Pulumi programs",
+    "polybus.middleware": "what stands around publishing and handlers",
     "polybus.telemetry": "hooks, for telemetry of your own",
     "polybus.otel": "the hooks for OpenTelemetry",
     "polybus.app.logs": "the log's formats",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from polybus.app.watchdog import Running
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
+    from polybus.middleware import AnyMiddleware
     from polybus.topology.model import Topology
 
 __all__ = ["App", "ConnectArguments", "HandlerFunction", "Lifespan", "connect_arguments"]
@@ -45,6 +46,7 @@ HandlerFunction = (
 Lifespan = Callable[["App"], AsyncIterator[None]] | Callable[["App"], AbstractAsyncContextManager[Any]]
 F = TypeVar("F", bound=HandlerFunction)
 L = TypeVar("L", bound=Lifespan)
+M = TypeVar("M", bound="AnyMiddleware")
 
 _log = logging.getLogger("polybus.app")
 _DEFAULT = ConsumerOptions()
@@ -60,7 +62,8 @@ class App:
 
     `service` is its name in the topology: what the service hasn't declared is then refused. The other arguments are
     those of `polybus.connect`, which is called when the app starts. POLYBUS_OTEL=1 adds OpenTelemetry's hooks. Until
-    then `service` and `clock` may be set.
+    then `service` and `clock` may be set. A bus that the app is given to run on keeps its own `middleware` for what is
+    published, which goes around the app's where messages are handled.
     """
 
     def __init__(
@@ -71,12 +74,14 @@ class App:
         clock: Clock | None = None,
         hooks: Sequence[Hooks] = (),
         publisher: PublisherOptions | None = None,
+        middleware: Sequence[AnyMiddleware] = (),
     ) -> None:
         self.service = service
         self.clock = clock
         self._source = source
         self._hooks = tuple(hooks)
         self._publisher = publisher if publisher is not None else PublisherOptions()
+        self._middleware = list(_checked(middleware))
         self._handlers: dict[str, Handler] = {}
         self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
         self._lifespan_name = ""
@@ -109,6 +114,18 @@ class App:
         """The consumers of the running app, one for each handler in their order; empty when it doesn't run."""
         return tuple(self._session.consumers) if self._session is not None else ()
 
+    def middleware(self, middleware: M) -> M:
+        """Put middleware around what the app publishes and around its handlers, within what is there; return it.
+
+        Raises ConfigError for what is no `polybus.middleware.Middleware` or `SyncMiddleware`, and once the app runs.
+        """
+        from polybus.bus.chain import checked
+
+        if self._bus is not None:
+            raise ConfigError(f"{self!r} is running: middleware is there from its start on, or not at all")
+        self._middleware.extend(checked([middleware]))
+        return middleware
+
     def handler(
         self,
         source: str,
@@ -118,6 +135,7 @@ class App:
         max_lease: Duration = _DEFAULT.max_lease,
         grace: Duration = _DEFAULT.grace,
         executor: Literal["thread", "process"] | None = None,
+        middleware: Sequence[AnyMiddleware] = (),
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
@@ -131,9 +149,10 @@ class App:
         when the lease is lost: for what holds the interpreter's lock, or must be stoppable (docs/handlers.md).
 
         `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`;
-        a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h", or timedeltas. Raises
-        ConfigError for a signature that can't be served, a type that can't be decoded, an executor that can't run the
-        function, and a second handler of one source.
+        a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h", or timedeltas. `middleware`
+        is around this handler alone, within the app's, the first outermost. Raises ConfigError for a signature that
+        can't be served, a type that can't be decoded, an executor that can't run the function, and a second handler of
+        one source.
         """
         bare: Any = source  # what it is where the decorator has no parentheses
         if not isinstance(bare, str):
@@ -157,7 +176,7 @@ class App:
                     f"handler {name} ({place}): {source!r} is handled by {other.name} ({other.place}) already; "
                     "two would share its messages at random: make one call the other, or declare a subscription each"
                 )
-            self._handlers[source] = Handler(source, function, signature, options, where)
+            self._handlers[source] = Handler(source, function, signature, options, where, _checked(middleware))
             return function
 
         return declare
@@ -202,7 +221,7 @@ class App:
         self._check_sources(opened)
         if bus is None:
             await opened.__aenter__()
-        session = Session(opened, self.handlers, self._executing)
+        session = Session(opened, self.handlers, self._executing, self._middleware)
         self._bus = opened
         async with AsyncExitStack() as stack:
             stack.callback(self._forget)
@@ -244,6 +263,7 @@ class App:
             clock=self.clock,
             hooks=from_environment(self._hooks),
             publisher=self._publisher,
+            middleware=self._middleware,
         )
 
     def _forget(self) -> None:
@@ -300,11 +320,20 @@ class ConnectArguments(NamedTuple):
     clock: Clock | None
     hooks: tuple[Hooks, ...]
     publisher: PublisherOptions
+    middleware: tuple[AnyMiddleware, ...]
 
 
 def connect_arguments(app: App) -> ConnectArguments:
     """Return what an app would connect with, for what connects in its place."""
-    return ConnectArguments(app._source, app.service, app.clock, app._hooks, app._publisher)
+    return ConnectArguments(app._source, app.service, app.clock, app._hooks, app._publisher, tuple(app._middleware))
+
+
+def _checked(middleware: Sequence[AnyMiddleware]) -> tuple[AnyMiddleware, ...]:
+    if not middleware:
+        return ()
+    from polybus.bus.chain import checked
+
+    return checked(middleware)
 
 
 def _where(executor: str | None, signature: Signature) -> Where:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from polybus.app.signature import Signature
 from polybus.bus.options import ConsumerOptions
+
+if TYPE_CHECKING:
+    from polybus.middleware import AnyMiddleware
 
 __all__ = ["Handler", "Where"]
 
@@ -23,6 +26,8 @@ class Handler:
     signature: Signature
     options: ConsumerOptions
     where: Where
+    middleware: tuple[AnyMiddleware, ...] = ()
+    """What stands around this handler alone, within what stands around all; outermost first."""
 
     @property
     def name(self) -> str:

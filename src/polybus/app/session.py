@@ -16,12 +16,14 @@ from polybus.app.handler import Handler
 from polybus.app.invoker import Invoker
 from polybus.app.logs import at_source
 from polybus.app.watchdog import Running
+from polybus.bus.bus import consumer_of, middleware_of
 from polybus.durations import Duration, seconds
 from polybus.errors import AppFailed, BackendError
 
 if TYPE_CHECKING:
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
+    from polybus.middleware import AnyMiddleware
 
 __all__ = ["Session"]
 
@@ -39,8 +41,12 @@ _OPENING = 6.0
 class Session:
     """Starts the consumers, tells when one of them fails, and drains them; for one event loop."""
 
-    def __init__(self, bus: Bus, handlers: Sequence[Handler], running: Running) -> None:
+    def __init__(
+        self, bus: Bus, handlers: Sequence[Handler], running: Running, middleware: Sequence[AnyMiddleware] = ()
+    ) -> None:
         self.bus = bus
+        theirs = middleware_of(bus)  # the app's own among them, where the app connected it
+        self._middleware = (*theirs, *(each for each in middleware if not any(each is other for other in theirs)))
         self._handlers = handlers
         self._running = running
         self._stop = asyncio.Event()
@@ -64,7 +70,7 @@ class Session:
             self._executors.append(executor)
             invoker = Invoker(handler, executor, self._running, self._leave)
             self._invokers.append(invoker)
-            self.consumers.append(self.bus.consumer(handler.source, invoker, options=handler.options))
+            self.consumers.append(consumer_of(self.bus, handler.source, invoker, handler.options))
         for executor in self._executors:
             await executor.open()
         for consumer, handler in zip(self.consumers, self._handlers, strict=True):
@@ -76,6 +82,15 @@ class Session:
             task.add_done_callback(self._consumer_over)
 
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
+        middleware = (*self._middleware, *handler.middleware)
+        if not middleware:
+            return self._bare(handler, pause)
+        from polybus.app.around import Around, within_thread
+
+        handler, outer = within_thread(handler, middleware)
+        return Around(self._bare(handler, pause), outer)
+
+    def _bare(self, handler: Handler, pause: Pause) -> Executor:
         if handler.where == "loop":
             return OnLoop(handler)
         if handler.where == "process":

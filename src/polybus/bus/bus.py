@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from polybus.bus.consumer import Consumer, Consumption, Handler
     from polybus.bus.publisher import Publisher
     from polybus.bus.redrive import DeadLetters
+    from polybus.middleware import AnyMiddleware
 
-__all__ = ["Bus", "connection_of"]
+__all__ = ["Bus", "connection_of", "consumer_of", "middleware_of"]
 
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
@@ -57,6 +58,7 @@ class Bus:
         publisher: PublisherOptions,
         driver: Driver | None,
         doubt: str = "",
+        middleware: Sequence[AnyMiddleware] = (),
     ) -> None:
         self.binding = binding
         self.origin = origin
@@ -68,6 +70,26 @@ class Bus:
         )
         self._publishers = self._connection.publishers
         self._encoders: dict[str, Encoder] = {}
+        self._middleware: tuple[AnyMiddleware, ...] = ()
+        if middleware:
+            self._pass_through(middleware, publisher)
+
+    def _pass_through(self, middleware: Sequence[AnyMiddleware], options: PublisherOptions) -> None:
+        """Have what is published pass through middleware; a bus that has none doesn't even ask whether it has."""
+        from polybus.bus.chain import checked, publishing
+        from polybus.bus.through import Through
+
+        self._middleware = checked(middleware)
+        if publishing(self._middleware):
+            through = Through(
+                self._middleware,
+                clock=self.clock,
+                options=options,
+                encoder=lambda target: self._encoders.get(target) or self._encoder(target),
+                publisher=self._publisher,
+            )
+            self.publish = through.publish  # type: ignore[method-assign]
+            self.publish_many = through.publish_many  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
@@ -209,6 +231,10 @@ class Bus:
         encoder = self._encoders[target] = Encoder(entity, self.backend, self._connection.hooks)
         return encoder
 
+    def _publisher(self, target: str) -> Publisher:
+        self._connection.check_loop()
+        return self._publishers.get(target) or self._connection.publisher(self._checker.target(target))
+
     # Consuming -------------------------------------------------------------------------------------------------------
 
     def consume(
@@ -232,7 +258,18 @@ class Bus:
         return Consumption(lambda: self._connection.receiver(entity, options))
 
     def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
-        """Return a consumer that calls `handler` for each delivery of a subscription or queue, once it is run."""
+        """Return a consumer that calls `handler` for each delivery of a subscription or queue, once it is run.
+
+        The bus's middleware is around it.
+        """
+        if self._middleware:
+            from polybus.bus.chain import Wrapped
+
+            handler = Wrapped(self._middleware, handler)
+        return self._consumer(source, handler, options)
+
+    def _consumer(self, source: str, handler: Handler, options: ConsumerOptions | None) -> Consumer:
+        """Return a consumer of a handler that has its middleware around it already."""
         from polybus.bus.consumer import Consumer
 
         entity = self._checker.source(source)
@@ -292,6 +329,16 @@ class Bus:
     def raw(self, name: str) -> object:
         """Return the SDK's own client and the address, for what polybus doesn't do."""
         return self._connection.opened().raw(self.binding.entity(name))
+
+
+def consumer_of(bus: Bus, source: str, handler: Handler, options: ConsumerOptions) -> Consumer:
+    """Return a consumer that calls a handler with no middleware around it, for an app, which puts it there itself."""
+    return bus._consumer(source, handler, options)
+
+
+def middleware_of(bus: Bus) -> tuple[AnyMiddleware, ...]:
+    """Return the bus's middleware, outermost first."""
+    return bus._middleware
 
 
 def connection_of(bus: Bus) -> Connection:

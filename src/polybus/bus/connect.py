@@ -18,6 +18,7 @@ from polybus.telemetry import Hooks, everywhere
 from polybus.variables import OTEL, misspelt
 
 if TYPE_CHECKING:
+    from polybus.middleware import AnyMiddleware
     from polybus.topology.model import Topology
 
 __all__ = ["connect"]
@@ -33,6 +34,7 @@ def connect(
     hooks: Sequence[Hooks] = (),
     publisher: PublisherOptions | None = None,
     driver: Driver | None = None,
+    middleware: Sequence[AnyMiddleware] = (),
 ) -> Bus:
     """Return a bus, to be used as `async with polybus.connect() as bus`.
 
@@ -42,7 +44,8 @@ def connect(
     upward from the working directory. With `service`, what that service hasn't declared is refused. Raises ConfigError
     for what is wrong with any of that; nothing is connected yet. The embedded backend, where nothing asked for it, is a
     WARNING, and refused where a platform's own variables say that this is a deployment, or a variable is misspelt.
-    With POLYBUS_OTEL=1 OpenTelemetry is told as well.
+    With POLYBUS_OTEL=1 OpenTelemetry is told as well. What is published, and the handlers of `bus.consumer`, have
+    `middleware` around them, the first outermost; deliveries of `bus.consume` come as they are.
     """
     found = find(source)
     _tell_of_slips()
@@ -55,6 +58,7 @@ def connect(
         hooks=_with_otel((*hooks, *everywhere())),
         publisher=publisher or PublisherOptions(),
         driver=driver,
+        middleware=middleware,
     )
 
 

@@ -94,6 +94,13 @@ class Delivery:
         """Whether it was settled: acked, given back, or dead-lettered."""
         return self._held.settled
 
+    def with_message(self, message: Message) -> Delivery:
+        """Return this delivery with another message to handle, as middleware passes it on; lease and settling are one.
+
+        What is given back or dead-lettered is the message as it came.
+        """
+        return _Changed(self._held, message)
+
     def __repr__(self) -> str:
         state = "lost" if self.lost else "settled" if self.settled else "held"
         return f"Delivery(source={self.source!r}, id={self.id!r}, attempt={self.attempt}, {state})"
@@ -130,6 +137,36 @@ class Delivery:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         return await self._held.leave(error)
+
+
+class _Changed(Delivery):
+    """A delivery that shows another message than the one that came."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, held: HeldDelivery, message: Message) -> None:
+        super().__init__(held)
+        self._message = message
+
+    @property
+    def message(self) -> Message:
+        return self._message
+
+    @property
+    def body(self) -> bytes:
+        return self._message.body
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        return self._message.attributes
+
+    @property
+    def ordering_key(self) -> str | None:
+        return self._message.ordering_key
+
+    @property
+    def id(self) -> str:
+        return self._message.id
 
 
 def held_of(delivery: Delivery) -> HeldDelivery:

@@ -77,6 +77,27 @@ class Encoder:
             self._check_delay(wait)
         return Outgoing(message, wait, 0, token), given
 
+    @property
+    def ordered(self) -> bool:
+        """Whether the target keeps the order of a key."""
+        return self._target.ordered
+
+    def draft(
+        self, value: object, attributes: Mapping[str, str] | None, ordering_key: str | None
+    ) -> tuple[Message, str]:
+        """Return the message as middleware sees it, and the token of its call: what `outgoing` is given later.
+
+        Raises TypeError or ValueError for what can't be encoded.
+        """
+        self._check_types(attributes, ordering_key)
+        if isinstance(value, Message):
+            message, token = self._of_message(value, attributes, ordering_key)
+            self._check(message)
+            # What a caller may go on changing is kept as it is now.
+            return msgspec.structs.replace(message, attributes=dict(message.attributes)), token
+        body, content_type = self._encoded(value)
+        return Message(body, dict(attributes or {}), ordering_key, new_id(), None, content_type), ""
+
     def refusal(self, error: Exception) -> Fault:
         """Return as a fault why `outgoing` refused a message."""
         known = isinstance(error, UnsupportedFeature | TypeError | ValueError)

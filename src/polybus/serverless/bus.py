@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,6 +15,7 @@ from polybus.bus.consumer import Consumer, Handler
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
 from polybus.driver import ConsumerDriver
+from polybus.middleware import AnyMiddleware
 from polybus.serverless.inlet import Inlet
 from polybus.telemetry import Hooks
 
@@ -38,6 +39,7 @@ class FunctionBus(Bus):
         hooks: tuple[Hooks, ...],
         publisher: PublisherOptions,
         doubt: str = "",
+        middleware: Sequence[AnyMiddleware] = (),
     ) -> None:
         super().__init__(
             _handled(binding),
@@ -48,13 +50,14 @@ class FunctionBus(Bus):
             publisher=publisher,
             driver=None,
             doubt=doubt,
+            middleware=middleware,
         )
         self.declared = binding
         self.inlets: dict[str, Inlet] = {}
         self._settlers: dict[str, ConsumerDriver[Any]] = {}
         self._one_opens = asyncio.Lock()
 
-    def consumer(self, source: str, handler: Handler, *, options: ConsumerOptions | None = None) -> Consumer:
+    def _consumer(self, source: str, handler: Handler, options: ConsumerOptions | None) -> Consumer:
         """Return the inlet of a subscription or queue; nothing polls."""
         entity = self._checker.source(source)
         chosen, hooks = options or ConsumerOptions(), self._connection.hooks

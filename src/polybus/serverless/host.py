@@ -78,6 +78,7 @@ class Host:
             clock=self.clock,
             hooks=tuple(from_environment(self._given.hooks)),
             publisher=self._given.publisher,
+            middleware=self._given.middleware,
         )
 
     async def close(self) -> None:

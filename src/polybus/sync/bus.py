@@ -27,6 +27,7 @@ from polybus.sync.portal import Portal, ThreadPortal
 from polybus.telemetry import Hooks
 
 if TYPE_CHECKING:
+    from polybus.middleware import AnyMiddleware
     from polybus.topology.model import Topology
 
 __all__ = ["SyncBus", "SyncDeadLetters", "connect", "over"]
@@ -41,13 +42,14 @@ def connect(
     clock: Clock | None = None,
     hooks: Sequence[Hooks] = (),
     publisher: PublisherOptions | None = None,
+    middleware: Sequence[AnyMiddleware] = (),
 ) -> SyncBus:
     """Connect, and return a bus for code that blocks; close it, or use it as `with polybus.sync.connect() as bus`.
 
     Arguments and errors are those of `polybus.connect`; `clock` must serve several threads (SystemClock, SteppedClock).
-    Hooks run on the portal's thread. After a fork the child must connect again.
+    Hooks and asynchronous middleware run on the portal's thread. After a fork the child must connect again.
     """
-    bus = connect_async(source, service=service, clock=clock, hooks=hooks, publisher=publisher)
+    bus = connect_async(source, service=service, clock=clock, hooks=hooks, publisher=publisher, middleware=middleware)
     portal = ThreadPortal()
     try:
         portal.call(bus.__aenter__)

@@ -154,7 +154,14 @@ async def run(app: App, topology: Topology | Binding | Path | str | None = None)
     options = PublisherOptions(linger=0.0)  # no clock runs by itself that could end it
     async with (
         connect(binding, clock=clock, hooks=[watch], publisher=options) as outside,
-        connect(binding, service=given.service, clock=clock, hooks=hooks, publisher=options) as bus,
+        connect(
+            binding,
+            service=given.service,
+            clock=clock,
+            hooks=hooks,
+            publisher=options,
+            middleware=given.middleware,
+        ) as bus,
         app.running(bus=bus) as session,
     ):
         await clock.settle()

@@ -13,6 +13,7 @@ from polybus.binding import Entity
 from polybus.bus.resolve import resolve
 from polybus.driver import BatchLimits, Driver, Prepared, PublisherDriver
 from polybus.message import Sent
+from polybus.middleware import AnyMiddleware
 from polybus.registry import load
 from polybus.testing.proxy import DriverProxy, PublisherProxy
 from polybus.topology.file import loads
@@ -70,14 +71,15 @@ class _Publisher(PublisherProxy):
         return await self._driver.calls(batch, self.inner.publish_batch)  # type: ignore[no-any-return]
 
 
-def bend(clock: polybus.Clock, **options: Any) -> tuple[polybus.Bus, Bent]:
+def bend(clock: polybus.Clock, middleware: Sequence[AnyMiddleware] = (), **options: Any) -> tuple[polybus.Bus, Bent]:
     """Return a bus that isn't open yet, on a store of its own, and its driver."""
     from polybus.embedded.memory import Store
 
     found, _ = resolve(loads(TOPOLOGY, source="polybus.toml"))
     binding = msgspec.structs.replace(found, settings={"store": Store()})
     driver = Bent(load("memory")(binding, clock))
-    return polybus.connect(binding, clock=clock, driver=driver, publisher=polybus.PublisherOptions(**options)), driver
+    chosen = polybus.PublisherOptions(**options)
+    return polybus.connect(binding, clock=clock, driver=driver, publisher=chosen, middleware=middleware), driver
 
 
 async def delivered(bus: polybus.Bus, queue: str, count: int) -> list[bytes]:

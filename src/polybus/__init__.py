@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from polybus.errors import (
         AppFailed,
         BackendError,
+        BatchFailed,
         BindingError,
         BusClosed,
         ConfigError,
@@ -54,6 +55,7 @@ __all__ = [
     "App",
     "AppFailed",
     "BackendError",
+    "BatchFailed",
     "Binding",
     "BindingError",
     "Bus",
@@ -108,6 +110,7 @@ _PLACES = {
     "polybus.errors": (
         "AppFailed",
         "BackendError",
+        "BatchFailed",
         "BindingError",
         "BusClosed",
         "ConfigError",

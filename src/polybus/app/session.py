@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from polybus.app.ending import DRAIN, bounded, forsake, over_within
 from polybus.app.executor import Executor, OnLoop, OnThreads, Pause
@@ -20,6 +20,8 @@ from polybus.durations import Duration, seconds
 from polybus.errors import AppFailed, BackendError
 
 if TYPE_CHECKING:
+    from polybus.app.batch import BatchInvoker
+    from polybus.app.executor import BatchExecutor
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
 
@@ -53,7 +55,7 @@ class Session:
         self.leaving: BaseException | None = None
         """The SystemExit or KeyboardInterrupt of a handler, while `until_stopped` is waited for."""
         self.consumers: list[Consumer] = []
-        self._invokers: list[Invoker] = []
+        self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
         self._tasks: dict[asyncio.Task[None], Handler] = {}
 
@@ -62,7 +64,7 @@ class Session:
         for at, handler in enumerate(self._handlers):
             executor = self._executor(handler, partial(self._pause, at))
             self._executors.append(executor)
-            invoker = Invoker(handler, executor, self._running, self._leave)
+            invoker = self._invoker(handler, executor, context)
             self._invokers.append(invoker)
             self.consumers.append(self.bus.consumer(handler.source, invoker, options=handler.options))
         for executor in self._executors:
@@ -74,6 +76,17 @@ class Session:
             task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=own)
             self._tasks[task] = handler
             task.add_done_callback(self._consumer_over)
+
+    def _invoker(self, handler: Handler, executor: Executor, context: contextvars.Context) -> Invoker | BatchInvoker:
+        if handler.batching is None:
+            return Invoker(handler, executor, self._running, self._leave)
+        from polybus.app.batch import BatchInvoker  # few need it
+
+        own = context.copy()
+        own.run(at_source, handler.source)
+        return BatchInvoker(
+            handler, cast("BatchExecutor", executor), self._running, self._leave, clock=self.bus.clock, context=own
+        )
 
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
         if handler.where == "loop":
@@ -95,6 +108,11 @@ class Session:
     def in_flight(self) -> int:
         """How many deliveries are held now."""
         return sum(consumer.in_flight for consumer in self.consumers)
+
+    @property
+    def gathering(self) -> int:
+        """How many deliveries wait for their batch to begin."""
+        return sum(getattr(invoker, "gathering", 0) for invoker in self._invokers)
 
     @property
     def problem(self) -> str | None:

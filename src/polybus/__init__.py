@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from polybus.errors import (
         AppFailed,
         BackendError,
+        BatchFailed,
         BindingError,
         BusClosed,
         ConfigError,
@@ -60,6 +61,7 @@ __all__ = [
     "App",
     "AppFailed",
     "BackendError",
+    "BatchFailed",
     "Binding",
     "BindingError",
     "Bus",
@@ -114,6 +116,7 @@ _PLACES = {
     "polybus.errors": (
         "AppFailed",
         "BackendError",
+        "BatchFailed",
         "BindingError",
         "BusClosed",
         "ConfigError",

@@ -11,6 +11,7 @@
     ├── PublishFailed           some messages of a publish were not accepted; has the outcome of each
     ├── LeaseLost               the delivery is no longer this consumer's
     ├── BackendError            an operation other than publishing failed; has the fault
+    ├── BatchFailed             raised by batch handlers: which messages of a batch failed, and why
     ├── AppFailed               an app or a consumer ended though nobody asked it to, or couldn't end in time
     ├── DecodeError             a body is not what the handler's annotation says
     └── BusClosed               the bus or consumer was used after it was closed
@@ -23,7 +24,7 @@ property of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AppFailed",
     "BackendError",
+    "BatchFailed",
     "BindingError",
     "BusClosed",
     "ConfigError",
@@ -176,6 +178,21 @@ class BackendError(PolybusError):
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         super().__init__(str(fault))
+
+
+class BatchFailed(PolybusError):
+    """Raised by a batch handler to say which messages failed; the others of its batch are done.
+
+    `failed` has the error of each, by its delivery or its index in what the handler was given: any exception, as a
+    handler of one message would raise it, Retry and DeadLetter included. One that names none of the batch's messages
+    fails them all.
+    """
+
+    def __init__(self, failed: Mapping[Any, BaseException]) -> None:
+        self.failed = dict(failed)
+        shown = "; ".join(f"{type(error).__name__}: {error}" for error in list(self.failed.values())[:3])
+        more = f"; and {len(self.failed) - 3} more" if len(self.failed) > 3 else ""
+        super().__init__(f"{len(self.failed)} messages failed: {shown}{more}")
 
 
 class AppFailed(PolybusError):

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from shop import TOPIC, Order, Shop, binding, event
 
-from polybus import App, ConfigError, Delivery, ManualClock, SteppedClock
+from polybus import App, BatchFailed, ConfigError, Delivery, ManualClock, SteppedClock
 from polybus.errors import BindingError, NotDeclared
 from polybus.middleware import Middleware
 from polybus.serverless import AwsLambda, HandlersFailed, aws_lambda
@@ -334,3 +334,43 @@ def test_a_topic_that_pushes_to_two_handlers_needs_saying_which(make: Make) -> N
     given.subscriptions["mail"] = given.subscriptions["billing"]  # type: ignore[index]  # a dict, in truth
     with pytest.raises(ConfigError, match=f"{TOPIC} is where billing, mail come from: say which by handles"):
         make(Shop("billing", "mail").app, given)(event("sns"))
+
+
+def test_a_batch_handler_takes_what_an_event_holds_and_only_what_failed_comes_again(make: Make) -> None:
+    app, calls = App(), list[list[str]]()
+
+    @app.handler("billing", max_batch=3, max_wait=300)
+    async def bill(orders: list[Order]) -> None:
+        calls.append([order.id for order in orders])
+        failed = {place: ValueError(order.id) for place, order in enumerate(orders) if order.id == "fails"}
+        if failed:
+            raise BatchFailed(failed)
+
+    assert failed(make(app)(batch("sqs", "a", "fails", "b", "c"))) == ["m1"]
+    assert calls == [["a", "fails", "b"], ["c"]]  # nobody waits for more than the event holds
+
+
+def test_a_blocking_batch_handler_fails_all_that_it_was_given(make: Make) -> None:
+    app = App()
+
+    @app.handler("billing", max_batch=2, concurrency=2)
+    def bill(orders: list[Order]) -> None:
+        if any(order.id == "fails" for order in orders):
+            raise ValueError("one is no good")
+
+    assert failed(make(app)(batch("sqs", "a", "fails", "b"))) == ["m0", "m1"]
+
+
+def test_a_batch_keeps_the_order_of_its_message_groups(make: Make) -> None:
+    app, calls = App(), list[list[str]]()
+
+    @app.handler("packing", max_batch=4)
+    async def pack(orders: list[Order], deliveries: list[Delivery]) -> None:
+        calls.append([order.id for order in orders])
+        assert [delivery.ordering_key for delivery in deliveries] == [order.id[0] for order in orders]
+        if "A2" in calls[-1]:
+            raise BatchFailed({orders.index(Order("A2")): ValueError("not yet")})
+
+    answer = make(app)(batch("sqs_fifo", "A1", "B1", "A2", "A3", "B2", "A4", "B3", groups="ABAABAB"))
+    assert calls == [["A1", "B1", "A2", "A3"], ["B2", "B3"]]
+    assert failed(answer) == ["m2", "m3", "m5"]

@@ -72,6 +72,19 @@ async def message(message: polybus.Message) -> None: ...
 async def delivered(delivery: polybus.Delivery) -> None: ...
 
 
+@app.handler("batches", max_batch=10, max_wait="2s")
+async def batch(orders: list[Order], deliveries: list[polybus.Delivery]) -> None:
+    raise polybus.BatchFailed({deliveries[0]: ValueError("no"), 1: polybus.Retry(after=3)})
+
+
+@app.handler("alone", max_batch=10)
+def alone(orders: list[Order]) -> None: ...
+
+
+@app.handler("keywords", max_batch=10)
+async def keywords(orders: list[Order], *, deliveries: list[polybus.Delivery]) -> None: ...
+
+
 @app.lifespan
 async def resources(app: polybus.App) -> AsyncIterator[None]:
     yield

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from polybus.app.handler import Handler, Where
+from polybus.app.handler import Batching, Handler, Where
 from polybus.app.logs import at_service
 from polybus.app.signature import Signature, describe, read_signature
 from polybus.app.target import refuse_unimportable
@@ -20,7 +20,7 @@ from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.clock import Clock
-from polybus.durations import Duration
+from polybus.durations import Duration, seconds
 from polybus.errors import AppFailed, BusClosed, ConfigError, NotDeclared
 from polybus.telemetry import Hooks
 
@@ -40,8 +40,16 @@ class _WithDeliveryKeyword(Protocol):
     def __call__(self, body: Any, /, *, delivery: Delivery) -> Awaitable[None] | None: ...
 
 
+class _WithDeliveriesKeyword(Protocol):
+    def __call__(self, bodies: Any, /, *, deliveries: list[Delivery]) -> Awaitable[None] | None: ...
+
+
 HandlerFunction = (
-    Callable[[Any], Awaitable[None] | None] | Callable[[Any, Delivery], Awaitable[None] | None] | _WithDeliveryKeyword
+    Callable[[Any], Awaitable[None] | None]
+    | Callable[[Any, Delivery], Awaitable[None] | None]
+    | Callable[[Any, list[Delivery]], Awaitable[None] | None]
+    | _WithDeliveryKeyword
+    | _WithDeliveriesKeyword
 )
 Lifespan = Callable[["App"], AsyncIterator[None]] | Callable[["App"], AbstractAsyncContextManager[Any]]
 F = TypeVar("F", bound=HandlerFunction)
@@ -55,6 +63,11 @@ _DEFAULT = ConsumerOptions()
 # and the least that the end of a lifespan gets.
 _CLOSING = 1.5
 _LEAST = 0.5
+
+# All of a batch are leased and in memory while it runs, and as many more behind them.
+MOST_BATCH = 10_000
+# Seconds: what waits for its batch has its lease extended, so this costs calls, and the latency of a message.
+LONGEST_WAIT = 300.0
 
 
 class App:
@@ -130,12 +143,14 @@ class App:
         self,
         source: str,
         *,
-        concurrency: int = _DEFAULT.concurrency,
+        concurrency: int | None = None,
         prefetch: int | None = None,
         max_lease: Duration = _DEFAULT.max_lease,
         grace: Duration = _DEFAULT.grace,
         executor: Literal["thread", "process"] | None = None,
         middleware: Sequence[AnyMiddleware] = (),
+        max_batch: int | None = None,
+        max_wait: Duration | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
@@ -148,11 +163,16 @@ class App:
         its lease is over. "process" runs the handler, a function of a module, in a process of its own, which is ended
         when the lease is lost: for what holds the interpreter's lock, or must be stoppable (docs/handlers.md).
 
-        `concurrency` handlers run at once; `prefetch` messages are held at most; a lease is extended up to `max_lease`;
-        a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h", or timedeltas. `middleware`
-        is around this handler alone, within the app's, the first outermost. Raises ConfigError for a signature that
-        can't be served, a type that can't be decoded, an executor that can't run the function, and a second handler of
-        one source.
+        With `max_batch`, one call handles up to so many messages, and waits for them for up to `max_wait` (1 s) after
+        the first: its parameter is a list[T], a further one that is annotated with list[Delivery], or called
+        deliveries, gets their deliveries. Returning acks all, raising fails all, polybus.BatchFailed fails those that
+        it names (docs/batches.md).
+
+        `concurrency` calls run at once (16, or 1 with `max_batch`); `prefetch` messages are held at most; a lease is
+        extended up to `max_lease`; a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h",
+        or timedeltas. `middleware` is around this handler alone, within the app's, the first outermost. Raises
+        ConfigError for a signature that can't be served, a type that can't be decoded, an executor that can't run the
+        function, and a second handler of one source.
         """
         bare: Any = source  # what it is where the decorator has no parentheses
         if not isinstance(bare, str):
@@ -162,21 +182,27 @@ class App:
 
         def declare(function: F) -> F:
             name, place = describe(function)
-            signature = read_signature(function, scope)
+            signature = read_signature(function, scope, batch=max_batch is not None)
             where = _where(executor, signature)
-            if where == "process":
-                refuse_unimportable(function)
             try:
-                options = ConsumerOptions(concurrency=concurrency, prefetch=prefetch, max_lease=max_lease, grace=grace)
+                batching = _batching(max_batch, max_wait, concurrency, where)
+                messages = _DEFAULT.concurrency if concurrency is None else concurrency
+                if batching is not None:
+                    messages = batching.concurrency * batching.max_batch
+                options = ConsumerOptions(concurrency=messages, prefetch=prefetch, max_lease=max_lease, grace=grace)
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"handler {name} ({place}): {error}") from None
+            if where == "process":
+                refuse_unimportable(function)
             if source in self._handlers:
                 other = self._handlers[source].signature
                 raise ConfigError(
                     f"handler {name} ({place}): {source!r} is handled by {other.name} ({other.place}) already; "
                     "two would share its messages at random: make one call the other, or declare a subscription each"
                 )
-            self._handlers[source] = Handler(source, function, signature, options, where, _checked(middleware))
+            self._handlers[source] = Handler(
+                source, function, signature, options, where, _checked(middleware), batching
+            )
             return function
 
         return declare
@@ -346,6 +372,27 @@ def _where(executor: str | None, signature: Signature) -> Where:
     if executor == "thread" and not signature.blocking:
         raise ConfigError(f"{handler}: executor='thread' is for `def`; `async def` runs on the event loop")
     return "thread" if executor == "thread" else "process"
+
+
+def _batching(
+    max_batch: int | None, max_wait: Duration | None, concurrency: int | None, where: Where
+) -> Batching | None:
+    """Return how messages are handled together; raise ValueError where they can't be so."""
+    if max_batch is None:
+        if max_wait is not None:
+            raise ValueError(f"max_wait={max_wait!r} is for batches: give max_batch, too")
+        return None
+    if where == "process":
+        raise ValueError("executor='process' takes one message at a time: leave max_batch out")
+    if not 1 <= max_batch <= MOST_BATCH:
+        raise ValueError(f"max_batch={max_batch!r}: 1 to {MOST_BATCH:,} messages")
+    wait = 1.0 if max_wait is None else seconds(max_wait, "max_wait")
+    if not 0 <= wait <= LONGEST_WAIT:
+        raise ValueError(f"max_wait={max_wait!r}: 0 to {LONGEST_WAIT:g} s")
+    calls = 1 if concurrency is None else concurrency
+    if calls < 1:
+        raise ValueError(f"concurrency={concurrency!r}: at least 1")
+    return Batching(max_batch, wait, calls)
 
 
 def _refuse_in_child(app: App) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from polybus.app.executor import Executor, decode
+from polybus.app.executor import Executor, decode, describe
 from polybus.app.handler import Handler
 from polybus.app.signature import Signature
 from polybus.bus.chain import handles, handling, surround
 from polybus.bus.delivery import Delivery
+from polybus.errors import ConfigError, signal_in
 from polybus.middleware import AnyMiddleware, SyncMiddleware
 
-__all__ = ["Around", "within_thread"]
+if TYPE_CHECKING:
+    from polybus.app.batch import BatchInvoker
+
+__all__ = ["Around", "AroundBatch", "within_thread"]
+
+_log = logging.getLogger("polybus.app")
 
 
 class Around:
@@ -34,6 +41,43 @@ class Around:
 
     async def aclose(self) -> None:
         await self._executor.aclose()
+
+
+class AroundBatch:
+    """What gathers deliveries for a handler of several, with middleware around each of them, outermost first.
+
+    Raises ConfigError for blocking middleware: it would hold a thread for each message of a batch until its end.
+    """
+
+    def __init__(self, invoker: BatchInvoker, handler: Handler, middleware: Sequence[AnyMiddleware]) -> None:
+        for each in middleware:
+            if handles(each) and isinstance(each, SyncMiddleware):
+                raise ConfigError(
+                    f"handler {handler.name} ({handler.signature.place}): {type(each).__qualname__} is a SyncMiddleware, "
+                    "which would hold a thread for each message of a batch; make it a Middleware, or leave out max_batch"
+                )
+        self.name = invoker.name
+        self.let_go = invoker.let_go
+        self.take_at_once = invoker.take_at_once
+        self._invoker = invoker
+        self._links = handling(middleware)
+
+    async def __call__(self, delivery: Delivery) -> None:
+        told: list[BaseException] = []
+
+        async def end(changed: Delivery) -> None:
+            try:
+                await self._invoker(changed)
+            except BaseException as error:
+                told.append(error)
+                raise
+
+        try:
+            await surround(self._links, end)(delivery)
+        except Exception as error:
+            if signal_in(error) is None and not any(error is each for each in told):
+                _log.error("middleware of handler %s failed: %s", self.name, describe(delivery), exc_info=error)
+            raise
 
 
 def within_thread(handler: Handler, middleware: Sequence[AnyMiddleware]) -> tuple[Handler, Sequence[AnyMiddleware]]:

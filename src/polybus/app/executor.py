@@ -8,7 +8,7 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from polybus.clock import Clock, Timer
 from polybus.errors import BackendError, DeadLetter, DecodeError, LeaseLost
 
 __all__ = [
+    "BatchExecutor",
     "CallEnded",
     "Executor",
     "OnLoop",
@@ -28,6 +29,7 @@ __all__ = [
     "TooLate",
     "Undecodable",
     "describe",
+    "describe_all",
     "not_begun",
     "own_decimals",
 ]
@@ -83,6 +85,13 @@ class Executor(Protocol):
         """Free what it holds; calls that can't be ended go on by themselves."""
 
 
+class BatchExecutor(Executor, Protocol):
+    """Calls a handler for several deliveries at once."""
+
+    async def call_batch(self, bodies: list[Any], deliveries: list[Delivery]) -> None:
+        """Call it with bodies that are decoded already."""
+
+
 class OnLoop:
     """Calls a coroutine function."""
 
@@ -95,6 +104,10 @@ class OnLoop:
     async def call(self, delivery: Delivery) -> None:
         own_decimals()
         await self._signature.call(decode(self._signature.decode, delivery), delivery)
+
+    async def call_batch(self, bodies: list[Any], deliveries: list[Delivery]) -> None:
+        own_decimals()
+        await self._signature.call(bodies, deliveries)
 
     def left(self) -> list[str]:
         return []
@@ -114,9 +127,9 @@ class OnThreads:
         self._handler = handler
         self._clock = clock
         self._pause = pause
-        self._pool = ThreadPool(f"polybus {handler.source}", handler.options.concurrency)
-        self._given_up: dict[Call, Delivery] = {}
-        self._most = MOST_GIVEN_UP * handler.options.concurrency
+        self._pool = ThreadPool(f"polybus {handler.source}", handler.calls)
+        self._given_up: dict[Call, Sequence[Delivery]] = {}
+        self._most = MOST_GIVEN_UP * handler.calls
         self._paused = False
         self._teller: Timer | None = None
 
@@ -124,8 +137,15 @@ class OnThreads:
         pass
 
     async def call(self, delivery: Delivery) -> None:
+        body = decode(self._handler.signature.decode, delivery)
+        await self._run(body, delivery, (delivery,), describe(delivery))
+
+    async def call_batch(self, bodies: list[Any], deliveries: list[Delivery]) -> None:
+        await self._run(bodies, deliveries, tuple(deliveries), describe_all(deliveries))
+
+    async def _run(self, given: Any, further: Any, deliveries: Sequence[Delivery], label: str) -> None:
+        """Call the function with `given` and `further` in a thread, for these deliveries."""
         signature = self._handler.signature
-        body = decode(signature.decode, delivery)
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         outcome: list[tuple[Any, BaseException | None]] = []
 
@@ -138,23 +158,24 @@ class OnThreads:
 
         def run() -> Any:
             # A thread begins when the system lets it, and a process may have been stopped meanwhile.
-            if self._clock.monotonic() >= delivery.lease_until:
-                raise TooLate(f"{describe(delivery)}: its lease was over before a thread began with it")
+            if self._clock.monotonic() >= max([delivery.lease_until for delivery in deliveries]):
+                raise TooLate(f"{label}: its lease was over before a thread began with it")
             own_decimals()
-            return signature.call(body, delivery)
+            return signature.call(given, further)
 
-        call = Call(describe(delivery), self._clock.monotonic(), run, done)
-        await self._start(call, delivery)
+        call = Call(label, self._clock.monotonic(), run, done)
+        await self._start(call, deliveries)
         try:
             await over
         except asyncio.CancelledError:
             if not outcome:
-                self._give_up(call, delivery)
+                self._give_up(call, deliveries)
             raise
         result, error = outcome[0]
         if error is not None:
             if isinstance(error, TooLate):
-                held_of(delivery).begun = False
+                for delivery in deliveries:
+                    held_of(delivery).begun = False
             try:
                 raise error
             finally:
@@ -162,13 +183,13 @@ class OnThreads:
         if inspect.isawaitable(result):  # a plain function that returns a coroutine
             await result
 
-    async def _start(self, call: Call, delivery: Delivery) -> None:
+    async def _start(self, call: Call, deliveries: Sequence[Delivery]) -> None:
         while True:
             try:
                 self._pool.start(call)
             except RuntimeError as error:
                 self._starved(f"out of threads: {error}")
-                await not_begun(delivery, self._clock.sleep(_THREAD_AGAIN))
+                await not_begun(deliveries, self._clock.sleep(_THREAD_AGAIN))
             else:
                 self._note_room()
                 return
@@ -185,8 +206,8 @@ class OnThreads:
             _log.info("handler %s has threads again", self._handler.name)
             self._pause(None)
 
-    def _give_up(self, call: Call, delivery: Delivery) -> None:
-        self._given_up[call] = delivery
+    def _give_up(self, call: Call, deliveries: Sequence[Delivery]) -> None:
+        self._given_up[call] = deliveries
         if len(self._given_up) >= self._most:
             self._starved(f"out of threads: {len(self._given_up)} calls that were given up still run")
         if self._teller is None:
@@ -206,12 +227,12 @@ class OnThreads:
             self._teller = self._clock.call_later(_TELL_AGAIN, self._tell)
 
     def _came_back(self, call: Call, error: BaseException | None) -> None:
-        delivery = self._given_up.pop(call)
+        del self._given_up[call]
         if error is not None and not isinstance(error, TooLate):  # its loss was told
             _log.error(
                 "handler %s failed after its delivery was taken from it: %s",
                 self._handler.name,
-                describe(delivery),
+                call.label,
                 exc_info=error,
             )
         self._note_room()
@@ -227,7 +248,7 @@ class OnThreads:
         if self._teller is not None:
             self._teller.cancel()
         self._pool.close()
-        for delivery in self._given_up.values():
+        for delivery in (each for deliveries in self._given_up.values() for each in deliveries):
             held_of(delivery).state = State.LOST  # it was given back by now: whoever still works on it sees that
 
 
@@ -255,13 +276,14 @@ def _decimal_variable() -> contextvars.ContextVar[Any] | None:
     return next(iter(empty), None)
 
 
-async def not_begun(delivery: Delivery, waiting: Awaitable[Any]) -> None:
+async def not_begun(deliveries: Sequence[Delivery], waiting: Awaitable[Any]) -> None:
     """Wait for what a call needs to begin; where it is cancelled meanwhile, no attempt was made."""
     try:
         await waiting
     except asyncio.CancelledError:
-        with suppress(LeaseLost, BackendError):
-            await held_of(delivery).give_back()
+        for delivery in deliveries:
+            with suppress(LeaseLost, BackendError):
+                await held_of(delivery).give_back()
         raise
 
 
@@ -276,3 +298,10 @@ def decode(decoder: Callable[[Any], Any], delivery: Delivery) -> Any:
 def describe(delivery: Delivery) -> str:
     """Name a delivery, for a log."""
     return f"source={delivery.source} message={delivery.id} attempt={delivery.attempt}"
+
+
+def describe_all(deliveries: Sequence[Delivery]) -> str:
+    """Name the deliveries of a batch, for a log."""
+    named = ", ".join(delivery.id for delivery in deliveries[:3])
+    more = f" and {len(deliveries) - 3} more" if len(deliveries) > 3 else ""
+    return f"source={deliveries[0].source} batch={len(deliveries)} messages={named}{more}"

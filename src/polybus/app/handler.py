@@ -12,14 +12,29 @@ from polybus.bus.options import ConsumerOptions
 if TYPE_CHECKING:
     from polybus.middleware import AnyMiddleware
 
-__all__ = ["Handler", "Where"]
+__all__ = ["Batching", "Handler", "Where"]
 
 Where = Literal["loop", "thread", "process"]
 
 
 @dataclass(frozen=True, slots=True)
+class Batching:
+    """Up to `max_batch` messages are handled by one call, which waits `max_wait` seconds for them at most.
+
+    `concurrency` is how many calls run at once.
+    """
+
+    max_batch: int
+    max_wait: float
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
 class Handler:
-    """A function that handles what comes from one subscription or queue; `where` is where it runs."""
+    """A function that handles what comes from one subscription or queue; `where` is where it runs.
+
+    The concurrency of `options` counts messages; where `batching` is set, a call takes several.
+    """
 
     source: str
     function: Callable[..., Any]
@@ -28,11 +43,17 @@ class Handler:
     where: Where
     middleware: tuple[AnyMiddleware, ...] = ()
     """What stands around this handler alone, within what stands around all; outermost first."""
+    batching: Batching | None = None
 
     @property
     def name(self) -> str:
         """The function's module and qualified name."""
         return self.signature.name
 
+    @property
+    def calls(self) -> int:
+        """How many calls run at once."""
+        return self.options.concurrency if self.batching is None else self.batching.concurrency
+
     def __repr__(self) -> str:
-        return f"Handler({self.name}, source={self.source!r}, concurrency={self.options.concurrency})"
+        return f"Handler({self.name}, source={self.source!r}, concurrency={self.calls})"

@@ -122,15 +122,15 @@ class OnProcesses:
                     return process
                 self._tell_idle(process, process.how)
             if self._warming:
-                await not_begun(delivery, asyncio.wait(list(self._warming), return_when=asyncio.FIRST_COMPLETED))
+                await not_begun((delivery,), asyncio.wait(list(self._warming), return_when=asyncio.FIRST_COMPLETED))
                 if self._idle:
                     continue
             try:
                 started: list[Process] = []
-                await not_begun(delivery, self._start_into(started))
+                await not_begun((delivery,), self._start_into(started))
             except (OSError, ProcessEnded, ConfigError) as error:
                 self._starved(f"its processes don't start: {error}")
-                await not_begun(delivery, self._clock.sleep(_AGAIN))
+                await not_begun((delivery,), self._clock.sleep(_AGAIN))
             else:
                 self._resumed()
                 return started[0]

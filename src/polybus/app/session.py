@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from polybus.app.ending import DRAIN, bounded, forsake, over_within
 from polybus.app.executor import Executor, OnLoop, OnThreads, Pause
@@ -21,8 +21,11 @@ from polybus.durations import Duration, seconds
 from polybus.errors import AppFailed, BackendError
 
 if TYPE_CHECKING:
+    from polybus.app.batch import BatchInvoker
+    from polybus.app.executor import BatchExecutor
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
+    from polybus.bus.delivery import Delivery
     from polybus.middleware import AnyMiddleware
 
 __all__ = ["Session"]
@@ -59,7 +62,7 @@ class Session:
         self.leaving: BaseException | None = None
         """The SystemExit or KeyboardInterrupt of a handler, while `until_stopped` is waited for."""
         self.consumers: list[Consumer] = []
-        self._invokers: list[Invoker] = []
+        self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
         self._tasks: dict[asyncio.Task[None], Handler] = {}
 
@@ -68,9 +71,10 @@ class Session:
         for at, handler in enumerate(self._handlers):
             executor = self._executor(handler, partial(self._pause, at))
             self._executors.append(executor)
-            invoker = Invoker(handler, executor, self._running, self._leave)
+            invoker = self._invoker(handler, executor, context)
             self._invokers.append(invoker)
-            self.consumers.append(consumer_of(self.bus, handler.source, invoker, handler.options))
+            surrounded = self._surrounded(handler, invoker)
+            self.consumers.append(consumer_of(self.bus, handler.source, surrounded, handler.options))
         for executor in self._executors:
             await executor.open()
         for consumer, handler in zip(self.consumers, self._handlers, strict=True):
@@ -81,9 +85,29 @@ class Session:
             self._tasks[task] = handler
             task.add_done_callback(self._consumer_over)
 
+    def _invoker(self, handler: Handler, executor: Executor, context: contextvars.Context) -> Invoker | BatchInvoker:
+        if handler.batching is None:
+            return Invoker(handler, executor, self._running, self._leave)
+        from polybus.app.batch import BatchInvoker  # few need it
+
+        own = context.copy()
+        own.run(at_source, handler.source)
+        return BatchInvoker(
+            handler, cast("BatchExecutor", executor), self._running, self._leave, clock=self.bus.clock, context=own
+        )
+
+    def _surrounded(self, handler: Handler, invoker: Invoker | BatchInvoker) -> Callable[[Delivery], Awaitable[None]]:
+        """Return what is called for each delivery: around a handler of several, middleware is around each of them."""
+        middleware = (*self._middleware, *handler.middleware)
+        if isinstance(invoker, Invoker) or not middleware:
+            return invoker
+        from polybus.app.around import AroundBatch
+
+        return AroundBatch(invoker, handler, middleware)
+
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
         middleware = (*self._middleware, *handler.middleware)
-        if not middleware:
+        if not middleware or handler.batching is not None:
             return self._bare(handler, pause)
         from polybus.app.around import Around, within_thread
 
@@ -110,6 +134,11 @@ class Session:
     def in_flight(self) -> int:
         """How many deliveries are held now."""
         return sum(consumer.in_flight for consumer in self.consumers)
+
+    @property
+    def gathering(self) -> int:
+        """How many deliveries wait for their batch to begin."""
+        return sum(getattr(invoker, "gathering", 0) for invoker in self._invokers)
 
     @property
     def problem(self) -> str | None:

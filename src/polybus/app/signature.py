@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from polybus.body import ALLOWED, Decoder, decoder
 from polybus.bus.delivery import Delivery
@@ -19,6 +19,10 @@ _FORMS = (
     "a handler is `async def` or `def` (body: T) or (body: T, delivery: polybus.Delivery), "
     f"returns nothing, and T is {ALLOWED}"
 )
+_BATCH_FORMS = (
+    "a handler with max_batch is `async def` or `def` (bodies: list[T]) or (bodies: list[T], deliveries: "
+    f"list[polybus.Delivery]), returns nothing, and T is polybus.Delivery or {ALLOWED}"
+)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -26,28 +30,32 @@ _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_
 class Signature:
     """How to make a handler's arguments of a delivery, and whether its calls block.
 
-    `decode` raises DecodeError. `call` takes the decoded body and the delivery. `place` is `file:line`.
+    `decode` raises DecodeError. `call` takes the decoded body and the delivery, or, for a batch, a list of each.
+    `place` is `file:line`.
     """
 
     name: str
     place: str
     decode: Decoder
-    call: Callable[[Any, Delivery], Any]
+    call: Callable[[Any, Any], Any]
     blocking: bool
 
 
-def read_signature(function: Callable[..., Any], scope: Mapping[str, Any]) -> Signature:
+def read_signature(function: Callable[..., Any], scope: Mapping[str, Any], *, batch: bool = False) -> Signature:
     """Read a handler's signature; raise ConfigError that names the function, its place and what is allowed.
+
+    With `batch` its parameters are lists.
 
     `scope` has the local names at the place of the decoration: with them, annotations that are text (`from __future__
     import annotations`) may name a class that was declared within a function.
     """
     name, place = describe(function)
-    reader = _Reader(function, scope)
+    reader = (_BatchReader if batch else _Reader)(function, scope)
     try:
         decode, call = reader.read()
     except _WrongSignature as error:
-        raise ConfigError(f"handler {name} ({place}): {error}; {_FORMS}") from None
+        forms = _BATCH_FORMS if batch else _FORMS
+        raise ConfigError(f"handler {name} ({place}): {error}; {forms}") from None
     return Signature(name, place, decode, call, blocking=not inspect.iscoroutinefunction(_callee(function)))
 
 
@@ -86,16 +94,21 @@ class _WrongSignature(Exception):
 
 
 class _Reader:
+    """Reads the parameters of a handler; `named` is what the one that takes the delivery, a `wanted`, may be called."""
+
+    named = "delivery"
+    wanted = "polybus.Delivery"
+
     def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any]) -> None:
         self._function = function
         self._scope = scope
 
-    def read(self) -> tuple[Decoder, Callable[[Any, Delivery], Any]]:
+    def read(self) -> tuple[Decoder, Callable[[Any, Any], Any]]:
         body, *others = self._parameters()
         if body.kind not in _BY_POSITION:
             raise _WrongSignature(f"its first parameter, {str(body).split(':', 1)[0]!r}, can't take the body")
         delivery = self._delivery(others)
-        annotation = self._resolve(body)
+        annotation = self._each(self._resolve(body), body)
         if annotation is Delivery:
             if delivery is not None:
                 raise _WrongSignature("it asks for the delivery twice; the body comes first")
@@ -107,6 +120,13 @@ class _Reader:
         except TypeError as error:
             raise _WrongSignature(f"a body can't be decoded to {body.name!r}: {error}") from None
         return decode, _call(self._function, delivery)
+
+    def _each(self, annotation: Any, body: inspect.Parameter) -> Any:
+        """Return the type of one body."""
+        return annotation
+
+    def _is_delivery(self, annotation: Any) -> bool:
+        return annotation is Delivery
 
     def _parameters(self) -> list[inspect.Parameter]:
         function = self._function
@@ -136,12 +156,12 @@ class _Reader:
     def _wants_delivery(self, parameter: inspect.Parameter) -> bool:
         if parameter.kind not in (*_BY_POSITION, inspect.Parameter.KEYWORD_ONLY):
             return False
-        named = parameter.name == "delivery"
+        named = parameter.name == self.named
         annotation = self._resolve(parameter, required=not named)
-        if annotation is Delivery or (named and annotation in (inspect.Parameter.empty, Any)):
+        if self._is_delivery(annotation) or (named and annotation in (inspect.Parameter.empty, Any)):
             return True
         if named:
-            raise _WrongSignature(f"its parameter {str(parameter)!r} is not a polybus.Delivery")
+            raise _WrongSignature(f"its parameter {str(parameter)!r} is not a {self.wanted}")
         return False
 
     def _resolve(self, parameter: inspect.Parameter, *, required: bool = True) -> Any:
@@ -156,12 +176,29 @@ class _Reader:
             # fails for one name that is missing from any annotation of the function.
             return eval(annotation, plain.__globals__ if plain else {}, names)  # noqa: S307
         except Exception as error:  # noqa: BLE001 - it is someone's source text: anything may come of it
-            if not required and annotation.endswith("Delivery"):
+            if not required and annotation.rstrip("]").endswith("Delivery"):
                 return inspect.Parameter.empty
             raise _WrongSignature(
                 f"its annotation {annotation!r} of {parameter.name!r} can't be resolved "
                 f"({type(error).__name__}: {error}); import it at run time, not under TYPE_CHECKING alone"
             ) from None
+
+
+class _BatchReader(_Reader):
+    """Reads the parameters of a handler that takes lists."""
+
+    named = "deliveries"
+    wanted = "list[polybus.Delivery]"
+
+    def _each(self, annotation: Any, body: inspect.Parameter) -> Any:
+        if annotation is inspect.Parameter.empty:
+            return annotation
+        if get_origin(annotation) is not list:
+            raise _WrongSignature(f"its first parameter, {str(body)!r}, is not a list[...] of what a batch holds")
+        return get_args(annotation)[0]
+
+    def _is_delivery(self, annotation: Any) -> bool:
+        return get_origin(annotation) is list and get_args(annotation) == (Delivery,)
 
 
 def _closure(function: FunctionType | None) -> dict[str, Any]:
@@ -180,11 +217,11 @@ def _nothing(_: object) -> None:
     return None
 
 
-def _call_with_delivery(function: Callable[..., Any]) -> Callable[[Any, Delivery], Any]:
+def _call_with_delivery(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda body, delivery: function(delivery)
 
 
-def _call(function: Callable[..., Any], delivery: inspect.Parameter | None) -> Callable[[Any, Delivery], Any]:
+def _call(function: Callable[..., Any], delivery: inspect.Parameter | None) -> Callable[[Any, Any], Any]:
     if delivery is None:
         return lambda body, delivery: function(body)
     if delivery.kind is inspect.Parameter.POSITIONAL_ONLY:

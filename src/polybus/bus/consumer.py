@@ -122,6 +122,8 @@ class Consumer:
         holding.handler = _name(self._handler)
         receiver.returns_spent = True
         holding.on_taken = self._finish
+        # One that gathers deliveries before it begins with them (polybus.app.batch) has them until then.
+        receiver.let_go = getattr(self._handler, "let_go", receiver.let_go)
         receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
         stragglers = self._stragglers = Stragglers(

@@ -63,6 +63,8 @@ class Receiver:
         self._error: BackendError | None = None
         self.returns_spent = False
         """Whether what no handler takes in time is given back; whoever iterates takes it in a time of their own."""
+        self.let_go: Callable[[bool], None] = lambda ending: None
+        """Has a handler give back what it was handed and hasn't begun with: for a pause, or, with True, for good."""
         self._paused: str | None = None
         self._draining: asyncio.Task[None] | None = None
         calls = Calls(driver.fault, clock)
@@ -135,6 +137,7 @@ class Receiver:
         self._paused = reason
         while self._ready.queue:
             self.holding.give_back(self._ready.queue.popleft())
+        self.let_go(False)
 
     def resume(self) -> None:
         """Go on after a `pause`."""
@@ -252,6 +255,7 @@ class Receiver:
         self._intake.stop()
         self._ready.wake_all()
         self._ready.queue.clear()
+        self.let_go(True)
         self.holding.give_back_idle()
         await self._drain.run(grace)
         self._on_closed(self)

@@ -18,7 +18,7 @@ from polybus.errors import BackendError, ConfigError, Fault
 from polybus.serverless.aws_event import sns_message, sqs_message
 from polybus.serverless.bus import FunctionBus
 from polybus.serverless.failure import HandlersFailed
-from polybus.serverless.groups import run_in_groups
+from polybus.serverless.groups import run_all
 from polybus.serverless.host import Host
 from polybus.serverless.inlet import Verdict
 from polybus.serverless.routes import Router, from_queue, from_topic
@@ -108,7 +108,7 @@ class AwsLambda:
             return await _bury(bus, inlet.source, letter)
 
         can_bury = bus.backend == "aws" and inlet.source.dead_letter is not None
-        verdicts = await run_in_groups(batch, lambda one: inlet.deliver(one, bury if can_bury else None))
+        verdicts = await run_all(inlet, batch, lambda one: inlet.deliver(one, bury if can_bury else None))
         failed = [
             record["messageId"]
             for record, verdict in zip(records, verdicts, strict=True)
@@ -123,7 +123,7 @@ class AwsLambda:
             arn = records[0]["Sns"]["TopicArn"]
             inlet = bus.inlets[self._router.find(arn, from_topic(arn))]
             batch: list[Received[str]] = [sns_message(record["Sns"], inlet.source, until) for record in records]
-        verdicts = await run_in_groups(batch, inlet.deliver)
+        verdicts = await run_all(inlet, batch, inlet.deliver)
         failed = [one.message.id for one, verdict in zip(batch, verdicts, strict=True) if verdict is not Verdict.DONE]
         if failed:
             # Of one message each in practice (Lambda developer guide), so nothing comes again that was done.

@@ -18,7 +18,7 @@ from polybus.clock import Clock
 from polybus.driver import Received
 from polybus.errors import ConfigError
 from polybus.serverless.failure import HandlersFailed
-from polybus.serverless.groups import run_in_groups
+from polybus.serverless.groups import run_all
 from polybus.serverless.host import Host
 from polybus.serverless.inlet import Verdict
 from polybus.serverless.routes import Router
@@ -94,7 +94,7 @@ class AzureFunction:
         batch = self._sifted(batch, inlet.source)
         until = self._host.clock.monotonic() + LEASE
         received = [_received(one, inlet.source, until) for one in batch]
-        verdicts = await run_in_groups(received, inlet.deliver)
+        verdicts = await run_all(inlet, received, inlet.deliver)
         failed = [
             one.message.id for one, verdict in zip(received, verdicts, strict=True) if verdict is not Verdict.DONE
         ]

@@ -67,6 +67,10 @@ class Inlet(Consumer):
         self._idle = asyncio.Event()
         self._idle.set()
         self._attempts: set[_Attempt] = set()
+        # An invocation brings all that there is: whoever gathers deliveries needs to wait for no others.
+        take_at_once: Callable[[], int] | None = getattr(handler, "take_at_once", None)
+        self.takes = None if take_at_once is None else take_at_once()
+        """How many messages a call of the handler takes; None where it takes them one by one."""
 
     @property
     def in_flight(self) -> int:

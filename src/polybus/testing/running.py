@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from polybus.app import App
+from polybus.app import App, Session
 from polybus.app.application import connect_arguments
 from polybus.binding import Binding
 from polybus.bus.bus import Bus
@@ -77,8 +77,9 @@ class RunningApp:
     `bus` is the test's own: it may publish and look everywhere, whatever the app's service declares.
     """
 
-    def __init__(self, app: App, bus: Bus, clock: ManualClock, watch: _Watch) -> None:
+    def __init__(self, app: App, bus: Bus, clock: ManualClock, watch: _Watch, session: Session) -> None:
         self.app = app
+        self._session = session
         self.bus = bus
         self.clock = clock
         self._watch = watch
@@ -98,8 +99,8 @@ class RunningApp:
     async def idle(self) -> None:
         """Wait until everything that can be delivered now is handled, and what that published, too.
 
-        Messages that wait for a delay or for their retry don't count: `advance` has them come. Raises AssertionError
-        where a handler still runs after 30 real seconds.
+        Messages that wait for a delay, for their retry or for more of their batch don't count: `advance` has them come.
+        Raises AssertionError where a handler still runs after 30 real seconds.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
@@ -111,7 +112,9 @@ class RunningApp:
                     "for time to pass goes on when the test advances the clock"
                 )
             await self.clock.settle()
-            busy = self._watch.handling or self._watch.outstanding or await self._waiting()
+            busy = (
+                len(self._watch.handling) > self._session.gathering or self._watch.outstanding or await self._waiting()
+            )
             quiet = 0 if busy or events != self._watch.events else quiet + 1
             events = self._watch.events
             if busy:
@@ -166,7 +169,7 @@ async def run(app: App, topology: Topology | Binding | Path | str | None = None)
     ):
         await clock.settle()
         try:
-            yield RunningApp(app, outside, clock, watch)
+            yield RunningApp(app, outside, clock, watch, session)
         finally:
             await _with_time(clock, session.drain(0.0))
 

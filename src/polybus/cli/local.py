@@ -72,6 +72,7 @@ def up(
     ports: Annotated[
         Ports, typer.Option("--ports", help="`standard`: where clients look that can't be told a port.")
     ] = Ports.FREE,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS, with a certificate of its own.")] = False,
     background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
     env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
 ) -> None:
@@ -87,7 +88,7 @@ def up(
     found = options.find_topology(topology).resolve()
     clouds = options.clouds_of(cloud, "local")
     chosen = None if ports is Ports.STANDARD else port
-    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen)
+    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen, tls)
     if background:
         _print(_start(request), exports=env, ends="")
         return

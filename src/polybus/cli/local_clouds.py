@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["load"]
 
 
-def load(cloud: str, *, port: int | None, data: Path | None) -> LocalServer:
+def load(cloud: str, *, port: int | None, data: Path | None, tls: bool = False) -> LocalServer:
     """Build a cloud's server on a port, or with None on the ports where its clients look that are told none.
 
-    Raises MissingExtra where it or the cloud's SDK isn't installed, and ConfigError where there are no such ports.
+    With `tls` it speaks TLS. Raises MissingExtra where it or the cloud's SDK isn't installed, and ConfigError where
+    there are no such ports, or where it has no TLS.
     """
     from polybus.localcloud.server import LOOPBACK
 
@@ -30,10 +31,16 @@ def load(cloud: str, *, port: int | None, data: Path | None) -> LocalServer:
         for module in local.modules:
             importlib.import_module(module)
         if port is not None:
-            return cast("LocalServer", local.server(LOOPBACK, port, data))
-        if local.standard is None:
+            server = local.server(LOOPBACK, port, data)
+        elif local.standard is None:
             raise ConfigError(f"the local {cloud} has no standard ports: name one with --port")
-        return cast("LocalServer", local.standard(LOOPBACK, data))
+        else:
+            server = local.standard(LOOPBACK, data)
+        if tls:
+            if local.secure is None:
+                raise ConfigError(f"the local {cloud} has no TLS: leave --tls out")
+            local.secure(server)
+        return cast("LocalServer", server)
     except ModuleNotFoundError as error:
         what, found = f"{error.name} (for the local {cloud})", find(cloud)
         if found.extra:

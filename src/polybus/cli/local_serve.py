@@ -34,6 +34,7 @@ class Request:
     data: Path | None
     port: int | None
     """None for the standard ones."""
+    tls: bool = False
 
     @property
     def folder(self) -> Path:
@@ -46,6 +47,8 @@ class Request:
         cloud = self.clouds[0] if len(self.clouds) == 1 else "all"
         ports = ["--ports", "standard"] if self.port is None else ["--port", str(self.port)]
         arguments = ["--cloud", cloud, "--topology", str(self.topology), *ports]
+        if self.tls:
+            arguments.append("--tls")
         for option, path in given.items():
             if path is not None:
                 arguments += [option, str(path)]
@@ -71,7 +74,9 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
         files = _files(request)
         states = {}
         for cloud, plan in plans.items():
-            server = await stack.enter_async_context(running(load(cloud, port=request.port, data=request.data)))
+            server = await stack.enter_async_context(
+                running(load(cloud, port=request.port, data=request.data, tls=request.tls))
+            )
             # In a thread: this loop serves what it asks for.
             binding = await asyncio.to_thread(local_of(cloud).realise, plan, server)
             states[cloud] = Running(

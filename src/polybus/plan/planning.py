@@ -207,7 +207,8 @@ class Local:
     it blocks, and may be called again on what is there already. `patience` is how many seconds the cloud's own client
     waits for an answer before it sends a request again. `standard(host, data)` builds a server on the ports where
     clients look that are told none. `switches(language, environment)` returns what a language's SDK needs beside what
-    the server's own `env` says, given as `environment`; languages are those of `local env --for`.
+    the server's own `env` says, given as `environment`; languages are those of `local env --for`. `secure(server)` has
+    a server that isn't started yet speak TLS; None where it can't.
     """
 
     modules: tuple[str, ...]
@@ -217,6 +218,23 @@ class Local:
     patience: float
     standard: Callable[[str, Path | None], Any] | None = None
     switches: Callable[[str, Mapping[str, str]], Mapping[str, str]] = lambda language, environment: {}
+    secure: Callable[[Any], None] | None = None
+
+
+def trusting(language: str, ca_file: str, bundle: str, trust_store: str) -> Mapping[str, str]:
+    """Return how a language's runtime is told to trust a local server's certificate.
+
+    That is in all three files: alone, with the system's authorities, and so for Java.
+    """
+    match language:
+        case "node":
+            return {"NODE_EXTRA_CA_CERTS": ca_file}
+        case "go" | "dotnet":
+            return {"SSL_CERT_FILE": bundle}
+        case "java":
+            options = f"-Djavax.net.ssl.trustStore={trust_store} -Djavax.net.ssl.trustStorePassword=changeit"
+            return {"JAVA_TOOL_OPTIONS": options}
+    return {}
 
 
 def planning_of(cloud: str) -> Planning:

@@ -16,12 +16,12 @@ from azure.servicebus.aio import ServiceBusClient as AsyncClient
 from azure.servicebus.exceptions import ServiceBusError
 from azure.servicebus.management import ServiceBusAdministrationClient
 
+from polybus.localcloud.certificate import make_certificate
 from polybus.localcloud.server import free_port, running_in_thread
 from polybus.localcloud.servicebus import QueueOptions, ServiceBusServer
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.amqp.sections import DATA
-from polybus.localcloud.servicebus.management.certificate import make_certificate
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME
 
 Connect = Callable[..., Any]

@@ -25,7 +25,7 @@ from polybus.clouds.aws.driver.lean import codec, connection, template
 from polybus.driver import Outgoing
 from polybus.errors import BindingError, Fault, FaultKind
 from polybus.localcloud.aws.server import AwsServer
-from polybus.localcloud.servicebus.management.certificate import make_certificate
+from polybus.localcloud.certificate import make_certificate
 from polybus.message import Message, Sent
 
 from .aws_lab import Lab, Way, bodies, lab

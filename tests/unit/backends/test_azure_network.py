@@ -22,7 +22,7 @@ from polybus.clouds.azure.driver.credentials import Identity
 from polybus.clouds.azure.driver.faults import fault
 from polybus.clouds.azure.driver.network import Network
 from polybus.errors import BindingError, FaultKind
-from polybus.localcloud.servicebus.management.certificate import make_certificate
+from polybus.localcloud.certificate import make_certificate
 from polybus.registry import load
 
 from .test_azure_faults import answered

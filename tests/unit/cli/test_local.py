@@ -88,6 +88,24 @@ def test_a_proxy_is_not_asked_for_what_is_here(
     assert said["NO_PROXY"] == said["no_proxy"] == "intranet,localhost,127.0.0.1,::1"
 
 
+@pytest.mark.parametrize("cloud", ["aws", "azure", "gcp"])
+def test_with_tls_services_and_every_language_are_told_whom_to_trust(
+    cloud: str, cli: Callable, shop, down: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop.folder / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\n')  # what every cloud can
+    up = cli("local", "up", "--cloud", cloud, "--tls", "--background")
+    assert up.code == 0, up.err
+    for language, name in (("node", "NODE_EXTRA_CA_CERTS"), ("go", "SSL_CERT_FILE"), ("java", "JAVA_TOOL_OPTIONS")):
+        found = cli("local", "env", "--for", language, "--json").json()
+        assert "BEGIN CERTIFICATE" in Path(found[name]).read_text() if language != "java" else ".jks" in found[name]
+    for name, value in cli("local", "env", "--json").json().items():
+        monkeypatch.setenv(name, value)
+    if cloud == "aws":
+        assert os.environ["AWS_ENDPOINT_URL"].startswith("https://")
+    published = cli("publish", "jobs", "{}")
+    assert published.code == 0, published.err
+
+
 def test_what_it_prints_is_all_that_a_service_needs(
     cli: Callable, shop, spawn: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

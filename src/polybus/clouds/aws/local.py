@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from polybus.plan.planning import Local
+from polybus.plan.planning import Local, trusting
 from polybus.plan.realising import camel, make_all
 from polybus.plan.values import Json
 
@@ -77,10 +77,13 @@ _OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
 class Realiser:
     """Creates resources one by one, in an order in which what they refer to is there.
 
-    A boto3 `session` brings credentials and region of its own; `endpoint` None leaves the address to it.
+    A boto3 `session` brings credentials and region of its own; `endpoint` None leaves the address to it, `ca_file` None
+    whom to trust.
     """
 
-    def __init__(self, *, endpoint: str | None, region: str = "us-east-1", session: Any = None) -> None:
+    def __init__(
+        self, *, endpoint: str | None, region: str = "us-east-1", session: Any = None, ca_file: Path | None = None
+    ) -> None:
         import boto3
         from botocore.config import Config
 
@@ -89,8 +92,9 @@ class Realiser:
             session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
         # A local server isn't reached through a proxy, whatever HTTP_PROXY says.
         config = Config(proxies={}) if endpoint is not None else None
-        self._sns: Any = session.client("sns", endpoint_url=endpoint, config=config)
-        self._sqs: Any = session.client("sqs", endpoint_url=endpoint, config=config)
+        self._verify = None if ca_file is None else str(ca_file)
+        self._sns: Any = session.client("sns", endpoint_url=endpoint, config=config, verify=self._verify)
+        self._sqs: Any = session.client("sqs", endpoint_url=endpoint, config=config, verify=self._verify)
         self._region: str = self._sqs.meta.region_name
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._session = session
@@ -188,7 +192,7 @@ class Realiser:
 
     def _caller(self, given: Inputs) -> Outputs:
         """Say who asks; the account alone tells whose a queue is."""
-        client = self._session.client("sts", endpoint_url=self._endpoint)
+        client = self._session.client("sts", endpoint_url=self._endpoint, verify=self._verify)
         try:
             found = client.get_caller_identity()
         finally:
@@ -210,11 +214,14 @@ class Realiser:
         return {"id": given["queueUrl"]}
 
 
-def realise(plan: AwsPlan, *, endpoint: str, region: str = "us-east-1") -> Binding:
-    """Make everything in a plan on the server at `endpoint`, and return the binding that reaches it there."""
+def realise(plan: AwsPlan, *, endpoint: str, region: str = "us-east-1", ca_file: Path | None = None) -> Binding:
+    """Make everything in a plan on the server at `endpoint`, and return the binding that reaches it there.
+
+    With HTTPS the certificate in `ca_file` is trusted; who uses the binding is told by AWS_CA_BUNDLE.
+    """
     from polybus.clouds.aws.plan.resources import binding
 
-    realiser = Realiser(endpoint=endpoint, region=region)
+    realiser = Realiser(endpoint=endpoint, region=region, ca_file=ca_file)
     return binding(plan, make_all(plan, realiser, lambda found: {camel(key): value for key, value in found.items()}))
 
 
@@ -245,7 +252,7 @@ def _plan(topology: Topology) -> AwsPlan:
 
 
 def _realise(plan: AwsPlan, server: AwsServer) -> Binding:
-    made = realise(plan, endpoint=server.url, region=server.region)
+    made = realise(plan, endpoint=server.url, region=server.region, ca_file=server.certificate)
     # With the endpoint in it, the binding can't reach a real account, whatever the environment says. A service that is
     # told to stop awaits its long poll: here polls cost nothing, so short ones let it stop at once.
     return msgspec.structs.replace(made, settings={**made.settings, "endpoint": server.url, "long_poll": 1})
@@ -256,4 +263,19 @@ def _standard(host: str, data: Path | None) -> AwsServer:
     return _server(host, STANDARD_PORT, data)
 
 
-LOCAL = Local(("boto3",), _server, _plan, _realise, patience=20.0, standard=_standard)
+def _switches(language: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    if "AWS_CA_FILE" not in environment:
+        return {}
+    return trusting(language, environment["AWS_CA_FILE"], environment["AWS_CA_BUNDLE"], environment["AWS_TRUST_STORE"])
+
+
+LOCAL = Local(
+    ("boto3",),
+    _server,
+    _plan,
+    _realise,
+    patience=20.0,
+    standard=_standard,
+    switches=_switches,
+    secure=lambda server: server.secure(),
+)

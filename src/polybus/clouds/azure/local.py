@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polybus.plan.planning import Local
+from polybus.plan.planning import Local, trusting
 from polybus.plan.realising import camel, make_all
 from polybus.plan.values import Json
 
@@ -240,18 +240,25 @@ def _standard(host: str, data: Path | None) -> ServiceBusServer:
 
 
 def _switches(language: str, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Return how a language's runtime is told to trust the server's certificate."""
-    match language:
-        case "node":
-            return {"NODE_EXTRA_CA_CERTS": environment["AZURE_SERVICEBUS_CA_FILE"]}
-        case "go" | "dotnet":
-            return {"SSL_CERT_FILE": environment["AZURE_SERVICEBUS_CA_BUNDLE"]}
-        case "java":
-            trusted = f"-Djavax.net.ssl.trustStore={environment['AZURE_SERVICEBUS_TRUST_STORE']}"
-            return {"JAVA_TOOL_OPTIONS": f"{trusted} -Djavax.net.ssl.trustStorePassword=changeit"}
-    return {}
+    return trusting(
+        language,
+        environment["AZURE_SERVICEBUS_CA_FILE"],
+        environment["AZURE_SERVICEBUS_CA_BUNDLE"],
+        environment["AZURE_SERVICEBUS_TRUST_STORE"],
+    )
+
+
+def _secure(server: ServiceBusServer) -> None:
+    """Do nothing: every port of it speaks TLS to who begins with that."""
 
 
 LOCAL = Local(
-    ("azure.servicebus", "aiohttp"), _server, _plan, _realise, patience=20.0, standard=_standard, switches=_switches
+    ("azure.servicebus", "aiohttp"),
+    _server,
+    _plan,
+    _realise,
+    patience=20.0,
+    standard=_standard,
+    switches=_switches,
+    secure=_secure,
 )

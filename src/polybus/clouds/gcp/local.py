@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from polybus.plan.planning import Local
+from polybus.plan.planning import Local, trusting
 from polybus.plan.realising import camel as camel_name
 from polybus.plan.realising import make_all
 from polybus.plan.values import Json
@@ -47,11 +47,19 @@ _PROJECT_NUMBER = "1"
 class Realiser:
     """Creates resources one by one, in an order in which what they refer to is there.
 
-    `clients` are a PublisherClient and a SubscriberClient that are connected already, wherever they lead.
+    `clients` are a PublisherClient and a SubscriberClient that are connected already, wherever they lead. With
+    `ca_file` the server at `endpoint` is spoken to by TLS, and the certificate in there trusted.
     """
 
-    def __init__(self, *, endpoint: str = "", project: str = "local", clients: tuple[Any, Any] | None = None) -> None:
-        self._publisher, self._subscriber = clients or _clients(endpoint)
+    def __init__(
+        self,
+        *,
+        endpoint: str = "",
+        project: str = "local",
+        clients: tuple[Any, Any] | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._publisher, self._subscriber = clients or _clients(endpoint, ca_file)
         self._project = project
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
@@ -157,15 +165,18 @@ def change_policy(client: Any, resource: str, change: Callable[[Any], bool]) -> 
         return
 
 
-def realise(plan: GcpPlan, *, endpoint: str, project: str = "local") -> Binding:
-    """Make everything in a plan on the server at `endpoint` (HOST:PORT), and return the binding that reaches it."""
+def realise(plan: GcpPlan, *, endpoint: str, project: str = "local", ca_file: Path | None = None) -> Binding:
+    """Make everything in a plan on the server at `endpoint` (HOST:PORT), and return the binding that reaches it.
+
+    With `ca_file` by TLS, with the certificate in there.
+    """
     from polybus.clouds.gcp.plan.resources import binding
 
-    realiser = Realiser(endpoint=endpoint, project=project)
+    realiser = Realiser(endpoint=endpoint, project=project, ca_file=ca_file)
     return binding(plan, make_all(plan, realiser, camel))
 
 
-def _clients(endpoint: str) -> tuple[Any, Any]:
+def _clients(endpoint: str, ca_file: Path | None) -> tuple[Any, Any]:
     """Connect to a server that takes anyone."""
     import grpc
     from google.pubsub_v1 import PublisherClient, SubscriberClient
@@ -173,7 +184,11 @@ def _clients(endpoint: str) -> tuple[Any, Any]:
     from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
     # Whatever proxy the environment names: it has another loopback than this machine.
-    channel = grpc.insecure_channel(endpoint, options=[("grpc.enable_http_proxy", 0)])
+    options = [("grpc.enable_http_proxy", 0)]
+    if ca_file is None:
+        channel = grpc.insecure_channel(endpoint, options=options)
+    else:
+        channel = grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(ca_file.read_bytes()), options=options)
     return (
         PublisherClient(transport=PublisherGrpcTransport(channel=channel)),
         SubscriberClient(transport=SubscriberGrpcTransport(channel=channel)),
@@ -227,14 +242,36 @@ def _plan(topology: Topology) -> GcpPlan:
 
 
 def _realise(plan: GcpPlan, server: PubsubServer) -> Binding:
-    endpoint = f"{server.host}:{server.port}"
-    made = realise(plan, endpoint=endpoint, project=server.project)
+    ca_file = server.certificate
+    endpoint = f"{server.host}:{server.port if ca_file is None else server.tls_port}"
+    made = realise(plan, endpoint=endpoint, project=server.project, ca_file=ca_file)
+    trust = {} if ca_file is None else {"ca_file": str(ca_file)}
     # What there is comes at once from this server, so that a look that finds no dead letters needn't wait for them.
-    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": 2.0})
+    return msgspec.structs.replace(made, settings={**made.settings, "endpoint": endpoint, "look": 2.0, **trust})
 
 
 def _standard(host: str, data: Path | None) -> PubsubServer:
     return _server(host, STANDARD_PORT, data)
 
 
-LOCAL = Local(("google.pubsub_v1",), _server, _plan, _realise, patience=10.0, standard=_standard)
+def _switches(language: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    if "PUBSUB_CA_FILE" not in environment:
+        return {}
+    # Python's gRPC reads a variable of its own; the SDK trusts nothing else then.
+    if language == "python":
+        return {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": environment["PUBSUB_CA_BUNDLE"]}
+    return trusting(
+        language, environment["PUBSUB_CA_FILE"], environment["PUBSUB_CA_BUNDLE"], environment["PUBSUB_TRUST_STORE"]
+    )
+
+
+LOCAL = Local(
+    ("google.pubsub_v1",),
+    _server,
+    _plan,
+    _realise,
+    patience=10.0,
+    standard=_standard,
+    switches=_switches,
+    secure=lambda server: server.secure(),
+)

@@ -27,6 +27,7 @@ from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
+from polybus.localcloud.certificate import Certificate
 from polybus.localcloud.journal import Journal
 from polybus.localcloud.server import LOOPBACK
 from polybus.localcloud.store import Store
@@ -43,6 +44,8 @@ class AwsServer:
     With `sampling`, a seed, standard queues hand out their messages in any order, and now and then fewer than there
     are or none, as SQS may; without, in order and in full.
 
+    With `tls` it speaks HTTPS, and nothing else; clients have to trust `certificate`.
+
     `identities` says what an access key may do; `faults` what is to fail. Both may be used from any thread.
     """
 
@@ -58,6 +61,7 @@ class AwsServer:
         account: str = "000000000000",
         region: str = "us-east-1",
         sampling: int | None = None,
+        tls: bool = False,
     ) -> None:
         self.host = host
         self.port = port
@@ -70,6 +74,8 @@ class AwsServer:
         self._sampler = None if sampling is None else Sampler(sampling)
         self._clock: Clock = SystemClock() if clock is None else clock
         self._store = Store(data, "aws")
+        self._certificate = Certificate(data, "aws") if tls else None
+        self._data = data
         self._runner: web.ServerRunner | None = None
         self._sqs: SqsService | None = None
         self._sns: SnsService | None = None
@@ -77,7 +83,17 @@ class AwsServer:
     @property
     def url(self) -> str:
         """The endpoint URL for SDKs; only once it is started."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'http' if self._certificate is None else 'https'}://{self.host}:{self.port}"
+
+    @property
+    def certificate(self) -> Path | None:
+        """The file by which clients trust this server; None without TLS. Only once it is started."""
+        return None if self._certificate is None else self._certificate.path
+
+    def secure(self) -> None:
+        """Speak TLS, as with `tls`; only before it is started."""
+        if self._certificate is None:
+            self._certificate = Certificate(self._data, "aws")
 
     @property
     def credentials(self) -> frozenset[str] | None:
@@ -97,12 +113,21 @@ class AwsServer:
 
     def env(self) -> Mapping[str, str]:
         """Return what AWS's SDKs and tools read; the credentials are made up, the server takes any."""
+        trust: dict[str, str] = {}
+        if (certificate := self._certificate) is not None:
+            # What takes the place of the system's own authorities holds those too.
+            trust = {
+                "AWS_CA_BUNDLE": str(certificate.bundle),
+                "AWS_CA_FILE": str(certificate.path),
+                "AWS_TRUST_STORE": str(certificate.trust_store),
+            }
         return {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
             "AWS_ACCESS_KEY_ID": "local",
             "AWS_SECRET_ACCESS_KEY": "local",
+            **trust,
         }
 
     async def start(self) -> None:
@@ -131,8 +156,9 @@ class AwsServer:
         server = web.Server(front.handle, request_factory=_request, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
+        tls = None if self._certificate is None else self._certificate.context(self.host)
         try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
+            await web.TCPSite(self._runner, self.host, self.port, ssl_context=tls).start()
         except OSError:
             await self.stop()
             raise
@@ -149,6 +175,8 @@ class AwsServer:
         if self._sns is not None:
             await self._sns.http.stop()
         await self._store.close()
+        if self._certificate is not None:
+            self._certificate.remove()
 
 
 def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:

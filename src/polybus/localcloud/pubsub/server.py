@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from polybus.clock import Clock, SystemClock
 from polybus.errors import MissingExtra
+from polybus.localcloud.certificate import Certificate
 from polybus.localcloud.server import LOOPBACK
 from polybus.localcloud.store import Store
 
@@ -29,7 +30,8 @@ class PubsubServer:
 
     `project` is only what `env` tells clients; any project of a request is taken. `enforce_iam` says whether dead
     letters are forwarded only with the service agent's grants, as on Google (see the package). Each stream is ended
-    with UNAVAILABLE after `stream_seconds`, as Google does after about half an hour.
+    with UNAVAILABLE after `stream_seconds`, as Google does after about half an hour. With `tls` it listens on a second
+    port, `tls_port` (0: any free one), where it speaks TLS; clients have to trust `certificate` there.
     """
 
     cloud = "gcp"
@@ -44,11 +46,16 @@ class PubsubServer:
         project: str = "local",
         enforce_iam: bool = True,
         stream_seconds: float = 1800.0,
+        tls: bool = False,
+        tls_port: int = 0,
     ) -> None:
         self.host = host
         self.project = project
         self._port = port
         self._store = Store(data, "pubsub")
+        self._data = data
+        self._certificate = Certificate(data, "pubsub") if tls else None
+        self.tls_port = tls_port
         self._clock = SystemClock() if clock is None else clock
         self._enforce_iam = enforce_iam
         self._stream_seconds = stream_seconds
@@ -59,8 +66,27 @@ class PubsubServer:
     def port(self) -> int:
         return self._port
 
+    @property
+    def certificate(self) -> Path | None:
+        """The file by which clients of the port with TLS trust this server; None without. Only once it is started."""
+        return None if self._certificate is None else self._certificate.path
+
+    def secure(self) -> None:
+        """Speak TLS too, as with `tls`; only before it is started."""
+        if self._certificate is None:
+            self._certificate = Certificate(self._data, "pubsub")
+
     def env(self) -> Mapping[str, str]:
+        trust: dict[str, str] = {}
+        if (certificate := self._certificate) is not None:
+            trust = {
+                "PUBSUB_TLS_ENDPOINT": f"{self.host}:{self.tls_port}",
+                "PUBSUB_CA_FILE": str(certificate.path),
+                "PUBSUB_CA_BUNDLE": str(certificate.bundle),
+                "PUBSUB_TRUST_STORE": str(certificate.trust_store),
+            }
         return {
+            **trust,
             "PUBSUB_EMULATOR_HOST": f"{self.host}:{self.port}",
             "PUBSUB_PROJECT_ID": self.project,
             "GOOGLE_CLOUD_PROJECT": self.project,
@@ -76,6 +102,13 @@ class PubsubServer:
         for method, code, count, detail in planned:
             service.faults.plan(method, code, count, detail)
         self._store.open()
+        if self._certificate is not None:
+            key = self._certificate.make(self.host)
+            try:
+                self.tls_port = service.secure(self.host, self.tls_port, key, self._certificate.path.read_bytes())
+            except OSError:
+                await service.stop()
+                raise
         self._port = await service.start(self.host, self._port)
         self._service = service
 
@@ -83,6 +116,8 @@ class PubsubServer:
         service, self._service = self._service, None
         if service is not None:
             await service.stop()
+        if self._certificate is not None:
+            self._certificate.remove()
 
     def fail_next(self, method: str, code: grpc.StatusCode, count: int = 1, detail: str = "") -> None:
         """Have the next `count` calls of `method` (such as "Publish" or "StreamingPull") fail with `code`.

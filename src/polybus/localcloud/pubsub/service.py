@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -62,18 +63,27 @@ class Service:
     def retained_messages(self) -> int:
         return self._journal.messages
 
+    def secure(self, host: str, port: int, key: bytes, certificate: bytes) -> int:
+        """Listen with TLS too, once it is started; return the port; raise OSError where it is taken."""
+        credentials = grpc.ssl_server_credentials([(key, certificate)])
+        return _bound(host, port, lambda where: self._listener().add_secure_port(where, credentials))
+
+    def _listener(self) -> grpc.aio.Server:
+        if self._server is None:
+            self._server = grpc.aio.server(options=_OPTIONS)
+            self._server.add_generic_rpc_handlers(self._handlers)
+        return self._server
+
     async def start(self, host: str, port: int) -> int:
         """Load what the store holds and listen; return the port."""
         self._catalog.load()
-        server = grpc.aio.server(options=_OPTIONS)
-        server.add_generic_rpc_handlers(self._handlers)
+        server = self._listener()
         try:
-            bound = server.add_insecure_port(f"{host}:{port}")
-        except RuntimeError as error:
-            await self._journal.close()
-            raise OSError(errno.EADDRINUSE, f"Can't listen on {host}:{port}: {error}") from error
+            bound = _bound(host, port, server.add_insecure_port)
+        except OSError:
+            await self.stop()
+            raise
         await server.start()
-        self._server = server
         for subscription in self._catalog.subscriptions.values():
             self._pushes.serve(subscription)
         return bound
@@ -102,3 +112,11 @@ class Service:
         # Requests that came in meanwhile may have armed timers of their own.
         self._catalog.stop()
         await self._journal.close()
+
+
+def _bound(host: str, port: int, add: Callable[[str], int]) -> int:
+    """Have a server listen, and return the port; raise OSError where it is taken."""
+    try:
+        return add(f"{host}:{port}")
+    except RuntimeError as error:
+        raise OSError(errno.EADDRINUSE, f"Can't listen on {host}:{port}: {error}") from error

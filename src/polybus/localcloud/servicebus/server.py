@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polybus.clock import Clock, SystemClock
+from polybus.localcloud.certificate import Certificate
 from polybus.localcloud.server import LOOPBACK
 from polybus.localcloud.servicebus.acceptor import Acceptor
 from polybus.localcloud.servicebus.api import Entities
@@ -17,14 +17,6 @@ from polybus.localcloud.servicebus.config import read_config
 from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.faults import Faults
-from polybus.localcloud.servicebus.management.certificate import (
-    bundle_in,
-    certificate_in,
-    make_bundles,
-    make_certificate,
-    server_context,
-    trust_store_in,
-)
 from polybus.localcloud.servicebus.refusal import Refusal
 from polybus.localcloud.servicebus.rights import ROOT_KEY, ROOT_KEY_NAME, Rights
 from polybus.localcloud.servicebus.wire.connection import Connection
@@ -75,7 +67,6 @@ class ServiceBusServer:
         self._port = port
         self._management_port = management_port
         self._ports = tuple(ports)
-        self._data = data
         self._config = config
         self._store = Store(data, "servicebus")
         self._journal = EntityJournal(self._store)
@@ -87,8 +78,7 @@ class ServiceBusServer:
         self._shared = Host(self._namespace, self.rights, self.faults, idle_timeout, handshake_timeout, link_idle)
         self._acceptor: Acceptor | None = None
         self._http: web.AppRunner | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
-        self._certificate: Path | None = None
+        self._certificate = Certificate(data, "servicebus")
 
     @property
     def cloud(self) -> str:
@@ -113,11 +103,7 @@ class ServiceBusServer:
 
         Where it keeps no data, only once it is started: the file is in a folder of its own then.
         """
-        if self._certificate is None:
-            if self._data is not None:
-                return certificate_in(self._data)
-            raise RuntimeError("the Service Bus server is not started")
-        return self._certificate
+        return self._certificate.path
 
     @property
     def connections(self) -> int:
@@ -140,8 +126,8 @@ class ServiceBusServer:
             "AZURE_SERVICEBUS_MANAGEMENT_ENDPOINT": f"https://localhost:{self.management_port}",
             "AZURE_SERVICEBUS_CA_FILE": str(self.certificate),
             "AZURE_SERVICEBUS_TLS_CONNECTION_STRING": self.connection_string(tls=True),
-            "AZURE_SERVICEBUS_CA_BUNDLE": str(bundle_in(self.certificate.parent)),
-            "AZURE_SERVICEBUS_TRUST_STORE": str(trust_store_in(self.certificate.parent)),
+            "AZURE_SERVICEBUS_CA_BUNDLE": str(self._certificate.bundle),
+            "AZURE_SERVICEBUS_TRUST_STORE": str(self._certificate.trust_store),
         }
 
     # -- faults, from any thread
@@ -184,14 +170,7 @@ class ServiceBusServer:
         if self._config is not None:
             read_config(self._config, self._namespace)
         await self._store.commit()
-        folder = self._data
-        if folder is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="polybus-servicebus-")
-            folder = Path(self._scratch.name)
-        self._certificate, key = make_certificate(folder, self._host)
-        make_bundles(self._certificate)
-        tls = server_context(self._certificate, key)
-        key.unlink()  # the context holds it; the next start makes a new one
+        tls = self._certificate.context(self._host)
         http = await self._start_http()
         self._acceptor = Acceptor(
             lambda: Connection(self._shared),
@@ -227,7 +206,5 @@ class ServiceBusServer:
         self._namespace.close(Refusal("amqp:connection:forced", "The server is stopping."))
         await self._journal.settle()
         await self._store.close()
-        if self._scratch is not None:
-            self._scratch.cleanup()
-            self._scratch = None
+        self._certificate.remove()
         self._loop = None

@@ -184,7 +184,7 @@ class Clients:
     def _connect(self) -> Line:
         FORKS.refuse_in_child()
         if self.endpoint is not None:
-            line = local_line(self.endpoint)
+            line = local_line(self.endpoint, self._place.ca_file)
         else:
             line = google_line(self._credentials, self._place.api_endpoint, self._place.ca_file)
         FORKS.opened()

@@ -33,8 +33,9 @@ RECONNECT = 10_000
 class Place:
     """The address that a binding's settings and the environment name; raises BindingError for what isn't one.
 
-    `endpoint` is HOST:PORT of a server that takes anyone, without TLS: a local one. `api_endpoint` is the host of one
-    of Google's, with TLS and credentials: regional, private, or None for the usual one.
+    `endpoint` is HOST:PORT of a server that takes anyone, a local one: without TLS, unless there is a `ca_file`.
+    `api_endpoint` is the host of one of Google's, with TLS and credentials: regional, private, or None for the usual
+    one.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:

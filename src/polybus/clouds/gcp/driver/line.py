@@ -108,8 +108,10 @@ def _unary(channel: grpc.aio.Channel, path: str, request: Any, response: Any, na
     return call
 
 
-def local_line(endpoint: str) -> Line:
-    """Connect to a server that takes anyone, at HOST:PORT."""
+def local_line(endpoint: str, ca_file: str | None) -> Line:
+    """Connect to a server that takes anyone, at HOST:PORT; with TLS where it is told whom to trust."""
+    if ca_file is not None:
+        return Line(grpc.aio.secure_channel(endpoint, trusted(ca_file), options=channel_options(endpoint)))
     return Line(grpc.aio.insecure_channel(endpoint, options=channel_options(endpoint)))
 
 

@@ -1,4 +1,4 @@
-"""The local certificate of the management endpoint."""
+"""The certificate by which a local server is reached over TLS, made anew at each start."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ import ipaddress
 import re
 import ssl
 import struct
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["bundle_in", "certificate_in", "make_bundles", "make_certificate", "server_context", "trust_store_in"]
+__all__ = [
+    "Certificate",
+    "bundle_in",
+    "certificate_in",
+    "make_bundles",
+    "make_certificate",
+    "server_context",
+    "trust_store_in",
+]
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----\n[A-Za-z0-9+/=\n]+-----END CERTIFICATE-----")
 # Where Debian, Fedora, and macOS and BSD keep them: where OpenSSL was built for another system, it doesn't know.
@@ -21,12 +30,70 @@ STORE_PASSWORD = "changeit"  # noqa: S105 - what Java takes where none is named;
 LIFETIME = datetime.timedelta(days=365)
 
 
-def certificate_in(folder: Path) -> Path:
+class Certificate:
+    """What a server keeps in a folder, `data` or one of its own, from its start to its end."""
+
+    def __init__(self, data: Path | None, server: str) -> None:
+        self._data = data
+        self._server = server
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._path: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file by which clients trust the server; raises RuntimeError where that isn't known yet.
+
+        Where it keeps no data it is known once it is started: the file is in a folder of its own then.
+        """
+        if self._path is None:
+            if self._data is not None:
+                return certificate_in(self._data, self._server)
+            raise RuntimeError(f"the local {self._server} server is not started")
+        return self._path
+
+    @property
+    def bundle(self) -> Path:
+        """The same with the system's authorities."""
+        return bundle_in(self.path.parent, self._server)
+
+    @property
+    def trust_store(self) -> Path:
+        """The same as Java's runtimes read it."""
+        return trust_store_in(self.path.parent, self._server)
+
+    def make(self, host: str) -> bytes:
+        """Write all of them anew, and return the key as PEM; it isn't kept."""
+        folder = self._data
+        if folder is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix=f"polybus-{self._server}-")
+            folder = Path(self._scratch.name)
+        self._path, key = make_certificate(folder, host, self._server)
+        make_bundles(self._path, self._server)
+        secret = key.read_bytes()
+        key.unlink()  # the next start makes a new one
+        return secret
+
+    def context(self, host: str) -> ssl.SSLContext:
+        """Write all of them anew, and return what a server of asyncio listens with."""
+        secret = self.make(host)
+        with tempfile.TemporaryDirectory() as folder:  # for its owner alone; ssl reads keys from files only
+            key = Path(folder) / "key.pem"
+            key.write_bytes(secret)
+            return server_context(self.path, key)
+
+    def remove(self) -> None:
+        """Remove the folder of its own."""
+        scratch, self._scratch = self._scratch, None
+        if scratch is not None:
+            scratch.cleanup()
+
+
+def certificate_in(folder: Path, server: str = "servicebus") -> Path:
     """Return where `make_certificate` writes the certificate."""
-    return folder / "servicebus-ca.pem"
+    return folder / f"{server}-ca.pem"
 
 
-def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
+def make_certificate(folder: Path, host: str, server: str = "servicebus") -> tuple[Path, Path]:
     """Write a new self-signed certificate for localhost and `host`; return the paths of (certificate, key).
 
     The certificate is its own authority: clients trust it by naming the file. Its key is readable by the owner only.
@@ -36,7 +103,7 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "polybus local Service Bus")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"polybus local {server}")])
     names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     try:
         names.append(x509.IPAddress(ipaddress.ip_address(host)))
@@ -61,7 +128,7 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
         .sign(key, hashes.SHA256())
     )
     folder.mkdir(parents=True, exist_ok=True)
-    certificate_path, key_path = certificate_in(folder), folder / "servicebus-key.pem"
+    certificate_path, key_path = certificate_in(folder, server), folder / f"{server}-key.pem"
     key_path.touch(mode=0o600)
     key_path.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
@@ -70,17 +137,17 @@ def make_certificate(folder: Path, host: str) -> tuple[Path, Path]:
     return certificate_path, key_path
 
 
-def bundle_in(folder: Path) -> Path:
+def bundle_in(folder: Path, server: str = "servicebus") -> Path:
     """Return where `make_bundles` writes the certificate with those of the system's authorities."""
-    return folder / "servicebus-bundle.pem"
+    return folder / f"{server}-bundle.pem"
 
 
-def trust_store_in(folder: Path) -> Path:
+def trust_store_in(folder: Path, server: str = "servicebus") -> Path:
     """Return where `make_bundles` writes the same as a key store of Java's."""
-    return folder / "servicebus-trust.jks"
+    return folder / f"{server}-trust.jks"
 
 
-def make_bundles(certificate: Path) -> None:
+def make_bundles(certificate: Path, server: str = "servicebus") -> None:
     """Write, beside a certificate, files for runtimes that are told all that they trust: with the system's authorities.
 
     Java's store is of its oldest format (JKS), which every version reads: magic, version, entries, and a digest over
@@ -88,12 +155,12 @@ def make_bundles(certificate: Path) -> None:
     """
     texts = _PEM.findall(certificate.read_text() + _system())
     folder = certificate.parent
-    bundle_in(folder).write_text("\n".join(texts) + "\n")
+    bundle_in(folder, server).write_text("\n".join(texts) + "\n")
     content = struct.pack(">III", 0xFEEDFEED, 2, len(texts))
     content += b"".join(_trusted(f"polybus{number}", text) for number, text in enumerate(texts))
     # The digest keeps nothing secret: it is how Java knows that the file is whole.
     seal = hashlib.sha1(STORE_PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content, usedforsecurity=False)
-    trust_store_in(folder).write_bytes(content + seal.digest())
+    trust_store_in(folder, server).write_bytes(content + seal.digest())
 
 
 def _trusted(alias: str, text: str) -> bytes:

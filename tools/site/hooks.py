@@ -27,7 +27,7 @@ BESIDE = {
 
 SECTIONS = {
     "Start": "index first-service configuration local testing",
-    "Build": "publishing handlers ordering dead-letters observability health serverless",
+    "Build": "publishing handlers contracts ordering dead-letters observability health serverless",
     "Run": "running containers provisioning project/stacks terraform changes adopt upgrade runbook troubleshooting",
     "Clouds": "aws azure gcp redis",
     "Coming from": "from-celery from-boto3 from-faststream",

@@ -53,8 +53,8 @@ class AroundBatch:
         for each in middleware:
             if handles(each) and isinstance(each, SyncMiddleware):
                 raise ConfigError(
-                    f"handler {handler.name} ({handler.signature.place}): {type(each).__qualname__} is a SyncMiddleware, "
-                    "which would hold a thread for each message of a batch; make it a Middleware, or leave out max_batch"
+                    f"handler {handler.name} ({handler.signature.place}): {type(each).__qualname__} is a "
+                    "SyncMiddleware, and would hold a thread for each message of a batch; make it a Middleware, or drop max_batch"
                 )
         self.name = invoker.name
         self.let_go = invoker.let_go

@@ -228,7 +228,14 @@ class Bus:
 
     def _encoder(self, target: str) -> Encoder:
         entity = self._checker.target(target)
-        encoder = self._encoders[target] = Encoder(entity, self.backend, self._connection.hooks)
+        encoder: Encoder
+        if entity.schema is None:
+            encoder = Encoder(entity, self.backend, self._connection.hooks)
+        else:
+            from polybus.bus.checked import CheckedEncoder
+
+            encoder = CheckedEncoder(entity, self.backend, self._connection.hooks)
+        self._encoders[target] = encoder
         return encoder
 
     def _publisher(self, target: str) -> Publisher:

@@ -11,7 +11,7 @@ import msgspec
 from polybus.binding import Entity
 from polybus.driver import Outgoing
 from polybus.durations import Duration, seconds
-from polybus.errors import BindingError, Fault, FaultKind, UnsupportedFeature
+from polybus.errors import BindingError, Fault, FaultKind, PublishFailed, UnsupportedFeature
 from polybus.message import Message, Sent, encode_body
 from polybus.registry import find
 from polybus.telemetry import Hooks, Publishing
@@ -100,6 +100,8 @@ class Encoder:
 
     def refusal(self, error: Exception) -> Fault:
         """Return as a fault why `outgoing` refused a message."""
+        if isinstance(error, PublishFailed):
+            return error.faults[0]
         known = isinstance(error, UnsupportedFeature | TypeError | ValueError)
         return Fault(FaultKind.INVALID, str(error) if known else f"{_type(error)}: {error}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from polybus.binding import Binding
+from polybus.binding import Binding, Entity
 from polybus.bus.reference import read, scheme_of
 from polybus.errors import BindingError
 from polybus.registry import each
@@ -186,8 +186,28 @@ def _embedded(topology: Path) -> Binding:
     from polybus.embedded.plan import local_binding
     from polybus.topology.file import load
 
-    store = topology.resolve().parent / STORE
-    return local_binding(load(topology), backend="sqlite", path=store)
+    folder = topology.resolve().parent
+    binding = local_binding(load(topology), backend="sqlite", path=folder / STORE)
+    return _with_schemas(binding, folder)
+
+
+def _with_schemas(binding: Binding, folder: Path) -> Binding:
+    """Name the files of schemas by their whole paths: they are relative to the topology, wherever this runs."""
+    if not any(entity.schema for entity in (*binding.topics.values(), *binding.queues.values())):
+        return binding
+    from msgspec.structs import replace
+
+    from polybus.contracts.load import located
+
+    def of(entities: Mapping[str, Entity]) -> dict[str, Entity]:
+        return {
+            name: entity if entity.schema is None else replace(entity, schema=located(entity.schema, folder))
+            for name, entity in entities.items()
+        }
+
+    return replace(
+        binding, topics=of(binding.topics), subscriptions=of(binding.subscriptions), queues=of(binding.queues)
+    )
 
 
 def _upward(name: str, start: Path) -> Path | None:

@@ -16,6 +16,7 @@ from polybus.cli.output import note, print_json
 from polybus.cli.text import wrapped
 
 if TYPE_CHECKING:
+    from polybus.cli.contracts import Told
     from polybus.plan.diff import Change
     from polybus.plan.findings import Finding
     from polybus.topology.model import Topology
@@ -34,7 +35,8 @@ def command(
         typer.Option(
             "--against",
             metavar="OLD",
-            help="Refuse what would lose messages where this topology is deployed.",
+            help="Refuse what would lose messages, or break readers, where this topology is deployed. A folder is one "
+            "of schemas, as `polybus export jsonschema` writes it.",
             show_default=False,
         ),
     ] = None,
@@ -67,6 +69,7 @@ def command(
     """Say whether each cloud can realise a topology.
 
     Exits with 1 where a cloud refuses something, and names the place in the file, the limit and what works instead.
+    Schemas of messages are read, and with --against compared: what a subscriber can't read is refused.
     With --live, asks the binding's cloud instead what it has, and exits with 1 where that is not as declared.
     """
     from polybus.plan.opened import by_environment
@@ -85,14 +88,18 @@ def command(
         raise options.refuse("is compared with the new configuration; name that by --config", "--against-config")
     if binding is not None:
         raise options.refuse("only --live asks the cloud", "--binding")
-    old = None if against is None else load(against)
+    from polybus.cli.contracts import told
+
+    kept = against if against is not None and against.is_dir() else None
+    old = None if against is None or kept is not None else load(against)
+    contracts = told(declared, old, kept)
     if config is not None:
-        shown = Shown(accept=allow_replace, notes=notes, json=json)
+        shown = Shown(accept=allow_replace, notes=notes, json=json, contracts=contracts)
         _check_configured(declared, cloud, stack, old=old, files=(config, against_config), shown=shown)
         return
     clouds = options.clouds_of(cloud, "planning")
     losses = {name: partial(_losses, old, declared, name, stack) for name in clouds}
-    _check(declared, stack, losses, Shown(accept=allow_replace, notes=notes, json=json))
+    _check(declared, stack, losses, Shown(accept=allow_replace, notes=notes, json=json, contracts=contracts))
 
 
 def _live(declared: Topology, binding: str | None, stack: str, config: Path | None, *, json: bool) -> None:
@@ -118,6 +125,7 @@ class Shown:
     accept: bool
     notes: bool
     json: bool
+    contracts: Told | None = None
 
 
 def _check_configured(
@@ -165,10 +173,15 @@ def _check(declared: Topology, stack: str, losing: Mapping[str, Callable[[], lis
     losses = {name: found() for name, found in losing.items() if not errors[name]}
     lost = [name for name, found in losses.items() if found and not shown.accept]
     refused = [name for name in errors if errors[name]]
+    contracts = shown.contracts
+    unkept = contracts is not None and not contracts.ok
     if json:
         told = {name: _plain(errors[name], found, losses.get(name, [])) for name, found in findings.items()}
-        print_json({"topology": declared.source, "ok": not refused and not lost, "clouds": told})
+        more = {} if contracts is None else {"contracts": contracts.plain()}
+        print_json({"topology": declared.source, "ok": not (refused or lost or unkept), "clouds": told, **more})
     else:
+        if contracts is not None:
+            contracts.print()
         for name, found in findings.items():
             print(f"{name}: {_verdict(errors[name], len(losses.get(name, ())))}")
             for finding in found:
@@ -181,7 +194,9 @@ def _check(declared: Topology, stack: str, losing: Mapping[str, Callable[[], lis
         note(f"polybus: {declared.source}: refused by {', '.join(refused)}")
     if lost and not json:
         note(f"polybus: {declared.source}: would lose messages on {', '.join(lost)}")
-    if refused or lost:
+    if unkept and not json:
+        note(f"polybus: {declared.source}: contracts refused")
+    if refused or lost or unkept:
         raise typer.Exit(1)
 
 

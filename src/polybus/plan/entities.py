@@ -65,6 +65,7 @@ def _topic(topology: Topology, name: str, place: Place) -> Entity:
         max_delay=topic.max_delay,
         filter_attributes=tuple(sorted(topology.filter_attributes(name))),
         options=place.options,
+        schema=topic.schema,
     )
 
 
@@ -82,6 +83,7 @@ def _subscription(topology: Topology, item: Subscription, place: Place) -> Entit
         tag=subscription_tag(topology.name, item.name),
         push=item.push is not None,
         tap=item.tap,
+        schema=topic.schema,
         **_delivery(item, place),
     )
 
@@ -93,6 +95,7 @@ def _queue(item: Queue, place: Place) -> Entity:
         ordered=item.ordered,
         max_size=item.max_message_size or place.max_size,
         max_delay=item.max_delay,
+        schema=item.schema,
         **_delivery(item, place),
     )
 

@@ -30,6 +30,9 @@ NAME_ALLOWED = (
 NAME_PATTERN = r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?"
 _NAME = re.compile(NAME_PATTERN)
 
+SCHEMA_ALLOWED = 'a Python type, "shop.messages:Order", or a file of JSON Schema (.json)'
+_SCHEMA = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|[^#:]+\.json")
+
 # What a declaration may say on any cloud; a cloud's own range is narrower and is held by `polybus check`.
 _LEASE = (1.0, 12 * 3_600.0)  # the longest that any cloud grants: SQS
 _RETENTION = (60.0, 365 * DAY)
@@ -117,6 +120,7 @@ def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
         alarms=_own_alarms(table, *_ALARMS),
         clouds=table.some_of("clouds", clouds),
         **_for_people(table),
+        **_contract(table),
     )
     table.close()
     return topic
@@ -152,10 +156,22 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
         alarms=_own_alarms(table, *(name for name in _ALARMS if name != "failed_pushes")),
         clouds=table.some_of("clouds", clouds),
         **_for_people(table),
+        **_contract(table),
         **_delivery(table),
     )
     table.close()
     return queue
+
+
+def _contract(table: Table) -> dict[str, Any]:
+    """Read what messages are; whether it is there, and what it says, `polybus check` finds."""
+    schema = table.text("schema", allowed=SCHEMA_ALLOWED)
+    if schema is not None and _SCHEMA.fullmatch(schema) is None:
+        table.refuse("schema", SCHEMA_ALLOWED)
+        schema = None
+    known = get_args(model.Compatibility)
+    allowed = f"one of {', '.join(known)}"
+    return {"schema": schema, "compatibility": table.one_of("compatibility", "full", known, allowed)}
 
 
 def _delivery(table: Table) -> dict[str, Any]:

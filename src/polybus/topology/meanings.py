@@ -68,6 +68,9 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "topics.*.alarms.dead_letters": "How many dead letters of each of its subscriptions raise it.",
     "subscriptions.*.alarms.dead_letters": "How many of its dead letters raise it.",
     "queues.*.alarms.dead_letters": "How many of its dead letters raise it.",
+    "schema": "What its messages are: a Python type, or a file. Publishing checks them by it.",
+    "compatibility": "Who has to read on when the schema changes: new readers old messages (backward), old readers new "
+    "ones (forward), both (full) or nobody (none).",
     "clouds": "The clouds on which it exists; by default on all. The embedded store has every entry.",
     "consumers": "What consumes it: polybus, which counts attempts, or something foreign that leaves it to the cloud.",
     "description": "What it is for, in a sentence or two; `polybus catalogue` and `polybus export asyncapi` show it.",

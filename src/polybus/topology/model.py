@@ -25,6 +25,7 @@ __all__ = [
     "Alarms",
     "Allow",
     "Backoff",
+    "Compatibility",
     "Consumers",
     "Notify",
     "Options",
@@ -47,6 +48,7 @@ DEFAULT_RETENTION = 7 * DAY
 DEFAULT_DEAD_LETTER_RETENTION = 14 * DAY
 
 Consumers = Literal["polybus", "foreign"]
+Compatibility = Literal["backward", "forward", "full", "none"]
 
 Options = Mapping[str, Mapping[str, Any]]
 """Provider arguments for one entry, by cloud: what `[topics.orders.aws]` holds."""
@@ -128,7 +130,8 @@ class Topic:
 
     `max_delay` of 0 means that no delay may be asked for. `max_message_size` of None means the cloud's own default.
     `existing` is the ARN or id of a topic to adopt instead of creating one. `clouds` are those that it exists on, ()
-    for all. `description` and `owner` are for people: a catalogue shows them, no cloud is told.
+    for all. `description` and `owner` are for people: a catalogue shows them, no cloud is told. `schema` says what its
+    messages are: a Python type, or a file; `compatibility` says for whom a changed one has to stay readable.
     """
 
     name: str
@@ -142,6 +145,8 @@ class Topic:
     clouds: tuple[str, ...] = ()
     description: str = ""
     owner: str = ""
+    schema: str | None = None
+    compatibility: Compatibility = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +196,8 @@ class Queue:
     consumers: Consumers = "polybus"
     description: str = ""
     owner: str = ""
+    schema: str | None = None
+    compatibility: Compatibility = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +358,14 @@ def digest(topology: Topology) -> str:
 # Where it was read from, what is derived, and what is for people alone.
 _LEFT_OUT = frozenset(("source", "origin", "_of", "_to", "description", "owner"))
 # What was added later has no part in the digest where it isn't used: else every binding would be of another topology.
-_ADDED: Mapping[str, object] = {"alarms": None, "allow": (), "clouds": (), "consumers": "polybus"}
+_ADDED: Mapping[str, object] = {
+    "alarms": None,
+    "allow": (),
+    "clouds": (),
+    "consumers": "polybus",
+    "schema": None,
+    "compatibility": "full",
+}
 
 
 def _plain(value: object) -> object:

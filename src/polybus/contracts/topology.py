@@ -1,0 +1,81 @@
+"""The contracts that a topology declares, and what a changed topology breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from polybus.contracts.breaks import Break, Gap, Side, sides_of
+from polybus.contracts.json_compare import gaps
+from polybus.contracts.load import Contract, load
+from polybus.errors import ConfigError
+from polybus.topology.model import Compatibility, Queue, Topic, Topology
+
+__all__ = ["Broken", "Contracts", "breaks_between", "compare", "declared", "readers_of", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """The contracts of a topology by the path of their entry, and what is wrong with others, by path too."""
+
+    contracts: Mapping[str, Contract]
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A change that some of `readers` can't take; `path` is that of the entry."""
+
+    path: str
+    readers: tuple[str, ...]
+    problem: Break
+
+
+def declared(topology: Topology) -> Iterator[tuple[str, Topic | Queue]]:
+    """Give each topic and queue with a schema, with its path."""
+    for section, entries in (("topics", topology.topics), ("queues", topology.queues)):
+        for name, entry in entries.items():
+            if entry.schema is not None:
+                yield f"$.{section}.{name}", entry
+
+
+def readers_of(topology: Topology, entry: Topic | Queue) -> tuple[str, ...]:
+    """Name who is declared to read what is published to an entry: subscriptions, or the queue itself."""
+    if isinstance(entry, Queue):
+        return (entry.name,)
+    return tuple(item.name for item in topology.subscriptions_of(entry.name))
+
+
+def resolve(topology: Topology, folder: Path) -> Contracts:
+    """Read every contract of a topology; files are relative to `folder`."""
+    found: dict[str, Contract] = {}
+    problems: dict[str, str] = {}
+    for path, entry in declared(topology):
+        try:
+            found[path] = load(str(entry.schema), folder)
+        except ConfigError as error:
+            problems[f"{path}.schema"] = str(error)
+    return Contracts(found, problems)
+
+
+def breaks_between(old: Mapping[str, Contract], new: Mapping[str, Contract], topology: Topology) -> list[Broken]:
+    """Say what breaks a reader that `topology`, the new one, declares."""
+    found: list[Broken] = []
+    for path, entry in declared(topology):
+        readers = readers_of(topology, entry)
+        if path in old and path in new and readers:
+            found += [Broken(path, readers, each) for each in compare(old[path], new[path], entry.compatibility)]
+    return found
+
+
+def compare(old: Contract, new: Contract, compatibility: Compatibility) -> list[Break]:
+    """Say what a changed contract breaks, of what `compatibility` guards."""
+    found: list[Break] = []
+    for side in sides_of(compatibility):
+        writer, reader = (old, new) if side is Side.NEW_READER else (new, old)
+        if old.kind != new.kind:
+            found.append(Break(side, Gap("format-replaced", "$", f"{writer.kind} is sent, and {reader.kind} is read")))
+        else:
+            found += [Break(side, gap) for gap in gaps(writer.schema, reader.schema)]
+    return found

@@ -1,0 +1,210 @@
+"""Contracts in a topology: read by `polybus check`, held to at publish, compared with what was before."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polybus
+from polybus import FaultKind, PublishFailed
+
+TOPOLOGY = """
+[bus]
+name = "shop"
+
+[topics.orders]
+schema = "messages_of_shop:Order"
+
+[subscriptions.billing]
+topic = "orders"
+
+[queues.mails]
+schema = "contracts/mail.json"
+
+[queues.free]
+"""
+TYPES = """
+from dataclasses import dataclass
+from enum import Enum
+
+
+class State(Enum):
+    OPEN = "open"
+    PAID = "paid"
+
+
+@dataclass
+class Order:
+    id: str
+    total: float
+    state: State = State.OPEN
+"""
+MAIL = {"type": "object", "properties": {"to": {"type": "string", "minLength": 3}}, "required": ["to"]}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    make(tmp_path / "shop")
+    monkeypatch.chdir(tmp_path / "shop")
+    monkeypatch.delenv("POLYBUS_BINDING", raising=False)
+    before = list(sys.path)
+    yield tmp_path / "shop"
+    sys.path[:] = before
+    sys.modules.pop("messages_of_shop", None)
+
+
+def make(folder: Path, *, types: str = TYPES, mail: Any = MAIL, topology: str = TOPOLOGY) -> None:
+    (folder / "contracts").mkdir(parents=True)
+    (folder / "polybus.toml").write_text(topology)
+    (folder / "messages_of_shop.py").write_text(types)
+    (folder / "contracts" / "mail.json").write_text(json.dumps(mail))
+
+
+def test_check_reads_contracts(cli: Callable, shop: Path) -> None:
+    result = cli("check", "--no-notes")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "contracts: ok, 2 declared"
+
+
+@pytest.mark.parametrize(
+    ("schema", "found"),
+    [
+        ("messages_of_shop:Ordre", "messages_of_shop has no Ordre"),
+        ("no_such_module:Order", "no_such_module can't be imported"),
+        ("messages_of_shop:dataclass", "is no type of messages"),
+        ("contracts/none.json", "No such file"),
+        ("messages_of_shop.py", "found"),
+    ],
+)
+def test_check_names_the_path_of_a_contract_that_is_not_there(
+    cli: Callable, shop: Path, schema: str, found: str
+) -> None:
+    (shop / "polybus.toml").write_text(TOPOLOGY.replace("messages_of_shop:Order", schema))
+    result = cli("check", "--no-notes")
+    assert result.code == 1
+    told = " ".join((result.out + result.err).split())
+    assert "$.topics.orders.schema" in told
+    assert found in told
+
+
+def test_a_schema_that_is_not_well_formed_is_refused(cli: Callable, shop: Path) -> None:
+    (shop / "contracts" / "mail.json").write_text(json.dumps({"type": "object", "properties": {"to": {"type": "txt"}}}))
+    result = cli("check", "--json")
+    assert result.code == 1
+    [finding] = result.json()["contracts"]["findings"]
+    assert finding["path"] == "$.queues.mails.schema"
+    assert "at $.to: the type 'txt'" in finding["found"]
+
+
+async def test_publish_refuses_what_is_not_of_the_contract_with_target_and_place(shop: Path) -> None:
+    async with polybus.connect(shop / "polybus.toml") as bus:
+        await bus.publish("orders", {"id": "1", "total": 2})
+        await bus.publish("mails", {"to": "ada"})
+        await bus.publish("free", {"anything": 1})
+        for target, body, told in (
+            ("orders", {"id": 1, "total": 2}, "$.id"),
+            ("orders", {"id": "1", "total": 2, "state": "sent"}, "$.state"),
+            ("orders", {"id": "1", "total": 2, "note": "x"}, "a property that is not declared"),
+            ("orders", b"\xff", "not JSON"),
+            ("mails", {"to": "a"}, "at $.to: a text that is too short"),
+            ("mails", {}, "at $.to: required"),
+        ):
+            with pytest.raises(PublishFailed) as caught:
+                await bus.publish(target, body)
+            [fault] = caught.value.faults
+            assert fault.kind is FaultKind.INVALID
+            assert repr(target) in fault.detail
+            assert told in fault.detail
+        stats = await bus.stats("billing")
+        assert stats.waiting == 1
+
+
+async def test_of_several_only_those_fail_that_are_not_of_the_contract(shop: Path) -> None:
+    async with polybus.connect(shop / "polybus.toml") as bus:
+        outcomes = await bus.publish_many("mails", [{"to": "ada"}, {"to": 1}, {"to": "bob"}], outcomes=True)
+        assert [isinstance(outcome, polybus.Sent) for outcome in outcomes] == [True, False, True]
+        stats = await bus.stats("mails")
+        assert stats.waiting == 2
+
+
+async def test_a_value_of_the_declared_type_is_checked_too(shop: Path) -> None:
+    async with polybus.connect(shop / "polybus.toml") as bus:
+        await bus.publish("free", {})
+        await bus.publish("orders", {"id": "1", "total": 2})  # imports the types
+        types = sys.modules["messages_of_shop"]
+        await bus.publish("orders", types.Order("1", 2.0))
+        with pytest.raises(PublishFailed, match=r"\$\.total"):
+            await bus.publish("orders", types.Order("1", "two"))
+
+
+async def test_a_contract_that_is_not_there_is_told_by_the_first_publish(shop: Path) -> None:
+    (shop / "contracts" / "mail.json").unlink()
+    async with polybus.connect(shop / "polybus.toml") as bus:
+        with pytest.raises(polybus.ConfigError, match=r"\$\.queues\.mails\.schema"):
+            await bus.publish("mails", {"to": "ada"})
+
+
+def old_and_new(tmp_path: Path, shop: Path, **new: Any) -> Path:
+    """Keep what there is as the old version, and make a new one in its place; return the old topology."""
+    shutil.copytree(shop, tmp_path / "old")
+    shutil.rmtree(shop / "contracts")
+    make(shop, **new)
+    return tmp_path / "old" / "polybus.toml"
+
+
+def test_against_an_old_version_what_breaks_a_reader_is_refused(cli: Callable, tmp_path: Path, shop: Path) -> None:
+    new = TYPES.replace('    PAID = "paid"\n', "").replace("    total: float\n", "    total: float\n    who: str\n")
+    old = old_and_new(tmp_path, shop, types=new)
+    result = cli("check", "--against", str(old), "--json")
+    assert result.code == 1
+    breaks = result.json()["contracts"]["breaks"]
+    assert {(each["rule"], each["place"], each["side"]) for each in breaks} == {
+        ("required-field-added", "$.who", "backward"),
+        ("value-removed", "$.state", "backward"),
+    }
+    assert breaks[0]["path"] == "$.topics.orders"
+    assert breaks[0]["readers"] == ["billing"]
+    assert all("example" in each for each in breaks)
+    shown = cli("check", "--against", str(old), "--no-notes")
+    assert "would break readers" in shown.out
+    assert "such as: {" in shown.out
+
+
+def test_what_nobody_reads_breaks_nobody(cli: Callable, tmp_path: Path, shop: Path) -> None:
+    new = TYPES.replace("    total: float\n", "    total: float\n    who: str\n")
+    without = TOPOLOGY.replace('[subscriptions.billing]\ntopic = "orders"\n', "")
+    old = old_and_new(tmp_path, shop, types=new, topology=without)
+    assert cli("check", "--against", str(old), "--no-notes", "--allow-replace").code == 0
+
+
+@pytest.mark.parametrize(("compatibility", "code"), [("forward", 0), ("backward", 1), ("none", 0), ("full", 1)])
+def test_compatibility_says_whose_reading_is_guarded(
+    cli: Callable, tmp_path: Path, shop: Path, compatibility: str, code: int
+) -> None:
+    new = TYPES.replace("    total: float\n", "    total: float\n    who: str\n")
+    chosen = TOPOLOGY.replace("[topics.orders]\n", f'[topics.orders]\ncompatibility = "{compatibility}"\n')
+    old = old_and_new(tmp_path, shop, types=new, topology=chosen)
+    assert cli("check", "--against", str(old), "--no-notes").code == code
+
+
+def test_a_folder_of_schemas_is_what_a_change_is_compared_with(cli: Callable, shop: Path) -> None:
+    assert cli("export", "jsonschema", "--out", "kept").code == 0
+    assert json.loads((shop / "kept" / "mails.json").read_text()) == MAIL
+    assert cli("check", "--against", "kept", "--no-notes").code == 0
+    (shop / "contracts" / "mail.json").write_text(json.dumps({**MAIL, "required": ["to", "cc"]}))
+    result = cli("check", "--against", "kept", "--json")
+    assert result.code == 1
+    assert [each["place"] for each in result.json()["contracts"]["breaks"]] == ["$.cc"]
+
+
+def test_types_that_would_be_compared_with_themselves_are_told_of(cli: Callable, shop: Path) -> None:
+    shutil.copy(shop / "polybus.toml", shop / "old.toml")
+    result = cli("check", "--against", "old.toml", "--no-notes")
+    assert result.code == 0
+    assert "compared with itself" in result.err

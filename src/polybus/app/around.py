@@ -54,7 +54,7 @@ class AroundBatch:
             if handles(each) and isinstance(each, SyncMiddleware):
                 raise ConfigError(
                     f"handler {handler.name} ({handler.signature.place}): {type(each).__qualname__} is a "
-                    "SyncMiddleware, and would hold a thread for each message of a batch; make it a Middleware, or drop max_batch"
+                    "SyncMiddleware, and would hold a thread for each message of a batch; make it a Middleware"
                 )
         self.name = invoker.name
         self.let_go = invoker.let_go

@@ -39,7 +39,11 @@ class LastResort:
         due = time.monotonic() + seconds
         if self._due is None:
             self._due = due
-            threading.Thread(target=self._watch, name="polybus last resort", daemon=True).start()
+            # Both now: while the interpreter waits at its exit for a thread, Python 3.12 starts no other.
+            over = threading.Event()
+            words = threading.Thread(target=self._tell, args=(over,), name="polybus last words", daemon=True)
+            words.start()
+            threading.Thread(target=self._watch, args=(over, words), name="polybus last resort", daemon=True).start()
         else:
             self._due = min(self._due, due)  # seen within a second
 
@@ -56,15 +60,15 @@ class LastResort:
             _flush()
             os._exit(self.code)
 
-    def _watch(self) -> None:
+    def _watch(self, over: threading.Event, words: threading.Thread) -> None:
         while self._due is not None and (left := self._due - time.monotonic()) > 0:
             time.sleep(min(left, 1.0))
-        words = threading.Thread(target=self._tell, name="polybus last words", daemon=True)
-        words.start()
+        over.set()
         words.join(_LAST_WORDS)
         os._exit(self.code)
 
-    def _tell(self) -> None:
+    def _tell(self, over: threading.Event) -> None:
+        over.wait()
         frames = sys._current_frames()
         for thread in _others():
             where = innermost(frames.get(thread.ident or 0))

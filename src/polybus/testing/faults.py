@@ -115,8 +115,9 @@ class Faults:
     """What to break, and the record of what went through.
 
     `calls` counts the calls that were begun, `ended` the batch calls that are over, however they ended.
-    `tries` are the messages that were sent, `received` those that came, `settled` what was settled and accepted, in
-    order. `in_hand` are the deliveries that were received and not settled since, and `leases` until when they are held.
+    `tries` are the messages that were sent, `received` those that came, `asked` what the backend was to settle, and
+    `settled` what of it was accepted, in order. `in_hand` are the deliveries that were received and not settled since,
+    and `leases` until when they are held.
     `acked` are the copies whose ack was accepted, of all drivers that share the set, `repeats` what came after that.
     `receiving` are the receive calls under way, with the clock's reading when each began;
     `stopped` counts the consumers whose intake was ended.
@@ -128,6 +129,7 @@ class Faults:
     tries: list[Try] = field(default_factory=list)
     prepared: list[str] = field(default_factory=list)
     received: list[Received[Any]] = field(default_factory=list)
+    asked: list[Settlement[Any]] = field(default_factory=list)
     settled: list[Settlement[Any]] = field(default_factory=list)
     in_hand: dict[int, Received[Any]] = field(default_factory=dict)
     leases: dict[int, float] = field(default_factory=dict)

@@ -121,6 +121,7 @@ class _Consumer(ConsumerProxy):
     async def settle_batch(self, settlements: Sequence[Settlement[Any]]) -> Sequence[Fault | None]:
         if self._faults.is_severed():
             return [CRASHED] * len(settlements)
+        self._faults.asked += settlements
         answers = await self._faults.run(
             Operation.SETTLE, settlements, lambda settlement: settlement.received.message, self.inner.settle_batch
         )

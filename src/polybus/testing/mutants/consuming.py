@@ -11,6 +11,7 @@ _RECEIVER = "polybus.bus.receiver:Receiver"
 _HOLDING = "polybus.bus.holding:Holding"
 _DELIVERY = "polybus.bus.held:HeldDelivery"
 _KEEPER = "polybus.bus.lease:LeaseKeeper"
+_SETTLER = "polybus.bus.settle:Settler"
 _DRAIN = "polybus.bus.drain:Drain"
 _REDRIVE = "polybus.bus.redrive:_Redrive"
 
@@ -24,8 +25,12 @@ _HANDS_OUT_ALL = edit(f"{_RECEIVER}.take", "if delivery.lease_until > self._cloc
 CONSUMING = (
     _m(
         "D2",
-        "an ack isn't checked against the clock",
-        edit(f"{_HOLDING}._check_lease", "self._clock.monotonic() >= delivery.lease_until", "False"),
+        "an ack isn't checked against the clock",  # wherever it could be: each alone is caught up with by the others
+        together(
+            edit(f"{_HOLDING}._check_lease", "self._clock.monotonic() >= delivery.lease_until", "False"),
+            edit(f"{_SETTLER}._in_time", "if entry.delivery.lease_until <= now:", "if False:"),
+            edit(f"{_SETTLER}.give_up", "if entry is not None:", "if False:"),
+        ),
         "is_not_sent_though",
     ),
     _m("D2", "what was prefetched is handed out whatever its lease is", _HANDS_OUT_ALL, "stood_still"),

@@ -19,7 +19,7 @@ TOPICS: dict[str, tuple[str, dict[str, Any]]] = {
     "aws": ("aws:sns/topic:Topic", {"name": "orders"}),
     "azure": (
         "azure-native:servicebus:Topic",
-        {"topicName": "orders", "namespaceName": "shop", "resourceGroupName": "shop"},
+        {"topicName": "orders", "namespaceName": "shop-bus", "resourceGroupName": "shop"},
     ),
     "gcp": ("gcp:pubsub/topic:Topic", {"name": "orders"}),
 }
@@ -126,6 +126,18 @@ def test_a_name_that_the_cloud_does_not_take_is_refused_before_anything_is_made(
     assert plugin.check(urn(type_), {}, inputs) == inputs
     with pytest.raises(PluginError, match=f"{key} found 'no good!'; allowed: "):
         plugin.check(urn(type_), {}, {**inputs, key: "no good!"})
+
+
+@on_aws
+def test_all_that_the_provider_refuses_of_a_resource_is_said_at_once(plugin: Plugin) -> None:
+    """Of one that the server would make, and of one that it has nothing for."""
+    with pytest.raises(PluginError, match="delaySeconds found 901; allowed: from 0 to 900"):
+        plugin.check(urn("aws:sqs/queue:Queue"), {}, {"name": "jobs", "delaySeconds": 901})
+    with pytest.raises(PluginError) as refused:
+        plugin.check(urn("aws:cloudwatch/metricAlarm:MetricAlarm"), {}, {"name": "a" * 256, "period": 45})
+    assert str(refused.value).endswith(
+        "name found 256 bytes; allowed: 1 to 255; period found 45; allowed: 10, 20, 30, multiples of 60"
+    )
 
 
 @on_aws

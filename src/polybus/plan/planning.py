@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 from polybus.binding import Binding
 from polybus.plan.entitled import Right, declared
+from polybus.plan.facts import Facts
 from polybus.plan.findings import Report
 from polybus.plan.policy_rules import Policy
 from polybus.plan.values import Resource
@@ -147,6 +148,7 @@ class Planning:
     arguments that the plan sets by a resource of its own, with that resource's type. `names` say which argument is the
     physical name. `immutable` are the properties that a resource keeps for its life, and `unannounced` those of them
     that the provider takes for changeable; `replaces(property, old, new)` knows better for a type, or answers None.
+    `facts` are what the provider says of its types before it asks the cloud.
     `holds_letters` are the types that are deleted with their dead letters. `retention` is the property of a type that
     says how long messages are kept, where a shorter one deletes what is older. `drift` says what is compared with the
     cloud. `place(settings)` gives where all resources of a stack are, by the keys of the provider's configuration:
@@ -177,6 +179,7 @@ class Planning:
     attached: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     names: Mapping[str, OwnName] = field(default_factory=dict)
     immutable: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    facts: Mapping[str, Facts] = field(default_factory=dict)
     replaces: Mapping[str, Callable[[str, Any, Any], bool | None]] = field(default_factory=dict)
     holds_letters: frozenset[str] = frozenset()
     retention: Mapping[str, str] = field(default_factory=dict)

@@ -1,8 +1,7 @@
 """What no cloud changes in place, held to the SDKs that are installed and to what the providers' sources say.
 
 The SDKs for Python carry names and descriptions, and no flags: a description that speaks of replacement is compared,
-everything else is as the providers' sources have it (read at pulumi-azure-native's provider/pkg/gen/replacement.go, and
-the ForceNew of terraform-provider-aws and terraform-provider-google, which pulumi-aws and pulumi-gcp bridge).
+everything else is as the providers' sources have it, in each cloud's provider_facts.py.
 """
 
 from __future__ import annotations
@@ -75,11 +74,38 @@ def test_what_names_a_resource_is_fixed(type_: str) -> None:
 
 
 def test_what_azure_refuses_to_change_and_its_provider_does_not_know() -> None:
-    """The provider would try, and the whole update fail; of topics and queues it knows."""
-    assert unannounced("azure-native:servicebus:Subscription") == {"requires_session"}
-    assert [type_ for type_ in TYPES if unannounced(type_)] == ["azure-native:servicebus:Subscription"]
+    """The provider would try, and the whole update fail; of topics and queues, and of others' regions, it knows."""
+    assert {type_: unannounced(type_) for type_ in TYPES if unannounced(type_)} == {
+        "azure-native:network:PrivateEndpoint": {"location"},
+        "azure-native:servicebus:Subscription": {"requires_session"},
+    }
 
 
 def test_a_namespace_takes_other_zones_in_place() -> None:
     """pulumi-azure-native's noForceNewMap (its issue 4105)."""
     assert "zone_redundant" not in immutable("azure-native:servicebus:Namespace")
+
+
+@pytest.mark.parametrize(
+    ("type_", "fixed"),
+    [
+        ("aws:lambda/permission:Permission", {"invoked_via_function_url"}),
+        ("aws:cloudwatch/compositeAlarm:CompositeAlarm", {"actions_enabled"}),
+        ("aws:ssm/parameter:Parameter", {"data_type"}),
+        *((type_, {"condition"}) for type_ in TYPES if re.search("I[Aa][Mm]Member$", type_)),
+        ("gcp:secretmanager/secretIamMember:SecretIamMember", {"condition"}),
+        ("gcp:secretmanager/secret:Secret", {"tags"}),
+        (
+            "gcp:secretmanager/secretVersion:SecretVersion",
+            {"project", "is_secret_data_base64", "secret_data_wo_version"},
+        ),
+    ],
+)
+def test_what_plans_do_not_set_is_fixed_as_well(type_: str, fixed: set[str]) -> None:
+    """A pass-through table or a hand in the program may."""
+    assert fixed <= immutable(type_) & arguments(type_)
+
+
+def test_azure_s_provider_changes_what_a_role_assignment_grants() -> None:
+    """The provider would change the role in place; its name says the role, so that another is another one."""
+    assert "role_definition_id" not in immutable("azure-native:authorization:RoleAssignment")

@@ -1,20 +1,21 @@
-"""What providers say of a resource beforehand: whether its name can be one, what differs, what takes another one."""
+"""What providers say of a resource beforehand: what they refuse of it, what differs, what takes another one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from inspect import signature
 from typing import Any
 
 from pulumi.runtime.rpc import UNKNOWN
 
 from polybus.errors import PolybusError
-from polybus.plan.planning import immutable, planning_of_type
+from polybus.plan.facts import refused as refused_by
+from polybus.plan.planning import OwnName, immutable, planning_of_type
 from polybus.provision.cloud import Provider
 from polybus.registry import each
 
-__all__ = ["Properties", "changed", "fixed", "forces", "misnamed", "takes"]
+__all__ = ["Properties", "changed", "fixed", "forces", "refused", "takes"]
 
 Properties = dict[str, Any]
 
@@ -32,12 +33,21 @@ def forces(type_: str, key: str, old: Properties, new: Properties) -> bool:
     return key in (fixed(type_) or ()) if told is None else told
 
 
-def misnamed(type_: str, given: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return the property that names a resource, and what is wrong with it; None where the cloud takes the name."""
+def refused(type_: str, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Give each property that the provider refuses before it asks the cloud, and what is wrong with it."""
     planning = planning_of_type(type_)
-    own = None if planning is None else planning.names.get(type_)
-    if own is None:
-        return None
+    if planning is None:
+        return
+    own, facts = planning.names.get(type_), planning.facts.get(type_)
+    wrong = None if own is None else _misnamed(own, given)
+    if wrong is not None:
+        yield wrong
+    if facts is not None:
+        yield from ((_camel(path), problem) for path, problem in refused_by(facts, _snaked(given)))
+
+
+def _misnamed(own: OwnName, given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the property that names a resource, and what is wrong with it; None where the cloud takes the name."""
     key = _camel(own.argument)
     name = given.get(key)
     if name is None:  # the provider would make one up
@@ -87,5 +97,9 @@ def _snake(name: str) -> str:
 
 
 def _snaked(value: Any) -> Any:
-    """Give a value with the names inside of it as plans have them."""
-    return {_snake(key): _snaked(item) for key, item in value.items()} if isinstance(value, dict) else value
+    """Give a value with the names inside of it as plans have them, and what isn't known yet as `...`."""
+    if isinstance(value, Mapping):
+        return {_snake(key): _snaked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_snaked(item) for item in value]
+    return ... if value == UNKNOWN else value

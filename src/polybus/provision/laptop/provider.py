@@ -18,7 +18,7 @@ from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from polybus.provision.laptop.cloud import Laptop, Stand
-from polybus.provision.laptop.differences import Properties, changed, forces, misnamed, takes
+from polybus.provision.laptop.differences import Properties, changed, forces, refused, takes
 from polybus.provision.laptop.seen import as_given
 
 __all__ = ["LocalProvider"]
@@ -69,8 +69,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     # -- resources
 
     def Check(self, request: Any, context: Any) -> Any:
-        found = misnamed(_type(request.urn), _read(request.news))
-        failures = [] if found is None else [provider_pb2.CheckFailure(property=found[0], reason=found[1])]
+        wrong = refused(_type(request.urn), _read(request.news))
+        failures = [provider_pb2.CheckFailure(property=property_, reason=reason) for property_, reason in wrong]
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
     def Diff(self, request: Any, context: Any) -> Any:

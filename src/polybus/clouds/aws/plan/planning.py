@@ -12,10 +12,11 @@ from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.aws.plan.check import rules
 from polybus.clouds.aws.plan.drift import DRIFT
-from polybus.clouds.aws.plan.immutable import IMMUTABLE
+from polybus.clouds.aws.plan.immutable import IMMUTABLE, replaces
 from polybus.clouds.aws.plan.importing import import_id
 from polybus.clouds.aws.plan.mistakes import mistakes
 from polybus.clouds.aws.plan.policy import POLICY
+from polybus.clouds.aws.plan.provider_facts import FACTS
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.entitled import Right
@@ -109,6 +110,8 @@ PLANNING = Planning(
         _QUEUE: OwnName("name", AWS.queue_name, FIFO_SUFFIX),
     },
     immutable=IMMUTABLE,
+    replaces={"aws:ssm/parameter:Parameter": replaces},
+    facts=FACTS,
     retention={_QUEUE: "message_retention_seconds"},  # SetQueueAttributes in the SQS API reference [B]
     place=lambda settings: {"aws:region": settings.region},
     drift=DRIFT,

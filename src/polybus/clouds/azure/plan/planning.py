@@ -13,6 +13,7 @@ from polybus.clouds.azure.plan.importing import HOMES, import_id
 from polybus.clouds.azure.plan.mistakes import mistakes
 from polybus.clouds.azure.plan.namespace import AzureSettings, Home, Principal
 from polybus.clouds.azure.plan.policy import POLICY
+from polybus.clouds.azure.plan.provider_facts import FACTS
 from polybus.clouds.azure.plan.resources import AzurePlan
 from polybus.clouds.azure.plan.rights import entitled
 from polybus.clouds.azure.plan.tags import TAGS
@@ -75,6 +76,7 @@ PLANNING = Planning(
         _QUEUE: OwnName("queue_name", AZURE.queue_name),
     },
     immutable=IMMUTABLE,
+    facts=FACTS,
     unannounced=UNANNOUNCED,
     replaces={"azure-native:servicebus:Namespace": replaces},
     holds_letters=frozenset({_SUBSCRIPTION, _QUEUE}),

@@ -12,6 +12,7 @@ from polybus.clouds.gcp.plan.immutable import IMMUTABLE
 from polybus.clouds.gcp.plan.importing import import_id
 from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.policy import POLICY
+from polybus.clouds.gcp.plan.provider_facts import FACTS
 from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.rights import entitled
 from polybus.clouds.gcp.plan.tags import TAGS
@@ -71,6 +72,7 @@ PLANNING = Planning(
     arguments=ARGUMENTS,
     names={_TOPIC: OwnName("name", GCP.topic_name), _SUBSCRIPTION: OwnName("name", GCP.subscription_name)},
     immutable=IMMUTABLE,
+    facts=FACTS,
     retention={_SUBSCRIPTION: "message_retention_duration"},
     place=lambda settings: {"gcp:project": settings.project},
     drift=DRIFT,

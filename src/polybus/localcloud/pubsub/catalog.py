@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from polybus.clock import Clock
+from polybus.localcloud.events import Events
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.encoding import decode
 from polybus.localcloud.pubsub.iam import Policies
@@ -29,8 +30,11 @@ _ACTIVE = 1  # Topic.State.ACTIVE and Subscription.State.ACTIVE
 class Catalog:
     """Resources by name. Methods refuse with Refused; what they change is durable once the journal commits."""
 
-    def __init__(self, clock: Clock, journal: MessageJournal, *, enforce_iam: bool) -> None:
+    def __init__(
+        self, clock: Clock, journal: MessageJournal, *, enforce_iam: bool, events: Events | None = None
+    ) -> None:
         self.clock = clock
+        self.events = Events() if events is None else events
         self.journal = journal
         self.topics: dict[str, Topic] = {}
         self.subscriptions: dict[str, Subscription] = {}
@@ -80,7 +84,7 @@ class Catalog:
         return topic
 
     def _open_topic(self, config: Proto, tag: str) -> Topic:
-        topic = self.topics[config.name] = Topic(config, tag, self.clock, self.journal)
+        topic = self.topics[config.name] = Topic(config, tag, self.clock, self.journal, self.events)
         return topic
 
     def update_topic(self, config: Proto) -> Topic:
@@ -138,6 +142,7 @@ class Catalog:
             journal=self.journal,
             forward=self._forward,
             expire=self._expire_subscription,
+            events=self.events,
         )
         self.subscriptions[config.name] = subscription
         topic = self.topics.get(config.topic)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import grpc
 
     from polybus.localcloud.pubsub.service import Service
+    from polybus.localcloud.pubsub.steering import PubsubSteering
 
 __all__ = ["PubsubServer"]
 
@@ -61,6 +62,7 @@ class PubsubServer:
         self._stream_seconds = stream_seconds
         self._planned: list[tuple[str, grpc.StatusCode, int, str]] = []
         self._service: Service | None = None
+        self._steering: PubsubSteering | None = None
 
     @property
     def port(self) -> int:
@@ -97,7 +99,13 @@ class PubsubServer:
             from polybus.localcloud.pubsub.service import Service
         except ModuleNotFoundError as error:
             raise MissingExtra(f"{error.name} (for the local Pub/Sub server)", "gcp,local") from error
-        service = Service(self._store, self._clock, enforce_iam=self._enforce_iam, stream_seconds=self._stream_seconds)
+        service = Service(
+            self._store,
+            self._clock,
+            enforce_iam=self._enforce_iam,
+            stream_seconds=self._stream_seconds,
+            events=None if self._steering is None else self._steering.events,
+        )
         planned, self._planned = self._planned, []
         for method, code, count, detail in planned:
             service.faults.plan(method, code, count, detail)
@@ -111,6 +119,17 @@ class PubsubServer:
                 raise
         self._port = await service.start(self.host, self._port)
         self._service = service
+        if self._steering is not None:
+            self._steering.begin(service)
+
+    def steer(self, clock: Clock) -> PubsubSteering:
+        """Return how it is steered, and have it run on a clock; once, before it is started."""
+        from polybus.localcloud.pubsub.steering import PubsubSteering
+
+        self._clock = clock
+        self._store.mirror()
+        self._steering = PubsubSteering(self, self._store, clock)
+        return self._steering
 
     async def stop(self) -> None:
         service, self._service = self._service, None

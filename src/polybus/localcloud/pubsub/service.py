@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from polybus.clock import Clock
+from polybus.localcloud.events import Events
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.catalog import Catalog
 from polybus.localcloud.pubsub.delivery import Delivery
@@ -50,11 +51,21 @@ class Service:
     # ended by the server itself; what is left takes as long as a write to disk.
     GRACE = 1.0
 
-    def __init__(self, store: Store, clock: Clock, *, enforce_iam: bool, stream_seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        enforce_iam: bool,
+        stream_seconds: float,
+        events: Events | None = None,
+    ) -> None:
         self.faults = Faults()
+        self.faults.clock = clock
         self._journal = MessageJournal(store)
-        self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam)
+        self.catalog = self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam, events=events)
         self._pushes = Pushes(self._catalog)
+        self._ports: list[Callable[[grpc.aio.Server], object]] = []
         self._stream_seconds = stream_seconds
         self._handlers = self._build()
         self._server: grpc.aio.Server | None = None
@@ -66,7 +77,9 @@ class Service:
     def secure(self, host: str, port: int, key: bytes, certificate: bytes) -> int:
         """Listen with TLS too, once it is started; return the port; raise OSError where it is taken."""
         credentials = grpc.ssl_server_credentials([(key, certificate)])
-        return _bound(host, port, lambda where: self._listener().add_secure_port(where, credentials))
+        bound = _bound(host, port, lambda where: self._listener().add_secure_port(where, credentials))
+        self._ports.append(lambda server: server.add_secure_port(f"{host}:{bound}", credentials))
+        return bound
 
     def _listener(self) -> grpc.aio.Server:
         if self._server is None:
@@ -83,6 +96,7 @@ class Service:
         except OSError:
             await self.stop()
             raise
+        self._ports.append(lambda server: server.add_insecure_port(f"{host}:{bound}"))
         await server.start()
         for subscription in self._catalog.subscriptions.values():
             self._pushes.serve(subscription)
@@ -102,6 +116,16 @@ class Service:
             service(faults, schemas.NAME, schemas.methods()),
             service(faults, policies.NAME, policies.methods()),
         )
+
+    async def cut(self) -> None:
+        """Break every connection, and listen anew on the same ports."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(None)
+        listener = self._listener()
+        for listen in self._ports:
+            listen(listener)
+        await listener.start()
 
     async def stop(self) -> None:
         """End every call, make everything durable and free the port."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -20,8 +20,11 @@ from polybus.localcloud.pubsub.push import Pushes
 from polybus.localcloud.pubsub.schema_service import SchemaService
 from polybus.localcloud.pubsub.streaming import streaming_pull
 from polybus.localcloud.pubsub.subscriber import Subscriber
-from polybus.localcloud.pubsub.wire import Context, Faults, service
+from polybus.localcloud.pubsub.wire import Context, Faults, Method, service
 from polybus.localcloud.store import Store
+
+if TYPE_CHECKING:
+    from polybus.localcloud.pubsub.rest import RestFace
 
 __all__ = ["Service"]
 
@@ -67,7 +70,9 @@ class Service:
         self._pushes = Pushes(self._catalog)
         self._ports: list[Callable[[grpc.aio.Server], object]] = []
         self._stream_seconds = stream_seconds
+        self._methods: dict[str, Method] = {}
         self._handlers = self._build()
+        self._rest: tuple[RestFace, str, int] | None = None
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -110,6 +115,8 @@ class Service:
         async def stream(initial: bytes, context: Context) -> None:
             await streaming_pull(catalog, initial, context, self._stream_seconds)
 
+        for part in (publisher, subscriber, delivery, schemas, policies):
+            self._methods.update(part.methods())
         return (
             service(faults, publisher.NAME, publisher.methods()),
             service(faults, subscriber.NAME, {**subscriber.methods(), **delivery.methods()}, {"StreamingPull": stream}),
@@ -126,11 +133,26 @@ class Service:
         for listen in self._ports:
             listen(listener)
         await listener.start()
+        if self._rest is not None:
+            face, host, port = self._rest
+            await face.stop()
+            await face.start(host, port)
+
+    async def start_rest(self, host: str, port: int) -> int:
+        """Serve the same over HTTP; return the port; raise OSError where it is taken."""
+        from polybus.localcloud.pubsub.rest import RestFace
+
+        face = RestFace(self.faults, self._methods)
+        bound = await face.start(host, port)
+        self._rest = face, host, bound
+        return bound
 
     async def stop(self) -> None:
         """End every call, make everything durable and free the port."""
         await self._pushes.close()
         self._catalog.stop()
+        if self._rest is not None:
+            await self._rest[0].stop()
         if self._server is not None:
             await self._server.stop(self.GRACE)
         # Requests that came in meanwhile may have armed timers of their own.

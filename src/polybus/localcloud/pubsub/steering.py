@@ -126,6 +126,7 @@ class PubsubSteering:
             message = protocol.PubsubMessage(data=body, attributes=dict(attributes), ordering_key=key or "")
             request = protocol.PublishRequest(topic=topic.name, messages=[message])
             check_publish(request)
+            self._catalog.check_messages(topic, request.messages)
             [number] = topic.publish(request.messages)
         except Refusal as refusal:
             raise Refused(refusal.detail) from None

@@ -34,6 +34,8 @@ EXPLAINED: Mapping[str, Variable] = {
     ),
     OTEL: Variable("`1`, `true`", "tells OpenTelemetry what each bus does; `polybus run --otel` sets it"),
     DEBUG: Variable("`1`", "is `polybus --debug` for each command: tracebacks and the whole log"),
+    "POLYBUS_CONTROL_URL": Variable("an address", "is told by `polybus local up --control`: where the control face is"),
+    "POLYBUS_CONTROL_TOKEN": Variable("a token", "is told with it: what requests to the control face carry"),
     SEED: Variable("a number", "the order of the conformance suite's tests; the pytest plugin hands it to its workers"),
 }
 """Every variable whose name begins with POLYBUS_, for the reference."""

@@ -21,6 +21,9 @@ from polybus.localcloud.aws.sqs.service import SqsService
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
 from polybus.localcloud.journal import Journal
+from polybus.localcloud.pubsub import rest
+from polybus.localcloud.pubsub import settings as pubsub_settings
+from polybus.localcloud.pubsub.export import EXPORTS
 from polybus.localcloud.pubsub.service import Service
 from polybus.localcloud.servicebus.wire import management
 from polybus.localcloud.store import Store
@@ -106,6 +109,12 @@ def _pubsub() -> Iterator[str]:
         except KeyError:
             known = set()
         yield _section(f"Google {name}", sorted(methods), sorted(known - set(methods)), [])
+    paths = [f"{verb} {shape}{':' if action else ''}{action}" for verb, shape, action in rest.BINDINGS]
+    about = "The methods of all four, as JSON over HTTP on a port of its own, under `/v1/projects/PROJECT/`."
+    yield f"## Google REST API, v1\n\n{about}\n\n{_listed(paths)}\n"
+    fields = sorted({*pubsub_settings.TOPIC_ELSEWHERE, *pubsub_settings.SUBSCRIPTION_ELSEWHERE})
+    kept = "Kept, shown, and given messages that go nowhere: "
+    yield f"## Google, fields\n\n{kept}{_listed(EXPORTS)}\n\nRefused by name: {_listed(fields)}\n"
 
 
 def _servicebus() -> Iterator[str]:

@@ -73,6 +73,10 @@ def up(
         Ports, typer.Option("--ports", help="`standard`: where clients look that can't be told a port.")
     ] = Ports.FREE,
     tls: Annotated[bool, typer.Option("--tls", help="Speak TLS, with a certificate of its own.")] = False,
+    control: Annotated[
+        int | None,
+        options.number("--control", least=0, most=65_535, help="Also serve the control face there; 0 takes any port."),
+    ] = None,
     background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
     env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
 ) -> None:
@@ -88,7 +92,7 @@ def up(
     found = options.find_topology(topology).resolve()
     clouds = options.clouds_of(cloud, "local")
     chosen = None if ports is Ports.STANDARD else port
-    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen, tls)
+    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen, tls, control)
     if background:
         _print(_start(request), exports=env, ends="")
         return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polybus.bus.resolve import VARIABLE
 from polybus.cli.local_clouds import load
@@ -16,6 +18,9 @@ from polybus.cli.local_slot import FOLDER, Running, Slot, write
 from polybus.errors import ConfigError
 from polybus.plan.planning import local_of
 from polybus.signals import heeded
+
+if TYPE_CHECKING:
+    from polybus.localcloud.server import LocalServer
 
 __all__ = ["Request", "environment_of", "for_language", "past_proxies", "serve", "until_signal"]
 
@@ -35,6 +40,9 @@ class Request:
     port: int | None
     """None for the standard ones."""
     tls: bool = False
+    control: int | None = None
+    """The control face's port; None for none."""
+    ui: bool = False
 
     @property
     def folder(self) -> Path:
@@ -49,6 +57,10 @@ class Request:
         arguments = ["--cloud", cloud, "--topology", str(self.topology), *ports]
         if self.tls:
             arguments.append("--tls")
+        if self.control is not None:
+            arguments += ["--control", str(self.control)]
+        if self.ui:
+            arguments.append("--ui")
         for option, path in given.items():
             if path is not None:
                 arguments += [option, str(path)]
@@ -73,10 +85,10 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
             stack.enter_context(slot.held())
         files = _files(request)
         states = {}
+        loaded = {cloud: load(cloud, port=request.port, data=request.data, tls=request.tls) for cloud in plans}
+        control = await stack.enter_async_context(_controlled(request, loaded))
         for cloud, plan in plans.items():
-            server = await stack.enter_async_context(
-                running(load(cloud, port=request.port, data=request.data, tls=request.tls))
-            )
+            server = await stack.enter_async_context(running(loaded[cloud]))
             # In a thread: this loop serves what it asks for.
             binding = await asyncio.to_thread(local_of(cloud).realise, plan, server)
             states[cloud] = Running(
@@ -85,7 +97,7 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
                 address=f"{server.host}:{server.port}",
                 topology=str(request.topology),
                 binding=binding.to_json(),
-                environment={VARIABLE: str(files[cloud]), **server.env()},
+                environment={VARIABLE: str(files[cloud]), **server.env(), **control},
                 files=(str(files[cloud]), *((str(request.env_file),) if request.env_file else ())),
             )
         for cloud, state in states.items():
@@ -96,6 +108,30 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
             write(request.env_file, "".join(lines).encode())
         tell(list(states.values()))
         await stopped.wait()
+
+
+@asynccontextmanager
+async def _controlled(request: Request, servers: Mapping[str, LocalServer]) -> AsyncIterator[dict[str, str]]:
+    """Serve the control face of servers that aren't started yet, where it is asked for; yield what tells of it."""
+    if request.control is None:
+        yield {}
+        return
+    from polybus.localcloud.control.desk import Desk
+    from polybus.localcloud.control.http import ControlServer
+    from polybus.localcloud.control.steering import Steerable
+
+    desk = Desk()
+    for cloud, server in servers.items():
+        if not isinstance(server, Steerable):
+            raise ConfigError(f"the local {cloud} has no control face: leave --control and --ui out")
+        desk.take(cloud, server)
+    token = secrets.token_urlsafe(24)
+    face = ControlServer(desk, token, port=request.control)
+    await face.start()
+    try:
+        yield {"POLYBUS_CONTROL_URL": face.url, "POLYBUS_CONTROL_TOKEN": token}
+    finally:
+        await face.stop()
 
 
 def environment_of(states: Sequence[Running]) -> dict[str, str]:

@@ -38,6 +38,7 @@ class Certificate:
         self._server = server
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._path: Path | None = None
+        self._made: tuple[bytes, bytes] | None = None
 
     @property
     def path(self) -> Path:
@@ -62,19 +63,26 @@ class Certificate:
         return trust_store_in(self.path.parent, self._server)
 
     def make(self, host: str) -> bytes:
-        """Write all of them anew, and return the key as PEM; it isn't kept."""
+        """Write all of them, and return the key as PEM, which no file keeps.
+
+        They are made anew at the first call: clients that trust one go on when the server is started again.
+        """
         folder = self._data
         if folder is None:
             self._scratch = tempfile.TemporaryDirectory(prefix=f"polybus-{self._server}-")
             folder = Path(self._scratch.name)
-        self._path, key = make_certificate(folder, host, self._server)
+        if self._made is None:
+            self._path, key = make_certificate(folder, host, self._server)
+            self._made = self._path.read_bytes(), key.read_bytes()
+            key.unlink()
+        else:
+            self._path = certificate_in(folder, self._server)
+            self._path.write_bytes(self._made[0])
         make_bundles(self._path, self._server)
-        secret = key.read_bytes()
-        key.unlink()  # the next start makes a new one
-        return secret
+        return self._made[1]
 
     def context(self, host: str) -> ssl.SSLContext:
-        """Write all of them anew, and return what a server of asyncio listens with."""
+        """Write all of them, and return what a server of asyncio listens with."""
         secret = self.make(host)
         with tempfile.TemporaryDirectory() as folder:  # for its owner alone; ssl reads keys from files only
             key = Path(folder) / "key.pem"

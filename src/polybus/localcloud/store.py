@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-__all__ = ["Store"]
+__all__ = ["Row", "Store"]
+
+Row = tuple[str, str, bytes]
+"""A table, a key, and the value as MessagePack."""
 
 _DELETED = object()
 
@@ -34,10 +37,41 @@ class Store:
         self._connection: sqlite3.Connection | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._committing: asyncio.Task[None] | None = None
+        self._memory: dict[tuple[str, str], bytes] | None = None
 
     @property
     def durable(self) -> bool:
-        return self._path is not None
+        """Whether rows are kept at all, in the file or, once `mirror` was called, in memory."""
+        return self._path is not None or self._memory is not None
+
+    def mirror(self) -> None:
+        """Keep rows in memory where there is no folder, so that `rows` and `replace` have something; before `open`."""
+        if self._path is None:
+            self._memory = {}
+
+    async def rows(self) -> list[Row]:
+        """Return every row as it is kept."""
+        if self._memory is not None:
+            return [(kind, key, value) for (kind, key), value in self._memory.items()]
+        await self.commit()
+        if self._connection is None:
+            return []
+        return list(self._connection.execute("SELECT kind, key, value FROM rows"))
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Keep these rows and no others; only while it is closed."""
+        if self._memory is not None:
+            self._memory = {(kind, key): value for kind, key, value in rows}
+            return
+        if self._path is None:
+            return
+        self.open()
+        assert self._connection is not None and self._executor is not None  # noqa: S101, PT018 - opened just now
+        with self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DELETE FROM rows")
+            connection.executemany("INSERT INTO rows VALUES (?, ?, ?)", rows)
+        self._release()
 
     def open(self) -> None:
         """Open or create the file; raise OSError or sqlite3.Error where that can't be done."""
@@ -55,6 +89,11 @@ class Store:
 
     def load(self, table: str) -> Iterator[tuple[str, Any]]:
         """Yield what the file holds of `table`, ordered by key; call it before the first `put`."""
+        if self._memory is not None:
+            for (kind, key), encoded in sorted(self._memory.items()):
+                if kind == table:
+                    yield key, msgspec.msgpack.decode(encoded)
+            return
         if self._connection is None:
             return
         for key, value in self._connection.execute("SELECT key, value FROM rows WHERE kind = ? ORDER BY key", (table,)):
@@ -62,12 +101,16 @@ class Store:
 
     def put(self, table: str, key: str, value: object) -> None:
         """Set a row; it is durable after the next `commit`."""
-        if self._path is not None:
+        if self._memory is not None:
+            self._memory[table, key] = msgspec.msgpack.encode(value)
+        elif self._path is not None:
             self._changes[table, key] = msgspec.msgpack.encode(value)
 
     def delete(self, table: str, key: str) -> None:
         """Remove a row; it is gone for good after the next `commit`."""
-        if self._path is not None:
+        if self._memory is not None:
+            self._memory.pop((table, key), None)
+        elif self._path is not None:
             self._changes[table, key] = _DELETED
 
     async def commit(self) -> None:
@@ -103,6 +146,9 @@ class Store:
     async def close(self) -> None:
         """Commit what is left and close the file."""
         await self.commit()
+        self._release()
+
+    def _release(self) -> None:
         if self._executor is not None:
             self._executor.shutdown()
             self._executor = None

@@ -89,16 +89,80 @@ def test_bad_subscriptions_are_refused(rig, seconds):
     "config",
     [
         {"bigquery_config": {"table": "p.d.t"}},
-        {"cloud_storage_config": {"bucket": "b"}},
-        {"message_transforms": [{"javascript_udf": {"function_name": "f", "code": "x"}}]},
+        {"bigquery_config": {"table": "p:d.t", "use_table_schema": True, "drop_unknown_fields": True}},
+        {"cloud_storage_config": {"bucket": "a-bucket", "avro_config": {"write_metadata": True}}},
+        {"bigtable_config": {"table": "projects/p/instances/i/tables/t"}},
     ],
 )
-def test_what_isnt_here_is_refused_as_such(rig, config):
+def test_exports_are_kept_shown_and_can_not_be_pulled(rig, config):
     topic = rig.topic()
-    with pytest.raises(exceptions.MethodNotImplemented, match="local server"):
-        rig.subscription("billing", topic, **config)
-    with pytest.raises(exceptions.MethodNotImplemented):
-        rig.topic("other", schema_settings={"schema": "projects/p/schemas/abc", "encoding": "JSON"})
+    subscription = rig.subscription("billing", topic, **config)
+    [name] = config
+    shown = getattr(rig.subscriber.get_subscription(subscription=subscription), name)
+    assert shown.state.name == "ACTIVE"
+    for key, value in config[name].items():
+        assert getattr(shown, key) == value or isinstance(value, dict)
+    with pytest.raises(exceptions.FailedPrecondition, match=name):
+        rig.subscriber.pull(subscription=subscription, max_messages=1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"bigquery_config": {"table": "t"}},
+        {"bigquery_config": {"table": "p.d.t", "drop_unknown_fields": True}},
+        {"bigquery_config": {"table": "p.d.t", "use_topic_schema": True, "use_table_schema": True}},
+        {"cloud_storage_config": {"bucket": "gs://b"}},
+        {"cloud_storage_config": {"bucket": "a-bucket", "max_bytes": 1}},
+        {"cloud_storage_config": {"bucket": "a-bucket", "max_messages": 1}},
+        {"cloud_storage_config": {"bucket": "a-bucket"}, "bigquery_config": {"table": "p.d.t"}},
+        {"bigquery_config": {"table": "p.d.t"}, "push_config": {"push_endpoint": "https://example.com"}},
+        {"bigquery_config": {"table": "p.d.t"}, "enable_exactly_once_delivery": True},
+        {"bigtable_config": {"table": "t"}},
+        {"push_config": {"push_endpoint": "https://example.com", "oidc_token": {"audience": "a"}}},
+    ],
+)
+def test_exports_and_pushes_that_google_does_not_take_are_refused(rig, config):
+    with pytest.raises(exceptions.InvalidArgument):
+        rig.subscription("billing", rig.topic(), **config)
+
+
+@pytest.mark.parametrize(
+    "policy", [{"allowed_persistence_regions": ["mars"]}, {"enforce_in_transit": True}], ids=["region", "transit"]
+)
+def test_storage_policies_are_checked(rig, policy):
+    with pytest.raises(exceptions.InvalidArgument, match="message_storage_policy"):
+        rig.topic(message_storage_policy=policy)
+
+
+def test_storage_policies_are_kept(rig):
+    policy = {"allowed_persistence_regions": ["europe-west3", "us-east1"], "enforce_in_transit": True}
+    topic = rig.topic(message_storage_policy=policy)
+    kept = rig.publisher.get_topic(topic=topic).message_storage_policy
+    assert list(kept.allowed_persistence_regions) == policy["allowed_persistence_regions"]
+
+
+def test_a_snapshot_without_a_name_gets_one(rig):
+    _, subscription = rig.pair()
+    first, second = (rig.subscriber.create_snapshot(request={"subscription": subscription}).name for _ in range(2))
+    assert first != second
+    assert first.startswith("projects/local/snapshots/")
+    assert rig.subscriber.get_snapshot(snapshot=first).name == first
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("message_transforms", [{"javascript_udf": {"function_name": "f", "code": "x"}}]),
+        ("ingestion_data_source_settings", {"cloud_storage": {"bucket": "b"}}),
+    ],
+)
+def test_what_isnt_here_is_refused_by_its_name(rig, name, config):
+    with pytest.raises(exceptions.MethodNotImplemented, match=name):
+        rig.topic("other", **{name: config})
+    if name == "message_transforms":
+        with pytest.raises(exceptions.MethodNotImplemented, match=name):
+            rig.subscription("billing", rig.topic(), **{name: config})
 
 
 def test_updates_change_what_their_mask_names(rig, seconds):
@@ -260,6 +324,7 @@ def test_the_environment_names_address_and_project():
             "PUBSUB_EMULATOR_HOST": f"127.0.0.1:{server.port}",
             "PUBSUB_PROJECT_ID": "shop",
             "GOOGLE_CLOUD_PROJECT": "shop",
+            "GOOGLE_PUBSUB_CUSTOM_ENDPOINT": f"http://127.0.0.1:{server.rest_port}/v1/",
         }
         with pytest.raises(OSError, match="listen"), running_in_thread(PubsubServer(port=server.port)):
             pass

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -369,3 +370,16 @@ def test_a_port_is_the_standard_one_or_another(cli: Callable, shop) -> None:
     both = cli(*UP, "--port", "4000", "--ports", "standard")
     assert both.code == 2
     assert "--ports" in both.err
+
+
+@pytest.mark.usefixtures("down")
+def test_the_control_face_is_there_where_it_is_asked_for(cli: Callable, shop) -> None:
+    (shop.folder / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\n')  # what every cloud can
+    up = cli("local", "up", "--cloud", "all", "--control", "0", "--background")
+    assert up.code == 0, up.err
+    for cloud in ("aws", "azure", "gcp"):
+        told = cli("local", "env", "--cloud", cloud, "--json").json()
+        asked = Request(f"{told['POLYBUS_CONTROL_URL']}/v1/{cloud}/entities")
+        asked.add_header("Authorization", f"Bearer {told['POLYBUS_CONTROL_TOKEN']}")
+        with urlopen(asked, timeout=60) as answer:
+            assert any("jobs" in entity["name"] for entity in json.load(answer)["entities"])

@@ -6,26 +6,30 @@ import inspect
 import logging
 import re
 import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
+from polybus.clock import Clock
 from polybus.localcloud.aws.arn import Arn
 from polybus.localcloud.aws.call import Call
 from polybus.localcloud.aws.errors import AwsError
 from polybus.localcloud.aws.faults import ConnectionCut, Faults
+from polybus.localcloud.aws.look import Look, looks
 from polybus.localcloud.aws.policy.document import Request
 from polybus.localcloud.aws.policy.identities import Identities, authorise
 from polybus.localcloud.aws.services import Service
 from polybus.localcloud.aws.sns.signing import Signer
 from polybus.localcloud.aws.wire.protocols import Answer, read
+from polybus.localcloud.delays import Delays
 from polybus.localcloud.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
-__all__ = ["MAX_REQUEST", "Front"]
+__all__ = ["MAX_REQUEST", "Front", "Steered"]
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,15 @@ MAX_REQUEST = 8 * 1024 * 1024
 
 UNSIGNED = ("ConfirmSubscription", "Unsubscribe")
 _SCOPE = re.compile(r"Credential=([^/,\s]{1,200})/\d{8}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/aws4_request")
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """What a test has of the front: calls that wait, and a look into queues."""
+
+    clock: Clock
+    delays: Delays
+    look: Look
 
 
 class Front:
@@ -47,11 +60,14 @@ class Front:
         self._identities = identities
         self._faults = faults
         self._signer = signer
+        self.steered: Steered | None = None
 
     async def handle(self, request: web.BaseRequest) -> web.Response:
         """Answer one request."""
         request_id = str(uuid.uuid4())
         target = request.headers.get("X-Amz-Target", "")
+        if self.steered is not None and looks(request.path):
+            return await self.steered.look.answer(request, target)
         if request.method == "GET" and "Action" not in request.query and not target and not _signed(request):
             return self._page(request.path)
         protocol = read(request.method, request.path, target, "sqs").protocol
@@ -123,6 +139,8 @@ class Front:
             code = "UnknownOperationException" if call.service == "" else "InvalidAction"
             raise AwsError(code, f"The action {call.action[:80]} is not valid for this endpoint.")
         self._faults.begin(call.action)
+        if self.steered is not None and self.steered.delays.planned:
+            await self.steered.delays.hold(call.action, self.steered.clock)
         self._authorise(service, call, params, address)
         answer: dict[str, Any] | Awaitable[dict[str, Any]] = action(call, params)
         response: dict[str, Any] = await answer if inspect.isawaitable(answer) else answer

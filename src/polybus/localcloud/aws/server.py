@@ -25,6 +25,7 @@ from polybus.localcloud.aws.sns.service import SnsService
 from polybus.localcloud.aws.sqs.registry import Queues
 from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.service import SqsService
+from polybus.localcloud.aws.steering import AwsSteering
 from polybus.localcloud.aws.sts import StsService
 from polybus.localcloud.aws.timeline import Timeline
 from polybus.localcloud.certificate import Certificate
@@ -79,6 +80,7 @@ class AwsServer:
         self._runner: web.ServerRunner | None = None
         self._sqs: SqsService | None = None
         self._sns: SnsService | None = None
+        self._steering: AwsSteering | None = None
 
     @property
     def url(self) -> str:
@@ -151,6 +153,8 @@ class AwsServer:
         for service in services.values():
             service.load()
         front = Front(services, self._store, self.identities, self.faults, sns.signer)
+        if self._steering is not None:
+            front.steered = self._steering.begin(self._sqs, sns)
         # A poll whose client hung up is cancelled, so that it is handed nothing; what was already handed to a dead
         # socket stays invisible until its timeout, as on AWS.
         server = web.Server(front.handle, request_factory=_request, handler_cancellation=True, access_log=None)
@@ -163,6 +167,20 @@ class AwsServer:
             await self.stop()
             raise
         self.port = self._runner.addresses[0][1]
+
+    def steer(self, clock: Clock) -> AwsSteering:
+        """Return how it is steered, and have it run on a clock; once, before it is started."""
+        self._clock = clock
+        self._store.mirror()
+        self._steering = AwsSteering(self, self._store, clock)
+        return self._steering
+
+    def abort_connections(self) -> None:
+        """Break every connection at once, whatever is under way."""
+        server = None if self._runner is None else self._runner.server
+        for handler in [] if server is None else server.connections:
+            if handler.transport is not None:
+                handler.transport.abort()
 
     async def stop(self) -> None:
         """End every connection, make `data` durable and free the port; may be called twice."""

@@ -23,9 +23,16 @@ Rights
     and consume from the source subscription, in the policies set by SetIamPolicy. Until then a message is redelivered
     beyond its limit, as on Google. `PubsubServer(enforce_iam=False)` lifts it.
 
+Schemas
+    Avro and Protocol Buffers, with revisions; a topic's messages are checked by those that its settings allow. Whether
+    a revision is compatible with those before it isn't checked.
+
+Export
+    Subscriptions to BigQuery, Cloud Storage and Bigtable are checked, kept and shown, and collect their messages;
+    nothing is written anywhere.
+
 Not here, and refused with UNIMPLEMENTED
-    Schema revisions and message validation, Protocol Buffer schemas, topics with a schema, message transforms,
-    ingestion, export to BigQuery, Cloud Storage and Bigtable, and conditions in policies.
+    Message transforms, ingestion, and conditions in policies.
 """
 
 from polybus.localcloud.pubsub.server import PubsubServer

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import grpc
 
 from polybus.clock import Clock
+from polybus.localcloud.events import Events
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.encoding import decode
 from polybus.localcloud.pubsub.iam import Policies
 from polybus.localcloud.pubsub.journal import MessageJournal
 from polybus.localcloud.pubsub.message import Message
-from polybus.localcloud.pubsub.names import DELETED_TOPIC, project_of
+from polybus.localcloud.pubsub.names import DELETED_SCHEMA, DELETED_TOPIC, project_of
 from polybus.localcloud.pubsub.protocol import Proto, Schema, copy, set_time
 from polybus.localcloud.pubsub.protocol import Snapshot as SnapshotConfig
 from polybus.localcloud.pubsub.protocol import Subscription as SubscriptionConfig
 from polybus.localcloud.pubsub.protocol import Topic as TopicConfig
 from polybus.localcloud.pubsub.refusal import Refused, already_exists, invalid, not_found, unmet
+from polybus.localcloud.pubsub.schema import SchemaRevisions
 from polybus.localcloud.pubsub.settings import check_subscription, check_topic
 from polybus.localcloud.pubsub.snapshot import Snapshot
 from polybus.localcloud.pubsub.subscription import Subscription
@@ -29,13 +33,16 @@ _ACTIVE = 1  # Topic.State.ACTIVE and Subscription.State.ACTIVE
 class Catalog:
     """Resources by name. Methods refuse with Refused; what they change is durable once the journal commits."""
 
-    def __init__(self, clock: Clock, journal: MessageJournal, *, enforce_iam: bool) -> None:
+    def __init__(
+        self, clock: Clock, journal: MessageJournal, *, enforce_iam: bool, events: Events | None = None
+    ) -> None:
         self.clock = clock
+        self.events = Events() if events is None else events
         self.journal = journal
         self.topics: dict[str, Topic] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.snapshots: dict[str, Snapshot] = {}
-        self.schemas: dict[str, Proto] = {}
+        self.schemas: dict[str, SchemaRevisions] = {}
         self.policies = Policies(journal, enforce_iam)
 
     def load(self) -> None:
@@ -49,8 +56,10 @@ class Catalog:
             self._open_subscription(SubscriptionConfig.FromString(config), tag).restore(holds.get(tag, ()))
         for _, (tag, config) in rows["snapshot"]:
             self._open_snapshot(SnapshotConfig.FromString(config), tag).restore(holds.get(tag, ()))
-        for name, (_, config) in rows["schema"]:
-            self.schemas[name] = Schema.FromString(config)
+        for name, (_, kept) in rows["schema"]:
+            # Folders of before revisions have the one by itself.
+            revisions = kept if isinstance(kept, list) else [kept]
+            self.schemas[name] = SchemaRevisions([Schema.FromString(config) for config in revisions])
 
     def _save(self, table: str, config: Proto, tag: str = "") -> None:
         self.journal.save(table, config.name, [tag, config.SerializeToString()])
@@ -71,7 +80,7 @@ class Catalog:
         return topic
 
     def create_topic(self, config: Proto) -> Topic:
-        check_topic(config)
+        self._check_topic(config)
         if config.name in self.topics:
             raise already_exists(config.name)
         config.state = _ACTIVE
@@ -80,15 +89,34 @@ class Catalog:
         return topic
 
     def _open_topic(self, config: Proto, tag: str) -> Topic:
-        topic = self.topics[config.name] = Topic(config, tag, self.clock, self.journal)
+        topic = self.topics[config.name] = Topic(config, tag, self.clock, self.journal, self.events)
         return topic
 
     def update_topic(self, config: Proto) -> Topic:
-        check_topic(config)
         topic = self.topic(config.name)
+        self._check_topic(config)
         topic.configure(config)
         self._save("topic", config, topic.tag)
         return topic
+
+    def _check_topic(self, config: Proto) -> None:
+        check_topic(config)
+        if config.HasField("schema_settings"):
+            settings = config.schema_settings
+            if settings.schema != DELETED_SCHEMA:
+                self.schema(settings.schema).range_of(settings)
+
+    def check_messages(self, topic: Topic, messages: Iterable[Proto]) -> None:
+        """Refuse messages that aren't of their topic's schema, and note on others of which revision they are."""
+        config = topic.config
+        if not config.HasField("schema_settings"):
+            return
+        settings = config.schema_settings
+        if settings.schema == DELETED_SCHEMA:
+            raise unmet("The topic's schema was deleted: nothing can be published to it.")
+        schema = self.schema(settings.schema)
+        for message in messages:
+            schema.check(settings, message)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic; its subscriptions keep what they have, and get no more."""
@@ -138,6 +166,7 @@ class Catalog:
             journal=self.journal,
             forward=self._forward,
             expire=self._expire_subscription,
+            events=self.events,
         )
         self.subscriptions[config.name] = subscription
         topic = self.topics.get(config.topic)
@@ -264,7 +293,7 @@ class Catalog:
 
     # -- schemas
 
-    def schema(self, name: str) -> Proto:
+    def schema(self, name: str) -> SchemaRevisions:
         schema = self.schemas.get(name)
         if schema is None:
             raise not_found(name)
@@ -273,12 +302,24 @@ class Catalog:
     def create_schema(self, schema: Proto) -> None:
         if schema.name in self.schemas:
             raise already_exists(schema.name)
-        self.schemas[schema.name] = schema
-        self._save("schema", schema)
+        self.schemas[schema.name] = SchemaRevisions([schema])
+        self.save_schema(schema.name)
+
+    def save_schema(self, name: str) -> None:
+        """Keep a schema whose revisions were changed."""
+        rows = [revision.SerializeToString() for revision in self.schema(name).revisions]
+        self.journal.save("schema", name, ["", rows])
 
     def delete_schema(self, name: str) -> None:
+        """Delete a schema; topics that name it take nothing any more."""
         self.schema(name)
         del self.schemas[name]
+        for topic in self.topics.values():
+            if topic.config.schema_settings.schema == name:
+                config = copy(topic.config)
+                config.schema_settings.schema = DELETED_SCHEMA
+                topic.configure(config)
+                self._save("topic", config, topic.tag)
         self.journal.drop("schema", name)
         self.policies.drop(name)
 

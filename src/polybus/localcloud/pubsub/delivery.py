@@ -12,6 +12,7 @@ from polybus.clock import wait_for
 from polybus.localcloud.pubsub import limits, protocol
 from polybus.localcloud.pubsub.catalog import Catalog
 from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, received_messages
+from polybus.localcloud.pubsub.export import export_of
 from polybus.localcloud.pubsub.protocol import EMPTY, Proto
 from polybus.localcloud.pubsub.refusal import INVALID_ACK_ID, Refused, invalid, unmet
 from polybus.localcloud.pubsub.state import Consumer, Entry
@@ -114,6 +115,8 @@ def pullable(catalog: Catalog, name: str) -> Subscription:
     subscription = catalog.attached(name)
     if subscription.config.push_config.push_endpoint:
         raise unmet("This method is not supported for this subscription type: it has a push endpoint.")
+    if (export := export_of(subscription.config)) is not None:
+        raise unmet(f"This method is not supported for this subscription type: it has a {export}.")
     return subscription
 
 

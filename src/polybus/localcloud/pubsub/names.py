@@ -6,10 +6,12 @@ import re
 
 from polybus.localcloud.pubsub.refusal import invalid
 
-__all__ = ["DELETED_TOPIC", "check_name", "check_project", "project_of"]
+__all__ = ["DELETED_SCHEMA", "DELETED_TOPIC", "check_name", "check_project", "project_of"]
 
 # What a subscription names as its topic once that is deleted.
 DELETED_TOPIC = "_deleted-topic_"
+# What a topic names as its schema once that is deleted.
+DELETED_SCHEMA = "_deleted-schema_"
 
 _PROJECT = r"projects/[^/\s]+"
 # https://cloud.google.com/pubsub/docs/pubsub-basics#resource_names

@@ -68,10 +68,12 @@ DeleteSchemaRequest: Any = schema.DeleteSchemaRequest.pb()
 ValidateSchemaRequest: Any = schema.ValidateSchemaRequest.pb()
 ValidateSchemaResponse: Any = schema.ValidateSchemaResponse.pb()
 ListSchemaRevisionsRequest: Any = schema.ListSchemaRevisionsRequest.pb()
+ListSchemaRevisionsResponse: Any = schema.ListSchemaRevisionsResponse.pb()
 CommitSchemaRequest: Any = schema.CommitSchemaRequest.pb()
 RollbackSchemaRequest: Any = schema.RollbackSchemaRequest.pb()
 DeleteSchemaRevisionRequest: Any = schema.DeleteSchemaRevisionRequest.pb()
 ValidateMessageRequest: Any = schema.ValidateMessageRequest.pb()
+ValidateMessageResponse: Any = schema.ValidateMessageResponse.pb()
 
 Policy: Any = policy_pb2.Policy
 GetIamPolicyRequest: Any = iam_policy_pb2.GetIamPolicyRequest

@@ -38,6 +38,7 @@ class Publisher:
     async def publish(self, request: Proto, _: Context) -> Proto:
         topic = self._catalog.topic(request.topic)
         check_publish(request)
+        self._catalog.check_messages(topic, request.messages)
         numbers = topic.publish(request.messages)
         await self._catalog.journal.commit()
         return protocol.PublishResponse(message_ids=map(str, numbers))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import grpc
 
     from polybus.localcloud.pubsub.service import Service
+    from polybus.localcloud.pubsub.steering import PubsubSteering
 
 __all__ = ["PubsubServer"]
 
@@ -31,7 +32,8 @@ class PubsubServer:
     `project` is only what `env` tells clients; any project of a request is taken. `enforce_iam` says whether dead
     letters are forwarded only with the service agent's grants, as on Google (see the package). Each stream is ended
     with UNAVAILABLE after `stream_seconds`, as Google does after about half an hour. With `tls` it listens on a second
-    port, `tls_port` (0: any free one), where it speaks TLS; clients have to trust `certificate` there.
+    port, `tls_port` (0: any free one), where it speaks TLS; clients have to trust `certificate` there. The REST API is
+    on `rest_port` (0: any free one).
     """
 
     cloud = "gcp"
@@ -48,6 +50,7 @@ class PubsubServer:
         stream_seconds: float = 1800.0,
         tls: bool = False,
         tls_port: int = 0,
+        rest_port: int = 0,
     ) -> None:
         self.host = host
         self.project = project
@@ -56,11 +59,13 @@ class PubsubServer:
         self._data = data
         self._certificate = Certificate(data, "pubsub") if tls else None
         self.tls_port = tls_port
+        self.rest_port = rest_port
         self._clock = SystemClock() if clock is None else clock
         self._enforce_iam = enforce_iam
         self._stream_seconds = stream_seconds
         self._planned: list[tuple[str, grpc.StatusCode, int, str]] = []
         self._service: Service | None = None
+        self._steering: PubsubSteering | None = None
 
     @property
     def port(self) -> int:
@@ -90,6 +95,8 @@ class PubsubServer:
             "PUBSUB_EMULATOR_HOST": f"{self.host}:{self.port}",
             "PUBSUB_PROJECT_ID": self.project,
             "GOOGLE_CLOUD_PROJECT": self.project,
+            # Terraform's provider, and Pulumi's, which is made of it, read this, and take the token for what it is.
+            "GOOGLE_PUBSUB_CUSTOM_ENDPOINT": f"http://{self.host}:{self.rest_port}/v1/",
         }
 
     async def start(self) -> None:
@@ -97,7 +104,13 @@ class PubsubServer:
             from polybus.localcloud.pubsub.service import Service
         except ModuleNotFoundError as error:
             raise MissingExtra(f"{error.name} (for the local Pub/Sub server)", "gcp,local") from error
-        service = Service(self._store, self._clock, enforce_iam=self._enforce_iam, stream_seconds=self._stream_seconds)
+        service = Service(
+            self._store,
+            self._clock,
+            enforce_iam=self._enforce_iam,
+            stream_seconds=self._stream_seconds,
+            events=None if self._steering is None else self._steering.events,
+        )
         planned, self._planned = self._planned, []
         for method, code, count, detail in planned:
             service.faults.plan(method, code, count, detail)
@@ -111,6 +124,22 @@ class PubsubServer:
                 raise
         self._port = await service.start(self.host, self._port)
         self._service = service
+        try:
+            self.rest_port = await service.start_rest(self.host, self.rest_port)
+        except BaseException:
+            await self.stop()
+            raise
+        if self._steering is not None:
+            self._steering.begin(service)
+
+    def steer(self, clock: Clock) -> PubsubSteering:
+        """Return how it is steered, and have it run on a clock; once, before it is started."""
+        from polybus.localcloud.pubsub.steering import PubsubSteering
+
+        self._clock = clock
+        self._store.mirror()
+        self._steering = PubsubSteering(self, self._store, clock)
+        return self._steering
 
     async def stop(self) -> None:
         service, self._service = self._service, None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from polybus.clock import Clock
+from polybus.localcloud.events import Events
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.catalog import Catalog
 from polybus.localcloud.pubsub.delivery import Delivery
@@ -19,8 +20,11 @@ from polybus.localcloud.pubsub.push import Pushes
 from polybus.localcloud.pubsub.schema_service import SchemaService
 from polybus.localcloud.pubsub.streaming import streaming_pull
 from polybus.localcloud.pubsub.subscriber import Subscriber
-from polybus.localcloud.pubsub.wire import Context, Faults, service
+from polybus.localcloud.pubsub.wire import Context, Faults, Method, service
 from polybus.localcloud.store import Store
+
+if TYPE_CHECKING:
+    from polybus.localcloud.pubsub.rest import RestFace
 
 __all__ = ["Service"]
 
@@ -50,13 +54,25 @@ class Service:
     # ended by the server itself; what is left takes as long as a write to disk.
     GRACE = 1.0
 
-    def __init__(self, store: Store, clock: Clock, *, enforce_iam: bool, stream_seconds: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        enforce_iam: bool,
+        stream_seconds: float,
+        events: Events | None = None,
+    ) -> None:
         self.faults = Faults()
+        self.faults.clock = clock
         self._journal = MessageJournal(store)
-        self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam)
+        self.catalog = self._catalog = Catalog(clock, self._journal, enforce_iam=enforce_iam, events=events)
         self._pushes = Pushes(self._catalog)
+        self._ports: list[Callable[[grpc.aio.Server], object]] = []
         self._stream_seconds = stream_seconds
+        self._methods: dict[str, Method] = {}
         self._handlers = self._build()
+        self._rest: tuple[RestFace, str, int] | None = None
         self._server: grpc.aio.Server | None = None
 
     @property
@@ -66,7 +82,9 @@ class Service:
     def secure(self, host: str, port: int, key: bytes, certificate: bytes) -> int:
         """Listen with TLS too, once it is started; return the port; raise OSError where it is taken."""
         credentials = grpc.ssl_server_credentials([(key, certificate)])
-        return _bound(host, port, lambda where: self._listener().add_secure_port(where, credentials))
+        bound = _bound(host, port, lambda where: self._listener().add_secure_port(where, credentials))
+        self._ports.append(lambda server: server.add_secure_port(f"{host}:{bound}", credentials))
+        return bound
 
     def _listener(self) -> grpc.aio.Server:
         if self._server is None:
@@ -83,6 +101,7 @@ class Service:
         except OSError:
             await self.stop()
             raise
+        self._ports.append(lambda server: server.add_insecure_port(f"{host}:{bound}"))
         await server.start()
         for subscription in self._catalog.subscriptions.values():
             self._pushes.serve(subscription)
@@ -96,6 +115,8 @@ class Service:
         async def stream(initial: bytes, context: Context) -> None:
             await streaming_pull(catalog, initial, context, self._stream_seconds)
 
+        for part in (publisher, subscriber, delivery, schemas, policies):
+            self._methods.update(part.methods())
         return (
             service(faults, publisher.NAME, publisher.methods()),
             service(faults, subscriber.NAME, {**subscriber.methods(), **delivery.methods()}, {"StreamingPull": stream}),
@@ -103,10 +124,35 @@ class Service:
             service(faults, policies.NAME, policies.methods()),
         )
 
+    async def cut(self) -> None:
+        """Break every connection, and listen anew on the same ports."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(None)
+        listener = self._listener()
+        for listen in self._ports:
+            listen(listener)
+        await listener.start()
+        if self._rest is not None:
+            face, host, port = self._rest
+            await face.stop()
+            await face.start(host, port)
+
+    async def start_rest(self, host: str, port: int) -> int:
+        """Serve the same over HTTP; return the port; raise OSError where it is taken."""
+        from polybus.localcloud.pubsub.rest import RestFace
+
+        face = RestFace(self.faults, self._methods)
+        bound = await face.start(host, port)
+        self._rest = face, host, bound
+        return bound
+
     async def stop(self) -> None:
         """End every call, make everything durable and free the port."""
         await self._pushes.close()
         self._catalog.stop()
+        if self._rest is not None:
+            await self._rest[0].stop()
         if self._server is not None:
             await self._server.stop(self.GRACE)
         # Requests that came in meanwhile may have armed timers of their own.

@@ -9,12 +9,15 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message as ProtoMessage
 
 from polybus.localcloud.pubsub import limits
+from polybus.localcloud.pubsub.export import check_export
 from polybus.localcloud.pubsub.protocol import Proto, copy, seconds
 from polybus.localcloud.pubsub.refusal import invalid, unimplemented
 
 __all__ = [
     "SNAPSHOT_FIELDS",
+    "SUBSCRIPTION_ELSEWHERE",
     "SUBSCRIPTION_FIELDS",
+    "TOPIC_ELSEWHERE",
     "TOPIC_FIELDS",
     "backoff",
     "check_subscription",
@@ -22,7 +25,9 @@ __all__ = [
     "updated",
 ]
 
-TOPIC_FIELDS = frozenset({"labels", "message_storage_policy", "kms_key_name", "message_retention_duration"})
+TOPIC_FIELDS = frozenset(
+    {"labels", "message_storage_policy", "kms_key_name", "message_retention_duration", "schema_settings"}
+)
 SUBSCRIPTION_FIELDS = frozenset(
     {
         "push_config",
@@ -34,12 +39,16 @@ SUBSCRIPTION_FIELDS = frozenset(
         "dead_letter_policy",
         "retry_policy",
         "enable_exactly_once_delivery",
+        "bigquery_config",
+        "cloud_storage_config",
+        "bigtable_config",
     }
 )
 SNAPSHOT_FIELDS = frozenset({"labels", "expire_time"})
 
-_TOPIC_ELSEWHERE = ("schema_settings", "ingestion_data_source_settings", "message_transforms")
-_SUBSCRIPTION_ELSEWHERE = ("bigquery_config", "cloud_storage_config", "bigtable_config", "message_transforms")
+TOPIC_ELSEWHERE = ("ingestion_data_source_settings", "message_transforms")
+SUBSCRIPTION_ELSEWHERE = ("message_transforms",)
+_REGION = re.compile(r"[a-z]+-[a-z]+[0-9]+")
 
 # https://cloud.google.com/pubsub/docs/create-topic-labels: international characters are allowed, capitals are not.
 _LABEL_KEY = re.compile(r"[^\W\d_A-Z][\w-]{0,62}")
@@ -62,15 +71,27 @@ def updated(current: Proto, proposed: Proto, mask: FieldMask, changeable: Collec
 
 def check_topic(config: Proto) -> None:
     """Refuse a topic that Google, or this server, doesn't take."""
-    _refuse_elsewhere(config, _TOPIC_ELSEWHERE)
+    _refuse_elsewhere(config, TOPIC_ELSEWHERE)
     _check_labels(config)
     if config.HasField("message_retention_duration"):
         _check_range("message_retention_duration", seconds(config.message_retention_duration), limits.RETENTION)
+    _check_storage(config)
+
+
+def _check_storage(config: Proto) -> None:
+    if not config.HasField("message_storage_policy"):
+        return
+    policy = config.message_storage_policy
+    for region in policy.allowed_persistence_regions:
+        if not _REGION.fullmatch(region):
+            raise invalid(f"Invalid region in the message_storage_policy: {region}.")
+    if policy.enforce_in_transit and not policy.allowed_persistence_regions:
+        raise invalid("The message_storage_policy must name regions to enforce in transit.")
 
 
 def check_subscription(config: Proto) -> None:
     """Fill in Google's defaults and refuse a subscription that Google, or this server, doesn't take."""
-    _refuse_elsewhere(config, _SUBSCRIPTION_ELSEWHERE)
+    _refuse_elsewhere(config, SUBSCRIPTION_ELSEWHERE)
     _check_labels(config)
     if config.ack_deadline_seconds == 0:
         config.ack_deadline_seconds = limits.DEFAULT_ACK_DEADLINE
@@ -87,6 +108,7 @@ def check_subscription(config: Proto) -> None:
     _check_dead_letters(config)
     _check_retries(config)
     _check_push(config)
+    check_export(config)
 
 
 def backoff(config: Proto, failures: int) -> float:
@@ -163,3 +185,5 @@ def _check_push(config: Proto) -> None:
         raise invalid(f"Invalid push endpoint given (endpoint={endpoint}).")
     if config.enable_exactly_once_delivery:
         raise invalid("Exactly-once delivery is not supported on push subscriptions.")
+    if config.push_config.HasField("oidc_token") and not config.push_config.oidc_token.service_account_email:
+        raise invalid("The push_config's oidc_token must have a service_account_email.")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from uuid import uuid4
 
 from polybus.localcloud.pubsub import protocol
 from polybus.localcloud.pubsub.catalog import Catalog
-from polybus.localcloud.pubsub.names import check_name, check_project
+from polybus.localcloud.pubsub.names import check_name, check_project, project_of
 from polybus.localcloud.pubsub.paging import page
 from polybus.localcloud.pubsub.protocol import EMPTY, Proto, copy, seconds
 from polybus.localcloud.pubsub.push import Pushes
@@ -98,9 +99,11 @@ class Subscriber:
     # -- snapshots
 
     async def create_snapshot(self, request: Proto, _: Context) -> Proto:
-        check_name(request.name, "snapshots")
         source = self._catalog.attached(request.subscription)
-        config = protocol.Snapshot(name=request.name, labels=request.labels)
+        # Google names one that nobody has named, in the subscription's project.
+        name = request.name or f"projects/{project_of(source.name)}/snapshots/snapshot-{uuid4().hex}"
+        check_name(name, "snapshots")
+        config = protocol.Snapshot(name=name, labels=request.labels)
         snapshot = self._catalog.create_snapshot(config, source)
         await self._catalog.journal.commit()
         return snapshot.config

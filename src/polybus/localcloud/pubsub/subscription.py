@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from polybus.clock import Clock, Timer
+from polybus.localcloud.events import CONSUMED, DEAD_LETTERED, DELIVERED, PUBLISHED, Events
 from polybus.localcloud.pubsub import limits
 from polybus.localcloud.pubsub.backlog import Backlog
 from polybus.localcloud.pubsub.encoding import ACK_ID_LENGTH, decode
@@ -44,8 +45,10 @@ class Subscription:
         journal: MessageJournal,
         forward: Forward,
         expire: Callable[[str], None],
+        events: Events,
     ) -> None:
         self.tag = tag
+        self._events = events
         self._clock = clock
         self._journal = journal
         self._forward = forward
@@ -101,9 +104,14 @@ class Subscription:
         for message in messages:
             hold(tag, message)
             self._enqueue(Entry(message))
+            if self._events.active:
+                self._tell(PUBLISHED, message)
         if was_empty and self._entries:
             self._arm(self._next_due())
         self._kick()
+
+    def _tell(self, kind: str, message: Message) -> None:
+        self._events.tell(kind, self.name, str(message.number))
 
     def restore(self, holds: Iterable[Hold]) -> None:
         """Take back what it held before a restart."""
@@ -190,6 +198,9 @@ class Subscription:
             entry.consumer = consumer
             by_id[ack_id] = entry
             consumer.out_bytes += len(entry.message.wire)
+        if self._events.active:
+            for entry in batch:
+                self._tell(DELIVERED, entry.message)
         consumer.out += len(batch)
         self._leases.schedule(deadline, batch)
         self._note(batch)
@@ -217,6 +228,8 @@ class Subscription:
                 unknown.append(ack_id)
                 continue
             self._end_lease(entry)
+            if self._events.active:
+                self._tell(CONSUMED, entry.message)
             finals = self._backlog.settle(entry)
             if not finals:  # one before it isn't settled
                 self._note([entry])
@@ -285,6 +298,7 @@ class Subscription:
         self._note(later)
         spent = self.counts_attempts and entry.failures >= self.config.dead_letter_policy.max_delivery_attempts
         if spent and self._forward(self, entry.message, entry.failures):
+            self._tell(DEAD_LETTERED, entry.message)
             finals = self._backlog.forwarded(entry)
             if not finals:
                 self._note([entry])
@@ -364,6 +378,28 @@ class Subscription:
         if not self._retain_acked:
             for entry in [each for each in self._entries.values() if each.gone and not self._backlog.sent(each)]:
                 self._discard(entry)
+
+    # -- looking
+
+    def look(self) -> Iterator[tuple[Message, str, int, float | None]]:
+        """Yield its messages, oldest first: each with its state, how often it was delivered, and its lease's end.
+
+        Times are seconds since the epoch.
+        """
+        today = self._clock.time() - self._clock.monotonic()
+        for entry in self._entries.values():
+            if entry.gone:
+                yield entry.message, "acked", entry.failures + 1, None
+            elif entry.ack_id != NO_LEASE:
+                yield entry.message, "in_flight", entry.failures + 1, entry.deadline + today
+            else:
+                yield entry.message, "waiting", entry.failures, None
+
+    def drop(self, numbers: Collection[int]) -> None:
+        """Let go of messages, whatever their state."""
+        for number in numbers:
+            self._discard(self._entries[number])
+        self._backlog.prune()
 
     # -- seeking and ending
 

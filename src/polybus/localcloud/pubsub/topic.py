@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from polybus.clock import Clock, Timer
+from polybus.localcloud.events import PUBLISHED, Events
 from polybus.localcloud.pubsub.encoding import encode, publish_stamp
 from polybus.localcloud.pubsub.journal import Hold, MessageJournal
 from polybus.localcloud.pubsub.message import Message
@@ -26,13 +27,14 @@ class Topic:
     # How long after it is due the log may let go of a message, in seconds: it bounds how often the timer runs.
     SWEEP = 1.0
 
-    def __init__(self, config: Proto, tag: str, clock: Clock, journal: MessageJournal) -> None:
+    def __init__(self, config: Proto, tag: str, clock: Clock, journal: MessageJournal, events: Events) -> None:
         self.tag = tag
         self.subscriptions: dict[str, Subscription] = {}
         self.snapshots: dict[str, Snapshot] = {}
         self.log: deque[Message] = deque()
         self._clock = clock
         self._journal = journal
+        self._events = events
         self._timer: Timer | None = None
         self.configure(config)
 
@@ -57,6 +59,9 @@ class Topic:
         for body in bodies:
             mine = number()
             messages.append(Message(mine, encode(body, mine, stamp), body.ordering_key, now))
+        if self._events.active:
+            for message in messages:
+                self._events.tell(PUBLISHED, self.name, str(message.number))
         for subscription in self.subscriptions.values():
             subscription.add(self._passing(subscription, messages, bodies))
         for snapshot in self.snapshots.values():
@@ -67,6 +72,11 @@ class Topic:
             self.log.extend(messages)
             self._arm()
         return [message.number for message in messages]
+
+    def message(self, body: Proto) -> Message:
+        """Return a message that is published now, which nobody has yet."""
+        now, number = self._clock.time(), self._journal.number()
+        return Message(number, encode(body, number, publish_stamp(now)), body.ordering_key, now)
 
     @staticmethod
     def _passing(subscription: Subscription, messages: Sequence[Message], bodies: Sequence[Proto]) -> Sequence[Message]:

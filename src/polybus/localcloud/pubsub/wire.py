@@ -13,6 +13,8 @@ from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
+from polybus.clock import Clock, SystemClock
+from polybus.localcloud.delays import Delays
 from polybus.localcloud.pubsub.protocol import Proto
 from polybus.localcloud.pubsub.refusal import Refused, invalid
 
@@ -34,7 +36,10 @@ class Faults:
 
     def __init__(self) -> None:
         self.methods: set[str] = set()
+        self.clock: Clock = SystemClock()
+        self.delays = Delays()
         self._planned: dict[str, deque[tuple[grpc.StatusCode, str]]] = {}
+        self._late: dict[str, deque[grpc.StatusCode]] = {}
 
     def plan(self, method: str, code: grpc.StatusCode, count: int, detail: str) -> None:
         """Have the next `count` calls of a method, `Publish` or `google.pubsub.v1.Publisher/Publish`, fail."""
@@ -42,6 +47,27 @@ class Faults:
         if name not in self.methods:
             raise ValueError(f"{method}: no such method; there are {', '.join(sorted(self.methods))}")
         self._planned.setdefault(name, deque()).extend([(code, detail)] * count)
+
+    def plan_after(self, method: str, code: grpc.StatusCode, count: int) -> None:
+        """Have the next `count` calls of a unary method, by its own name, do what they do and then fail."""
+        self._late.setdefault(method, deque()).extend([code] * count)
+
+    def clear(self) -> None:
+        """Forget what was to fail or to wait, and hasn't."""
+        self._planned.clear()
+        self._late.clear()
+        self.delays.clear()
+
+    def check_after(self, method: str) -> None:
+        """Refuse the answer of a call where that is planned."""
+        planned = self._late.get(method) if self._late else None
+        if planned:
+            raise Refused(planned.popleft(), f"{method} fails after it was done because the test asked for it.")
+
+    async def hold(self, method: str) -> None:
+        """Wait where a call of this method is to."""
+        if self.delays.planned:
+            await self.delays.hold(method, self.clock)
 
     def check(self, method: str) -> None:
         """Refuse the call where a failure is planned for it."""
@@ -78,8 +104,11 @@ def _serialize(reply: Any) -> bytes:
 def _unary(faults: Faults, name: str, kind: Proto, handler: Handler) -> grpc.RpcMethodHandler[Any, Any]:
     async def call(raw: bytes, context: Context) -> Any:
         try:
+            await faults.hold(name)
             faults.check(name)
-            return await handler(parse(kind, raw), context)
+            answer = await handler(parse(kind, raw), context)
+            faults.check_after(name)
+            return answer
         except Refused as refused:
             await refuse(context, refused)
         except sqlite3.Error as error:
@@ -108,6 +137,7 @@ def _stream(faults: Faults, name: str, handler: Stream) -> grpc.RpcMethodHandler
         try:
             # Before any answer: a client that is cut off while it still sends sees an error of its own making.
             first = await context.read()
+            await faults.hold(name)
             faults.check(name)
             if first is END_OF_STREAM:
                 raise invalid("The stream was closed before its initial request.")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 from polybus.localcloud.servicebus.refusal import Refusal
 
-__all__ = ["PLACES", "Faults"]
+__all__ = ["ANSWERED", "PLACES", "Faults"]
 
 PLACES = ("connect", "token", "attach", "send", "settle", "management", "http")
+ANSWERED = ("send", "settle", "management")
+"""Where an answer can wait."""
 
 
 @dataclass(slots=True)
@@ -27,6 +30,19 @@ class Faults:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._armed: list[_Fault] = []
+        self._waits: dict[str, deque[float]] = {}
+
+    def delay_next(self, place: str, seconds: float, count: int = 1) -> None:
+        """Have the answers of the next `count` operations at send, settle or management wait for so many seconds."""
+        if place not in ANSWERED:
+            raise ValueError(f"answers wait at {', '.join(ANSWERED)}, not at {place!r}")
+        with self._lock:
+            self._waits.setdefault(place, deque()).extend([seconds] * count)
+
+    def wait(self, place: str) -> float:
+        """Return how many seconds this answer is to wait; 0 where that wasn't asked for."""
+        waits = self._waits.get(place) if self._waits else None
+        return waits.popleft() if waits else 0.0
 
     def fail_next(
         self, place: str, condition: str, count: int = 1, *, entity: str | None = None, description: str | None = None
@@ -51,6 +67,7 @@ class Faults:
     def clear(self) -> None:
         with self._lock:
             self._armed = []
+            self._waits = {}
 
     def check(self, place: str, entity: str) -> None:
         """Raise Refusal if an operation here is to fail."""

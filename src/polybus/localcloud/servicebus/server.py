@@ -26,6 +26,8 @@ from polybus.localcloud.store import Store
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from polybus.localcloud.servicebus.steering import ServiceBusSteering
+
 __all__ = ["ServiceBusServer"]
 
 log = logging.getLogger(__name__)
@@ -148,11 +150,23 @@ class ServiceBusServer:
     def cut_connections(self) -> None:
         """Break every AMQP connection at once, whatever is under way."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._abort_all)
+            self._loop.call_soon_threadsafe(self.abort_connections)
 
-    def _abort_all(self) -> None:
+    def abort_connections(self) -> None:
+        """Break every AMQP connection at once, on the server's own loop."""
         for connection in list(self._shared.connections):
             connection.abort()
+
+    # -- steering
+
+    def steer(self, clock: Clock) -> ServiceBusSteering:
+        """Return how it is steered, and have it run on a clock; once, before it is started."""
+        from polybus.localcloud.servicebus.steering import ServiceBusSteering
+
+        self._namespace.clock = clock
+        self._store.mirror()
+        self._journal.durable = self._store.durable
+        return ServiceBusSteering(self, self._namespace, self._store, clock)
 
     # -- life
 

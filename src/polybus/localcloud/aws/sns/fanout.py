@@ -19,6 +19,7 @@ from polybus.localcloud.aws.sns.topic import Topic
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.registry import Queues
 from polybus.localcloud.aws.sqs.send import MAX_ATTRIBUTES, check_draft, post
+from polybus.localcloud.events import PUBLISHED
 
 __all__ = ["Fanout"]
 
@@ -56,6 +57,8 @@ class Fanout:
     def deliver(self, topic: Topic, notifications: Sequence[Notification]) -> None:
         """Give each subscription its copies; what a queue refuses goes to its dead letters, or nowhere."""
         touched: dict[str, Queue] = {}
+        for notification in notifications:
+            self._queues.events.tell(PUBLISHED, topic.arn_text, notification.id)
         for subscription in topic.subscriptions.values():
             if subscription.protocol != "sqs":
                 self._post(topic, subscription, notifications)

@@ -50,6 +50,10 @@ class Topics:
             if topic is not None:
                 topic.dedup.restore(seen)
 
+    def all(self) -> list[Topic]:
+        """Return every topic, in the order of creation."""
+        return list(self._topics.values())
+
     def topics(self, region: str) -> list[Topic]:
         return [topic for topic in self._topics.values() if topic.arn.region == region]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from polybus.localcloud.aws.sqs.message import READY, Message
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.registry import Queues
+from polybus.localcloud.events import DEAD_LETTERED
 
 __all__ = ["take"]
 
@@ -39,3 +40,4 @@ def _bury(source: Queue, letters: Queue, message: Message) -> None:
         timer=0,
     )
     letters.add(letter, 0)
+    source.events.tell(DEAD_LETTERED, source.arn_text, message.id)

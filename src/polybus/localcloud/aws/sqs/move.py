@@ -20,7 +20,7 @@ from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.registry import Queues
 from polybus.localcloud.aws.sqs.send import sequence_number
 
-__all__ = ["MoveTasks"]
+__all__ = ["MoveTasks", "move_back"]
 
 TASKS = "sqs.task"
 NO_QUEUE = SQS_PREFIX + "NonExistentQueue"
@@ -166,26 +166,7 @@ class MoveTasks:
             named = message.source is not None or task.destination is not None
             _end(task, "FAILED", NO_QUEUE if named else "CouldNotDetermineMessageSource")
             return
-        source.remove(message)
-        order = self._queues.timeline.order()
-        # What is redriven is a new message, with a new id and time (SQS Developer Guide, dead-letter queue redrive).
-        fresh: Message = replace(
-            message,
-            queue=target.uid,
-            order=order,
-            id=str(uuid.uuid4()),
-            sent=now,
-            sequence=sequence_number(order) if target.fifo else None,
-            source=None,
-            receives=0,
-            first_received=None,
-            last_received=None,
-            state=READY,
-            timer=0,
-        )
-        target.add(fresh, 0)
-        target.waiters.wake()
-        source.waiters.wake()
+        move_back(source, message, target)
         task.moved += 1
 
     def _next(self, task: MoveTask, source: Queue, now: float) -> tuple[Queue | None, Message | None]:
@@ -194,6 +175,30 @@ class MoveTasks:
             return None, None
         destination = task.destination or taken[0].source
         return (self._queues.by_arn(destination) if destination else None), taken[0]
+
+
+def move_back(source: Queue, message: Message, target: Queue) -> None:
+    """Move a message from one queue to another."""
+    source.remove(message)
+    order = target.timeline.order()
+    # What is redriven is a new message, with a new id and time (SQS Developer Guide, dead-letter queue redrive).
+    fresh: Message = replace(
+        message,
+        queue=target.uid,
+        order=order,
+        id=str(uuid.uuid4()),
+        sent=target.timeline.now(),
+        sequence=sequence_number(order) if target.fifo else None,
+        source=None,
+        receives=0,
+        first_received=None,
+        last_received=None,
+        state=READY,
+        timer=0,
+    )
+    target.add(fresh, 0)
+    target.waiters.wake()
+    source.waiters.wake()
 
 
 def _end(task: MoveTask, status: str, failure: str | None) -> None:

@@ -13,6 +13,7 @@ from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.settings import Settings
 from polybus.localcloud.aws.sqs.waiters import Waiters
 from polybus.localcloud.aws.timeline import Timeline
+from polybus.localcloud.events import CONSUMED, DELIVERED, PUBLISHED, Events
 
 __all__ = ["Queue"]
 
@@ -46,6 +47,7 @@ class Queue:
         self.messages: OrderedDict[int, Message] = OrderedDict()
         self.waiters = Waiters(self)
         self.sampler: Sampler | None = None
+        self.events = Events()
         self._timers: list[tuple[float, int, Message]] = []
         self._timer = 0
         self._ready: list[tuple[int, Message]] = []  # a heap by order; may hold what is ready no more, or hold it twice
@@ -82,6 +84,8 @@ class Queue:
             self._make_available(message)
         self.counts[message.state] += 1
         self.rows.save(MESSAGES, message)
+        if self.events.active:
+            self.events.tell(PUBLISHED, self.arn_text, message.id)
 
     def take(
         self, limit: int, visibility: float, now: float, max_receives: int | None
@@ -107,6 +111,12 @@ class Queue:
         message.timer = 0
         del self.messages[message.order]
         self.rows.drop(MESSAGES, message)
+
+    def consume(self, message: Message) -> None:
+        """Forget a message that whoever received it is done with."""
+        self.remove(message)
+        if self.events.active:
+            self.events.tell(CONSUMED, self.arn_text, message.id)
 
     def renew(self, message: Message, visibility: float, now: float) -> None:
         """Let the lease of a message end `visibility` seconds from now; 0 gives it back at once."""
@@ -180,6 +190,8 @@ class Queue:
             message.first_received = now
         message.last_received = now
         message.visible_at = now + visibility
+        if self.events.active:
+            self.events.tell(DELIVERED, self.arn_text, message.id)
         if visibility > 0:
             self._arm(message)
             self.rows.save(MESSAGES, message)

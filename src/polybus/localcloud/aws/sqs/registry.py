@@ -15,6 +15,7 @@ from polybus.localcloud.aws.sqs.queue import MESSAGES, Queue
 from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.settings import Settings, as_given, check_name, is_queue_name
 from polybus.localcloud.aws.timeline import Timeline
+from polybus.localcloud.events import Events
 
 __all__ = ["QUEUES", "Queues"]
 
@@ -28,6 +29,7 @@ class Queues:
         self.account = account
         self.rows = rows
         self.timeline = timeline
+        self.events = Events()
         self._sampler = sampler
         self._by_arn: dict[str, Queue] = {}
 
@@ -50,6 +52,12 @@ class Queues:
             owner = by_uid.get(seen.owner.removeprefix("sqs/"))
             if isinstance(owner, FifoQueue):
                 owner.dedup.restore(seen)
+
+    def observe(self, events: Events) -> None:
+        """Tell what happens to messages from now on."""
+        self.events = events
+        for queue in self.all():
+            queue.events = events
 
     def arn(self, region: str, name: str) -> Arn:
         return Arn("sqs", region, self.account, name)
@@ -142,4 +150,5 @@ class Queues:
         kind = FifoQueue if settings.fifo else Queue
         queue = kind(arn, uid, settings, tags=tags, rows=self.rows, timeline=self.timeline)
         queue.sampler = None if settings.fifo else self._sampler
+        queue.events = self.events
         return queue

@@ -33,7 +33,7 @@ def delete(queue: Queue, handle: str) -> None:
         return
     if queue.fifo and not (latest and message.state == IN_FLIGHT):
         raise invalid_value(handle, "ReceiptHandle", "The receipt handle has expired.")
-    queue.remove(message)
+    queue.consume(message)
 
 
 def change_visibility(queue: Queue, handle: str, seconds: int, now: float) -> None:

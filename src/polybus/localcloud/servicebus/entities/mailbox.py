@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from polybus.clock import Clock
+from polybus.localcloud.events import CONSUMED, DEAD_LETTERED, DELIVERED, PUBLISHED, Events
 from polybus.localcloud.servicebus.amqp.sections import put_pairs, set_map
 from polybus.localcloud.servicebus.entities.alarm import Alarm
 from polybus.localcloud.servicebus.entities.consumer import Consumer
@@ -40,6 +41,7 @@ class Home(Protocol):
 
     clock: Clock
     journal: EntityJournal
+    events: Events
 
     def find(self, address: str) -> Mailbox:
         """Return the queue, topic, subscription or sub-queue of an address; raise Refusal."""
@@ -195,8 +197,18 @@ class Mailbox:
             self._schedule.set(message.sequence, message.scheduled)
         else:
             message.state = ACTIVE
+            self._tell(PUBLISHED, message)
             self.arrive(message, now)
         return message.sequence
+
+    def _tell(self, kind: str, message: Message) -> None:
+        if self.home.events.active:
+            self.home.events.tell(kind, self.path, str(message.message_id))
+
+    def complete(self, message: Message) -> None:
+        """Forget a message that whoever received it is done with."""
+        self.remove(message)
+        self._tell(CONSUMED, message)
 
     def arrive(self, message: Message, now: float) -> None:
         """Do with a message that is due what this entity does: hold it for consumers, or forward it."""
@@ -247,12 +259,12 @@ class Mailbox:
 
     def hand_over(self, message: Message, consumer: Consumer) -> None:
         """Deliver one ready message to a consumer, locked or for good."""
+        self._tell(DELIVERED, message)
         if consumer.peek_lock:
             self.lock(message)
-            consumer.deliver(message)
         else:
-            self.remove(message)
-            consumer.deliver(message)
+            self.complete(message)
+        consumer.deliver(message)
 
     def lock(self, message: Message) -> None:
         """Lock a message: for its time, or as long as its session is."""
@@ -322,6 +334,7 @@ class Mailbox:
     def dead_letter(self, message: Message, reason: str | None, description: str | None) -> None:
         """Move a message to the dead letters; those of dead letters stay where they are."""
         self.remove(message)
+        self._tell(DEAD_LETTERED, message)
         if self.forward_letters_to is not None:
             letter = self._letter(message, reason, description)
             letter.dead_letter_source = self.path

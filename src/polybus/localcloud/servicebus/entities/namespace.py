@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from polybus.clock import Clock
+from polybus.localcloud.events import Events
 from polybus.localcloud.servicebus.entities.journal import EntityJournal
 from polybus.localcloud.servicebus.entities.mailbox import DEAD_LETTERS, TRANSFER_DEAD_LETTERS, Mailbox
 from polybus.localcloud.servicebus.entities.message import Message
@@ -52,6 +53,7 @@ class Namespace:
     def __init__(self, clock: Clock, journal: EntityJournal, access: Access = lambda path, rules: None) -> None:
         self.clock = clock
         self.journal = journal
+        self.events = Events()
         self.access = access
         self.entities: dict[str, Mailbox] = {}
 
@@ -220,6 +222,12 @@ class Namespace:
                 rules = [Rule.from_row(rule) for rule in row["rules"]]
                 found = self.create_subscription(row["topic"], row["name"], SubscriptionOptions(**options), rules)
         found.created, found.updated = row.get("created", found.created), row.get("updated", found.updated)
+
+    def forget(self) -> None:
+        """Have no entities, whatever the store has; only once it is closed."""
+        for path in self.entities:
+            self.access(path, ())
+        self.entities.clear()
 
     def close(self, refusal: Refusal) -> None:
         for mailbox in self.entities.values():

@@ -35,7 +35,7 @@ def settle(mailbox: Mailbox, token: bytes, how: str, changes: Changes = _NONE) -
     if changes.properties and how != "completed":
         mailbox.change_properties(message, changes.properties)
     if how == "completed":
-        mailbox.remove(message)
+        mailbox.complete(message)
     elif how == "defered":
         defer(mailbox, message)
     elif how == "suspended":

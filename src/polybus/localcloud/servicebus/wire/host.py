@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from polybus.localcloud.servicebus.refusal import Refusal
 from polybus.localcloud.servicebus.rights import Rights
 from polybus.localcloud.servicebus.wire.transactions import Transactions
 
-__all__ = ["Host", "Peer"]
+__all__ = ["Host", "Peer", "late"]
 
 
 @dataclass(slots=True)
@@ -23,6 +24,15 @@ class Host:
     handshake_timeout: float
     link_idle: float
     connections: set[Peer] = field(default_factory=set)
+
+
+def late(host: Host, place: str, answer: Callable[[], object]) -> None:
+    """Answer at once, or after the time that a test asked for."""
+    seconds = host.faults.wait(place)
+    if seconds > 0:
+        host.namespace.clock.call_later(seconds, answer)
+    else:
+        answer()
 
 
 class Peer(Protocol):

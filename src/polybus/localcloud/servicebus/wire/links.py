@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from functools import partial
 from typing import Any, Protocol
 
 from polybus.localcloud.servicebus.amqp import performatives as p
@@ -13,7 +14,7 @@ from polybus.localcloud.servicebus.entities.mailbox import Mailbox
 from polybus.localcloud.servicebus.entities.message import Message, parse, render
 from polybus.localcloud.servicebus.entities.sessions import Session as EntitySession
 from polybus.localcloud.servicebus.refusal import DECODE_ERROR, TOO_LARGE, Refusal
-from polybus.localcloud.servicebus.wire.host import Host, Peer
+from polybus.localcloud.servicebus.wire.host import Host, Peer, late
 from polybus.localcloud.servicebus.wire.transactions import id_of
 
 __all__ = [
@@ -199,7 +200,8 @@ class EntityInlet(Inlet):
         if self.session.host.faults.cuts("send", self.mailbox.path):
             self.session.connection.abort()
             return
-        self.session.answer(True, delivery, state)
+        host = self.session.host
+        late(host, "send", lambda: self.session.answer(True, delivery, state))
 
 
 class RequestInlet(Inlet):
@@ -219,7 +221,7 @@ class RequestInlet(Inlet):
                 return
             for link in self.session.links.values():
                 if isinstance(link, ReplyOutlet) and link.path == self.path:
-                    link.send(reply)
+                    late(self.session.host, self.node.place, partial(link.send, reply))
                     return
 
         if self.session.host.faults.cuts(self.node.place, self.node.entity):

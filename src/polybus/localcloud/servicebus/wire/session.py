@@ -10,7 +10,7 @@ from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp import performatives as p
 from polybus.localcloud.servicebus.refusal import DETACH_FORCED, INTERNAL_ERROR, LOCK_LOST, NOT_ALLOWED, Refusal
 from polybus.localcloud.servicebus.wire.attach import attach
-from polybus.localcloud.servicebus.wire.host import Peer
+from polybus.localcloud.servicebus.wire.host import Peer, late
 from polybus.localcloud.servicebus.wire.links import EntityInlet, Inlet, Link, Outlet, Sink
 from polybus.localcloud.servicebus.wire.settling import Outcome, read_outcome, settle
 
@@ -217,7 +217,7 @@ class Session:
             link.moved = self._loop.time()
             link.mailbox.pump()
         if not settled:
-            self.answer(False, delivery, reply)
+            late(self.host, "settle", lambda: self.answer(False, delivery, reply))
 
     def _carry_out(self, link: Outlet, tag: bytes, asked: Outcome, delivery: int) -> None:
         if asked.transaction is None:

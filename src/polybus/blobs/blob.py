@@ -8,12 +8,13 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, Protocol
+from weakref import WeakSet
 
 import msgspec
 
 from polybus.errors import DeadLetter
 
-__all__ = ["REFERENCE", "Blob", "BlobRefused", "Reader", "age_of", "prefix_of", "reading"]
+__all__ = ["REFERENCE", "Blob", "BlobRefused", "Fetching", "Reader", "age_of", "prefix_of", "reading"]
 
 REFERENCE = "application/vnd.polybus.blob+json"
 """The content type of a message whose whole body is elsewhere."""
@@ -49,6 +50,21 @@ class Reader(Protocol):
 reading: ContextVar[Reader | None] = ContextVar("polybus_blobs_reading", default=None)
 """What the blobs of a message that is decoded here are fetched by."""
 
+# What may fetch the others: those of a batch, which is decoded outside of its middleware, of `bus.consume`, and in a
+# handler's own process, which has the middleware of the module that it imports and is called through none.
+_known: WeakSet[Fetching] = WeakSet()
+
+
+class Fetching:
+    """What has a reader, and is the process's for blobs that came by no middleware, as long as there is no other."""
+
+    def __init__(self) -> None:
+        _known.add(self)
+
+    @property
+    def reader(self) -> Reader:
+        raise NotImplementedError
+
 
 class Blob(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     """Bytes in an object store: a field of what is published, or all of it.
@@ -75,9 +91,13 @@ class Blob(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
     @property
     def _reader(self) -> Reader:
         reader: Reader | None = self.__dict__.get("reader") or reading.get()
-        if reader is None:
-            raise RuntimeError("this blob came without polybus.blobs.Blobs among the middleware: nothing can fetch it")
-        return reader
+        if reader is not None:
+            return reader
+        known = list(_known)
+        if len(known) != 1:
+            there = f"{len(known)}, and nothing says which" if known else "none"
+            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bound")
+        return known[0].reader
 
     async def read(self) -> bytes:
         """Return all of it, verified.

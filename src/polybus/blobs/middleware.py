@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from polybus.binding import Binding
-from polybus.blobs.blob import REFERENCE, Blob, BlobRefused, reading
+from polybus.blobs.blob import REFERENCE, Blob, BlobRefused, Fetching, reading
 from polybus.blobs.store import Source, Store, in_memory
 from polybus.bus.delivery import Delivery
 from polybus.bus.resolve import find
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Blobs"]
 
 
-class Blobs(Middleware):
+class Blobs(Middleware, Fetching):
     """Puts bodies above a size into an object store, and gives handlers the body as it was.
 
     Without a `place` it is where the binding says that `polybus.connect()` would use here, and for the embedded
@@ -55,6 +55,7 @@ class Blobs(Middleware):
         options: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__()
         self._over = _bytes(over, "over")
         self._largest = _bytes(largest, "largest")
         self._encryption = encryption
@@ -80,16 +81,24 @@ class Blobs(Middleware):
     async def put(self, source: Source | str, *, content_type: str | None = None) -> Blob:
         """Store bytes, the file at a path, or what comes in pieces; return a Blob to publish.
 
-        It is streamed: what is in memory at a time is some 32 MiB, whatever its size. Raises BackendError where the
+        It is streamed: what is in memory at a time is some 25 MiB, whatever its size. Raises BackendError where the
         store refuses or can't be reached, OSError for a file that can't be read, UnsupportedFeature with `encryption`.
         """
         if self._encryption is not None:
             raise UnsupportedFeature(
                 "a Blob is stored as it is, and these Blobs seal what they publish: use others, without encryption="
             )
-        blob = await self.store.put(Path(source) if isinstance(source, str) else source, content_type)
-        blob.__dict__["reader"] = self.store
-        return blob
+        return self.bound(await self.store.put(Path(source) if isinstance(source, str) else source, content_type))
+
+    def bound(self, blob: Blob) -> Blob:
+        """Return a blob that is fetched from here, for one that didn't come through this middleware."""
+        mine = msgspec.structs.replace(blob)
+        mine.__dict__["reader"] = self.store
+        return mine
+
+    @property
+    def reader(self) -> Store:
+        return self.store
 
     async def sweep(self, older_than: float) -> int:
         """Delete the bus's objects that were stored more than so many seconds ago; return how many.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polybus.sync as sync  # noqa: PLR0402 - via __getattr__ it would be Any
     from polybus.app import App
     from polybus.binding import Binding, Entity
+    from polybus.blobs.blob import Blob
     from polybus.bus.bus import Bus
     from polybus.bus.connect import connect
     from polybus.bus.consumer import Consumer, Consumption
@@ -64,6 +65,7 @@ __all__ = [
     "BatchFailed",
     "Binding",
     "BindingError",
+    "Blob",
     "Bus",
     "BusClosed",
     "Clock",
@@ -105,6 +107,7 @@ __all__ = [
 _PLACES = {
     "polybus.app": ("App",),
     "polybus.binding": ("Binding", "Entity"),
+    "polybus.blobs.blob": ("Blob",),
     "polybus.bus.bus": ("Bus",),
     "polybus.bus.connect": ("connect",),
     "polybus.bus.consumer": ("Consumer", "Consumption"),

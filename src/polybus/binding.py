@@ -16,7 +16,7 @@ import msgspec
 
 from polybus.errors import BindingError
 
-__all__ = ["VERSION", "Backoff", "Binding", "Entity", "Kind", "Rights"]
+__all__ = ["VERSION", "Backoff", "Binding", "Bodies", "Entity", "Kind", "Rights"]
 
 VERSION = 1
 
@@ -113,11 +113,22 @@ class Rights(msgspec.Struct, frozen=True, omit_defaults=True):
     operates: tuple[str, ...] = ()
 
 
+class Bodies(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the bodies are that are too large for a message: `s3://bucket` and the like, or the path of a folder.
+
+    `options` are those of obstore for it, such as a region; no credentials.
+    """
+
+    url: str
+    options: Mapping[str, Any] = {}
+
+
 class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The whole of it.
 
     `backend` is a registered name (`memory`, `sqlite`, `aws`, `azure`, `gcp`, ...). `settings` are the backend's own:
     a region, a project, a namespace's host name, a file's path. `digest` is the topology's, so that drift shows.
+    `bodies` says where `polybus.blobs` stores, None for a folder beside the embedded store.
     """
 
     backend: str
@@ -129,6 +140,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     subscriptions: Mapping[str, Entity] = {}
     queues: Mapping[str, Entity] = {}
     services: Mapping[str, Rights] = {}
+    bodies: Bodies | None = None
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str = "binding") -> Binding:

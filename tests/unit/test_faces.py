@@ -39,7 +39,18 @@ def faces() -> set[str]:
     """Return the names of the exported classes that are more than values, errors and clocks."""
     exported = [getattr(module, name) for module in (polybus, sync) for name in module.__all__]
     classes = [each for each in exported if isinstance(each, type) and not issubclass(each, BaseException)]
-    values = {"Binding", "Entity", "Fault", "Message", "Peeked", "Sent", "Stats", "ConsumerOptions", "PublisherOptions"}
+    values = {
+        "Binding",
+        "Blob",
+        "Entity",
+        "Fault",
+        "Message",
+        "Peeked",
+        "Sent",
+        "Stats",
+        "ConsumerOptions",
+        "PublisherOptions",
+    }
     flags = {"FaultKind", "Feature"}
     return {each.__name__ for each in classes} - values - flags - {"Clock"} - {c.__name__ for c in _clocks()}
 

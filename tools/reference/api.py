@@ -19,6 +19,8 @@ MODULES: Mapping[str, str] = {
     "polybus.serverless": "the Python API for functions",
     "polybus.provision": "the Python API for Pulumi programs",
     "polybus.middleware": "what stands around publishing and handlers",
+    "polybus.blobs": "bodies of any size, in object stores",
+    "polybus.encryption": "sealed messages",
     "polybus.telemetry": "hooks, for telemetry of your own",
     "polybus.otel": "the hooks for OpenTelemetry",
     "polybus.app.logs": "the log's formats",

@@ -22,7 +22,7 @@ DELIVERY = """
 DEAD_LETTERS = "find peek purge redrive stats"
 OPERATIONS = "blocked consume dead_letters describe features peek ping publish publish_many purge raw resume stats"
 FACES = {
-    "App": "bus clock consumers drain handler handlers lifespan middleware problem run running service",
+    "App": "bus clock consumers drain handler handlers lifespan middleware problem run running service types",
     "Bus": f"aclose backend binding clock consumer origin {OPERATIONS}",
     "Consumer": "drain in_flight pause problem resume run",
     "Consumption": "drain in_flight",

@@ -9,10 +9,11 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
-from polybus.app.handler import Batching, Handler, Where
+from polybus.app.handler import UNDECODABLE, Batching, Handler, Kinds, Where
 from polybus.app.logs import at_service
 from polybus.app.signature import Signature, describe, read_signature
 from polybus.app.target import refuse_unimportable
@@ -96,6 +97,7 @@ class App:
         self._publisher = publisher if publisher is not None else PublisherOptions()
         self._middleware = list(_checked(middleware))
         self._handlers: dict[str, Handler] = {}
+        self._kinds: dict[str, Kinds] = {}
         self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
         self._lifespan_name = ""
         self._bus: Bus | None = None
@@ -107,8 +109,10 @@ class App:
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
-        """The handlers, in the order of their declaration."""
-        return tuple(self._handlers.values())
+        """The handlers, one for each source, in the order of their declaration."""
+        if not self._kinds:
+            return tuple(self._handlers.values())
+        return tuple(replace(each, telling=self._kinds.get(each.source)) for each in self._handlers.values())
 
     @property
     def problem(self) -> str | None:
@@ -143,6 +147,7 @@ class App:
         self,
         source: str,
         *,
+        type: str | None = None,
         concurrency: int | None = None,
         prefetch: int | None = None,
         max_lease: Duration = _DEFAULT.max_lease,
@@ -151,6 +156,7 @@ class App:
         middleware: Sequence[AnyMiddleware] = (),
         max_batch: int | None = None,
         max_wait: Duration | None = None,
+        undecodable: int | None = UNDECODABLE,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
@@ -168,11 +174,15 @@ class App:
         deliveries, gets their deliveries. Returning acks all, raising fails all, polybus.BatchFailed fails those that
         it names (docs/batches.md).
 
+        With `type` it handles messages of that type alone, by their attribute `type` (see `types`); a source has one
+        handler for each type, and may have one without for all others. After `undecodable` messages in a row that
+        can't be decoded nothing more is taken, and the app isn't ready; None is never.
+
         `concurrency` calls run at once (16, or 1 with `max_batch`); `prefetch` messages are held at most; a lease is
         extended up to `max_lease`; a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h",
         or timedeltas. `middleware` is around this handler alone, within the app's, the first outermost. Raises
         ConfigError for a signature that can't be served, a type that can't be decoded, an executor that can't run the
-        function, and a second handler of one source.
+        function, and a second handler of one source or type.
         """
         bare: Any = source  # what it is where the decorator has no parentheses
         if not isinstance(bare, str):
@@ -194,18 +204,38 @@ class App:
                 raise ConfigError(f"handler {name} ({place}): {error}") from None
             if where == "process":
                 refuse_unimportable(function)
-            if source in self._handlers:
-                other = self._handlers[source].signature
+            if undecodable is not None and undecodable < 1:
                 raise ConfigError(
-                    f"handler {name} ({place}): {source!r} is handled by {other.name} ({other.place}) already; "
-                    "two would share its messages at random: make one call the other, or declare a subscription each"
+                    f"handler {name} ({place}): undecodable={undecodable!r}: 1 or more, or None for never"
                 )
-            self._handlers[source] = Handler(
-                source, function, signature, options, where, _checked(middleware), batching
-            )
+            new = Handler(source, function, signature, options, where, _checked(middleware), batching, undecodable)
+            there = self._handlers.get(source)
+            if type is None and there is None:
+                self._handlers[source] = new
+            else:
+                from polybus.app.kinds import joined  # few have several
+
+                self._handlers[source] = joined(there, new, type)
             return function
 
         return declare
+
+    def types(
+        self,
+        source: str,
+        *,
+        attribute: str = "type",
+        unknown: Literal["dead-letter", "ignore", "pause"] = "dead-letter",
+    ) -> None:
+        """Say how the types of messages of a subscription or queue are told apart, where handlers have a `type`.
+
+        `attribute` is the name of the attribute that has it. A message of a type that no handler has, where no handler
+        takes all others, becomes a dead letter with the reason UnknownType; "ignore" acks it, "pause" gives it back and
+        takes nothing more: the app isn't ready, and says why. Raises ConfigError for another policy.
+        """
+        from polybus.app.kinds import kinds_of
+
+        self._kinds[source] = kinds_of(source, attribute, unknown)
 
     def lifespan(self, function: L) -> L:
         """Declare what the handlers need: an asynchronous generator function of the app, yielding once.
@@ -300,6 +330,9 @@ class App:
         from polybus.bus.rights import Checker
 
         known = Checker(bus.binding, None)  # what the service hasn't declared is told below, with the handler's place
+        for source in self._kinds:
+            if source not in self._handlers or self._handlers[source].kinds is None:
+                raise ConfigError(f"types of {source!r} are told apart, and no handler of it has a type")
         for handler in self.handlers:
             where = f"handler {handler.name} ({handler.signature.place})"
             try:

@@ -12,6 +12,7 @@ from types import TracebackType
 from polybus.app.executor import BatchExecutor, TooLate, Undecodable, decode, describe, describe_all
 from polybus.app.handler import Handler
 from polybus.app.logs import at_delivery
+from polybus.app.row import Row
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery, held_of
 from polybus.bus.held import HeldDelivery, State
@@ -70,7 +71,7 @@ class BatchInvoker:
     It is called for each delivery, in a task of that one's own, which keeps its lease, and returns or raises as the
     handler of one message would. Nothing is begun of what is gathered: `let_go` gives it back, and no attempt was made.
     A call begins once `max_batch` have come, or `max_wait` after the first, and with no more than have come by then.
-    `context` is what the handler runs in. `on_exit` is as in `polybus.app.invoker.Invoker`.
+    `context` is what the handler runs in. `on_exit` and `on_stop` are as in `polybus.app.invoker.Invoker`.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class BatchInvoker:
         executor: BatchExecutor,
         running: Running,
         on_exit: Callable[[BaseException], bool],
+        on_stop: Callable[[str], None],
         *,
         clock: Clock,
         context: contextvars.Context,
@@ -89,6 +91,7 @@ class BatchInvoker:
         self._executor = executor
         self._running = running
         self._on_exit = on_exit
+        self._row = Row(handler, on_stop)
         self._clock = clock
         self._context = context
         self._most = handler.batching.max_batch
@@ -235,9 +238,16 @@ class BatchInvoker:
             try:
                 bodies.append(decode(self._handler.signature.decode, item.delivery))
             except Undecodable as error:
+                if self._row.stops(error, describe(item.delivery)):
+                    self._interrupted = True
+                    self.let_go(ending=True)
+                    item.held.begun = False
+                    item.held.cancel()
+                    continue
                 _log.error("handler %s can't decode: %s: %s", self.name, describe(item.delivery), error.description)
                 item.finish(error)
             else:
+                self._row.count = 0
                 items.append(item)
         return items, bodies
 

@@ -52,10 +52,16 @@ Pause = Callable[[str | None], None]
 
 
 class Undecodable(DeadLetter):
-    """A body that the handler's annotation doesn't allow (contract, D11)."""
+    """A body that the handler's annotation doesn't allow (contract, D11).
+
+    `stops` says that nothing more may be taken, however many came before it.
+    """
+
+    reason_name = "DecodeError"
+    stops = False
 
     def __init__(self, error: object) -> None:
-        super().__init__("DecodeError", str(error))
+        super().__init__(self.reason_name, str(error))
 
 
 class CallEnded(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,9 +12,21 @@ from polybus.bus.options import ConsumerOptions
 if TYPE_CHECKING:
     from polybus.middleware import AnyMiddleware
 
-__all__ = ["Batching", "Handler", "Where"]
+__all__ = ["UNDECODABLE", "Batching", "Handler", "Kinds", "Unknown", "Where"]
+
+UNDECODABLE = 10
+"""A wrong deploy can decode none of what waits: at ten in a row it is that, and no bad message among good ones."""
 
 Where = Literal["loop", "thread", "process"]
+Unknown = Literal["dead-letter", "ignore", "pause"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """How types are told apart: by an attribute; and what becomes of messages of a type that no handler has."""
+
+    attribute: str = "type"
+    unknown: Unknown = "dead-letter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,9 @@ class Handler:
     """A function that handles what comes from one subscription or queue; `where` is where it runs.
 
     The concurrency of `options` counts messages; where `batching` is set, a call takes several.
+    After `undecodable` messages in a row that can't be decoded nothing more is taken; None is never. `kinds` are the
+    handlers of each type of messages, None for all others, where there are several: the other fields are then those
+    of the first, and `telling` says how types are told apart.
     """
 
     source: str
@@ -44,10 +59,15 @@ class Handler:
     middleware: tuple[AnyMiddleware, ...] = ()
     """What stands around this handler alone, within what stands around all; outermost first."""
     batching: Batching | None = None
+    undecodable: int | None = UNDECODABLE
+    kinds: Mapping[str | None, Handler] | None = None
+    telling: Kinds | None = None
 
     @property
     def name(self) -> str:
-        """The function's module and qualified name."""
+        """The function's module and qualified name; of several, all."""
+        if self.kinds is not None:
+            return ", ".join(each.signature.name for each in self.kinds.values())
         return self.signature.name
 
     @property

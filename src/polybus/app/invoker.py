@@ -9,6 +9,7 @@ from collections.abc import Callable
 from polybus.app.executor import CallEnded, Executor, TooLate, Undecodable, describe
 from polybus.app.handler import Handler
 from polybus.app.logs import at_delivery
+from polybus.app.row import Row
 from polybus.app.watchdog import Running
 from polybus.bus.delivery import Delivery, held_of
 from polybus.errors import DeadLetter, exit_in, signal_in
@@ -22,17 +23,24 @@ class Invoker:
     """Calls a handler for each delivery, and logs what it raises, once, before the bus settles by it.
 
     `on_exit` is given the SystemExit or KeyboardInterrupt that a handler raised, and says whether it sees to the end;
-    the delivery is then a failed attempt. Else it is raised on.
+    the delivery is then a failed attempt. Else it is raised on. `on_stop` is told why nothing more may be taken: too
+    many in a row that couldn't be decoded. From then on whatever comes is given back.
     """
 
     def __init__(
-        self, handler: Handler, executor: Executor, running: Running, on_exit: Callable[[BaseException], bool]
+        self,
+        handler: Handler,
+        executor: Executor,
+        running: Running,
+        on_exit: Callable[[BaseException], bool],
+        on_stop: Callable[[str], None],
     ) -> None:
         self._handler = handler
         self.name = handler.name
         self._executor = executor
         self._running = running
         self._on_exit = on_exit
+        self._row = Row(handler, on_stop)
         self._deliveries: set[Delivery] = set()
         self._interrupted = False
 
@@ -46,9 +54,13 @@ class Invoker:
         self._deliveries.add(delivery)
         try:
             await self._executor.call(delivery)
+            self._row.count = 0
         except BaseException as error:
             if _is_thrown_away(task):
                 raise
+            if isinstance(error, Undecodable) and self._stops(error, delivery):
+                await held_of(delivery).give_back()
+                return
             leaving = exit_in(error)
             if leaving is None:
                 self._tell(error, delivery, task)
@@ -64,6 +76,8 @@ class Invoker:
     def _tell(self, error: BaseException, delivery: Delivery, task: asyncio.Task[object] | None) -> None:
         name = self._handler.name
         signal = signal_in(error)
+        if not isinstance(signal, Undecodable):
+            self._row.count = 0
         if isinstance(error, asyncio.CancelledError) and (delivery.lost or (task is not None and task.cancelling())):
             why = "its lease was lost" if delivery.lost else "it was given back"
             how = "was cancelled" if self._handler.where != "thread" else "was left to its thread"
@@ -84,6 +98,12 @@ class Invoker:
             _log.error("handler %s failed: %s: %s", name, describe(delivery), error)
         else:
             _log.error("handler %s failed: %s", name, describe(delivery), exc_info=error)
+
+    def _stops(self, error: Undecodable, delivery: Delivery) -> bool:
+        """Say whether what can't be decoded is to be given back, since nothing more is taken."""
+        if not self._interrupted:
+            self._interrupted = self._row.stops(error, describe(delivery))
+        return self._interrupted
 
     def interrupt(self) -> None:
         """Cancel what is being handled, and handle nothing more: it is given back at once."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from polybus.app.ending import DRAIN, bounded, forsake, over_within
 from polybus.app.executor import Executor, OnLoop, OnThreads, Pause
-from polybus.app.handler import Handler
+from polybus.app.handler import Handler, Kinds
 from polybus.app.invoker import Invoker
 from polybus.app.logs import at_source
 from polybus.app.watchdog import Running
@@ -64,6 +64,7 @@ class Session:
         self.consumers: list[Consumer] = []
         self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
+        self._stopped: dict[int, str] = {}
         self._tasks: dict[asyncio.Task[None], Handler] = {}
 
     async def start(self, context: contextvars.Context) -> None:
@@ -71,7 +72,7 @@ class Session:
         for at, handler in enumerate(self._handlers):
             executor = self._executor(handler, partial(self._pause, at))
             self._executors.append(executor)
-            invoker = self._invoker(handler, executor, context)
+            invoker = self._invoker(at, handler, executor, context)
             self._invokers.append(invoker)
             surrounded = self._surrounded(handler, invoker)
             self.consumers.append(consumer_of(self.bus, handler.source, surrounded, handler.options))
@@ -85,15 +86,23 @@ class Session:
             self._tasks[task] = handler
             task.add_done_callback(self._consumer_over)
 
-    def _invoker(self, handler: Handler, executor: Executor, context: contextvars.Context) -> Invoker | BatchInvoker:
+    def _invoker(
+        self, at: int, handler: Handler, executor: Executor, context: contextvars.Context
+    ) -> Invoker | BatchInvoker:
         if handler.batching is None:
-            return Invoker(handler, executor, self._running, self._leave)
+            return Invoker(handler, executor, self._running, self._leave, partial(self._stop_taking, at))
         from polybus.app.batch import BatchInvoker  # few need it
 
         own = context.copy()
         own.run(at_source, handler.source)
         return BatchInvoker(
-            handler, cast("BatchExecutor", executor), self._running, self._leave, clock=self.bus.clock, context=own
+            handler,
+            cast("BatchExecutor", executor),
+            self._running,
+            self._leave,
+            partial(self._stop_taking, at),
+            clock=self.bus.clock,
+            context=own,
         )
 
     def _surrounded(self, handler: Handler, invoker: Invoker | BatchInvoker) -> Callable[[Delivery], Awaitable[None]]:
@@ -106,6 +115,11 @@ class Session:
         return AroundBatch(invoker, handler, middleware)
 
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
+        if handler.kinds is not None:
+            from polybus.app.kinds import ByType
+
+            executors = {kind: self._executor(each, pause) for kind, each in handler.kinds.items()}
+            return ByType(handler.source, handler.telling or Kinds(), executors)
         middleware = (*self._middleware, *handler.middleware)
         if not middleware or handler.batching is not None:
             return self._bare(handler, pause)
@@ -125,10 +139,16 @@ class Session:
 
     def _pause(self, at: int, reason: str | None) -> None:
         consumer = self.consumers[at]
+        reason = reason or self._stopped.get(at)
         if reason is None:
             consumer.resume()
         else:
             consumer.pause(reason)
+
+    def _stop_taking(self, at: int, reason: str) -> None:
+        """Have a consumer take nothing more, whatever else holds it up meanwhile."""
+        self._stopped[at] = reason
+        self.consumers[at].pause(reason)
 
     @property
     def in_flight(self) -> int:

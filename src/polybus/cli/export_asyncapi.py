@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from polybus.cli import options
+
+if TYPE_CHECKING:
+    from polybus.topology.model import Topology
 
 __all__ = ["command"]
 
@@ -25,7 +28,8 @@ def command(
 ) -> None:
     """Print a topology as AsyncAPI 3.0, in JSON.
 
-    Topics and queues are channels; each right of a service to publish or consume is an operation.
+    Topics and queues are channels; each right of a service to publish or consume is an operation. Messages whose schema
+    is declared have it as their payload.
     """
     import json
 
@@ -33,9 +37,31 @@ def command(
     from polybus.topology.file import load
 
     declared = load(options.find_topology(topology))
-    document = asyncapi(declared, service=service, version=version)
+    document = asyncapi(declared, service=service, version=version, payloads=_payloads(declared))
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if output is None:
         typer.echo(text, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
+
+
+def _payloads(declared: Topology) -> dict[str, Any]:
+    """Return the JSON Schema of each topic and queue that declares one, as it is within the document."""
+    from polybus.contracts.topology import required
+
+    return {name: _within(contract.schema, name) for name, contract in required(declared).items()}
+
+
+def _within(schema: Any, name: str) -> Any:
+    """Have the references of a schema lead to where it is now."""
+    if isinstance(schema, list):
+        return [_within(each, name) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    root = f"#/components/messages/{name}/payload"
+    return {
+        word: root + value[1:]
+        if word == "$ref" and isinstance(value, str) and value.startswith("#")
+        else _within(value, name)
+        for word, value in schema.items()
+    }

@@ -9,7 +9,6 @@ import typer
 
 from polybus.cli import options
 from polybus.cli.output import note, print_json
-from polybus.errors import ConfigError
 
 if TYPE_CHECKING:
     from polybus.contracts.load import Contract
@@ -29,14 +28,10 @@ def command(
 
     A folder of them, kept in the repository, is what `polybus check --against FOLDER` compares with.
     """
-    from polybus.contracts.topology import declared, resolve
+    from polybus.contracts.topology import required
     from polybus.topology.file import load
 
-    found = load(options.find_topology(topology))
-    contracts = resolve(found, Path(found.source).resolve().parent)
-    if contracts.problems:
-        raise ConfigError("\n".join(f"at {path}: {problem}" for path, problem in contracts.problems.items()))
-    named = {entry.name: contracts.contracts[path] for path, entry in declared(found)}
+    named = required(load(options.find_topology(topology)))
     if out is None:
         print_json({name: contract.schema for name, contract in named.items()})
     else:

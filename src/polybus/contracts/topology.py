@@ -12,7 +12,7 @@ from polybus.contracts.load import Contract, load
 from polybus.errors import ConfigError
 from polybus.topology.model import Compatibility, Queue, Topic, Topology
 
-__all__ = ["Broken", "Contracts", "breaks_between", "compare", "declared", "readers_of", "resolve"]
+__all__ = ["Broken", "Contracts", "breaks_between", "compare", "declared", "readers_of", "required", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,14 @@ def resolve(topology: Topology, folder: Path) -> Contracts:
         except ConfigError as error:
             problems[f"{path}.schema"] = str(error)
     return Contracts(found, problems)
+
+
+def required(topology: Topology) -> dict[str, Contract]:
+    """Read every contract of a topology, by the name of its entry; raises ConfigError where one can't be read."""
+    found = resolve(topology, Path(topology.source).resolve().parent)
+    if found.problems:
+        raise ConfigError("\n".join(f"at {path}: {problem}" for path, problem in found.problems.items()))
+    return {entry.name: found.contracts[path] for path, entry in declared(topology)}
 
 
 def breaks_between(old: Mapping[str, Contract], new: Mapping[str, Contract], topology: Topology) -> list[Broken]:

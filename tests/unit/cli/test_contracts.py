@@ -208,3 +208,15 @@ def test_types_that_would_be_compared_with_themselves_are_told_of(cli: Callable,
     result = cli("check", "--against", "old.toml", "--no-notes")
     assert result.code == 0
     assert "compared with itself" in result.err
+
+
+def test_asyncapi_has_the_schemas_as_payloads_whose_references_lead_somewhere(cli: Callable, shop: Path) -> None:
+    document = cli("export", "asyncapi").json()
+    messages = document["components"]["messages"]
+    assert messages["mails"]["payload"] == MAIL
+    reference = messages["orders"]["payload"]["$ref"]
+    found: Any = document
+    for part in reference[2:].split("/"):
+        found = found[part]
+    assert set(found["properties"]) == {"id", "total", "state"}
+    assert "payload" not in messages["free"]

@@ -19,6 +19,8 @@ MODULES: Mapping[str, str] = {
     "polybus.serverless": "the Python API for functions",
     "polybus.provision": "the Python API for Pulumi programs",
     "polybus.middleware": "what stands around publishing and handlers",
+    "polybus.flow": "rate limits and breakers of handlers",
+    "polybus.flow_redis": "rate limits that processes share in Redis",
     "polybus.telemetry": "hooks, for telemetry of your own",
     "polybus.otel": "the hooks for OpenTelemetry",
     "polybus.app.logs": "the log's formats",

@@ -27,8 +27,8 @@ BESIDE = {
 
 SECTIONS = {
     "Start": "index first-service configuration local testing",
-    "Build": "publishing handlers batches contracts ordering dead-letters middleware observability health serverless "
-    "catalogue",
+    "Build": "publishing handlers batches flow contracts ordering dead-letters middleware observability health "
+    "serverless catalogue",
     "Run": "running containers provisioning project/stacks terraform changes adopt upgrade runbook troubleshooting",
     "Clouds": "aws azure gcp redis",
     "Coming from": "from-celery from-boto3 from-faststream",

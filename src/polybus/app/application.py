@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from polybus.app.watchdog import Running
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
+    from polybus.flow import Breaker, RateLimit
     from polybus.middleware import AnyMiddleware
     from polybus.topology.model import Topology
 
@@ -151,6 +152,8 @@ class App:
         middleware: Sequence[AnyMiddleware] = (),
         max_batch: int | None = None,
         max_wait: Duration | None = None,
+        breaker: Breaker | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
@@ -167,6 +170,8 @@ class App:
         the first: its parameter is a list[T], a further one that is annotated with list[Delivery], or called
         deliveries, gets their deliveries. Returning acks all, raising fails all, polybus.BatchFailed fails those that
         it names (docs/batches.md).
+
+        `breaker` stops taking after repeated failures, `rate_limit` takes so many messages each second (polybus.flow).
 
         `concurrency` calls run at once (16, or 1 with `max_batch`); `prefetch` messages are held at most; a lease is
         extended up to `max_lease`; a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h",
@@ -200,8 +205,9 @@ class App:
                     f"handler {name} ({place}): {source!r} is handled by {other.name} ({other.place}) already; "
                     "two would share its messages at random: make one call the other, or declare a subscription each"
                 )
+            around = _checked(middleware)
             self._handlers[source] = Handler(
-                source, function, signature, options, where, _checked(middleware), batching
+                source, function, signature, options, where, around, batching, breaker, rate_limit
             )
             return function
 

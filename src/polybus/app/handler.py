@@ -10,6 +10,7 @@ from polybus.app.signature import Signature
 from polybus.bus.options import ConsumerOptions
 
 if TYPE_CHECKING:
+    from polybus.flow import Breaker, RateLimit
     from polybus.middleware import AnyMiddleware
 
 __all__ = ["Batching", "Handler", "Where"]
@@ -44,6 +45,8 @@ class Handler:
     middleware: tuple[AnyMiddleware, ...] = ()
     """What stands around this handler alone, within what stands around all; outermost first."""
     batching: Batching | None = None
+    breaker: Breaker | None = None
+    rate_limit: RateLimit | None = None
 
     @property
     def name(self) -> str:

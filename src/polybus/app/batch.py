@@ -141,6 +141,11 @@ class BatchInvoker:
         self._wait, self._at_once = 0.0, True
         return self._most
 
+    def set_calls(self, calls: int) -> None:
+        """Have so many calls run at once from now on."""
+        self._calls = calls
+        self._look(self._clock.monotonic())
+
     def let_go(self, ending: bool) -> None:
         """Give back what no batch has begun with; with `ending` all that comes from now on, too."""
         self._ending = self._ending or ending

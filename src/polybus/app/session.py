@@ -66,6 +66,7 @@ class Session:
         self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
         self._limits: dict[RateLimit, Limit] = {}
+        self._calls: dict[int, int] = {}
         self._tasks: dict[asyncio.Task[None], Handler] = {}
 
     async def start(self, context: contextvars.Context) -> None:
@@ -156,6 +157,28 @@ class Session:
     def in_flight(self) -> int:
         """How many deliveries are held now."""
         return sum(consumer.in_flight for consumer in self.consumers)
+
+    @property
+    def handlers(self) -> Sequence[Handler]:
+        """The handlers, each at the place of its consumer."""
+        return self._handlers
+
+    def concurrency(self, at: int) -> int:
+        """Return how many calls of a handler may run at once."""
+        return self._calls.get(at, self._handlers[at].calls)
+
+    def set_concurrency(self, at: int, calls: int) -> None:
+        """Have so many calls of a handler run at once from now on."""
+        from polybus.bus.consumer import resize
+
+        self._calls[at] = calls
+        batching = self._handlers[at].batching
+        invoker = self._invokers[at]
+        if batching is None:
+            resize(self.consumers[at], calls)
+        else:
+            resize(self.consumers[at], calls * batching.max_batch)
+            cast("BatchInvoker", invoker).set_calls(calls)
 
     @property
     def gathering(self) -> int:

@@ -25,7 +25,7 @@ from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_i
 if TYPE_CHECKING:
     from polybus.flow import Limit
 
-__all__ = ["Consumer", "Consumption", "cap", "end_grace", "hold", "limit", "log_unexpected_end", "receives"]
+__all__ = ["Consumer", "Consumption", "cap", "end_grace", "hold", "limit", "log_unexpected_end", "receives", "resize"]
 
 _log = logging.getLogger("polybus")
 
@@ -61,6 +61,7 @@ class Consumer:
         self._limit: Limit | None = None
         self._stragglers: Stragglers | None = None
         self._replaced = 0
+        self._surplus = 0  # workers that leave once they are done: there are to be fewer
 
     @property
     def in_flight(self) -> int:
@@ -155,6 +156,8 @@ class Consumer:
         )
         holding.on_lost = stragglers.lost
         holding.on_settling = stragglers.settled
+        if receiver.options is not self._options:  # it was resized while it was opened
+            receiver.resize(self._options)
         receiver.limit = self._limit
         receiver.cap(self._cap)
         self._take_or_not()
@@ -192,9 +195,30 @@ class Consumer:
         if receiver.draining:
             if not self._workers:
                 self._finish()
+        elif self._surplus:
+            self._surplus -= 1
         elif self._replaced:
             self._replaced -= 1
         elif not self._is_cancelled():
+            self._hire(receiver)
+
+    def _resize(self, concurrency: int) -> None:
+        before, self._options = self._options.concurrency, _resized(self._options, concurrency)
+        receiver, stragglers = self._receiver, self._stragglers
+        if receiver is None or stragglers is None or receiver.draining:
+            return
+        receiver.resize(self._options)
+        stragglers.resize(concurrency)
+        more = concurrency - before
+        if more < 0:
+            self._surplus -= more
+            busy = receiver.holding.tasks()
+            for worker in [worker for worker in self._workers if worker not in busy][: self._surplus]:
+                worker.cancel()  # it waits for a delivery
+            return
+        kept = min(self._surplus, more)
+        self._surplus -= kept
+        for _ in range(more - kept):
             self._hire(receiver)
 
     def _finish(self, error: BaseException | None = None) -> None:
@@ -287,6 +311,16 @@ def cap(consumer: Consumer, most: int | None) -> None:
 def limit(consumer: Consumer, by: Limit) -> None:
     """Have it ask how many deliveries it may take, and when; before it runs."""
     consumer._limit = by
+
+
+def resize(consumer: Consumer, concurrency: int) -> None:
+    """Have it run so many handlers at once; what runs beyond that goes on."""
+    consumer._resize(concurrency)
+
+
+def _resized(options: ConsumerOptions, concurrency: int) -> ConsumerOptions:
+    prefetch = None if options.prefetch is None else max(options.prefetch, concurrency)
+    return ConsumerOptions(concurrency, prefetch, options.max_lease, options.grace, options.retry)
 
 
 def receives(consumer: Consumer) -> bool:

@@ -377,6 +377,10 @@ class Holding:
             if delivery.running and (delivery.state is HELD or delivery not in self.held)
         ]
 
+    def tasks(self) -> set[asyncio.Task[Any] | None]:
+        """Return the tasks that handle what is here."""
+        return {delivery.task for delivery in {**self.held, **dict.fromkeys(self._outlasting)}}
+
     def take_from(self, deliveries: Iterable[HeldDelivery]) -> None:
         """Give back what handlers don't give back themselves."""
         for delivery in list(self.held):

@@ -146,6 +146,17 @@ class Receiver:
         return self._intake.why
 
     @property
+    def options(self) -> ConsumerOptions:
+        """How it receives."""
+        return self._options
+
+    def resize(self, options: ConsumerOptions) -> None:
+        """Go by other options, as far as they say how many."""
+        self._options = options
+        self._pace.resize(options)
+        self._room_freed.set()
+
+    @property
     def limit(self) -> Limit | None:
         """Says how many may be taken."""
         return self._intake.limit

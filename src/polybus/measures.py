@@ -56,6 +56,12 @@ ATTEMPTS = Instrument(
     "histogram", "polybus.delivery.attempts", "{attempt}", "The attempt at which messages were handled.", _ATTEMPTS
 )
 IN_FLIGHT = Instrument("up_down_counter", "polybus.deliveries.in_flight", "{delivery}", "Deliveries that are held.")
+NOT_TAKING = Instrument(
+    "up_down_counter",
+    "polybus.consumers.not_taking",
+    "{consumer}",
+    "Consumers that take nothing, by `polybus.reason`: room, limit, breaker, pause, threads, stuck.",
+)
 EXTENDED = Instrument("counter", "polybus.leases.extended", "{lease}", "Leases that were extended.")
 LOST = Instrument("counter", "polybus.leases.lost", "{lease}", "Deliveries whose lease ended before they were settled.")
 
@@ -67,6 +73,7 @@ INSTRUMENTS = (
     DELIVERY_DURATION,
     ATTEMPTS,
     IN_FLIGHT,
+    NOT_TAKING,
     EXTENDED,
     LOST,
 )
@@ -89,6 +96,7 @@ class Measures:
         self._delivery_duration = made(DELIVERY_DURATION)
         self._attempts = made(ATTEMPTS)
         self._in_flight = made(IN_FLIGHT)
+        self._not_taking = made(NOT_TAKING)
         self._extended = made(EXTENDED)
         self._lost = made(LOST)
 
@@ -140,6 +148,9 @@ class Measures:
 
     def in_flight(self, source: Entity, change: int) -> None:
         self._in_flight(change, names(source))
+
+    def not_taking(self, source: Entity, reason: str, change: int) -> None:
+        self._not_taking(change, {**names(source), "polybus.reason": reason})
 
 
 def destination(backend: str, entity: Entity) -> dict[str, str]:

@@ -12,8 +12,8 @@ Spans, each of one message (semantic conventions for messaging spans; their stat
 
 Metrics: `messaging.client.sent.messages`, `messaging.client.consumed.messages`, `messaging.client.operation.duration`
 (publish), `messaging.process.duration`; and of polybus' own `polybus.delivery.attempts`, `polybus.delivery.duration`
-(by outcome, from receipt until settled), `polybus.deliveries.in_flight`, `polybus.leases.extended`,
-`polybus.leases.lost`.
+(by outcome, from receipt until settled), `polybus.deliveries.in_flight`, `polybus.consumers.not_taking`
+(by the reason), `polybus.leases.extended`, `polybus.leases.lost`.
 
 Their attributes are those of `polybus.measures`. What the configured propagators find in a message, baggage included,
 is current in its handler, and goes on with what the handler publishes. Bodies are never recorded.
@@ -158,6 +158,9 @@ class OpenTelemetryHooks:
 
     def in_flight(self, source: Entity, change: int) -> None:
         self._measures.in_flight(source, change)
+
+    def not_taking(self, source: Entity, reason: str, change: int) -> None:
+        self._measures.not_taking(source, reason, change)
 
     # Spans -----------------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,9 @@ class PrometheusHooks(NoHooks):
     def in_flight(self, source: Entity, change: int) -> None:
         self._measures.in_flight(source, change)
 
+    def not_taking(self, source: Entity, reason: str, change: int) -> None:
+        self._measures.not_taking(source, reason, change)
+
 
 @contextmanager
 def _unsaid(measured: AbstractContextManager[object]) -> Iterator[None]:

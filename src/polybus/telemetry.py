@@ -108,6 +108,13 @@ class Hooks(Protocol):
     def in_flight(self, source: Entity, change: int) -> None:
         """Note that `change` more (or, below 0, fewer) deliveries of `source` are held by this consumer."""
 
+    def not_taking(self, source: Entity, reason: str, change: int) -> None:
+        """Note that a consumer of `source` takes nothing (1), or that this is over (-1), and why in a word.
+
+        "room": as much is held as may be; "limit", "breaker": as the handler's flow says; "pause": it was asked to;
+        "threads", "stuck": calls that don't end.
+        """
+
 
 def _ignore(outcome: Sent | Fault) -> None:
     pass
@@ -132,6 +139,8 @@ class NoHooks:
     def lease_lost(self, event: LeaseLostEvent) -> None: ...
 
     def in_flight(self, source: Entity, change: int) -> None: ...
+
+    def not_taking(self, source: Entity, reason: str, change: int) -> None: ...
 
 
 _listening: list[Hooks] = []

@@ -24,7 +24,7 @@ OPERATIONS = "blocked consume dead_letters describe features peek ping publish p
 FACES = {
     "App": "bus clock consumers drain handler handlers lifespan middleware problem run running service types",
     "Bus": f"aclose backend binding clock consumer origin {OPERATIONS}",
-    "Consumer": "drain in_flight pause problem resume run",
+    "Consumer": "drain in_flight not_taking pause problem resume run",
     "Consumption": "drain in_flight",
     "DeadLetters": DEAD_LETTERS,
     "Delivery": f"{DELIVERY} with_message",

@@ -21,6 +21,8 @@ MODULES: Mapping[str, str] = {
     "polybus.middleware": "what stands around publishing and handlers",
     "polybus.blobs": "bodies of any size, in object stores",
     "polybus.encryption": "sealed messages",
+    "polybus.flow": "rate limits and breakers of handlers",
+    "polybus.flow_redis": "rate limits that processes share in Redis",
     "polybus.telemetry": "hooks, for telemetry of your own",
     "polybus.otel": "the hooks for OpenTelemetry",
     "polybus.app.logs": "the log's formats",

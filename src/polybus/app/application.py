@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from polybus.app.watchdog import Running
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
+    from polybus.flow import Breaker, RateLimit
     from polybus.middleware import AnyMiddleware
     from polybus.topology.model import Topology
 
@@ -157,6 +158,8 @@ class App:
         max_batch: int | None = None,
         max_wait: Duration | None = None,
         undecodable: int | None = UNDECODABLE,
+        breaker: Breaker | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
@@ -177,6 +180,8 @@ class App:
         With `type` it handles messages of that type alone, by their attribute `type` (see `types`); a source has one
         handler for each type, and may have one without for all others. After `undecodable` messages in a row that
         can't be decoded nothing more is taken, and the app isn't ready; None is never.
+
+        `breaker` stops taking after repeated failures, `rate_limit` takes so many messages each second (polybus.flow).
 
         `concurrency` calls run at once (16, or 1 with `max_batch`); `prefetch` messages are held at most; a lease is
         extended up to `max_lease`; a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h",
@@ -208,7 +213,18 @@ class App:
                 raise ConfigError(
                     f"handler {name} ({place}): undecodable={undecodable!r}: 1 or more, or None for never"
                 )
-            new = Handler(source, function, signature, options, where, _checked(middleware), batching, undecodable)
+            new = Handler(
+                source,
+                function,
+                signature,
+                options,
+                where,
+                _checked(middleware),
+                batching,
+                undecodable,
+                breaker=breaker,
+                rate_limit=rate_limit,
+            )
             there = self._handlers.get(source)
             if type is None and there is None:
                 self._handlers[source] = new

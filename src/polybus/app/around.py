@@ -72,12 +72,16 @@ class AroundBatch:
                 told.append(error)
                 raise
 
+        # The invoker keeps the order of arrival, whatever middleware waits for.
+        self._invoker.expect(delivery)
         try:
             await surround(self._links, end)(delivery)
         except Exception as error:
             if signal_in(error) is None and not any(error is each for each in told):
                 _log.error("middleware of handler %s failed: %s", self.name, describe(delivery), exc_info=error)
             raise
+        finally:
+            self._invoker.expect_no_more(delivery)
 
 
 def within_thread(handler: Handler, middleware: Sequence[AnyMiddleware]) -> tuple[Handler, Sequence[AnyMiddleware]]:

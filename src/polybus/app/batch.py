@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,10 +33,11 @@ MOST = 4
 class _Item:
     """A delivery, from when it joins until it is known what became of it."""
 
-    __slots__ = ("batch", "delivery", "error", "held", "joined", "known", "over", "traceback")
+    __slots__ = ("batch", "delivery", "error", "held", "joined", "known", "number", "over", "traceback")
 
-    def __init__(self, delivery: Delivery, joined: float) -> None:
+    def __init__(self, delivery: Delivery, number: int, joined: float) -> None:
         self.delivery = delivery
+        self.number = number
         self.held: HeldDelivery = held_of(delivery)
         self.joined = joined
         self.batch: _Batch | None = None
@@ -101,6 +103,10 @@ class BatchInvoker:
         self._batches: set[_Batch] = set()
         self._alarm = Alarm(clock, self._look)
         self._looking = False
+        # What middleware has before it joins, with its place in the order of arrival.
+        self._coming: dict[HeldDelivery, int] = {}
+        self._numbers = itertools.count()
+        self._at_once = False
         self._ending = False
         self._interrupted = False
 
@@ -109,8 +115,18 @@ class BatchInvoker:
         """How many deliveries wait for their batch to begin."""
         return len(self._gathered)
 
+    def expect(self, delivery: Delivery) -> None:
+        """Note that a delivery is on its way through middleware: its place is the one of its arrival."""
+        self._coming[held_of(delivery)] = next(self._numbers)
+
+    def expect_no_more(self, delivery: Delivery) -> None:
+        """Note that a delivery has passed, or was kept by middleware."""
+        if self._coming.pop(held_of(delivery), None) is not None:
+            self._look_soon()  # the others needn't wait for it
+
     async def __call__(self, delivery: Delivery) -> None:
-        item = _Item(delivery, self._clock.monotonic())
+        number = self._coming.pop(held_of(delivery), None)
+        item = _Item(delivery, next(self._numbers) if number is None else number, self._clock.monotonic())
         item.held.begun = False  # until its batch begins
         if self._ending or self._interrupted:
             item.held.cancelled = True  # it is given back, as what is taken from a handler
@@ -125,8 +141,13 @@ class BatchInvoker:
 
     def take_at_once(self) -> int:
         """Wait for no more than comes in the same turn of the loop: nothing else will; say how many a call takes."""
-        self._wait = 0.0
+        self._wait, self._at_once = 0.0, True
         return self._most
+
+    def set_calls(self, calls: int) -> None:
+        """Have so many calls run at once from now on."""
+        self._calls = calls
+        self._look(self._clock.monotonic())
 
     def let_go(self, ending: bool) -> None:
         """Give back what no batch has begun with; with `ending` all that comes from now on, too."""
@@ -154,8 +175,12 @@ class BatchInvoker:
         elif self._wait > 0:
             if len(self._gathered) == 1:
                 self._look(item.joined)
-        elif not self._looking:
-            # Those that came with it join in the same turn of the loop.
+        else:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Look once those that came with the latest have joined, too: they do in the same turn of the loop."""
+        if not self._looking and self._wait <= 0:
             self._looking = True
             asyncio.get_running_loop().call_soon(self._look_now)
 
@@ -165,6 +190,8 @@ class BatchInvoker:
 
     def _look(self, now: float) -> None:
         """Begin what may begin, and see to it that the rest is looked at in time."""
+        if self._at_once and self._coming:
+            return  # of a key none may pass another that middleware still has
         while self._gathered and self._busy() < self._calls:
             due = next(iter(self._gathered)).joined + self._wait
             if len(self._gathered) < self._most and now < due:
@@ -179,7 +206,7 @@ class BatchInvoker:
 
     def _begin(self, now: float) -> None:
         items = []
-        for item in list(self._gathered)[: self._most]:
+        for item in sorted(self._gathered, key=_number)[: self._most]:
             del self._gathered[item]
             if item.held.state is State.LOST or item.held.lease_until <= now:
                 # The keeper hasn't seen it yet: it is told as it settles, and nothing is handled whose lease is over.
@@ -367,6 +394,10 @@ class BatchInvoker:
             return
         # One error that many tasks raise would grow a traceback with each, and keep their frames.
         raise error.with_traceback(item.traceback)
+
+
+def _number(item: _Item) -> int:
+    return item.number
 
 
 def _describe(items: Sequence[_Item]) -> str:

@@ -10,6 +10,7 @@ from polybus.app.signature import Signature
 from polybus.bus.options import ConsumerOptions
 
 if TYPE_CHECKING:
+    from polybus.flow import Breaker, RateLimit
     from polybus.middleware import AnyMiddleware
 
 __all__ = ["UNDECODABLE", "Batching", "Handler", "Kinds", "Unknown", "Where"]
@@ -62,6 +63,8 @@ class Handler:
     undecodable: int | None = UNDECODABLE
     kinds: Mapping[str | None, Handler] | None = None
     telling: Kinds | None = None
+    breaker: Breaker | None = None
+    rate_limit: RateLimit | None = None
 
     @property
     def name(self) -> str:

@@ -96,9 +96,13 @@ def joined(there: Handler | None, new: Handler, kind: str | None) -> Handler:
         )
     if new.batching is not None or there.batching is not None:
         raise ConfigError(together)
-    if (new.options, new.undecodable) != (there.options, there.undecodable):
+    if _shared(new) != _shared(there):
         raise ConfigError(
             f"{where}: the handlers of {new.source!r} share one consumer: give all of them the same concurrency, "
-            "prefetch, max_lease, grace and undecodable"
+            "prefetch, max_lease, grace, undecodable, breaker and rate_limit"
         )
     return replace(there, kinds={**kinds, kind: new})
+
+
+def _shared(handler: Handler) -> tuple[object, ...]:
+    return handler.options, handler.undecodable, handler.breaker, handler.rate_limit

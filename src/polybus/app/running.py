@@ -69,6 +69,7 @@ async def run_apps(
     grace: Duration | None = None,
     source: Binding | Topology | Path | str | None = None,
     on_drain: Draining | None = None,
+    control: bool = False,
 ) -> None:
     """Run apps in this process until SIGTERM or SIGINT, or until one of them fails or each was drained.
 
@@ -79,10 +80,10 @@ async def run_apps(
     the main thread there are no signals: use `App.drain`, or cancel the call. When one app fails, or ends though nobody
     asked it to, the others are drained, and then its error is raised: AppFailed where it has none of its own. What a
     handler raises to end the process (SystemExit, KeyboardInterrupt) drains, too, and is raised at the end. A drain is
-    over 10 s after the grace, whatever hangs. `health_port` serves GET /live and /ready, on every interface or that
-    of `health_host`. `on_drain` is called with the seconds that the drain may take, when it begins and when it is
-    hurried. Raises ConfigError before anything is started for what is wrong by then, an app without handlers and
-    lifespan included.
+    over 10 s after the grace, whatever hangs. `health_port` serves GET /live and /ready, on every interface or that of
+    `health_host`. `on_drain` is called with the seconds that the drain may take, when it begins and when it is hurried.
+    `control` has it answer `polybus ps` and the like, for the user that it runs as. Raises ConfigError before anything
+    is started for what is wrong by then, an app without handlers and lifespan included.
     """
     _check(apps)
     at_service("+".join(app.service for app in apps if app.service is not None))  # lines of all of them
@@ -92,6 +93,11 @@ async def run_apps(
         if health_port is not None:
             await stack.enter_async_context(HealthServer(supervisor.state, health_port, host=health_host))
         _refuse_idle(apps)
+        if control:
+            from polybus.app.control import ControlServer  # few ask for it
+
+            services = [app.service for app in apps]
+            await stack.enter_async_context(ControlServer(services, lambda: supervisor.sessions))
         stack.enter_context(_signals(supervisor.on_signal, supervisor.drain_begins if on_drain else None))
         await supervisor.run(stack)
 
@@ -138,6 +144,11 @@ class _Supervisor:
         if len(self._sessions) < len(self._apps):
             return "starting"
         return "; ".join(session.problem for session in self._sessions if session.problem is not None) or "ready"
+
+    @property
+    def sessions(self) -> Sequence[Session]:
+        """What runs by now."""
+        return self._sessions
 
     def executing(self, task: asyncio.Task[object]) -> str | None:
         """Return the name of the handler that a task runs now."""

@@ -18,7 +18,7 @@ from polybus.app.logs import at_source
 from polybus.app.watchdog import Running
 from polybus.bus.bus import consumer_of, middleware_of
 from polybus.durations import Duration, seconds
-from polybus.errors import AppFailed, BackendError
+from polybus.errors import AppFailed, BackendError, ConfigError
 
 if TYPE_CHECKING:
     from polybus.app.batch import BatchInvoker
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
     from polybus.bus.delivery import Delivery
+    from polybus.flow import Limit, RateLimit
     from polybus.middleware import AnyMiddleware
 
 __all__ = ["Session"]
@@ -64,7 +65,8 @@ class Session:
         self.consumers: list[Consumer] = []
         self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
-        self._stopped: dict[int, str] = {}
+        self._limits: dict[RateLimit, Limit] = {}
+        self._calls: dict[int, int] = {}
         self._tasks: dict[asyncio.Task[None], Handler] = {}
 
     async def start(self, context: contextvars.Context) -> None:
@@ -74,8 +76,7 @@ class Session:
             self._executors.append(executor)
             invoker = self._invoker(at, handler, executor, context)
             self._invokers.append(invoker)
-            surrounded = self._surrounded(handler, invoker)
-            self.consumers.append(consumer_of(self.bus, handler.source, surrounded, handler.options))
+            self.consumers.append(self._consumer(handler, invoker))
         for executor in self._executors:
             await executor.open()
         for consumer, handler in zip(self.consumers, self._handlers, strict=True):
@@ -114,6 +115,29 @@ class Session:
 
         return AroundBatch(invoker, handler, middleware)
 
+    def _consumer(self, handler: Handler, invoker: Invoker | BatchInvoker) -> Consumer:
+        surrounded = self._surrounded(handler, invoker)
+        if handler.breaker is None and handler.rate_limit is None:
+            return consumer_of(self.bus, handler.source, surrounded, handler.options)
+        from polybus.bus.consumer import limit, receives
+
+        circuit = None
+        if handler.breaker is not None:
+            from polybus.app.circuit import Circuit  # few need it
+
+            surrounded = circuit = Circuit(handler.breaker, surrounded, handler.name, self.bus.clock)
+        consumer = consumer_of(self.bus, handler.source, surrounded, handler.options)
+        if not receives(consumer):
+            raise ConfigError(
+                f"handler {handler.name} ({handler.signature.place}): breaker and rate_limit are for what takes "
+                "messages by itself; in a function the platform does: limit its concurrency, or event source mapping"
+            )
+        if circuit is not None:
+            circuit.consumer = consumer
+        if (given := handler.rate_limit) is not None:
+            limit(consumer, self._limits.setdefault(given, given.bucket(self.bus.clock)))
+        return consumer
+
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
         if handler.kinds is not None:
             from polybus.app.kinds import ByType
@@ -138,22 +162,42 @@ class Session:
         return OnThreads(handler, self.bus.clock, pause)
 
     def _pause(self, at: int, reason: str | None) -> None:
-        consumer = self.consumers[at]
-        reason = reason or self._stopped.get(at)
-        if reason is None:
-            consumer.resume()
-        else:
-            consumer.pause(reason)
+        from polybus.bus.consumer import hold
+
+        hold(self.consumers[at], "threads", reason)
 
     def _stop_taking(self, at: int, reason: str) -> None:
         """Have a consumer take nothing more, whatever else holds it up meanwhile."""
-        self._stopped[at] = reason
-        self.consumers[at].pause(reason)
+        from polybus.bus.consumer import hold
+
+        hold(self.consumers[at], "undecodable", reason)
 
     @property
     def in_flight(self) -> int:
         """How many deliveries are held now."""
         return sum(consumer.in_flight for consumer in self.consumers)
+
+    @property
+    def handlers(self) -> Sequence[Handler]:
+        """The handlers, each at the place of its consumer."""
+        return self._handlers
+
+    def concurrency(self, at: int) -> int:
+        """Return how many calls of a handler may run at once."""
+        return self._calls.get(at, self._handlers[at].calls)
+
+    def set_concurrency(self, at: int, calls: int) -> None:
+        """Have so many calls of a handler run at once from now on."""
+        from polybus.bus.consumer import resize
+
+        self._calls[at] = calls
+        batching = self._handlers[at].batching
+        invoker = self._invokers[at]
+        if batching is None:
+            resize(self.consumers[at], calls)
+        else:
+            resize(self.consumers[at], calls * batching.max_batch)
+            cast("BatchInvoker", invoker).set_calls(calls)
 
     @property
     def gathering(self) -> int:
@@ -274,6 +318,7 @@ class Session:
             await asyncio.gather(*(self._consumer_ends(task, handler) for task, handler in self._tasks.items()))
         finally:
             await asyncio.gather(*(executor.aclose() for executor in self._executors))
+            await asyncio.gather(*(limit.aclose() for limit in self._limits.values()), return_exceptions=True)
             self._tell_left()
             # The grace was for handlers: what comes after them doesn't get what they left of it.
             self._shorten(DRAIN)

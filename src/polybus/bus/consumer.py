@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from polybus.bus.delivery import Delivery
 from polybus.bus.held import SETTLED, HeldDelivery
@@ -21,7 +22,10 @@ from polybus.driver import Ack, Settlement
 from polybus.durations import Duration
 from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_in
 
-__all__ = ["Consumer", "Consumption", "end_grace", "log_unexpected_end"]
+if TYPE_CHECKING:
+    from polybus.flow import Limit
+
+__all__ = ["Consumer", "Consumption", "cap", "end_grace", "hold", "limit", "log_unexpected_end", "receives", "resize"]
 
 _log = logging.getLogger("polybus")
 
@@ -39,6 +43,8 @@ class Consumer:
     settle the delivery itself. At most `concurrency` handlers run at once, each in a task and a context of its own.
     """
 
+    _receives = True
+
     def __init__(self, opener: StoppableOpener, handler: Handler, options: ConsumerOptions) -> None:
         self._opener = opener
         self._handler = handler
@@ -49,11 +55,13 @@ class Consumer:
         self._ended: str | None = None
         self._workers: set[asyncio.Task[bool]] = set()
         self._over: asyncio.Future[None] | None = None
-        # Why nothing is taken: what `pause` was told, and that too many handlers don't end.
-        self._paused: str | None = None
-        self._stuck: str | None = None
+        # Why nothing is taken, by the cause: what `pause` was told, that too many handlers don't end, and the like.
+        self._holds: dict[str, str] = {}
+        self._cap: int | None = None
+        self._limit: Limit | None = None
         self._stragglers: Stragglers | None = None
         self._replaced = 0
+        self._surplus = 0  # workers that leave once they are done: there are to be fewer
 
     @property
     def in_flight(self) -> int:
@@ -72,26 +80,38 @@ class Consumer:
 
     def pause(self, reason: str) -> None:
         """Take nothing more until `resume`, and give back what no handler has; `problem` tells the reason."""
-        self._paused = reason
-        self._take_or_not()
+        self._hold("pause", reason)
 
     def resume(self) -> None:
         """Go on after a `pause`."""
-        self._paused = None
+        self._hold("pause", None)
+
+    def _hold(self, cause: str, reason: str | None) -> None:
+        """Take nothing more for a reason, until None is given for its cause; else as `pause`."""
+        if reason is None:
+            self._holds.pop(cause, None)
+        else:
+            self._holds[cause] = reason
         self._take_or_not()
 
-    def _pause_stuck(self, reason: str | None) -> None:
-        self._stuck = reason
-        self._take_or_not()
+    def _cap_at(self, most: int | None) -> None:
+        """Have no more than so many deliveries at once; None is as many as the options say."""
+        self._cap = most
+        if self._receiver is not None:
+            self._receiver.cap(most)
+
+    @property
+    def not_taking(self) -> str | None:
+        """Why nothing is taken right now, in a word: "pause", "breaker", "limit", "room", ...; None while it is."""
+        return None if self._receiver is None else self._receiver.not_taking
 
     def _take_or_not(self) -> None:
         if self._receiver is None:
             return
-        reason = self._paused or self._stuck
-        if reason is None:
-            self._receiver.resume()
+        if self._holds:
+            self._receiver.pause("; ".join(self._holds.values()), next(iter(self._holds)))
         else:
-            self._receiver.pause(reason)
+            self._receiver.resume()
 
     async def run(self) -> None:
         """Handle deliveries until a drain is over; raise BackendError where the backend ends it.
@@ -132,10 +152,14 @@ class Consumer:
             clock=receiver.clock,
             options=self._options,
             replace=lambda: self._hire(receiver),
-            pause=self._pause_stuck,
+            pause=partial(self._hold, "stuck"),
         )
         holding.on_lost = stragglers.lost
         holding.on_settling = stragglers.settled
+        if receiver.options is not self._options:  # it was resized while it was opened
+            receiver.resize(self._options)
+        receiver.limit = self._limit
+        receiver.cap(self._cap)
         self._take_or_not()
         receiver.start()
         for _ in range(self._options.concurrency):
@@ -171,9 +195,30 @@ class Consumer:
         if receiver.draining:
             if not self._workers:
                 self._finish()
+        elif self._surplus:
+            self._surplus -= 1
         elif self._replaced:
             self._replaced -= 1
         elif not self._is_cancelled():
+            self._hire(receiver)
+
+    def _resize(self, concurrency: int) -> None:
+        before, self._options = self._options.concurrency, _resized(self._options, concurrency)
+        receiver, stragglers = self._receiver, self._stragglers
+        if receiver is None or stragglers is None or receiver.draining:
+            return
+        receiver.resize(self._options)
+        stragglers.resize(concurrency)
+        more = concurrency - before
+        if more < 0:
+            self._surplus -= more
+            busy = receiver.holding.tasks()
+            for worker in [worker for worker in self._workers if worker not in busy][: self._surplus]:
+                worker.cancel()  # it waits for a delivery
+            return
+        kept = min(self._surplus, more)
+        self._surplus -= kept
+        for _ in range(more - kept):
             self._hire(receiver)
 
     def _finish(self, error: BaseException | None = None) -> None:
@@ -251,6 +296,36 @@ def end_grace(consumer: Consumer) -> None:
     """End the grace of a drain that is under way."""
     if consumer._receiver is not None:
         consumer._receiver.end_grace()
+
+
+def hold(consumer: Consumer, cause: str, reason: str | None) -> None:
+    """Have it take nothing more for a reason, until None is given for its cause; else as `Consumer.pause`."""
+    consumer._hold(cause, reason)
+
+
+def cap(consumer: Consumer, most: int | None) -> None:
+    """Have it hold no more than so many deliveries at once; None is as many as its options say."""
+    consumer._cap_at(most)
+
+
+def limit(consumer: Consumer, by: Limit) -> None:
+    """Have it ask how many deliveries it may take, and when; before it runs."""
+    consumer._limit = by
+
+
+def resize(consumer: Consumer, concurrency: int) -> None:
+    """Have it run so many handlers at once; what runs beyond that goes on."""
+    consumer._resize(concurrency)
+
+
+def _resized(options: ConsumerOptions, concurrency: int) -> ConsumerOptions:
+    prefetch = None if options.prefetch is None else max(options.prefetch, concurrency)
+    return ConsumerOptions(concurrency, prefetch, options.max_lease, options.grace, options.retry)
+
+
+def receives(consumer: Consumer) -> bool:
+    """Say whether it takes deliveries by itself; what decides how many it takes is of no use else."""
+    return consumer._receives
 
 
 class Sink(Protocol):

@@ -299,6 +299,11 @@ class Holding:
         if delivery.handled_since is not None:
             self._outlasting.add(delivery)
 
+    def give_back_all(self, batch: Sequence[Received[Any]]) -> None:
+        """Let others have at once what came and isn't wanted."""
+        for delivery in self.hold(batch):
+            self.give_back(delivery)
+
     def give_back(self, delivery: HeldDelivery) -> None:
         """Let others have it at once, unless it was settled or lost."""
         if delivery.state is not HELD:
@@ -371,6 +376,10 @@ class Holding:
             for delivery in {**self.held, **dict.fromkeys(self._outlasting)}
             if delivery.running and (delivery.state is HELD or delivery not in self.held)
         ]
+
+    def tasks(self) -> set[asyncio.Task[Any] | None]:
+        """Return the tasks that handle what is here."""
+        return {delivery.task for delivery in {**self.held, **dict.fromkeys(self._outlasting)}}
 
     def take_from(self, deliveries: Iterable[HeldDelivery]) -> None:
         """Give back what handlers don't give back themselves."""

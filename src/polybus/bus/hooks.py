@@ -70,6 +70,12 @@ class _Combined:
     def in_flight(self, source: Entity, change: int) -> None:
         list(self._each(lambda hook: hook.in_flight(source, change)))
 
+    def not_taking(self, source: Entity, reason: str, change: int) -> None:
+        for hook in self._hooks:
+            tell = getattr(hook, "not_taking", None)  # younger than the others: a listener may not have it
+            if tell is not None:
+                _guarded(lambda tell=tell: tell(source, reason, change))  # type: ignore[misc]
+
     def _each(self, call: Callable[[Hooks], T]) -> Iterator[T]:
         for hook in self._hooks:
             yield from _guarded(lambda hook=hook: call(hook))  # type: ignore[misc]

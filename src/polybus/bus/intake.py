@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from polybus.bus.calls import Calls, ended, look_at, watch
 from polybus.bus.outage import Outage
@@ -13,6 +13,10 @@ from polybus.bus.retry import RetryPolicy
 from polybus.clock import Clock, Timer, wait_for
 from polybus.driver import ConsumerDriver, Received
 from polybus.errors import BackendError, Fault, FaultKind
+
+if TYPE_CHECKING:
+    from polybus.bus.report import Reporter
+    from polybus.flow import Limit
 
 __all__ = ["Intake"]
 
@@ -56,6 +60,8 @@ class Intake:
         room_freed: asyncio.Event,
         accept: Callable[[Sequence[Received[Any]]], None],
         failed: Callable[[BackendError], None],
+        why: Callable[[], str],
+        report: Reporter | None,
     ) -> None:
         self._consumer = consumer
         self._source = source
@@ -66,6 +72,12 @@ class Intake:
         self._accept = accept
         self._failed = failed
         self._room_freed = room_freed
+        self._no_room = why
+        self._report = report
+        self.limit: Limit | None = None
+        """Says how many may be taken, where there is a limit."""
+        self.why: str | None = None
+        """Why nothing is taken right now, in a word; None while it is, and where receiving fails."""
         self._outage = Outage(f"receiving from {source!r}", clock)
         self._stopping = asyncio.Event()
         self.stopping = False
@@ -78,6 +90,7 @@ class Intake:
         self._silence: Timer | None = None
         self._look_at = 0.0
         self._quick = 0
+        self._unlimited = 0
         self._said_at = float("-inf")
 
     @property
@@ -97,6 +110,7 @@ class Intake:
     def stop(self) -> None:
         """Take nothing more; `end` waits for what is under way."""
         self.stopping = True
+        self.note(None)
         if self._silence is not None:
             self._silence.cancel()
         self._stopping.set()
@@ -224,9 +238,14 @@ class Intake:
         while not self.stopping:
             room = self._room()
             if room <= 0:
+                self.note(self._no_room())
                 self._room_freed.clear()
                 await self._room_freed.wait()
                 continue
+            if self.limit is not None and (room := await self._allowed(self.limit, room)) <= 0:
+                continue
+            if self.why is not None:
+                self.note(None)
             began = self._clock.monotonic()
             answer = await self._ask(room)
             if isinstance(answer, Fault):
@@ -240,10 +259,49 @@ class Intake:
             if answer:
                 self._quick = 0
                 self._accept(answer)
+                if self.limit is not None:
+                    await self._spend(self.limit, len(answer))
             elif self._clock.monotonic() - began < QUICK:
                 await self._slow_down()
             else:
                 self._quick = 0
+
+    def note(self, why: str | None) -> None:
+        """Note why nothing is taken, or that it is, and tell hooks."""
+        before, self.why = self.why, None if self.stopping else why
+        why = self.why
+        if self._report is not None and before != why:
+            if before is not None:
+                self._report.not_taking(before, -1)
+            if why is not None:
+                self._report.not_taking(why, 1)
+
+    async def _allowed(self, limit: Limit, room: int) -> int:
+        """Return how many of `room` the limit lets in; 0 after a wait, or where there may be no room any more."""
+        try:
+            count, wait = await limit.ask(room)
+        except Exception as error:  # noqa: BLE001 - wherever it is kept: without it nobody knows how many may be taken
+            self._unlimited += 1
+            wait = self._retry.wait(self._unlimited, None)
+            self._outage.failed(Fault(FaultKind.UNAVAILABLE, f"its rate limit can't be asked: {error!r}"), wait)
+            count = 0
+        else:
+            if self._unlimited:
+                self._unlimited = 0
+                self._outage.over()
+        if count > 0:
+            return min(count, self._room())
+        self.note("limit")
+        await self._pause(wait)
+        return 0
+
+    async def _spend(self, limit: Limit, count: int) -> None:
+        try:
+            await limit.took(count)
+        except Exception as error:  # noqa: BLE001 - what came is handled all the same; the next `ask` fails as well
+            _log.warning(
+                "receiving from %r: %d messages aren't counted by its rate limit: %r", self._source, count, error
+            )
 
     async def _slow_down(self) -> None:
         self._quick += 1

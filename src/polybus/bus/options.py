@@ -138,6 +138,10 @@ class Pace:
         """How many messages a driver may take before a handler has ended; who iterates by hand asks for more."""
         return self._options.concurrency if self._may_adapt else self._options.window
 
+    def resize(self, options: ConsumerOptions) -> None:
+        """Go by other options."""
+        self._options = options
+
     def follow(self) -> None:
         """Go by how long handlers take, from now on."""
         self.adapts = self._may_adapt

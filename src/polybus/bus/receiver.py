@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polybus.binding import Entity
 from polybus.bus.calls import Calls
@@ -21,6 +21,9 @@ from polybus.driver import ConsumerDriver, Driver, Received
 from polybus.durations import Duration, seconds
 from polybus.errors import BackendError, Fault
 from polybus.telemetry import Hooks
+
+if TYPE_CHECKING:
+    from polybus.flow import Limit
 
 __all__ = ["Receiver"]
 
@@ -66,8 +69,11 @@ class Receiver:
         self.let_go: Callable[[bool], None] = lambda ending: None
         """Has a handler give back what it was handed and hasn't begun with: for a pause, or, with True, for good."""
         self._paused: str | None = None
+        self._cause = "pause"
+        self._cap: int | None = None
         self._draining: asyncio.Task[None] | None = None
         calls = Calls(driver.fault, clock)
+        report = None if hooks is None else Reporter(hooks, backend, source, clock)
         self._intake = Intake(
             consumer,
             source.name,
@@ -75,9 +81,11 @@ class Receiver:
             retry=options.retry,
             calls=calls,
             room=self._free,
+            why=self._why,
             room_freed=self._room_freed,
             accept=self._accept,
             failed=self.fail,
+            report=report,
         )
         self.holding = Holding(
             consumer,
@@ -90,7 +98,7 @@ class Receiver:
             intake=self._intake,
             pace=self._pace,
             room_freed=self._room_freed,
-            report=None if hooks is None else Reporter(hooks, backend, source, clock),
+            report=report,
             offer=self._offer,
             on_spent=self._spent,
         )
@@ -132,16 +140,49 @@ class Receiver:
             return f"receiving from {self.source.name!r} ended: {self._error}"
         return self._paused or self._intake.problem
 
-    def pause(self, reason: str) -> None:
+    @property
+    def not_taking(self) -> str | None:
+        """Why nothing is taken right now, in a word; None while it is."""
+        return self._intake.why
+
+    @property
+    def options(self) -> ConsumerOptions:
+        """How it receives."""
+        return self._options
+
+    def resize(self, options: ConsumerOptions) -> None:
+        """Go by other options, as far as they say how many."""
+        self._options = options
+        self._pace.resize(options)
+        self._room_freed.set()
+
+    @property
+    def limit(self) -> Limit | None:
+        """Says how many may be taken."""
+        return self._intake.limit
+
+    @limit.setter
+    def limit(self, limit: Limit | None) -> None:
+        self._intake.limit = limit
+
+    def cap(self, most: int | None) -> None:
+        """Have no more than so many at once, and give back what comes beyond; None for as many as there is room for."""
+        self._cap = most
+        self._room_freed.set()
+
+    def pause(self, reason: str, cause: str = "pause") -> None:
         """Take nothing more until `resume`, and give back what no handler has: no attempt of it was made."""
-        self._paused = reason
+        self._paused, self._cause = reason, cause
+        self._intake.note(cause)
         while self._ready.queue:
             self.holding.give_back(self._ready.queue.popleft())
         self.let_go(False)
 
     def resume(self) -> None:
         """Go on after a `pause`."""
-        self._paused = None
+        if self._paused is not None:
+            self._paused = None
+            self._intake.note(None)
         self._room_freed.set()
 
     def check_loop(self) -> None:
@@ -208,23 +249,38 @@ class Receiver:
             return 0
         holding = self.holding
         window = self._pace.window
+        if self._cap is not None:
+            window = min(window, self._cap)
         room = window - (len(holding.held) - min(holding.blocked, HELD_BACK))
         # While there is still something to hand out, a larger batch is worth waiting for.
         if self._ready.queue and room < max(1, window // 4):
             return 0
         return room
 
+    def _why(self) -> str:
+        """Say why there is no room."""
+        if self._paused is not None:
+            return self._cause
+        return "room" if self._cap is None else "breaker"
+
     def _accept(self, batch: Sequence[Received[Any]]) -> None:
         groups = self.holding.groups
+        if self._cap is not None and len(batch) > (room := max(self._free(), 0)):
+            self.holding.give_back_all(batch[room:])  # they were asked for before there was a cap
+            batch = batch[:room]
         for delivery in self.holding.hold(batch):
             if delivery.received.group is None or groups.add(delivery):
                 self._offer(delivery)
 
     def _offer(self, delivery: HeldDelivery) -> None:
-        if self._intake.stopping or self._paused is not None:
+        if self._intake.stopping or self._paused is not None or (self._cap is not None and self._is_over()):
             self.holding.give_back(delivery)
         else:
             self._ready.put(delivery)
+
+    def _is_over(self) -> bool:
+        """Say whether more may be handled than the cap allows: a retry fell due."""
+        return self._cap is not None and len(self.holding.held) - self.holding.blocked > self._cap
 
     def _spent(self, delivery: HeldDelivery) -> None:
         """Give back what nobody has taken while its lease could be extended: it needn't be lost for that.

@@ -28,6 +28,10 @@ class Reporter:
         """Tell that so many more, or fewer, are held."""
         self._hooks.in_flight(self._source, change)
 
+    def not_taking(self, reason: str, change: int) -> None:
+        """Tell that this consumer takes nothing for a reason, or that this is over."""
+        self._hooks.not_taking(self._source, reason, change)
+
     def processing(self, delivery: HeldDelivery) -> AbstractContextManager[None] | None:
         """Return the context that hooks want around the handler, or None where they want none."""
         return self._hooks.processing(Processing(self._backend, self._source, delivery.message, delivery.attempt))

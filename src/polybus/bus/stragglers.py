@@ -78,6 +78,12 @@ class Stragglers:
         self._watched: dict[HeldDelivery, _Straggler] = {}
         self._alarm = Alarm(clock, self._look)
 
+    def resize(self, concurrency: int) -> None:
+        """Count with so many places from now on."""
+        self._places = concurrency
+        self._most = MOST * concurrency
+        self._pause_or_not()
+
     def lost(self, delivery: HeldDelivery) -> None:
         """Note that a handler was told that its lease is lost."""
         straggler = self._watched.get(delivery)

@@ -42,6 +42,7 @@ class _Asked(NamedTuple):
     source: str | None
     logs: Logs
     otel: bool
+    control: bool
 
 
 def command(
@@ -76,6 +77,9 @@ def command(
     ] = None,
     otel: Annotated[
         bool, typer.Option("--otel", help="Send traces and metrics to OpenTelemetry, as OTEL_* say.")
+    ] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="Let this user steer it: `polybus ps`, `pause`, `resume`, `concurrency`.")
     ] = False,
     reload: Annotated[bool, typer.Option("--reload", help="Start again when a file changes; for development.")] = False,
     log_level: Annotated[
@@ -122,6 +126,7 @@ def command(
         binding,
         Logs(level=level, format=log_format, config=log_config, everything=debug),
         otel,
+        control,
     )
     if reload:
         from polybus.cli.reload import supervise
@@ -172,6 +177,7 @@ def _run(asked: _Asked, end: LastResort, early: Early) -> None:
                     grace=asked.grace,
                     source=asked.source,
                     on_drain=end.begin,
+                    control=asked.control,
                 )
         finally:
             early.over = True

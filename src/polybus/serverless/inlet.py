@@ -47,6 +47,8 @@ class Verdict(Enum):
 class Inlet(Consumer):
     """A consumer that is handed its deliveries; for one event loop."""
 
+    _receives = False
+
     def __init__(
         self,
         source: Entity,

@@ -135,7 +135,11 @@ class RunningApp:
 
     async def _waiting(self) -> int:
         """Count what could be delivered to the app's handlers now and isn't."""
-        stats = [await self.bus.stats(handler.source) for handler in self.app.handlers]
+        stats = [
+            await self.bus.stats(handler.source)
+            for handler, consumer in zip(self.app.handlers, self.app.consumers, strict=False)
+            if consumer.not_taking in (None, "room")  # else it waits for time to pass, or to be let go on
+        ]
         return sum(each.waiting or 0 for each in stats)
 
 

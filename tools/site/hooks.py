@@ -27,8 +27,8 @@ BESIDE = {
 
 SECTIONS = {
     "Start": "index first-service configuration local testing",
-    "Build": "publishing middleware large-bodies encryption handlers batches message-types contracts "
-    "ordering dead-letters observability health serverless catalogue",
+    "Build": "publishing outbox schedule middleware large-bodies encryption handlers batches message-types "
+    "contracts ordering dead-letters observability health serverless catalogue",
     "Run": "running containers provisioning project/stacks terraform changes adopt upgrade runbook troubleshooting",
     "Clouds": "aws azure gcp redis",
     "Coming from": "from-celery from-boto3 from-faststream",

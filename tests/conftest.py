@@ -38,6 +38,7 @@ _LONGEST = (
     "reliability/test_torture_gcp.py",
     "reliability/test_torture_aws.py",
     "reliability/test_torture_sqlite.py",
+    "outbox/test_kills.py",
     "unit/backends/test_azure_bad_input.py",
     "unit/cli/test_local.py",
     "localcloud/servicebus/test_semantics.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -16,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-__all__ = ["POSTGRESQL_MISSING", "Postgresql", "postgresql"]
+__all__ = ["POSTGRESQL_MISSING", "Postgresql", "postgresql", "started"]
 
 
 def _binaries() -> Path | None:
@@ -120,14 +121,21 @@ class Postgresql:
         return str(pwd.getpwnam(cls._user()).pw_gid)
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Postgresql]:
-    """Serve PostgreSQL for the tests of this process. Tests that take it are there only where it is installed."""
+@contextlib.contextmanager
+def started() -> Iterator[Postgresql]:
+    """Serve PostgreSQL for the length of the block; raise RuntimeError where it isn't installed."""
     if _BINARIES is None:
-        pytest.fail(POSTGRESQL_MISSING)
+        raise RuntimeError(POSTGRESQL_MISSING)
     server = Postgresql(_BINARIES)
     try:
         server.start()
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """Serve PostgreSQL for the tests of this process. Tests that take it are there only where it is installed."""
+    with started() as server:
+        yield server

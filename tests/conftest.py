@@ -14,7 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+from databases import postgresql
 from leftovers import Leftovers
+
+__all__ = ["postgresql"]
 
 # How long one example, or making one up, may take says more of what else the machine does than of what is tested.
 settings.register_profile("polybus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,6 +38,7 @@ _LONGEST = (
     "reliability/test_torture_gcp.py",
     "reliability/test_torture_aws.py",
     "reliability/test_torture_sqlite.py",
+    "outbox/test_kills.py",
     "unit/backends/test_azure_bad_input.py",
     "unit/cli/test_local.py",
     "localcloud/servicebus/test_semantics.py",

@@ -33,6 +33,7 @@ SOAKS = {
     "torture-aws": "tests/reliability/test_torture_aws.py",
     "torture-azure": "tests/reliability/test_torture_azure.py",
     "torture-gcp": "tests/reliability/test_torture_gcp.py",
+    "outbox": "tests/outbox/test_kills.py",
     "model": "tests/reliability/test_bus_model.py",
     "terraform": "tests/provision/test_terraform.py",
 }

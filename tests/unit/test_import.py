@@ -8,6 +8,7 @@ import sys
 import pytest
 
 HEAVY = ("aiohttp", "azure", "boto3", "botocore", "google", "grpc", "opentelemetry", "pulumi", "rich", "typer")
+DATABASES = ("aiosqlite", "asyncpg", "django", "psycopg", "sqlalchemy")
 
 
 def loaded_by(code: str) -> set[str]:
@@ -28,6 +29,13 @@ def loaded_by(code: str) -> set[str]:
 )
 def test_imports_no_sdk_and_no_terminal(code: str) -> None:
     assert not loaded_by(code) & set(HEAVY)
+
+
+def test_an_outbox_imports_no_database_library_and_a_bus_no_outbox() -> None:
+    assert not loaded_by("import polybus.outbox; polybus.outbox.Outbox, polybus.outbox.Relay") & {*HEAVY, *DATABASES}
+    program = "import sys, polybus; polybus.connect, polybus.App; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "polybus.outbox" not in done.stdout
 
 
 @pytest.mark.parametrize("code", ["import polybus", "import polybus.cli.main"])

@@ -27,8 +27,8 @@ BESIDE = {
 
 SECTIONS = {
     "Start": "index first-service configuration local testing",
-    "Build": "publishing middleware large-bodies encryption handlers batches flow message-types "
-    "contracts ordering dead-letters observability health serverless catalogue",
+    "Build": "publishing middleware outbox schedule large-bodies encryption handlers batches flow once message-types "
+    "contracts cloudevents ordering dead-letters observability health serverless catalogue",
     "Run": "running containers provisioning project/stacks terraform changes adopt upgrade runbook troubleshooting",
     "Clouds": "aws azure gcp redis",
     "Coming from": "from-celery from-boto3 from-faststream",

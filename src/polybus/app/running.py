@@ -113,7 +113,7 @@ def _refuse_idle(apps: Sequence[Runnable]) -> None:
     for app in apps:
         if app._is_idle():
             raise ConfigError(f"{app!r} has no handlers and no lifespan: it would do nothing; see App.handler")
-        if not app.handlers:
+        if not app.handlers and not getattr(app, "only_sends", False):
             _log.warning("%r has no handlers: it consumes nothing", app)
 
 

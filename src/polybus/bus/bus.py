@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from polybus.binding import Binding
 from polybus.bus.connection import Connection
 from polybus.bus.doubt import Doubt
+from polybus.bus.encoders import encoder_for
 from polybus.bus.hooks import combine
 from polybus.bus.options import ConsumerOptions, PublisherOptions
 from polybus.bus.outgoing import Encoder, check_several
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from polybus.bus.consumer import Consumer, Consumption, Handler
     from polybus.bus.publisher import Publisher
     from polybus.bus.redrive import DeadLetters
+    from polybus.bus.through import Through
     from polybus.middleware import AnyMiddleware
 
-__all__ = ["Bus", "connection_of", "consumer_of", "middleware_of"]
+__all__ = ["Bus", "connection_of", "consumer_of", "middleware_of", "publisher_of", "through_of"]
 
 # After so many messages `publish_many` lets others run, though none waited for room: each takes some 10 us.
 TURN = 1_000
@@ -71,6 +73,7 @@ class Bus:
         self._publishers = self._connection.publishers
         self._encoders: dict[str, Encoder] = {}
         self._middleware: tuple[AnyMiddleware, ...] = ()
+        self._through: Through | None = None
         if middleware:
             self._pass_through(middleware, publisher)
 
@@ -81,7 +84,7 @@ class Bus:
 
         self._middleware = checked(middleware)
         if publishing(self._middleware):
-            through = Through(
+            self._through = through = Through(
                 self._middleware,
                 clock=self.clock,
                 options=options,
@@ -228,14 +231,7 @@ class Bus:
 
     def _encoder(self, target: str) -> Encoder:
         entity = self._checker.target(target)
-        encoder: Encoder
-        if entity.schema is None:
-            encoder = Encoder(entity, self.backend, self._connection.hooks)
-        else:
-            from polybus.bus.checked import CheckedEncoder
-
-            encoder = CheckedEncoder(entity, self.backend, self._connection.hooks)
-        self._encoders[target] = encoder
+        encoder = self._encoders[target] = encoder_for(entity, self.backend, self._connection.hooks)
         return encoder
 
     def _publisher(self, target: str) -> Publisher:
@@ -346,6 +342,16 @@ def consumer_of(bus: Bus, source: str, handler: Handler, options: ConsumerOption
 def middleware_of(bus: Bus) -> tuple[AnyMiddleware, ...]:
     """Return the bus's middleware, outermost first."""
     return bus._middleware
+
+
+def publisher_of(bus: Bus, target: str) -> Publisher:
+    """Return what sends to a topic or queue; raises as `Bus.publish` does before it takes a message."""
+    return bus._publisher(target)
+
+
+def through_of(bus: Bus) -> Through | None:
+    """Return what publishes through middleware, or None where there is none around publishing."""
+    return bus._through
 
 
 def connection_of(bus: Bus) -> Connection:

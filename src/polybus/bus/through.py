@@ -64,7 +64,12 @@ class Through:
         """Do what `Bus.publish` does."""
         self._publisher(target)  # raises for a target that isn't there, and where the bus isn't open
         outgoing, token = self._draft(target, body, attributes, ordering_key, delay)
-        places, key = self._places_of(target), outgoing.message.ordering_key
+        return await self.again(outgoing, token)
+
+    async def again(self, outgoing: Publication, token: str) -> str:
+        """Publish what was drafted before, perhaps in another process; `token` names that call (polybus.driver)."""
+        self._publisher(outgoing.target)
+        places, key = self._places_of(outgoing.target), outgoing.message.ordering_key
         place = None if places is None or key is None else places.take(key)
         return await self._pass(outgoing, token, place)
 

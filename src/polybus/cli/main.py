@@ -55,6 +55,8 @@ COMMANDS: Mapping[str, Entry] = {
     "outputs": Entry("polybus.cli.outputs", "Print what a stack exports."),
     "export": Entry("polybus.cli.export", "Write a topology, or its plan, for another tool than Pulumi."),
     "matrix": Entry("polybus.cli.matrix", "Show what each backend was measured to do."),
+    "outbox": Entry("polybus.cli.outbox", "List, retry or discard what an outbox could not send."),
+    "schedule": Entry("polybus.cli.schedule", "List or cancel what is to be published later."),
     "dead-letter": Entry("polybus.cli.dead_letter", "List, show, redrive or purge dead letters."),
 }
 

@@ -43,14 +43,33 @@ class _Asked(NamedTuple):
     logs: Logs
     otel: bool
     control: bool
+    outbox: tuple[str, str] | None
 
 
 def command(
     context: typer.Context,
     apps: Annotated[
-        list[str], typer.Argument(metavar="APP...", help="Each as module:name, from the working directory.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="APP...",
+            help="Each as module:name, from the working directory; with --outbox there may be none.",
+            show_default=False,
+        ),
+    ] = None,
     *,
+    outbox: Annotated[
+        str | None,
+        typer.Option(
+            "--outbox",
+            metavar="DATABASE",
+            help="Send what is committed there, too: sqlite:///FILE, postgresql://..., or env:NAME for a variable's "
+            "value.",
+            show_default=False,
+        ),
+    ] = None,
+    outbox_table: Annotated[
+        str, typer.Option("--outbox-table", help="The outbox's table, where it has a name of its own.")
+    ] = "polybus_outbox",
     health: Annotated[
         str | None,
         typer.Option(
@@ -114,12 +133,14 @@ def command(
         raise options.refuse("says it all; --log-format would change nothing", "--log-config")
     if quiet and log_level is not None:
         raise options.refuse("means --log-level warning; give one of the two", "--quiet")
+    if not apps and outbox is None:
+        raise typer.BadParameter("give an app, as module:name, or --outbox", param_hint="APP...")
     debug = bool(context.obj["debug"])
     if metrics is not None and metrics == health:
         raise options.refuse("another port than that of --health", "--metrics")
     level = log_level or (Level.DEBUG if debug else Level.WARNING if quiet else None)
     asked = _Asked(
-        apps,
+        list(apps or ()),
         (None, None) if health is None else _address(health, "--health"),
         None if metrics is None else _address(metrics, "--metrics"),
         None if grace is None else options.duration(grace, "--grace"),
@@ -127,6 +148,7 @@ def command(
         Logs(level=level, format=log_format, config=log_config, everything=debug),
         otel,
         control,
+        None if outbox is None else (outbox, outbox_table),
     )
     if reload:
         from polybus.cli.reload import supervise
@@ -157,6 +179,10 @@ def _run(asked: _Asked, end: LastResort, early: Early) -> None:
         counted = PrometheusHooks()
         listen(counted)  # before the apps: one may connect a bus as it is imported
     loaded = [load(spec) for spec in asked.apps]
+    if asked.outbox is not None:
+        from polybus.cli.relaying import relay_app
+
+        loaded.append(relay_app(*asked.outbox, asked.grace))
     early.check()
     asked.logs.after()
     if asked.otel:

@@ -24,6 +24,7 @@ MODULES: Mapping[str, str] = {
     "polybus.encryption": "sealed messages",
     "polybus.flow": "rate limits and breakers of handlers",
     "polybus.flow_redis": "rate limits that processes share in Redis",
+    "polybus.once": "effects once per message: stores of claims",
     "polybus.telemetry": "hooks, for telemetry of your own",
     "polybus.otel": "the hooks for OpenTelemetry",
     "polybus.app.logs": "the log's formats",

@@ -7,7 +7,7 @@ import contextvars
 import inspect
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 from polybus.app.handler import UNDECODABLE, Batching, Handler, Kinds, Where
 from polybus.app.logs import at_service
-from polybus.app.signature import Signature, describe, read_signature
+from polybus.app.signature import Signature, blocks, describe, read_signature
 from polybus.app.target import refuse_unimportable
 from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from polybus.app.watchdog import Running
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
+    from polybus.claims import ClaimStore
     from polybus.flow import Breaker, RateLimit
     from polybus.middleware import AnyMiddleware
+    from polybus.once.once import Once
     from polybus.topology.model import Topology
 
 __all__ = ["App", "ConnectArguments", "HandlerFunction", "Lifespan", "connect_arguments"]
@@ -160,6 +162,7 @@ class App:
         undecodable: int | None = UNDECODABLE,
         breaker: Breaker | None = None,
         rate_limit: RateLimit | None = None,
+        once: Once | ClaimStore | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
@@ -185,7 +188,8 @@ class App:
 
         `concurrency` calls run at once (16, or 1 with `max_batch`); `prefetch` messages are held at most; a lease is
         extended up to `max_lease`; a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h",
-        or timedeltas. `middleware` is around this handler alone, within the app's, the first outermost. Raises
+        or timedeltas. `middleware` is around this handler alone, within the app's, the first outermost. With `once`, a
+        store of `polybus.once` or a polybus.once.Once, its effect is once for each message (docs/once.md). Raises
         ConfigError for a signature that can't be served, a type that can't be decoded, an executor that can't run the
         function, and a second handler of one source or type.
         """
@@ -197,7 +201,7 @@ class App:
 
         def declare(function: F) -> F:
             name, place = describe(function)
-            signature = read_signature(function, scope, batch=max_batch is not None)
+            signature, around = _read(function, scope, max_batch is not None, _checked(middleware), once)
             where = _where(executor, signature)
             try:
                 batching = _batching(max_batch, max_wait, concurrency, where)
@@ -219,7 +223,7 @@ class App:
                 signature,
                 options,
                 where,
-                _checked(middleware),
+                around,
                 batching,
                 undecodable,
                 breaker=breaker,
@@ -403,6 +407,24 @@ def connect_arguments(app: App) -> ConnectArguments:
     return ConnectArguments(app._source, app.service, app.clock, app._hooks, app._publisher, tuple(app._middleware))
 
 
+def _read(
+    function: Callable[..., Any],
+    scope: Mapping[str, Any],
+    batch: bool,
+    middleware: tuple[AnyMiddleware, ...],
+    given: Once | ClaimStore | None,
+) -> tuple[Signature, tuple[AnyMiddleware, ...]]:
+    """Return a handler's signature, and the middleware around it alone: what does it once is the innermost."""
+    if given is None:
+        return read_signature(function, scope, batch=batch), middleware
+    from polybus.once.around import filling, once_of, standing_around
+
+    once = once_of(given)
+    fills = None if batch else filling(once, blocking=blocks(function))
+    signature = read_signature(function, scope, batch=batch, filling=fills)
+    return signature, (*middleware, standing_around(once, transaction=signature.filled))
+
+
 def _checked(middleware: Sequence[AnyMiddleware]) -> tuple[AnyMiddleware, ...]:
     if not middleware:
         return ()
@@ -416,6 +438,8 @@ def _where(executor: str | None, signature: Signature) -> Where:
     if executor is None:
         return "thread" if signature.blocking else "loop"
     handler = f"handler {signature.name} ({signature.place})"
+    if executor == "process" and signature.filled:
+        raise ConfigError(f"{handler}: executor='process': a transaction of this process can't be there")
     if executor not in ("thread", "process"):
         raise ConfigError(f"{handler}: executor={executor!r}: 'thread' or 'process', or nothing")
     if executor == "thread" and not signature.blocking:

@@ -13,7 +13,7 @@ from polybus.body import ALLOWED, Decoder, decoder
 from polybus.bus.delivery import Delivery
 from polybus.errors import ConfigError
 
-__all__ = ["Signature", "describe", "read_signature"]
+__all__ = ["Filling", "Signature", "blocks", "describe", "read_signature"]
 
 _FORMS = (
     "a handler is `async def` or `def` (body: T) or (body: T, delivery: polybus.Delivery), "
@@ -23,6 +23,7 @@ _BATCH_FORMS = (
     "a handler with max_batch is `async def` or `def` (bodies: list[T]) or (bodies: list[T], deliveries: "
     f"list[polybus.Delivery]), returns nothing, and T is polybus.Delivery or {ALLOWED}"
 )
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -39,24 +40,40 @@ class Signature:
     decode: Decoder
     call: Callable[[Any, Any], Any]
     blocking: bool
+    filled: bool = False
+    """Whether a parameter is filled by what `read_signature` was given for that."""
 
 
-def read_signature(function: Callable[..., Any], scope: Mapping[str, Any], *, batch: bool = False) -> Signature:
+Filling = Callable[[Any], Callable[[], Any] | None]
+"""Says, by its annotation, what gives the value of a further parameter at each call; None for one that it doesn't fill.
+
+Raises TypeError for one that it could fill in another handler.
+"""
+
+
+def read_signature(
+    function: Callable[..., Any], scope: Mapping[str, Any], *, batch: bool = False, filling: Filling | None = None
+) -> Signature:
     """Read a handler's signature; raise ConfigError that names the function, its place and what is allowed.
 
-    With `batch` its parameters are lists.
+    With `batch` its parameters are lists. `filling` fills parameters beside the body and the delivery.
 
     `scope` has the local names at the place of the decoration: with them, annotations that are text (`from __future__
     import annotations`) may name a class that was declared within a function.
     """
     name, place = describe(function)
-    reader = (_BatchReader if batch else _Reader)(function, scope)
+    reader = (_BatchReader if batch else _Reader)(function, scope, filling)
     try:
         decode, call = reader.read()
     except _WrongSignature as error:
         forms = _BATCH_FORMS if batch else _FORMS
         raise ConfigError(f"handler {name} ({place}): {error}; {forms}") from None
-    return Signature(name, place, decode, call, blocking=not inspect.iscoroutinefunction(_callee(function)))
+    return Signature(name, place, decode, call, blocks(function), bool(reader.filled))
+
+
+def blocks(function: Callable[..., Any]) -> bool:
+    """Say whether a call of a handler blocks."""
+    return not inspect.iscoroutinefunction(_callee(function))
 
 
 def describe(function: Callable[..., Any]) -> tuple[str, str]:
@@ -99,9 +116,11 @@ class _Reader:
     named = "delivery"
     wanted = "polybus.Delivery"
 
-    def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any]) -> None:
+    def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any], filling: Filling | None) -> None:
         self._function = function
         self._scope = scope
+        self._filling = filling
+        self.filled: dict[str, Callable[[], Any]] = {}
 
     def read(self) -> tuple[Decoder, Callable[[Any, Any], Any]]:
         body, *others = self._parameters()
@@ -112,14 +131,23 @@ class _Reader:
         if annotation is Delivery:
             if delivery is not None:
                 raise _WrongSignature("it asks for the delivery twice; the body comes first")
-            return _nothing, _call_with_delivery(self._function)
+            return _nothing, _call_with_delivery(self._with_filled())
         if annotation is inspect.Parameter.empty:
             raise _WrongSignature(f"its first parameter, {body.name!r}, has no annotation that says what the body is")
         try:
             decode = decoder(annotation)
         except TypeError as error:
             raise _WrongSignature(f"a body can't be decoded to {body.name!r}: {error}") from None
-        return decode, _call(self._function, delivery)
+        return decode, _call(self._with_filled(), delivery)
+
+    def _with_filled(self) -> Callable[..., Any]:
+        """Return the function as one that takes nothing but the body and the delivery."""
+        if not self.filled:
+            return self._function
+        function, filled = self._function, self.filled
+        return lambda *by_position, **by_name: function(
+            *by_position, **by_name, **{name: give() for name, give in filled.items()}
+        )
 
     def _each(self, annotation: Any, body: inspect.Parameter) -> Any:
         """Return the type of one body."""
@@ -149,9 +177,24 @@ class _Reader:
                 if parameter.kind is inspect.Parameter.POSITIONAL_ONLY and parameter is not others[0]:
                     raise _WrongSignature(f"{parameter.name!r} can be given by position only, and is not the second")
                 found = parameter
+            elif self._fills(parameter):
+                continue
             elif parameter.default is inspect.Parameter.empty:
                 raise _WrongSignature(f"nothing fills its parameter {str(parameter)!r}")
         return found
+
+    def _fills(self, parameter: inspect.Parameter) -> bool:
+        if self._filling is None or parameter.kind not in _BY_NAME:
+            return False
+        if parameter.annotation is inspect.Parameter.empty:
+            return False
+        try:
+            give = self._filling(self._resolve(parameter))
+        except TypeError as error:
+            raise _WrongSignature(f"its parameter {str(parameter)!r}: {error}") from None
+        if give is not None:
+            self.filled[parameter.name] = give
+        return give is not None
 
     def _wants_delivery(self, parameter: inspect.Parameter) -> bool:
         if parameter.kind not in (*_BY_POSITION, inspect.Parameter.KEYWORD_ONLY):

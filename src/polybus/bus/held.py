@@ -73,6 +73,7 @@ class HeldDelivery:
         "begun",
         "cancelled",
         "extension",
+        "given_back",
         "group",
         "handled_since",
         "lease_until",
@@ -94,6 +95,8 @@ class HeldDelivery:
         self._context: AbstractContextManager[None] | None = None
         self._depth = 0
         self._cancelling = 0
+        self.given_back: bool
+        """Whether it was asked to come again or to be a dead letter; not set before, for that it takes no time."""
         self.received = received
         self.message: Message = received.message
         self.attempt = received.attempt + retries
@@ -144,11 +147,13 @@ class HeldDelivery:
         wait = None if delay is None else seconds(delay, "delay")
         if wait is not None and not 0 <= wait <= 600:
             raise ValueError(f"delay={delay!r}: 0 to 600 seconds (contract, D4)")
+        self.given_back = True
         if self.state is not SETTLED:
             await self._fail(Failed("MaxAttempts", f"given back {self.attempt} times", wait))
 
     async def dead_letter(self, reason: str, description: str = "") -> None:
         """Put it among the dead letters; returns once it is there."""
+        self.given_back = True
         if self.state is not SETTLED:
             await self._settle(self._letter(reason, description))
 

@@ -1,0 +1,71 @@
+"""The stores of `polybus.once`, each on a server or a file of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .servers import MISSING, Postgresql, RedisServer
+
+KINDS = ["sqlite", "aiosqlite", "pysqlite", "asyncpg", "psycopg", "redis", "dynamodb"]
+NEEDS = {"asyncpg": "postgresql", "psycopg": "postgresql", "redis": "redis"}
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[Postgresql]:
+    server = Postgresql()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server() -> Iterator[str]:
+    import threading
+
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    # One request at a time: DynamoDB looks at a condition and changes an item in one step, moto in two.
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(params=[kind for kind in KINDS if NEEDS.get(kind) not in MISSING])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Return the kind of a store, and where an empty one is."""
+    kind = request.param
+    if kind == "sqlite":
+        return kind, str(tmp_path / "claims.db")
+    if kind == "redis":
+        import redis
+
+        server = request.getfixturevalue("redis_server")
+        with redis.Redis.from_url(server.url) as client:
+            client.flushall()
+        return kind, server.url
+    if kind == "dynamodb":
+        return kind, _emptied(request.getfixturevalue("dynamodb_server"))
+    if kind in ("aiosqlite", "pysqlite"):
+        return kind, f"sqlite+{kind}:///{tmp_path / 'claims.db'}"
+    return kind, request.getfixturevalue("postgresql_server").url(kind)
+
+
+def _emptied(url: str) -> str:
+    import urllib.request
+
+    urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")).close()
+    return url

@@ -167,6 +167,14 @@ async def begin(team: Team, cloud: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     return made
 
 
+def test_what_the_provider_would_refuse_is_refused_here(team: Team) -> None:
+    """A pass-through argument that the check of a topology knows by name alone."""
+    team.stack("dev", "aws")
+    (team.folder / "polybus.toml").write_text(BASE + "[topics.orders.aws]\nsignature_version = 3\n")
+    refused = team.polybus("preview", "dev", "--local", code=1)
+    assert "signatureVersion found 3; allowed: from 1 to 2" in refused.out + refused.err
+
+
 async def test_two_stacks_at_once_are_on_one_local_cloud_and_share_nothing(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:

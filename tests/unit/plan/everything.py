@@ -343,7 +343,8 @@ def _as(service: str) -> st.SearchStrategy[str]:
 
 _GROUP = "/subscriptions/s/resourceGroups/r/providers"
 _OURS = "/subscriptions/11111111-2222-3333-4444-555555555555/resourceGroups/r/providers"
-_VAULT, _STORE = f"{_OURS}/Microsoft.KeyVault/vaults/v", f"{_OURS}/Microsoft.AppConfiguration/configurationStores/store"
+_VAULT = f"{_OURS}/Microsoft.KeyVault/vaults/keys"
+_STORE = f"{_OURS}/Microsoft.AppConfiguration/configurationStores/store"
 _WORKSPACE = f"{_GROUP}/Microsoft.OperationalInsights/workspaces/w"
 _ACCOUNT = f"{_GROUP}/Microsoft.Storage/storageAccounts/a"
 _IDENTITY = f"{_GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/i"

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polybus.clouds.aws.plan import resources as aws
+from polybus.plan.facts import refused
+from polybus.plan.planning import planning_of
 from polybus.plan.table import physical_of
 from polybus.plan.values import Join, Json, Ref, Resource
 from polybus.topology.model import Queue, Subscription, Topic, Topology
@@ -34,6 +36,20 @@ def test_names_on_the_cloud_are_unique_where_they_have_to_be(cloud: str) -> None
             if physical_of(item) and item.kind != "filter"  # the one rule of a subscription has none of its own
         ]
         assert len(set(named)) == len(named)
+
+    proof()
+
+
+@each_cloud
+def test_the_provider_takes_all_that_is_planned(cloud: str) -> None:
+    facts = planning_of(cloud).facts
+
+    @few
+    @given(stack=stacks(cloud))
+    def proof(stack: Stack) -> None:
+        for item in planned(stack, cloud).values():
+            if item.kind != "lookup":
+                assert (item.type, list(refused(facts[item.type], item.properties))) == (item.type, [])
 
     proof()
 

@@ -7,7 +7,20 @@ import sys
 
 import pytest
 
-HEAVY = ("aiohttp", "azure", "boto3", "botocore", "google", "grpc", "opentelemetry", "pulumi", "rich", "typer")
+HEAVY = (
+    "aiohttp",
+    "azure",
+    "boto3",
+    "botocore",
+    "cryptography",
+    "google",
+    "grpc",
+    "obstore",
+    "opentelemetry",
+    "pulumi",
+    "rich",
+    "typer",
+)
 DATABASES = ("aiosqlite", "asyncpg", "django", "psycopg", "sqlalchemy")
 
 
@@ -24,6 +37,8 @@ def loaded_by(code: str) -> set[str]:
         "import polybus",
         "import polybus; polybus.connect, polybus.App, polybus.Delivery",
         "from polybus import *",
+        "import polybus; polybus.Blob",
+        "import polybus.blobs, polybus.encryption; polybus.blobs.Blobs(bus='shop')",
         "import polybus.topology.file, polybus.plan.check, polybus.plan.diagram",
     ],
 )

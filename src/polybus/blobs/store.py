@@ -7,7 +7,8 @@ import hashlib
 import os
 import tempfile
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -99,7 +100,7 @@ class Store:
                 raise measured.failure from None
             raise
         if self._folder is not None:
-            await asyncio.to_thread(_synced, self._folder / key)
+            await asyncio.to_thread(_synced, self._folder, key)
         return Blob(key, measured.size, measured.digest(), content_type or "")
 
     # Fetching ---------------------------------------------------------------------------------------------------------
@@ -129,14 +130,14 @@ class Store:
 
     async def save(self, blob: Blob, path: Path) -> None:
         """Write an object to a file, which appears once it is verified; what was there stays until then."""
-        handle, name = await asyncio.to_thread(tempfile.mkstemp, dir=path.parent, prefix=f".{path.name[:40]}.")
+        # Not by tempfile, whose files are for their owner alone: this one is as the umask says.
+        half = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with await asyncio.to_thread(half.open, "xb") as file:
                 await self._written(blob, file)
-            await asyncio.to_thread(os.replace, name, path)
+            await asyncio.to_thread(half.replace, path)
         except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
+            half.unlink(missing_ok=True)
             raise
 
     @asynccontextmanager
@@ -261,10 +262,10 @@ def _swept(folder: Path, now: float, older_than: float) -> int:
     return gone
 
 
-def _synced(path: Path) -> None:
+def _synced(folder: Path, key: str) -> None:
     """Have a file and its name outlast a loss of power: a message that refers to it may."""
-    for each in (path, path.parent):
-        handle = os.open(each, os.O_RDONLY)
+    for part in ("", *accumulate(key.split("/"), "{}/{}".format)):
+        handle = os.open(folder / part, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

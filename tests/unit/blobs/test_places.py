@@ -143,3 +143,17 @@ async def test_a_blob_that_came_by_no_middleware_is_the_only_one_s(tmp_path: Pat
     gc.collect()
     with pytest.raises(RuntimeError, match="none"):
         await bare.read()
+
+
+def test_code_that_blocks_publishes_and_fetches(tmp_path: Path) -> None:
+    binding = local_binding(TOPOLOGY, path=tmp_path / "bus.db")
+    blobs = Blobs(binding)
+    with polybus.sync.connect(binding, middleware=[blobs]) as bus:
+        bus.publish("models", bytes(300_000))
+        with bus.consume("models") as deliveries, next(deliveries) as delivery:
+            assert len(delivery.body) < 1_000, "as it came"
+            assert asyncio.run(blobs.back(delivery.message)).body == bytes(300_000)
+        bus.publish("models", asyncio.run(blobs.put(b"weights")))
+        with bus.consume("models") as deliveries, next(deliveries) as delivery:
+            blob = msgspec.json.decode(delivery.body, type=Blob)
+            assert asyncio.run(blob.read()) == b"weights"

@@ -174,6 +174,14 @@ async def test_a_file_that_was_there_stays_until_the_new_one_is_whole(
     assert files(tmp_path) == [blob.key.rpartition("/")[2], "weights"], "no half of a file"
 
 
+async def test_a_saved_file_is_as_readable_as_any_other(store: Store, tmp_path: Path) -> None:
+    """A model that one service fetches is another user's to read, where the umask says so."""
+    blob = await store.put(b"weights")
+    await store.save(blob, tmp_path / "weights")
+    (tmp_path / "other").write_bytes(b"weights")
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 async def test_what_is_old_is_swept_and_nothing_else(folder: Path) -> None:
     clock = ManualClock()
     store, other = Store(folder, bus="shop", clock=clock), Store(folder, bus="bank", clock=clock)

@@ -47,7 +47,8 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     a message came there, so anew with each move; a lease outlasts them. `filter` is the declared filter, for backends
     that evaluate it themselves; `filter_attributes` are the attributes that any filter of the topic names: they must
     travel natively. `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are
-    a backend's own. `schema` says what its messages are (docs/contracts.md), None where nothing is declared.
+    a backend's own. `schema` says what its messages are (docs/contracts.md), None where nothing is declared;
+    `format` is "plain", "cloudevents" or "cloudevents-structured" (docs/cloudevents.md).
     """
 
     kind: Kind
@@ -70,6 +71,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tap: bool = False
     options: Mapping[str, Any] = {}
     schema: str | None = None
+    format: str = "plain"
 
     @property
     def publishable(self) -> bool:

@@ -36,6 +36,10 @@ def decoder(annotation: Any) -> Decoder:
     plain = _plain(annotation)
     if plain in _AS_THEY_ARE:
         return _AS_THEY_ARE[plain]
+    own = getattr(typing.get_origin(plain) or plain, "__polybus_decoder__", None)
+    if own is not None:  # it reads more of a message than its body
+        found: Decoder = own(plain)
+        return found
     if _validates_json(plain):
         return _ValidatingDecoder(plain, plain.model_validate_json)
     if hasattr(plain, "__pydantic_validator__"):  # a pydantic dataclass: msgspec would skip its validators

@@ -43,6 +43,10 @@ class ByType:
     async def call(self, delivery: Delivery) -> None:
         """Call the handler of the message's type, or that of all others; raise UnknownType where there is none."""
         kind = delivery.attributes.get(self._kinds.attribute)
+        if kind is None:
+            from polybus.cloudevents import event_type  # an event says its type in its own way
+
+            kind = event_type(delivery.message)
         executor = self._executors.get(kind, self._else)
         if executor is not None:
             await executor.call(delivery)

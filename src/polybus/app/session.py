@@ -71,6 +71,7 @@ class Session:
 
     async def start(self, context: contextvars.Context) -> None:
         """Begin to consume, in a context that has the lifespan's variables; raise ConfigError for what can't run."""
+        self._handlers = [self._reading(handler) for handler in self._handlers]
         for at, handler in enumerate(self._handlers):
             executor = self._executor(handler, partial(self._pause, at))
             self._executors.append(executor)
@@ -86,6 +87,14 @@ class Session:
             task = asyncio.get_running_loop().create_task(_consume(consumer, handler), name=name, context=own)
             self._tasks[task] = handler
             task.add_done_callback(self._consumer_over)
+
+    def _reading(self, handler: Handler) -> Handler:
+        """Return a handler that reads the form in which messages come to it."""
+        if self.bus.binding.source(handler.source).format == "plain":
+            return handler
+        from polybus.app.events import unwrapped
+
+        return unwrapped(handler)
 
     def _invoker(
         self, at: int, handler: Handler, executor: Executor, context: contextvars.Context

@@ -231,7 +231,9 @@ class Bus:
 
     def _encoder(self, target: str) -> Encoder:
         entity = self._checker.target(target)
-        encoder = self._encoders[target] = encoder_for(entity, self.backend, self._connection.hooks)
+        connection, service = self._connection, self._checker.service
+        encoder = encoder_for(entity, self.binding, connection.hooks, service=service, clock=self.clock)
+        self._encoders[target] = encoder
         return encoder
 
     def _publisher(self, target: str) -> Publisher:

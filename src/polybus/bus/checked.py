@@ -37,8 +37,12 @@ class CheckedEncoder(Encoder):
     ) -> tuple[Outgoing, bool]:
         """Return what to send, as Encoder does; raise PublishFailed where the body isn't what the contract says."""
         outgoing, blocks = super().outgoing(value, attributes, ordering_key, delay)
-        problem = self._problem(outgoing.message.body, value)
+        self.check(outgoing.message.body, value)
+        return outgoing, blocks
+
+    def check(self, body: bytes, value: object = None) -> None:
+        """Raise PublishFailed where a body, that of `value`, isn't what the contract says."""
+        problem = self._problem(body, value)
         if problem is not None:
             where, what = problem
             raise PublishFailed((Fault(FaultKind.INVALID, f"{self._about}: at {where}: {what}"),))
-        return outgoing, blocks

@@ -22,6 +22,11 @@ class Checker:
             known = ", ".join(sorted(binding.services)) or "none"
             raise NotDeclared(f"service {service!r} is not declared in bus {binding.bus!r}; there are: {known}")
 
+    @property
+    def service(self) -> str | None:
+        """The service whose rights these are, None where all may be done."""
+        return self._service
+
     def target(self, name: str) -> Entity:
         """Return a topic or queue to publish to; raise BindingError, NotDeclared."""
         entity = self._known(self._binding.target, name)

@@ -206,7 +206,9 @@ class Outbox:
 
     def _encoder(self, target: str) -> Encoder:
         entity = self._checker.target(target)
-        encoder = self._encoders[target] = encoder_for(entity, self.binding.backend, self._hooks)
+        service = self._checker.service
+        encoder = encoder_for(entity, self.binding, self._hooks, service=service, clock=self.clock)
+        self._encoders[target] = encoder
         return encoder
 
     def _statements(self, dialect: str) -> Insertion:

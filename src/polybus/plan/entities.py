@@ -66,6 +66,7 @@ def _topic(topology: Topology, name: str, place: Place) -> Entity:
         filter_attributes=tuple(sorted(topology.filter_attributes(name))),
         options=place.options,
         schema=topic.schema,
+        format=topic.format,
     )
 
 
@@ -84,6 +85,7 @@ def _subscription(topology: Topology, item: Subscription, place: Place) -> Entit
         push=item.push is not None,
         tap=item.tap,
         schema=topic.schema,
+        format=topic.format,
         **_delivery(item, place),
     )
 
@@ -96,6 +98,7 @@ def _queue(item: Queue, place: Place) -> Entity:
         max_size=item.max_message_size or place.max_size,
         max_delay=item.max_delay,
         schema=item.schema,
+        format=item.format,
         **_delivery(item, place),
     )
 

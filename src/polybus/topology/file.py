@@ -171,7 +171,12 @@ def _contract(table: Table) -> dict[str, Any]:
         schema = None
     known = get_args(model.Compatibility)
     allowed = f"one of {', '.join(known)}"
-    return {"schema": schema, "compatibility": table.one_of("compatibility", "full", known, allowed)}
+    formats = get_args(model.Format)
+    return {
+        "schema": schema,
+        "compatibility": table.one_of("compatibility", "full", known, allowed),
+        "format": table.one_of("format", "plain", formats, f"one of {', '.join(formats)}"),
+    }
 
 
 def _delivery(table: Table) -> dict[str, Any]:

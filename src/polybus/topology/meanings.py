@@ -71,6 +71,7 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "schema": "What its messages are: a Python type, or a file. Publishing checks them by it.",
     "compatibility": "Who has to read on when the schema changes: new readers old messages (backward), old readers new "
     "ones (forward), both (full) or nobody (none).",
+    "format": "How its messages travel: as they are, or as CloudEvents 1.0 in binary or structured mode.",
     "clouds": "The clouds on which it exists; by default on all. The embedded store has every entry.",
     "consumers": "What consumes it: polybus, which counts attempts, or something foreign that leaves it to the cloud.",
     "description": "What it is for, in a sentence or two; `polybus catalogue` and `polybus export asyncapi` show it.",

@@ -27,6 +27,7 @@ __all__ = [
     "Backoff",
     "Compatibility",
     "Consumers",
+    "Format",
     "Notify",
     "Options",
     "OwnAlarms",
@@ -49,6 +50,7 @@ DEFAULT_DEAD_LETTER_RETENTION = 14 * DAY
 
 Consumers = Literal["polybus", "foreign"]
 Compatibility = Literal["backward", "forward", "full", "none"]
+Format = Literal["plain", "cloudevents", "cloudevents-structured"]
 
 Options = Mapping[str, Mapping[str, Any]]
 """Provider arguments for one entry, by cloud: what `[topics.orders.aws]` holds."""
@@ -131,7 +133,8 @@ class Topic:
     `max_delay` of 0 means that no delay may be asked for. `max_message_size` of None means the cloud's own default.
     `existing` is the ARN or id of a topic to adopt instead of creating one. `clouds` are those that it exists on, ()
     for all. `description` and `owner` are for people: a catalogue shows them, no cloud is told. `schema` says what its
-    messages are: a Python type, or a file; `compatibility` says for whom a changed one has to stay readable.
+    messages are: a Python type, or a file; `compatibility` says for whom a changed one has to stay readable. `format`
+    says how they travel.
     """
 
     name: str
@@ -147,6 +150,7 @@ class Topic:
     owner: str = ""
     schema: str | None = None
     compatibility: Compatibility = "full"
+    format: Format = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +202,7 @@ class Queue:
     owner: str = ""
     schema: str | None = None
     compatibility: Compatibility = "full"
+    format: Format = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +370,7 @@ _ADDED: Mapping[str, object] = {
     "consumers": "polybus",
     "schema": None,
     "compatibility": "full",
+    "format": "plain",
 }
 
 

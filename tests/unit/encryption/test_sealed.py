@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 import msgspec
@@ -167,7 +166,7 @@ async def test_what_is_stored_unsealed_is_told_where_it_is_made() -> None:
     assert "encryption=" in await refused(reference)
 
 
-@pytest.mark.parametrize("key", [b"", os.urandom(16), os.urandom(33)])
+@pytest.mark.parametrize("key", [b"", bytes(16), bytes(33)], ids=len)
 async def test_a_key_of_another_length_is_refused(key: bytes) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         await encryption(ring={"k1": key}).seal(order())

@@ -189,7 +189,7 @@ build: $(VENV)/.stamp-uv
 
 # The demo, the benchmarks and the site take the versions of the development lock, so that one .venv serves all.
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-emit-find-links
-RUNTIME := --extra aws --extra azure --extra gcp --extra local --extra otel
+RUNTIME := --extra aws --extra azure --extra gcp --extra local --extra otel --extra blobs
 
 lock: $(VENV)/.stamp-uv
 	$(COMPILE) pyproject.toml --all-extras --group dev --group demo -o requirements/dev.txt

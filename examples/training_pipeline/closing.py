@@ -31,7 +31,8 @@ async def table(bus: polybus.Bus, outcomes: Mapping[str, Outcome]) -> Table:
         best = store.best(outcome.job.data_set)
         if best is not None and best.job.id == outcome.job.id:
             found.add_row(
-                "best model", f"{best.job.data_set}: {best.job.model}, accuracy {best.accuracy:.3f} ({_check(best)})"
+                "best model",
+                f"{best.job.data_set}: {best.job.model}, accuracy {best.accuracy:.3f} ({await _check(best)})",
             )
     alarming = sorted(outcome.job.id for outcome in outcomes.values() if is_alarming(outcome))
     found.add_row("alerts", f"{len(alarming)}: {', '.join(alarming)}")
@@ -40,7 +41,8 @@ async def table(bus: polybus.Bus, outcomes: Mapping[str, Outcome]) -> Table:
     return found
 
 
-def _check(best: Outcome) -> str:
+async def _check(best: Outcome) -> str:
     """Load the model as whoever uses it would."""
-    model = pickle.loads((store.folder() / "artifacts" / str(best.artifact)).read_bytes())  # noqa: S301 - our own
+    assert best.artifact is not None
+    model = pickle.loads(await store.blobs().bound(best.artifact).read())  # noqa: S301 - our own
     return f"a {type(model.steps[-1][1]).__name__} of {model.n_features_in_} features"

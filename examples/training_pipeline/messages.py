@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from polybus.blobs import Blob
+
 DataSet = Literal["iris", "wine", "breast_cancer", "digits"]
 Model = Literal["logistic", "forest", "neighbours", "tree"]
 Event = Literal["model.trained", "training.failed"]
@@ -24,15 +26,15 @@ class TrainingJob:
 class Outcome:
     """What became of a job.
 
-    `seconds` is how long the training took. A trained model has its `accuracy` on data that it had not seen, and its
-    file as `artifact`; a failure has its `error`.
+    `seconds` is how long the training took. A trained model has its `accuracy` on data that it had not seen, and is
+    itself the `artifact`, of any size; a failure has its `error`.
     """
 
     event: Event
     job: TrainingJob
     seconds: float
     accuracy: float | None = None
-    artifact: str | None = None
+    artifact: Blob | None = None
     error: str | None = None
 
     @property

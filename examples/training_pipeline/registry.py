@@ -1,19 +1,28 @@
 """Keep the best model of each data set.
 
-Run it with `polybus run registry:app`. It may hear of a model twice, and of models in any order: what it keeps is the
-same.
+Run it with `polybus run registry:app`. It hears of each model once, though it may be told twice, and of models in any
+order: what it keeps is the same.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
 
 import polybus
 import store
 from messages import Outcome
 
-app = polybus.App(service="registry")
+app = polybus.App(service="registry", middleware=[store.blobs()])
+claims = store.claims()
 
 
-@app.handler("registry")
+@app.lifespan
+async def prepare(app: polybus.App) -> AsyncIterator[None]:
+    await claims.create_tables()
+    yield
+
+
+@app.handler("registry", once=claims)
 def keep(outcome: Outcome) -> None:
     """Blocks, so polybus calls it in a thread."""
     with store.alone():
@@ -24,14 +33,9 @@ def _keep(outcome: Outcome) -> str:
     if outcome.artifact is None:
         return "nothing to keep"
     best = store.best(outcome.job.data_set)
-    if best is not None and best.artifact == outcome.artifact:
-        return "known"
     if best is not None and _rank(best) >= _rank(outcome):
-        store.drop_artifact(outcome.artifact)
         return f"not better than {best.job.id}"
     store.set_best(outcome)
-    if best is not None and best.artifact is not None:
-        store.drop_artifact(best.artifact)
     return f"best of {outcome.job.data_set}"
 
 

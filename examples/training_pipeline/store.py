@@ -1,4 +1,4 @@
-"""Models on disk, where trainer and registry both find them; in production an object store."""
+"""What the services keep: models in a folder, which in production is a bucket, and which of them are the best."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import msgspec
 
 from messages import Outcome
+from polybus.blobs import Blobs
+from polybus.once import SqliteStore
 
 
 def folder() -> Path:
@@ -19,16 +22,17 @@ def folder() -> Path:
     return Path(os.environ.get("TRAINING_STORE", "store"))
 
 
-def write_artifact(job: str, content: bytes) -> str:
-    """Keep a trained model and return its name; a job that is trained again replaces its own."""
-    name = f"{job}.pickle"
-    _replace(folder() / "artifacts" / name, content)
-    return name
+@cache
+def blobs() -> Blobs:
+    """Return where models are, for the trainer that stores them and for whoever fetches them."""
+    folder().mkdir(parents=True, exist_ok=True)
+    return Blobs(folder() / "models", bus="training")
 
 
-def drop_artifact(name: str) -> None:
-    """Forget a model that is not the best; done twice, nothing."""
-    (folder() / "artifacts" / name).unlink(missing_ok=True)
+def claims() -> SqliteStore:
+    """Return what knows which outcomes the registry is done with, whatever is delivered twice."""
+    folder().mkdir(parents=True, exist_ok=True)
+    return SqliteStore(folder() / "registry.db")
 
 
 def best(data_set: str) -> Outcome | None:

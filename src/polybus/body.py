@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from polybus.errors import DecodeError
-from polybus.message import Message
+from polybus.message import JSON, Message
 
 __all__ = ["ALLOWED", "Decoder", "decoder"]
 
@@ -22,15 +22,16 @@ Decoder = Callable[[Message], Any]
 
 ALLOWED = (
     "polybus.Message, bytes, str, dict, list, Any, a dataclass, a msgspec.Struct, a TypedDict, a pydantic model, "
-    "or another type that JSON can carry"
+    "an attrs class, a union or generic of these, a Protobuf message, or another type that JSON can carry"
 )
 
 
 def decoder(annotation: Any) -> Decoder:
     """Return what decodes a message's body to `annotation`.
 
-    `polybus.Message` is the whole message, bytes its body as it is, str its body as UTF-8; a pydantic model (or
-    whatever has `model_validate_json`) reads the body itself; all else is JSON, read by msgspec. Raises TypeError for a
+    `polybus.Message` is the whole message, bytes its body as it is, str its body as UTF-8; a class that protoc made is
+    read from its bytes; a pydantic model (or whatever has `model_validate_json`) reads the body itself; all else is
+    JSON, read by msgspec. Raises TypeError for a
     type that can't be decoded, naming it. The decoder raises DecodeError.
     """
     plain = _plain(annotation)
@@ -40,6 +41,8 @@ def decoder(annotation: Any) -> Decoder:
     if own is not None:  # it reads more of a message than its body
         found: Decoder = own(plain)
         return found
+    if isinstance(plain, type) and hasattr(plain, "DESCRIPTOR") and callable(getattr(plain, "FromString", None)):
+        return _ProtobufDecoder(plain)
     if _validates_json(plain):
         return _ValidatingDecoder(plain, plain.model_validate_json)
     if hasattr(plain, "__pydantic_validator__"):  # a pydantic dataclass: msgspec would skip its validators
@@ -149,6 +152,22 @@ def _without_content(text: str) -> str:
     problem, place = (match["problem"], match["place"]) if match else ("", None)
     kept = problem if _DECLARED.fullmatch(problem) else "a value that is not allowed"
     return f"{kept} at {place.replace('`', '')}" if place else kept
+
+
+class _ProtobufDecoder:
+    """Reads the bytes of a class that protoc made."""
+
+    def __init__(self, annotation: Any) -> None:
+        self._expected = _name(annotation)
+        self._parse: Callable[[bytes], Any] = annotation.FromString
+
+    def __call__(self, message: Message) -> Any:
+        if message.content_type == JSON:  # as bytes it might be read, and say something else
+            raise DecodeError(f"the body is JSON, not the bytes of a {self._expected}")
+        try:
+            return self._parse(message.body)
+        except Exception:  # noqa: BLE001 - Protobuf's own error, which is of none of Python's kinds
+            raise DecodeError(f"the body is not the bytes of a {self._expected}") from None
 
 
 class _ValidatingDecoder:

@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
-__all__ = ["JSON", "OCTETS", "TEXT", "Message", "Sent", "encode_body"]
+__all__ = ["JSON", "OCTETS", "PROTOBUF", "TEXT", "Message", "Sent", "encode_body"]
 
 JSON = "application/json"
 TEXT = "text/plain"
 OCTETS = "application/octet-stream"
+PROTOBUF = "application/protobuf"
 
 _NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 
@@ -58,12 +59,18 @@ class _PydanticModel(Protocol):
     def model_dump_json(self) -> str: ...
 
 
+@runtime_checkable
+class _ProtobufMessage(Protocol):
+    def SerializeToString(self, *, deterministic: bool) -> bytes: ...
+
+
 def encode_body(value: Any) -> tuple[bytes, str]:
     """Return the bytes that carry `value`, and their content type.
 
-    bytes are taken as they are, str as UTF-8; a pydantic model by its own `model_dump_json`; all else (dict, list,
-    dataclass, msgspec.Struct, numbers, dates, ...) as JSON by msgspec. Raises TypeError for what has no JSON form,
-    ValueError for values that JSON or UTF-8 can't carry (NaN, infinity, lone surrogates); both name the place.
+    bytes are taken as they are, str as UTF-8; a pydantic model by its own `model_dump_json`; a Protobuf message as its
+    bytes; all else (dict, list, dataclass, attrs class, msgspec.Struct, numbers, dates, ...) as JSON by msgspec. Raises
+    TypeError for what has no JSON form, ValueError for values that JSON or UTF-8 can't carry (NaN, infinity, lone
+    surrogates); both name the place.
     """
     if isinstance(value, bytes):
         return value, OCTETS
@@ -78,6 +85,8 @@ def encode_body(value: Any) -> tuple[bytes, str]:
         try:
             body = msgspec.json.encode(value)
         except (TypeError, ValueError, RecursionError) as error:
+            if isinstance(value, _ProtobufMessage) and not isinstance(value, type):
+                return value.SerializeToString(deterministic=True), PROTOBUF
             raise _unencodable(value, error) from error
         plain = partial(msgspec.to_builtins, value)
     if b"null" in body:  # which is what a float becomes that JSON has no word for, as well as None

@@ -167,9 +167,9 @@ class App:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
 
         Its first parameter is the body, typed by its annotation: polybus.Message, bytes, str, dict, list, Any, a
-        dataclass, a msgspec.Struct, a TypedDict, a pydantic model. A further parameter that is annotated with, or
-        called, Delivery gets the delivery. Returning acks; raising gives it back with backoff; see polybus.Retry and
-        polybus.DeadLetter.
+        dataclass, a msgspec.Struct, a TypedDict, a pydantic model, a Protobuf message. A further parameter that is
+        annotated with, or called, Delivery gets the delivery. Returning acks; raising gives it back with backoff; see
+        polybus.Retry and polybus.DeadLetter.
 
         Without `executor`, `async def` runs on the event loop, and `def` in a thread, where `delivery.lost` tells that
         its lease is over. "process" runs the handler, a function of a module, in a process of its own, which is ended

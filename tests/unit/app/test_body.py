@@ -7,17 +7,20 @@ import datetime
 import enum
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NewType, TypedDict
+from typing import Annotated, Any, Generic, Literal, NewType, TypedDict, TypeVar
 
+import attrs
 import msgspec
 import pydantic
 import pytest
+from google.protobuf import struct_pb2
 
 from polybus.body import decoder
 from polybus.errors import DecodeError
 from polybus.message import Message, encode_body
 
 SECRET = "4111111111111111"
+T = TypeVar("T")
 
 
 class Colour(enum.Enum):
@@ -195,3 +198,49 @@ class Holder:
 def test_a_type_without_a_json_form_is_refused_at_once(annotation: Any, named: str) -> None:
     with pytest.raises(TypeError, match=named):
         decoder(annotation)
+
+
+@attrs.define
+class Attrs:
+    id: int
+    note: str = ""
+
+
+class Cat(msgspec.Struct, tag="cat"):
+    lives: int
+
+
+class Dog(msgspec.Struct, tag="dog"):
+    name: str
+
+
+@dataclasses.dataclass
+class Page(Generic[T]):
+    items: list[T]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Attrs, Attrs(7, "x")),
+        (Cat | Dog, Dog("rex")),
+        (list[Cat | Dog], [Cat(9), Dog("rex")]),
+        (Page[Order], Page([Order(1)])),
+        (Order | None, None),
+        (struct_pb2.Value, struct_pb2.Value(string_value="x")),
+    ],
+)
+def test_what_is_published_is_what_its_type_reads(annotation: Any, value: Any) -> None:
+    body, content_type = encode_body(value)
+    assert decoder(annotation)(Message(body, content_type=content_type)) == value
+
+
+def test_protobuf_messages_travel_as_their_bytes_and_say_so() -> None:
+    value = struct_pb2.Value(string_value=SECRET)
+    body, content_type = encode_body(value)
+    assert (body, content_type) == (value.SerializeToString(), "application/protobuf")
+    assert decoder(struct_pb2.Value)(Message(body)) == value  # of a program that says nothing
+    for wrong in (Message(b"\xff" + SECRET.encode()), Message(b'{"a":1}', content_type="application/json")):
+        with pytest.raises(DecodeError, match="Value") as caught:
+            decoder(struct_pb2.Value)(wrong)
+        assert SECRET not in "".join(traceback.format_exception(caught.value))

@@ -263,6 +263,10 @@ class ConsumerDriver(Protocol[R]):
     One that keeps an order and has more at hand than it has returned may have a method `lost(received)` as well: the
     bus calls it, in the turn in which it finds out, for each delivery that it gives up without having settled it. What
     is at hand of the same group must not be returned any more where it would come again behind that one.
+
+    One that takes ahead, between two receives, may have a method `rest()`: the bus calls it where it will ask for
+    nothing for a while. What is at hand is to be given back, and nothing more taken, until the next `receive_batch`;
+    one that is under way returns.
     """
 
     @property

@@ -38,6 +38,9 @@ QUICK_IN_A_ROW = 10
 PAUSE = 0.5
 # A call that ends cancelled by itself may be a slip of an SDK as its connection closes; not so many times in a row.
 CANCELLED_IN_A_ROW = 5
+# A limit that lets nothing in for so many seconds is told to the driver: on a cloud that streams, what comes meanwhile
+# would wait here. Shorter waits aren't worth the end of a stream, and what comes is taken soon.
+REST = 1.0
 _CANCELLED = Fault(FaultKind.INTERNAL, "receiving ended cancelled, though nobody cancelled it; a bug of this backend")
 
 
@@ -276,6 +279,16 @@ class Intake:
             if why is not None:
                 self._report.not_taking(why, 1)
 
+    def rest(self) -> None:
+        """Tell a driver that takes ahead that nothing is asked for: what it had by then nobody else could have."""
+        rest = getattr(self._consumer, "rest", None)
+        if rest is None or self.stopping:
+            return
+        try:
+            rest()
+        except Exception:  # noqa: BLE001 - no slip of a driver is to end receiving
+            _log.exception("%r can't be told that nothing is asked for; a bug of this backend", self._source)
+
     async def _allowed(self, limit: Limit, room: int) -> int:
         """Return how many of `room` the limit lets in; 0 after a wait, or where there may be no room any more."""
         try:
@@ -292,6 +305,8 @@ class Intake:
         if count > 0:
             return min(count, self._room())
         self.note("limit")
+        if wait >= REST:
+            self.rest()
         await self._pause(wait)
         return 0
 

@@ -174,6 +174,7 @@ class Receiver:
         """Take nothing more until `resume`, and give back what no handler has: no attempt of it was made."""
         self._paused, self._cause = reason, cause
         self._intake.note(cause)
+        self._intake.rest()
         while self._ready.queue:
             self.holding.give_back(self._ready.queue.popleft())
         self.let_go(False)

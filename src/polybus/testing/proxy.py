@@ -115,6 +115,12 @@ class ConsumerProxy:
         if tell is not None:
             tell(received)
 
+    def rest(self) -> None:
+        """Tell the other that nothing is asked for, where it wants to know."""
+        rest = getattr(self.inner, "rest", None)
+        if rest is not None:
+            rest()
+
     async def stop(self) -> Sequence[Received[Any]]:
         return await self.inner.stop()
 

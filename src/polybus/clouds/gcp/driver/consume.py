@@ -218,6 +218,10 @@ class StreamConsumer:
         """Hear that a delivery was given up unsettled: what is here of its key must not pass it."""
         self._intake.lose(received.receipt)
 
+    def rest(self) -> None:
+        """Leave the streams until something is asked for: what is given back would come again on them."""
+        self._intake.rest()
+
     # Ending ----------------------------------------------------------------------------------------------------------
 
     async def stop(self) -> Sequence[Received[Lease]]:

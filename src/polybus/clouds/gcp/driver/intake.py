@@ -131,6 +131,7 @@ class Intake:
         self._timer: Timer | None = None
         self._looked = self._beaten = self._needed = clock.monotonic()
         self._stopping = False
+        self._resting = False
 
     # Taking ----------------------------------------------------------------------------------------------------------
 
@@ -141,6 +142,7 @@ class Intake:
         if self._timer is None:
             self._tick()
         self._drop_overdue(self._clock.monotonic())
+        self._resting = False
         self._asked = count
         self._provide()
         if not self._buffer and self._error is None:
@@ -163,7 +165,7 @@ class Intake:
         return [buffer.popleft() for _ in range(count)]
 
     def _has_answer(self) -> bool:
-        if self._buffer or self._error is not None or self._stopping:
+        if self._buffer or self._error is not None or self._stopping or self._resting:
             return True
         return not self._receipts and any(stream.answered for stream in self._streams)
 
@@ -417,6 +419,14 @@ class Intake:
         if not lease.stream.unwanted:
             self._leave(lease.stream)
             self._provide()
+
+    def rest(self) -> None:
+        """Leave all streams, and give back what they brought and nobody took, until more is asked for."""
+        self._resting = True
+        self._asked = 0
+        for stream in list(self._streams):
+            self._leave(stream)
+        self._wake()
 
     def _leave(self, stream: Stream) -> None:
         """Give back what a stream brought that waits here, and what it still brings, and end it."""

@@ -1,0 +1,163 @@
+"""L: handlers of several messages, and what decides how much a handler takes, on a backend.
+
+A class of its own beside the contract's: it is about what is built on the contract (docs/batches.md, docs/flow.md).
+L1: each message of a batch has an outcome of its own. L2: in a batch, too, order is kept. L3: what no call has begun
+with is given back at a drain. L4: a breaker holds nothing while it is open. L5: a rate limit leases no more than it
+lets in. L6: a pause holds nothing, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from polybus.app import App
+from polybus.bus.delivery import Delivery
+from polybus.errors import BatchFailed, DeadLetter, Retry
+from polybus.feature import Feature
+from polybus.flow import Breaker, RateLimit
+from polybus.testing.conformance.suite import Suite, needs_order
+from polybus.testing.environment import Environment, Peer
+
+__all__ = ["Flow"]
+
+
+@contextlib.asynccontextmanager
+async def running(env: Environment, app: App) -> AsyncIterator[Peer]:
+    """Run an app on a bus of its own; at the end time passes for its drain."""
+    async with env.connect() as peer, contextlib.AsyncExitStack() as stack:
+        session = await stack.enter_async_context(app.running(bus=peer.bus))
+        try:
+            yield peer
+        finally:
+            await env.hasten(session.drain(0.0))
+
+
+class Flow(Suite):
+    """L1 to L6; no test lets a lease end, so that what isn't given back isn't seen again."""
+
+    async def test_L1_each_message_of_a_batch_has_an_outcome_of_its_own(self, env: Environment) -> None:
+        app, seen, failing = App(), list[str](), set[str]()
+
+        @app.handler("tasks", max_batch=5, max_wait=0.2)
+        async def handle(deliveries: list[Delivery]) -> None:
+            seen.extend(delivery.id for delivery in deliveries)
+            if failed := {delivery: DeadLetter("no good") for delivery in deliveries if delivery.id in failing}:
+                raise BatchFailed(failed)
+
+        identities = await env.bus.publish_many("tasks", [b"1", b"2", b"3", b"4"])
+        failing.add(identities[1])
+        async with running(env, app) as peer:
+            await env.hasten(env.until(lambda: set(identities) <= set(seen), "all four"))
+            await env.until(lambda: not peer.faults.in_hand, "all settled")
+        assert (await env.letter("tasks", identities[1])).reason == "no good"
+        assert await env.letters("tasks", identities[0]) == []
+        async with env.listen("tasks") as others:
+            await env.fence("tasks", others)
+            assert not any(others.count(identity) for identity in identities)
+
+    @needs_order
+    async def test_L2_in_a_batch_too_the_later_ones_of_a_key_wait_for_a_failed_one(self, env: Environment) -> None:
+        app, begun, done = App(), list[bytes](), list[bytes]()
+        key, other = env.name("key"), env.name("key")
+
+        @app.handler("serial", max_batch=3, max_wait=0.2)
+        async def handle(deliveries: list[Delivery]) -> None:
+            failed = {}
+            for delivery in deliveries:
+                begun.append(delivery.body)
+                if delivery.body == b"2" and begun.count(b"2") == 1:
+                    failed[delivery] = Retry(after=5)
+                elif delivery.ordering_key in (key, other):
+                    done.append(delivery.body)
+            if failed:
+                raise BatchFailed(failed)
+
+        for body in (b"1", b"2", b"3"):
+            await env.bus.publish("serial", body, ordering_key=key)
+        await env.bus.publish("serial", b"other", ordering_key=other)
+        async with running(env, app):
+            await env.hasten(env.until(lambda: len(done) >= 4, "all four"))
+        assert [body for body in done if body != b"other"] == [b"1", b"2", b"3"]
+        assert begun.count(b"2") == 2
+
+    async def test_L3_a_drain_gives_back_what_its_batch_waits_with(self, env: Environment) -> None:
+        app = App()
+
+        @app.handler("tasks", max_batch=100, max_wait=300)
+        async def handle(bodies: list[bytes]) -> None:
+            raise AssertionError("it is not full")
+
+        identities = await env.bus.publish_many("tasks", [b"1", b"2", b"3"])
+        async with running(env, app) as peer:
+            await env.until(lambda: len(peer.faults.in_hand) == 3, "all three in hand")
+            draining = asyncio.create_task(app.drain(30))
+            await env.until(lambda: not peer.faults.in_hand, "all given back before the grace is over")
+            await env.hasten(draining)
+        async with env.listen("tasks") as others:
+            found = [await others.get(identity) for identity in identities]
+            if Feature.ATTEMPTS in env.bus.features("tasks"):
+                assert [delivery.attempt for delivery in found] == [1, 1, 1]
+            for delivery in found:
+                await delivery.ack()
+
+    async def test_L4_an_open_breaker_holds_nothing_and_tries_one(self, env: Environment) -> None:
+        app, begun, down = App(), list[str](), True
+
+        @app.handler("tasks", concurrency=1, prefetch=6, breaker=Breaker(failures=2, of=2, pause=60))
+        async def handle(delivery: Delivery) -> None:
+            begun.append(delivery.id)
+            if down:
+                raise Retry(after=0)
+
+        identities = await env.bus.publish_many("tasks", [b"1", b"2", b"3", b"4", b"5", b"6"])
+        async with running(env, app) as peer:
+            await env.until(lambda: app.consumers[0].not_taking == "breaker", "the breaker open")
+            await env.until(lambda: not peer.faults.in_hand, "nothing in hand")
+            assert len(begun) == 2
+            async with env.listen("tasks") as others:
+                rest = set(identities) - set(begun)
+                await others.ack(rest)
+                assert len(begun) == 2
+            down = False
+            await env.bus.publish("tasks", b"7")
+            await env.hasten(env.until(lambda: len(begun) >= 3, "the one that is tried"))
+            await env.hasten(env.until(lambda: not peer.faults.in_hand, "all settled"))
+
+    async def test_L5_a_rate_limit_leases_no_more_than_it_lets_in(self, env: Environment) -> None:
+        app, done = App(), list[str]()
+
+        @app.handler("tasks", rate_limit=RateLimit(per_second=0.000_1, burst=3))
+        async def handle(delivery: Delivery) -> None:
+            done.append(delivery.id)
+
+        identities = await env.bus.publish_many("tasks", [b"1", b"2", b"3", b"4", b"5"])
+        async with running(env, app) as peer:
+            await env.until(lambda: app.consumers[0].not_taking == "limit", "the limit reached")
+            await env.until(lambda: not peer.faults.in_hand, "nothing in hand")
+            assert len(done) == 3
+            async with env.listen("tasks") as others:
+                await others.ack(set(identities) - set(done))
+            assert len(done) == 3
+
+    async def test_L6_a_pause_holds_nothing_and_ends(self, env: Environment) -> None:
+        app, begun, go = App(), list[str](), asyncio.Event()
+
+        @app.handler("tasks", concurrency=1, prefetch=4)
+        async def handle(delivery: Delivery) -> None:
+            begun.append(delivery.id)
+            await go.wait()
+
+        identities = await env.bus.publish_many("tasks", [b"1", b"2", b"3", b"4"])
+        async with running(env, app) as peer:
+            await env.until(lambda: len(peer.faults.in_hand) == 4, "all four in hand")
+            app.consumers[0].pause("for a while")
+            await env.until(lambda: len(peer.faults.in_hand) == 1, "what is handled alone in hand")
+            async with env.listen("tasks") as others:
+                await others.ack(set(identities) - set(begun))
+            go.set()
+            await env.until(lambda: not peer.faults.in_hand, "nothing in hand")
+            later = await env.bus.publish("tasks", b"5")
+            app.consumers[0].resume()
+            await env.hasten(env.until(lambda: later in begun, "the one after the pause"))

@@ -77,6 +77,7 @@ def up(
         int | None,
         options.number("--control", least=0, most=65_535, help="Also serve the control face there; 0 takes any port."),
     ] = None,
+    ui: Annotated[bool, typer.Option("--ui", help="Also show what there is on a page in the browser.")] = False,
     background: Annotated[bool, typer.Option("--background", help="Return once it is ready.")] = False,
     env: Annotated[bool, typer.Option("--env", help="Print export lines, and nothing else, to stdout.")] = False,
 ) -> None:
@@ -92,11 +93,13 @@ def up(
     found = options.find_topology(topology).resolve()
     clouds = options.clouds_of(cloud, "local")
     chosen = None if ports is Ports.STANDARD else port
-    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen, tls, control)
+    if ui and control is None:
+        control = 0
+    request = Request(clouds, found, _resolved(binding), _resolved(env_file), _resolved(data), chosen, tls, control, ui)
     if background:
-        _print(_start(request), exports=env, ends="")
+        _print(_start(request), exports=env, ends="", ui=ui)
         return
-    asyncio.run(serve(request, lambda states: _print(states, exports=env)))
+    asyncio.run(serve(request, lambda states: _print(states, exports=env, ui=ui)))
 
 
 @app.command()
@@ -181,7 +184,7 @@ def _start(request: Request) -> list[Running]:
     return started(["polybus.cli.main", "local", "up", *request.arguments()], ready, _PATIENCE)
 
 
-def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ") -> None:
+def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ", ui: bool = False) -> None:
     if exports:
         _print_exports(environment_of(states))
         _tell_of_no_binding(states)
@@ -190,6 +193,9 @@ def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ") ->
         print(f"local {state.cloud} is ready on {state.address}, with all of {state.topology}\n")
         _print_exports(state.environment, indent="  ")
         print(_example(state))
+    if ui:
+        told = states[0].environment
+        print(f"In the browser:  {told['POLYBUS_CONTROL_URL']}/#token={told['POLYBUS_CONTROL_TOKEN']}")
     one = f" --cloud {states[0].cloud}" if len(states) == 1 else " --cloud NAME"
     print(f'In another terminal:  eval "$(polybus local env{one})"')
     print(f"{ends}`polybus local down` ends it.", flush=True)

@@ -117,7 +117,7 @@ async def _controlled(request: Request, servers: Mapping[str, LocalServer]) -> A
         yield {}
         return
     from polybus.localcloud.control.desk import Desk
-    from polybus.localcloud.control.http import ControlServer
+    from polybus.localcloud.control.http import ControlServer, page
     from polybus.localcloud.control.steering import Steerable
 
     desk = Desk()
@@ -126,7 +126,7 @@ async def _controlled(request: Request, servers: Mapping[str, LocalServer]) -> A
             raise ConfigError(f"the local {cloud} has no control face: leave --control and --ui out")
         desk.take(cloud, server)
     token = secrets.token_urlsafe(24)
-    face = ControlServer(desk, token, port=request.control)
+    face = ControlServer(desk, token, port=request.control, page=page() if request.ui else None)
     await face.start()
     try:
         yield {"POLYBUS_CONTROL_URL": face.url, "POLYBUS_CONTROL_TOKEN": token}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -375,8 +376,12 @@ def test_a_port_is_the_standard_one_or_another(cli: Callable, shop) -> None:
 @pytest.mark.usefixtures("down")
 def test_the_control_face_is_there_where_it_is_asked_for(cli: Callable, shop) -> None:
     (shop.folder / "polybus.toml").write_text('[bus]\nname = "shop"\n[queues.jobs]\n')  # what every cloud can
-    up = cli("local", "up", "--cloud", "all", "--control", "0", "--background")
+    up = cli("local", "up", "--cloud", "all", "--ui", "--background")
     assert up.code == 0, up.err
+    page = re.search(r"http://127.0.0.1:\d+/#token=\S+", up.out)
+    assert page is not None
+    with urlopen(page[0], timeout=60) as answer:
+        assert b"<title>polybus local</title>" in answer.read()
     for cloud in ("aws", "azure", "gcp"):
         told = cli("local", "env", "--cloud", cloud, "--json").json()
         asked = Request(f"{told['POLYBUS_CONTROL_URL']}/v1/{cloud}/entities")

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -15,7 +16,7 @@ from polybus.localcloud.control.desk import Desk, Station
 from polybus.localcloud.control.steering import Refused
 from polybus.localcloud.server import LOOPBACK
 
-__all__ = ["ROUTES", "ControlServer"]
+__all__ = ["ROUTES", "ControlServer", "page"]
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,11 @@ class ControlServer:
             raise _Status(404, f"there are {known}")
         answer: Awaitable[Any] | Any = method(station, await _asked(request))
         return await answer if inspect.isawaitable(answer) else answer
+
+
+def page() -> str:
+    """Return the page that shows the servers to a browser, as HTML; it takes the token from its address, behind #."""
+    return Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 
 
 class _Status(Exception):

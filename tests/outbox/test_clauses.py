@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -11,10 +12,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from places import Database, postgresql_database, step, transact
+from places import Database, step, transact
 
 import polybus
-from databases import POSTGRESQL_MISSING, Postgresql
 from polybus.bus.resolve import find
 from polybus.clock import ManualClock, SystemClock
 from polybus.driver import Outgoing
@@ -182,6 +182,46 @@ class TestOutbox:
         with contextlib.closing(database.connect()) as connection:
             return [id for (id,) in connection.execute("SELECT id FROM orders").fetchall()]
 
+    async def test_O4_two_transactions_with_one_key_go_one_after_the_other(
+        self, database: Database, topology: Topology
+    ) -> None:
+        """Else the second could commit first, and a relay that sees it alone would send it first."""
+        outbox = Outbox(topology)
+        locked = (psycopg.errors.LockNotAvailable, sqlite3.OperationalError)
+        with contextlib.closing(database.connect()) as first, contextlib.closing(database.connect()) as second:
+            second.execute("PRAGMA busy_timeout = 50" if database.dialect == "sqlite" else "SET lock_timeout = '50ms'")
+            second.commit()
+            outbox.publish_sync(first, "orders", "a", ordering_key="ada")
+            with pytest.raises(locked):
+                outbox.publish_sync(second, "orders", "b", ordering_key="ada")
+            second.rollback()
+            first.commit()
+            outbox.publish_sync(second, "orders", "b", ordering_key="ada")
+            second.commit()
+        assert [bytes(row["body"]) for row in database.rows()] == [b"a", b"b"]
+
+    async def test_O4_of_two_relays_one_sends_a_key(self, database: Database, topology: Topology) -> None:
+        """While one is at it, which may be long, the other sends nothing of the key, and what came after it neither."""
+        outbox = Outbox(topology)
+        broken = Broken(topology)
+        gate = broken.driver.faults.hold(Operation.PUBLISH)
+        await publish(outbox, database, "a")
+        async with (
+            broken.bus as slow,
+            polybus.connect(topology) as quick,
+            aclosing(outbox.relay(slow, database.url)) as first,
+            aclosing(outbox.relay(quick, database.url)) as second,
+        ):
+            sending = asyncio.create_task(first.send_due())
+            try:
+                await gate.reached.wait()
+                await publish(outbox, database, "b")
+                assert await second.send_due() == 0
+            finally:
+                gate.open()
+                await sending
+            assert await peeked(quick, "billing") == ["a", "b"]
+
     async def test_O5_what_is_refused_is_kept_and_holds_up_its_key(
         self, database: Database, topology: Topology
     ) -> None:
@@ -296,25 +336,3 @@ async def test_a_relay_without_tables_says_what_to_do(database: Database, topolo
         with pytest.raises(polybus.ConfigError, match=r"no table other: create it with Outbox\.create_tables"):
             async with Relay(bus, database.url, table="other"):
                 pass
-
-
-if not POSTGRESQL_MISSING:
-
-    async def test_two_transactions_with_one_key_go_one_after_the_other(
-        postgresql: Postgresql, topology: Topology
-    ) -> None:
-        """Else the second could commit first, and a relay that sees it alone would send it first."""
-        database = postgresql_database(postgresql)
-        outbox = Outbox(topology)
-        with psycopg.connect(database.conninfo) as first, psycopg.connect(database.conninfo) as second:
-            outbox.publish_sync(first, "orders", "a", ordering_key="ada")
-            outbox.publish_sync(second, "orders", "x", ordering_key="bob")  # waits for nobody
-            second.commit()
-            second.execute("SET lock_timeout = '50ms'")
-            with pytest.raises(psycopg.errors.LockNotAvailable):
-                outbox.publish_sync(second, "orders", "b", ordering_key="ada")
-            second.rollback()
-            first.commit()
-            outbox.publish_sync(second, "orders", "b", ordering_key="ada")
-            second.commit()
-        assert [bytes(row["body"]) for row in database.rows()] == [b"a", b"x", b"b"]

@@ -63,6 +63,8 @@ class Session:
         self.leaving: BaseException | None = None
         """The SystemExit or KeyboardInterrupt of a handler, while `until_stopped` is waited for."""
         self.consumers: list[Consumer] = []
+        self.watched: list[Callable[[], str | None]] = []
+        """What else may keep it from being ready: each returns why, in one line, or None."""
         self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
         self._limits: dict[RateLimit, Limit] = {}
@@ -223,6 +225,7 @@ class Session:
             for consumer, handler in zip(self.consumers, self._handlers, strict=False)
             if (problem := consumer.problem) is not None
         ]
+        problems += [problem for watched in self.watched if (problem := watched()) is not None]
         return "; ".join(problems) or None
 
     @property

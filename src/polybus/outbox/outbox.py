@@ -174,7 +174,8 @@ class Outbox:
 
         `database` is a SQLAlchemy AsyncEngine, a URL (`sqlite:///shop.db`, `postgresql://...`), or the path of a SQLite
         file. Any number of relays may run side by side. At the end of the block it has `grace` to learn what becomes of
-        what it is sending. Raises ConfigError for a database that is none, and where the tables are missing.
+        what it is sending. Raises ConfigError for a database that is none, and where the tables are missing; the block
+        raises BackendError where the database can't be reached as it begins.
         """
         from polybus.outbox.relay import Relay
 

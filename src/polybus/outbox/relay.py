@@ -18,12 +18,14 @@ from polybus.clock import wait_for
 from polybus.driver import Outgoing
 from polybus.durations import Duration, seconds
 from polybus.errors import (
+    BackendError,
     BindingError,
     BusClosed,
     ConfigError,
     Fault,
     FaultKind,
     NotDeclared,
+    PolybusError,
     PublishFailed,
     UnsupportedFeature,
 )
@@ -100,9 +102,11 @@ class Relay:
     async def __aenter__(self) -> Relay:
         try:
             await self._store.check()
-        except BaseException:
+        except BaseException as error:
             await self._store.aclose()
-            raise
+            if isinstance(error, PolybusError) or not isinstance(error, Exception):
+                raise
+            raise BackendError(_fault_of(error)) from error
         self._running = asyncio.create_task(self._run(), name="polybus outbox relay")
         return self
 
@@ -158,6 +162,7 @@ class Relay:
                 wait = await self._look()
                 failures = 0
                 self._outage.over()
+                await self._store.wait(wait)
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a database raises; what is told of it holds no secret
@@ -165,8 +170,6 @@ class Relay:
                 wait = backoff(AGAIN_FIRST, AGAIN_LAST / 2, failures)
                 self._outage.failed(_fault_of(error), wait)
                 await self._bus.clock.sleep(wait)
-                continue
-            await self._store.wait(wait)
 
     async def _look(self) -> float:
         """Start a lane for each target that has something to send; return the seconds until something is due."""

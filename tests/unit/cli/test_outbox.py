@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 import sqlite3
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -139,6 +142,28 @@ def test_run_sends_alone(shop, spawn: Callable, ours: Ours) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "consumes nothing" not in err
+
+
+def test_a_relay_that_cannot_send_is_not_ready(shop, spawn: Callable, ours: Ours) -> None:
+    """What was there when the message was published is gone from the topology that the relay has."""
+    ours.publish("a")
+    topology = shop.folder / "polybus.toml"
+    topology.write_text(topology.read_text().replace("[queues.jobs]", "[queues.works]"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = spawn("run", "--outbox", ours.url, "--health", f"127.0.0.1:{port}", cwd=shop.folder)
+    for line in process.stderr:
+        if "sending from the outbox to 'jobs' failed" in line:
+            break
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/ready")
+    answer = refused.value.read().decode()
+    refused.value.close()
+    assert "sending from the outbox to 'jobs' fails" in answer
+    row = ours.database.execute("SELECT attempts, failed_at, reason FROM polybus_outbox").fetchone()
+    assert row[0] >= 1
+    assert row[1] is None
+    assert "jobs" in row[2]
 
 
 def test_run_of_nothing_is_refused(cli: Callable) -> None:

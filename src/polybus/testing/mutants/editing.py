@@ -73,6 +73,8 @@ def _changed(where: str, original: Any, old: str, new: str) -> Any:
     source = _replaced(where, textwrap.dedent(inspect.getsource(function)), old, new)
     module = inspect.getmodule(function)
     made: dict[str, Any] = {}
+    if source.startswith(" "):
+        source = f"if True:\n{source}"  # a text in it has lines without an indent, so that none could be taken away
     code = compile(f"from __future__ import annotations\n{source}", f"<mutant of {where}>", "exec")
     exec(code, vars(module), made)  # noqa: S102 - the project's own text, changed by the mutant's
     return made[function.__name__]

@@ -27,7 +27,7 @@ from .stores import opened
 
 QUEUE = "work"
 STEPS = ("begun", "done", "committed")
-LONGEST = 30
+LONGEST = 60
 """At how many arrivals at its step a process dies at the latest."""
 
 # Short, so that what a killed process left comes again soon; handlers take milliseconds.

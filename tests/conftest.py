@@ -61,6 +61,7 @@ _LONGEST = (
     "provision/test_plugin.py",
     "provision/test_config.py",
     "example/test_demo.py",
+    "once/test_kills.py",
 )
 
 _SAID = "said"

@@ -7,17 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from .servers import MISSING, Postgresql, RedisServer
+from databases import Postgresql
+
+from .servers import MISSING, RedisServer
 
 KINDS = ["sqlite", "aiosqlite", "pysqlite", "asyncpg", "psycopg", "redis", "dynamodb"]
 NEEDS = {"asyncpg": "postgresql", "psycopg": "postgresql", "redis": "redis"}
-
-
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[Postgresql]:
-    server = Postgresql()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +41,7 @@ def dynamodb_server() -> Iterator[str]:
 
 @pytest.fixture(params=[kind for kind in KINDS if NEEDS.get(kind) not in MISSING])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """Return the kind of a store, and where an empty one is."""
+    """Return the kind of a store, and where an empty one is; tests may name the kinds that they are for."""
     kind = request.param
     if kind == "sqlite":
         return kind, str(tmp_path / "claims.db")
@@ -61,7 +56,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
         return kind, _emptied(request.getfixturevalue("dynamodb_server"))
     if kind in ("aiosqlite", "pysqlite"):
         return kind, f"sqlite+{kind}:///{tmp_path / 'claims.db'}"
-    return kind, request.getfixturevalue("postgresql_server").url(kind)
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return kind, server.url(server.database(), kind)
 
 
 def _emptied(url: str) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 import polybus
+from databases import POSTGRESQL_MISSING, Postgresql
 from polybus import App, Delivery
 from polybus.claims import Busy, Claim, Done
 from polybus.once import ClaimLost, MemoryStore, Once, SqlStore, current_claim
@@ -233,12 +234,11 @@ async def _bill(body: str) -> None: ...
 # Handlers in their own transaction ------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["aiosqlite", "asyncpg"])
+@pytest.fixture(params=["aiosqlite", *([] if POSTGRESQL_MISSING else ["asyncpg"])])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    from .servers import MISSING
-
-    if request.param == "asyncpg" and not MISSING:
-        url = request.getfixturevalue("postgresql_server").url("asyncpg")
+    if request.param == "asyncpg":
+        server: Postgresql = request.getfixturevalue("postgresql")
+        url = server.url(server.database(), "asyncpg")
     else:
         url = f"sqlite+aiosqlite:///{tmp_path / 'effects.db'}"
     engine = create_async_engine(url)

@@ -107,6 +107,11 @@ class TestStore:
         assert second.token > first.token
         assert not await store.confirm(first)
 
+    async def test_n5_what_is_released_is_free_however_its_time_is_rounded(self, store: ClaimStore, clock: Set) -> None:
+        clock.ahead = 0.9999996 - clock.time() % 1  # rounded to a microsecond it is later
+        await store.release(await claimed(store))
+        await claimed(store)
+
     async def test_n7_keys_are_kept_for_the_retention_and_are_new_after_it(self, store: ClaimStore, clock: Set) -> None:
         await store.confirm(await claimed(store))
         clock.ahead = 1.9 * DAY

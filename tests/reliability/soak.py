@@ -34,6 +34,7 @@ SOAKS = {
     "torture-azure": "tests/reliability/test_torture_azure.py",
     "torture-gcp": "tests/reliability/test_torture_gcp.py",
     "outbox": "tests/outbox/test_kills.py",
+    "once": "tests/once/test_kills.py",
     "model": "tests/reliability/test_bus_model.py",
     "terraform": "tests/provision/test_terraform.py",
 }

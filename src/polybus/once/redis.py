@@ -37,8 +37,11 @@ return {{1, tostring(token)}}
 _CHANGE = f"""{_TIME}
 local row = redis.call('HMGET', KEYS[1], 'token', 'done')
 if row[2] or row[1] ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[3], string.format('%.6f', now + tonumber(ARGV[4])))
-redis.call('PEXPIRE', KEYS[1], math.ceil((tonumber(ARGV[4]) + tonumber(ARGV[5])) * 1000))
+local after = tonumber(ARGV[4])
+-- A text of the time may be rounded up, and what is released is free now.
+local at = (ARGV[3] == 'until' and after == 0) and 0 or now + after
+redis.call('HSET', KEYS[1], ARGV[3], string.format('%.6f', at))
+redis.call('PEXPIRE', KEYS[1], math.ceil((after + tonumber(ARGV[5])) * 1000))
 return 1
 """
 _CLAIMED, _BUSY = 1, 2

@@ -16,7 +16,7 @@ import msgspec
 from polybus.errors import DecodeError
 from polybus.message import JSON, Message
 
-__all__ = ["ALLOWED", "Decoder", "decoder"]
+__all__ = ["ALLOWED", "Decoder", "decoder", "is_read", "named"]
 
 Decoder = Callable[[Message], Any]
 
@@ -100,8 +100,8 @@ class _JsonDecoder:
         annotation = Any if annotation is object else annotation
         for cls in _custom_types(msgspec.inspect.type_info(annotation)):
             if not callable(getattr(cls, "model_validate", None)):
-                raise TypeError(f"{_name(cls)} has no JSON form")
-        self._expected = _name(annotation)
+                raise TypeError(f"{named(cls)} has no JSON form")
+        self._expected = named(annotation)
         self._decode = msgspec.json.Decoder(annotation, dec_hook=_validate).decode
 
     def __call__(self, message: Message) -> Any:
@@ -137,7 +137,13 @@ def _custom_types(info: Any) -> Iterator[Any]:
             waiting.extend(getattr(node, field) for field in node.__struct_fields__)
 
 
-def _name(annotation: Any) -> str:
+def is_read(annotation: Any) -> bool:
+    """Say whether a body is read to become of a type, and isn't that as it is."""
+    return _plain(annotation) not in _AS_THEY_ARE
+
+
+def named(annotation: Any) -> str:
+    """Name a type, for an error."""
     return annotation.__qualname__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
@@ -158,7 +164,7 @@ class _ProtobufDecoder:
     """Reads the bytes of a class that protoc made."""
 
     def __init__(self, annotation: Any) -> None:
-        self._expected = _name(annotation)
+        self._expected = named(annotation)
         self._parse: Callable[[bytes], Any] = annotation.FromString
 
     def __call__(self, message: Message) -> Any:
@@ -174,7 +180,7 @@ class _ValidatingDecoder:
     """Leaves the reading to the type itself, pydantic's way."""
 
     def __init__(self, annotation: Any, validate: Callable[[bytes], Any]) -> None:
-        self._expected = _name(annotation)
+        self._expected = named(annotation)
         self._validate = validate
 
     def __call__(self, message: Message) -> Any:

@@ -20,6 +20,7 @@ MODULES: Mapping[str, str] = {
     "polybus.provision": "the Python API for Pulumi programs",
     "polybus.outbox": "messages that leave with a transaction, or at a time",
     "polybus.cloudevents": "events as CloudEvents has them",
+    "polybus.codec": "bodies in other forms than JSON",
     "polybus.middleware": "what stands around publishing and handlers",
     "polybus.blobs": "bodies of any size, in object stores",
     "polybus.encryption": "sealed messages",

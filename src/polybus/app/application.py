@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
     from polybus.claims import ClaimStore
+    from polybus.codec import Codec
     from polybus.flow import Breaker, RateLimit
     from polybus.middleware import AnyMiddleware
     from polybus.once.once import Once
@@ -80,7 +81,8 @@ class App:
     `service` is its name in the topology: what the service hasn't declared is then refused. The other arguments are
     those of `polybus.connect`, which is called when the app starts. POLYBUS_OTEL=1 adds OpenTelemetry's hooks. Until
     then `service` and `clock` may be set. A bus that the app is given to run on keeps its own `middleware` for what is
-    published, which goes around the app's where messages are handled.
+    published, which goes around the app's where messages are handled. Messages of other content types than JSON are
+    read by `codecs` (polybus.codec).
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class App:
         hooks: Sequence[Hooks] = (),
         publisher: PublisherOptions | None = None,
         middleware: Sequence[AnyMiddleware] = (),
+        codecs: Sequence[Codec] = (),
     ) -> None:
         self.service = service
         self.clock = clock
@@ -99,6 +102,7 @@ class App:
         self._hooks = tuple(hooks)
         self._publisher = publisher if publisher is not None else PublisherOptions()
         self._middleware = list(_checked(middleware))
+        self._codecs = tuple(codecs)
         self._handlers: dict[str, Handler] = {}
         self._kinds: dict[str, Kinds] = {}
         self._lifespan: Callable[[App], AbstractAsyncContextManager[Any]] | None = None
@@ -297,7 +301,7 @@ class App:
         self._check_sources(opened)
         if bus is None:
             await opened.__aenter__()
-        session = Session(opened, self.handlers, self._executing, self._middleware)
+        session = Session(opened, self.handlers, self._executing, self._middleware, self._codecs)
         self._bus = opened
         async with AsyncExitStack() as stack:
             stack.callback(self._forget)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
     from polybus.bus.delivery import Delivery
+    from polybus.codec import Codec
     from polybus.flow import Limit, RateLimit
     from polybus.middleware import AnyMiddleware
 
@@ -46,12 +47,18 @@ class Session:
     """Starts the consumers, tells when one of them fails, and drains them; for one event loop."""
 
     def __init__(
-        self, bus: Bus, handlers: Sequence[Handler], running: Running, middleware: Sequence[AnyMiddleware] = ()
+        self,
+        bus: Bus,
+        handlers: Sequence[Handler],
+        running: Running,
+        middleware: Sequence[AnyMiddleware] = (),
+        codecs: Sequence[Codec] = (),
     ) -> None:
         self.bus = bus
         theirs = middleware_of(bus)  # the app's own among them, where the app connected it
         self._middleware = (*theirs, *(each for each in middleware if not any(each is other for other in theirs)))
         self._handlers = handlers
+        self._codecs = codecs
         self._running = running
         self._stop = asyncio.Event()
         self._interrupted = False
@@ -92,6 +99,10 @@ class Session:
 
     def _reading(self, handler: Handler) -> Handler:
         """Return a handler that reads the form in which messages come to it."""
+        if self._codecs:
+            from polybus.app.coded import coded
+
+            handler = coded(handler, self._codecs)
         if self.bus.binding.source(handler.source).format == "plain":
             return handler
         from polybus.app.events import unwrapped

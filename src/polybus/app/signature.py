@@ -42,6 +42,8 @@ class Signature:
     blocking: bool
     filled: bool = False
     """Whether a parameter is filled by what `read_signature` was given for that."""
+    annotation: Any = Delivery
+    """The type of a body; Delivery where none is asked for."""
 
 
 Filling = Callable[[Any], Callable[[], Any] | None]
@@ -68,7 +70,7 @@ def read_signature(
     except _WrongSignature as error:
         forms = _BATCH_FORMS if batch else _FORMS
         raise ConfigError(f"handler {name} ({place}): {error}; {forms}") from None
-    return Signature(name, place, decode, call, blocks(function), bool(reader.filled))
+    return Signature(name, place, decode, call, blocks(function), bool(reader.filled), reader.annotation)
 
 
 def blocks(function: Callable[..., Any]) -> bool:
@@ -119,6 +121,7 @@ class _Reader:
     def __init__(self, function: Callable[..., Any], scope: Mapping[str, Any], filling: Filling | None) -> None:
         self._function = function
         self._scope = scope
+        self.annotation: Any = Delivery
         self._filling = filling
         self.filled: dict[str, Callable[[], Any]] = {}
 
@@ -138,6 +141,7 @@ class _Reader:
             decode = decoder(annotation)
         except TypeError as error:
             raise _WrongSignature(f"a body can't be decoded to {body.name!r}: {error}") from None
+        self.annotation = annotation
         return decode, _call(self._with_filled(), delivery)
 
     def _with_filled(self) -> Callable[..., Any]:

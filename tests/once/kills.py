@@ -94,7 +94,9 @@ class _Run:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])}
         while not self._over:
             words = (self._folder, *self._place, number, life)
-            command = [sys.executable, "-m", "tests.once.kill_worker", *map(str, words)]
+            # Whatever ends this process ends those that it started.
+            prefix = ["setpriv", "--pdeathsig", "KILL", "--"]
+            command = [*prefix, sys.executable, "-m", "tests.once.kill_worker", *map(str, words)]
             process = await asyncio.create_subprocess_exec(
                 *command, cwd=ROOT, env=environment, stderr=asyncio.subprocess.PIPE
             )

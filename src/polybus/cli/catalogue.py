@@ -21,12 +21,14 @@ def command(
     """Write a page that says who publishes what, and who reads it.
 
     It is one HTML file, without scripts and without anything from elsewhere. What it says of an entry or a service
-    beside its settings are the `description` and `owner` of polybus.toml.
+    beside its settings are the `description` and `owner` of polybus.toml, and the schema where one is declared.
     """
     from polybus.catalogue.page import page
+    from polybus.contracts.topology import required
     from polybus.topology.file import load
 
-    text = page(load(options.find_topology(topology)))
+    declared = load(options.find_topology(topology))
+    text = page(declared, payloads={name: contract.schema for name, contract in required(declared).items()})
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -94,6 +94,14 @@ def test_the_page_says_who_publishes_what_and_who_reads_it(cli: Callable, shop: 
     assert "up to 5m" in told
 
 
+def test_the_page_shows_the_schema_of_what_has_one(cli: Callable, shop: Path) -> None:
+    (shop / "order.json").write_text('{"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]}')
+    (shop / "polybus.toml").write_text(SHOP.replace("[topics.orders]", '[topics.orders]\nschema = "order.json"'))
+    text = cli("catalogue").out
+    assert text.count("What a message holds") == 1
+    assert "&quot;required&quot;: [" in text
+
+
 def test_the_page_is_whole_and_takes_nothing_from_elsewhere(shop: Path) -> None:
     text = page(loads(SHOP, source="polybus.toml"))
     assert "<b>" not in text

@@ -39,8 +39,8 @@ _MINE = "WHERE scope = :scope AND key = :key AND token = :token AND done IS NULL
 class SqliteStore:
     """Claims in an SQLite file, for any number of processes of one machine.
 
-    `path` may be a file that others use as well; its table is `polybus_once`. `retention` is how long a key is kept.
-    The time is the machine's, or that of `clock`.
+    `path` may be a file that others use as well; its table is `polybus_once`, and is made where it isn't there.
+    `retention` is how long a key is kept. The time is the machine's, or that of `clock`.
     """
 
     def __init__(self, path: Path | str, *, retention: Duration = RETENTION, clock: Clock | None = None) -> None:
@@ -80,7 +80,8 @@ class SqliteStore:
         return await self._do(purge)
 
     async def create_tables(self) -> None:
-        await self._do(lambda connection: connection.execute(_TABLE))
+        """Make the file and its table; whatever is called first does so too."""
+        await self._do(lambda connection: None)
 
     async def _change(self, change: str, claim: Claim) -> bool:
         given = {"scope": claim.scope, "key": claim.key, "token": claim.token}
@@ -101,6 +102,7 @@ class SqliteStore:
             ):
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    connection.execute(_TABLE)  # a file has nobody else who would make it
                     result = work(connection)
                 except BaseException:
                     connection.execute("ROLLBACK")

@@ -107,6 +107,7 @@ class Relay:
             if isinstance(error, PolybusError) or not isinstance(error, Exception):
                 raise
             raise BackendError(_fault_of(error)) from error
+        _log.info("sending to bus %r what is committed to its outbox", self._bus.binding.bus)
         self._running = asyncio.create_task(self._run(), name="polybus outbox relay")
         return self
 

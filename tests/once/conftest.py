@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from databases import Postgresql
+from moto_process import moto
 
 from .servers import MISSING, RedisServer
 
@@ -24,19 +25,8 @@ def redis_server() -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def dynamodb_server() -> Iterator[str]:
-    import threading
-
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    # One request at a time: DynamoDB looks at a condition and changes an item in one step, moto in two.
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=False)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with moto() as url:
+        yield url
 
 
 @pytest.fixture(params=[kind for kind in KINDS if NEEDS.get(kind) not in MISSING])

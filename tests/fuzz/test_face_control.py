@@ -71,13 +71,15 @@ def faces() -> Iterator[Faces]:
     threaded.call(control.start)
     azure.entities.create_queue("jobs")
     found = Faces(desk, control, aws)
-    with sound():
-        yield found
-        kept(control.port).close()
-        kept(aws.port).close()
-    for server in (control, gcp, azure):
-        threaded.call(server.stop)
-    threaded.stop()
+    try:
+        with sound():
+            yield found
+            kept(control.port).close()
+            kept(aws.port).close()
+    finally:
+        for server in (control, gcp, azure):
+            threaded.call(server.stop)
+        threaded.stop()
 
 
 @functools.cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sqlite3
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -160,9 +161,11 @@ def test_a_relay_that_cannot_send_is_not_ready(shop, spawn: Callable, ours: Ours
     answer = refused.value.read().decode()
     refused.value.close()
     assert "sending from the outbox to 'jobs' fails" in answer
-    row = (0, None, "")
-    while row[0] < 1:  # the log is told before the row
+    row, deadline = (0, None, ""), time.monotonic() + 60
+    while row[0] < 1 and time.monotonic() < deadline:  # the log is told before the row
+        time.sleep(0.02)
         row = ours.database.execute("SELECT attempts, failed_at, reason FROM polybus_outbox").fetchone()
+    assert row[0] >= 1
     assert row[1] is None
     assert "jobs" in row[2]
 

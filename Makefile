@@ -9,6 +9,7 @@
 #   make sdks [SDKS=go]               the clouds' SDKs for Go, Node and Java against the local servers, as far as those are at hand
 #   make torture [SITE=sqlite] [MINUTES=10] [SEED=7]   processes killed, stopped, cut off; a verdict by the ledger
 #   make fuzz [CASES=100000] [SEED=7] random input to everything that reads any
+#   make properties [SEEDS=10]        the property tests, each time with random input of another seed
 #   make mutants                      break polybus in many places; say what the conformance kit doesn't see
 #   make soak                         long runs with processes killed at random
 #   make lowest, make newest          the provisioning tests on the lowest and newest versions that pyproject.toml allows
@@ -47,7 +48,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 12 
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
-.PHONY: help demo test test-all engine engine-test sdks say-python check-lint check-types check-layers check-tests torture fuzz \
+.PHONY: help demo test test-all engine engine-test sdks say-python check-lint check-types check-layers check-tests torture fuzz properties \
 	mutants soak lowest newest bench bench-gate lint format reference docs build lock clean
 
 help:
@@ -74,7 +75,8 @@ $(VENV)/.stamp-%: requirements/%.txt pyproject.toml $(VENV)/.stamp-uv
 demo: $(VENV)/.stamp-demo
 	@$(BIN)/python examples/training_pipeline/demo.py $(if $(CLOUD),--cloud $(CLOUD))
 
-# One after the other, the quickest first, pytest and its closing line last.
+# One after the other, the quickest first, pytest and its closing line last. What tests make up is that of SEED, so that
+# what passes once passes again; `make properties` looks at others.
 test: $(VENV)/.stamp-dev
 	@$(MAKE) --no-print-directory say-python
 	@$(MAKE) --no-print-directory check-lint
@@ -103,7 +105,7 @@ check-layers: $(VENV)/.stamp-dev
 
 check-tests: $(VENV)/.stamp-dev
 	$(call headline,Tests (pytest))
-	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(SEED)
 
 # -- Pulumi's own engine ---------------------------------------------------------------------------------------------
 
@@ -122,7 +124,7 @@ $(ENGINE)/.stamp-policy: requirements/policy.txt pyproject.toml $(VENV)/.stamp-u
 # Two at once are what two cores take.
 engine-test: $(VENV)/.stamp-dev $(ENGINE)/.stamp-policy
 	$(call headline,Pulumi's own engine (pytest))
-	@POLYBUS_ENGINE=whole $(BIN)/pytest -q -n 2 --dist load -k "not double" tests/provision/test_engine.py \
+	@POLYBUS_ENGINE=whole $(BIN)/pytest -q -n 2 --dist load --hypothesis-seed=$(SEED) -k "not double" tests/provision/test_engine.py \
 		tests/provision/test_engine_cli.py
 
 # -- Other languages -------------------------------------------------------------------------------------------------
@@ -145,6 +147,15 @@ torture: $(VENV)/.stamp-dev
 
 fuzz: $(VENV)/.stamp-dev
 	@POLYBUS_FUZZ_CASES=$(CASES) $(BIN)/pytest -q -n auto --dist loadfile --hypothesis-seed=$(SEED) --durations=0 tests/fuzz
+
+SEEDS ?= 10
+
+properties: $(VENV)/.stamp-dev
+	@for seed in $$(shuf -i 1-1000000 -n $(SEEDS)); do \
+		echo "seed $$seed"; \
+		$(BIN)/pytest -q -n auto --dist load --hypothesis-seed=$$seed \
+			$$(grep -rlE '^from hypothesis|^import hypothesis' tests --include='test_*.py' --exclude-dir=fuzz); \
+	done
 
 mutants: $(VENV)/.stamp-dev
 	@$(BIN)/python -m polybus.testing.mutants

@@ -33,26 +33,40 @@ _UNDECLARED = "[...]"
 
 def problem(node: Node, value: Any, place: str = "$") -> Problem | None:
     """Return what keeps a value from being one of `node`, None where nothing does."""
-    for each in node.nested:
-        if each.exclusive:
-            holding = sum(problem(one, value, place) is None for one in each.exclusive)
-            if holding > 1:
-                return place, "more than one of the forms that exclude each other"
     found: list[Problem] = []
     kind = kind_of(value)
-    for alternative in node.alternatives:
-        if isinstance(alternative, Values):
-            if canonical(value) in alternative.values:
-                return None
-            found.append((place, _not_among(alternative, kind)))
-            continue
-        if not _takes(alternative, kind):
-            continue
+    return None if _holds(node, value, place, found, set()) else _told(found, node, kind, place)
+
+
+def _holds(node: Node, value: Any, place: str, found: list[Problem], seen: set[int]) -> bool:
+    """Tell whether a value is one of `node`, and put into `found` what keeps it from being so."""
+    if id(node) in seen:  # it is but itself, or was tried before
+        return False
+    seen.add(id(node))
+    if node.exclusive and sum(_holds(one, value, place, [], {*seen}) for one in node.exclusive) > 1:
+        found.append((place, "more than one of the forms that exclude each other"))
+        return False
+    for part in node.parts:
+        if isinstance(part, Node):
+            if _holds(part, value, place, found, seen):
+                return True
+        elif _is(part, value, place, found):
+            return True
+    return False
+
+
+def _is(alternative: Alternative, value: Any, place: str, found: list[Problem]) -> bool:
+    kind = kind_of(value)
+    if isinstance(alternative, Values):
+        if canonical(value) in alternative.values:
+            return True
+        found.append((place, _not_among(alternative, kind)))
+    elif _takes(alternative, kind):
         wrong = _problem(alternative, value, place)
         if wrong is None:
-            return None
+            return True
         found.append(wrong)
-    return _told(found, node, kind, place)
+    return False
 
 
 def _told(found: list[Problem], node: Node, kind: str, place: str) -> Problem:

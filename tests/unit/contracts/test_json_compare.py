@@ -135,6 +135,13 @@ def test_what_is_checked_at_publish_is_what_jsonschema_allows(data: st.DataObjec
     assert (problem(read(schema, writes=False), value) is None) == allows(schema, value)
 
 
+@pytest.mark.parametrize(("value", "allowed"), [(0, True), ("text", False)])
+def test_forms_that_exclude_each_other_exclude_no_other_form(value: Any, allowed: bool) -> None:
+    schema = {"anyOf": [{"type": "integer"}, {"oneOf": [{}, {}]}]}
+    assert allows(schema, value) is allowed
+    assert (problem(read(schema, writes=True), value) is None) is allowed
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_an_allowed_change_breaks_no_message_and_a_refused_one_has_one_that_breaks(data: st.DataObject) -> None:

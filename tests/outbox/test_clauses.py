@@ -331,6 +331,30 @@ class TestOutbox:
         await store.aclose()
 
 
+async def test_what_another_relay_moves_is_not_overtaken_by_what_is_due_after_it(
+    database: Database, topology: Topology
+) -> None:
+    if database.dialect == "sqlite":
+        return  # one relay at a time moves anything there
+    clock = ManualClock(1_000.0)
+    outbox = Outbox(topology, clock=clock)
+    steps = [
+        step("schedule", "orders", "first", in_=10, ordering_key="ada"),
+        step("schedule", "orders", "second", in_=20, ordering_key="ada"),
+        step("schedule", "orders", "another", in_=20, ordering_key="bob"),
+    ]
+    ids = await transact(outbox, database, kind_of(database), steps)
+    store = open_store(database.url)
+    with contextlib.closing(database.connect()) as other:
+        other.execute("SELECT seq FROM polybus_outbox_later WHERE id = %s FOR UPDATE", [ids[0]])
+        assert (await store.promote(1_030.0, 500)).moved == 1
+        assert [row["id"] for row in database.rows()] == [ids[2]]
+        other.rollback()
+    assert (await store.promote(1_030.0, 500)).moved == 2
+    assert [row["id"] for row in database.rows()] == [ids[2], ids[0], ids[1]]
+    await store.aclose()
+
+
 async def test_a_relay_without_tables_says_what_to_do(database: Database, topology: Topology) -> None:
     async with polybus.connect(topology) as bus:
         with pytest.raises(polybus.ConfigError, match=r"no table other: create it with Outbox\.create_tables"):

@@ -132,10 +132,10 @@ MUTANTS = (
         "test_O7_what_is_scheduled_is_sent_at_its_time",
     ),
     Mutant(
-        "what is scheduled comes in the order of the calls",
+        "what is scheduled is sent with what is due",
         f"{POSTGRESQL}.promote",
-        "ORDER BY due_at, seq",
-        "ORDER BY seq",
+        "due_at <= CAST",
+        "due_at <= 1e9 + CAST",
         "test_O7_what_is_scheduled_is_sent_at_its_time",
         "postgresql",
     ),

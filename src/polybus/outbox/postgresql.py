@@ -144,8 +144,13 @@ SELECT {COLUMNS}, attempts, failed_at, reason FROM {self._table} WHERE seq IN (
         due = f"""\
 SELECT seq, target, ordering_key FROM {self._later} WHERE due_at <= CAST(:now AS double precision)
 ORDER BY due_at, seq LIMIT CAST(:count AS bigint) FOR UPDATE SKIP LOCKED"""
+        # What another relay is about to move is locked, and still there: what is due after it on its key waits for it.
         insert = f"""\
-INSERT INTO {self._table} ({columns}) SELECT {columns} FROM {self._later} WHERE seq = CAST(:seq AS bigint)"""
+INSERT INTO {self._table} ({columns}) SELECT {columns} FROM {self._later} AS line
+WHERE seq = CAST(:seq AS bigint) AND (ordering_key IS NULL OR NOT EXISTS (
+  SELECT 1 FROM {self._later} AS earlier WHERE earlier.target = line.target
+    AND earlier.ordering_key = line.ordering_key AND (earlier.due_at, earlier.seq) < (line.due_at, line.seq)
+))"""
         moved = 0
         async with self._engine.begin() as connection:
             first = await self._first_due(connection)
@@ -156,7 +161,8 @@ INSERT INTO {self._table} ({columns}) SELECT {columns} FROM {self._later} WHERE 
                 # Never waiting for a key: what it waits for might wait for another key that is held here.
                 if key is not None and not await self._locked(connection, slot_of(self._table, target, key), free):
                     continue
-                await _execute(connection, insert, seq=seq)
+                if not (await _execute(connection, insert, seq=seq)).rowcount:
+                    continue
                 await _execute(connection, f"DELETE FROM {self._later} WHERE seq = CAST(:seq AS bigint)", seq=seq)
                 moved += 1
             return Promoted(moved, await self._first_due(connection))

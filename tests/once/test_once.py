@@ -82,6 +82,33 @@ class TestClaims:
             assert (await t.bus.stats("bills")).dead == 0
         assert handled == ["a"]
 
+    async def test_n2_a_duplicate_of_long_work_is_no_dead_letter(self) -> None:
+        clock = polybus.ManualClock()
+        app, handled = App(), []
+        began, go_on = asyncio.Event(), asyncio.Event()
+
+        @app.handler("bills", once=Once(MemoryStore(clock=clock), key=of_bill, clock=clock), concurrency=2)
+        async def bill(body: str) -> None:
+            handled.append(body)
+            began.set()
+            await go_on.wait()
+
+        async with run(app, TOPOLOGY) as t:
+            await t.publish("bills", "a")
+            await began.wait()
+            await t.publish("bills", "a")
+            for _ in range(10):
+                await t.clock.advance(61)
+                await clock.advance(10)
+            assert (await t.bus.stats("bills")).dead == 0
+            go_on.set()
+            await t.clock.settle()
+            await clock.advance(10)
+            await t.idle()
+            stats = await t.bus.stats("bills")
+        assert (stats.waiting, stats.leased, stats.dead) == (0, 0, 0)
+        assert handled == ["a"]
+
     @pytest.mark.parametrize("end", [ValueError("no"), polybus.Retry(after=1)])
     async def test_n5_after_a_failure_it_is_done_again(self, end: Exception) -> None:
         app, handled = App(), []
@@ -348,6 +375,30 @@ class TestTransactions:
             await t.publish("bills", "b")
             await t.idle()
         assert await done(engine) == ["a"]  # the other's owner may live
+
+    @pytest.mark.parametrize("blocking", [False, True])
+    async def test_n2_at_the_last_attempt_it_waits_for_another_owner(self, tmp_path: Path, blocking: bool) -> None:
+        url = f"{'' if blocking else '+aiosqlite'}:///{tmp_path / 'effects.db'}"
+        engine: Any = sa.create_engine(f"sqlite{url}") if blocking else create_async_engine(f"sqlite{url}")
+        store = SqlStore(engine)
+        await store.create_tables()
+        app, handled = App(), []
+
+        async def bill(body: str, tx: AsyncSession) -> None:
+            handled.append(body)
+
+        def bill_blocking(body: str, tx: Session) -> None:
+            handled.append(body)
+
+        app.handler("bills", once=Once(store, key=of_bill))(bill_blocking if blocking else bill)
+        topology = loads('[bus]\nname = "once"\n[queues.bills]\nmax_attempts = 1\n', source="polybus.toml")
+        async with run(app, topology) as t:
+            assert isinstance(await store.claim("bills", "a", 0.5), Claim)
+            await t.publish("bills", "a")
+            await t.idle()
+            stats = await t.bus.stats("bills")
+        await engine.dispose() if not blocking else engine.dispose()
+        assert (handled, stats.waiting, stats.dead) == (["a"], 0, 0)
 
     async def test_blocking_handlers_have_a_blocking_session_in_their_thread(self, tmp_path: Path) -> None:
         engine = sa.create_engine(f"sqlite:///{tmp_path / 'effects.db'}")

@@ -11,7 +11,7 @@ from polybus.bus.held import HeldDelivery
 from polybus.durations import Duration
 from polybus.message import Message
 
-__all__ = ["Delivery", "held_of", "was_given_back"]
+__all__ = ["Delivery", "held_of", "is_last_attempt", "was_given_back"]
 
 # What programs that were written to 0.1 may read; gone with 0.2, as the former names of modules (polybus.moved).
 FORMER_NAMES = frozenset(("received", "received_at", "renew_at", "retries"))
@@ -177,3 +177,8 @@ def held_of(delivery: Delivery) -> HeldDelivery:
 def was_given_back(delivery: Delivery) -> bool:
     """Say whether whoever handles it asked for it to come again, or to be a dead letter."""
     return getattr(delivery._held, "given_back", False)
+
+
+def is_last_attempt(delivery: Delivery) -> bool:
+    """Say whether it goes to the dead letters where this attempt fails."""
+    return getattr(delivery._held, "is_last_attempt", False)

@@ -7,13 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 
-from polybus.bus.delivery import Delivery, was_given_back
+from polybus.bus.delivery import Delivery, is_last_attempt, was_given_back
 from polybus.claims import Busy, Claim, Done
 from polybus.errors import LeaseLost, PolybusError, Retry
 from polybus.middleware import Middleware
 from polybus.once.once import Once
 
-__all__ = ["ClaimLost", "Claiming", "busy", "current_claim", "tell_done"]
+__all__ = ["ClaimLost", "Claiming", "current_claim", "tell_done", "until_next_look"]
 
 _log = logging.getLogger("polybus.once")
 
@@ -26,6 +26,8 @@ CONFIRM_AGAIN = 0.5
 # The least and most seconds (contract, D4) after which what another owner works on comes again.
 SOON = 1.0
 LATE = 600.0
+# Seconds between two looks at what another owner works on, at a duplicate's last attempt: it is held meanwhile.
+LOOK = 5.0
 
 _current: ContextVar[Claim | None] = ContextVar("polybus_claim", default=None)
 
@@ -54,12 +56,9 @@ class Claiming(Middleware):
         self._releases: set[asyncio.Task[None]] = set()
 
     async def handle(self, delivery: Delivery, proceed: Callable[[Delivery], Awaitable[None]]) -> None:
-        claim = await self._store.claim(*self._once.key_of(delivery), self._once.lease)
-        if isinstance(claim, Done):
-            tell_done(delivery)
+        claim = await self._claim(delivery)
+        if claim is None:
             return
-        if isinstance(claim, Busy):
-            raise busy(claim.seconds)
         renewing = asyncio.get_running_loop().create_task(self._renew(claim, delivery))
         token = _current.set(claim)
         try:
@@ -80,6 +79,21 @@ class Claiming(Middleware):
             await self._release(claim)
         else:
             await self._confirm(claim, delivery)
+
+    async def _claim(self, delivery: Delivery) -> Claim | None:
+        """Return the claim of what is to be done, None where it was done before; raise Retry while another works on it.
+
+        At the last attempt that would be a dead letter of what goes well: then it waits for the other.
+        """
+        key = self._once.key_of(delivery)
+        while True:
+            answer = await self._store.claim(*key, self._once.lease)
+            if isinstance(answer, Claim):
+                return answer
+            if isinstance(answer, Done):
+                tell_done(delivery)
+                return None
+            await self._once.clock.sleep(until_next_look(delivery, answer))
 
     async def _renew(self, claim: Claim, delivery: Delivery) -> None:
         while True:
@@ -118,9 +132,11 @@ class Claiming(Middleware):
             _log.warning("the claim of key %r could not be released, and ends with its lease: %r", claim.key, error)
 
 
-def busy(seconds: float) -> Retry:
-    """Return what gives a delivery back that another owner works on."""
-    return Retry("another owner works on it", after=min(max(seconds, SOON), LATE))
+def until_next_look(delivery: Delivery, busy: Busy) -> float:
+    """Return for how many seconds to wait for another owner, at the last attempt; raise Retry at an earlier one."""
+    if not is_last_attempt(delivery):
+        raise Retry("another owner works on it", after=min(max(busy.seconds, SOON), LATE))
+    return min(max(busy.seconds, SOON), LOOK)
 
 
 def tell_done(delivery: Delivery) -> None:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybus.bus.delivery import Delivery, was_given_back
 from polybus.claims import RETENTION, Busy, Claim, Done, fits
-from polybus.clock import Clock
+from polybus.clock import Clock, SystemClock
 from polybus.durations import Duration, seconds
 from polybus.errors import LeaseLost, MissingExtra
 from polybus.middleware import AnyMiddleware, Middleware, SyncMiddleware
-from polybus.once.claiming import busy, tell_done
+from polybus.once.claiming import tell_done, until_next_look
 from polybus.once.once import KeyOf
 
 try:
@@ -135,7 +135,7 @@ class _Claims:
         self._table = table
         self._dialect = dialect
         self._retention = retention
-        self._clock = clock
+        self.clock = clock
 
     def claim(
         self, connection: sa.Connection, scope: str, key: str, lease: float, *, done: bool = False
@@ -190,12 +190,12 @@ class _Claims:
 
     def _now(self) -> ColumnElement[float]:
         """Return the time, of one clock for all where there is one: theirs may differ."""
-        if self._clock is None:
+        if self.clock is None:
             if self._dialect == "postgresql":
                 return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Double)
             if self._dialect in ("mysql", "mariadb"):
                 return sa.func.unix_timestamp(sa.func.now(6), type_=sa.Double)
-        return sa.literal(time.time() if self._clock is None else self._clock.time(), sa.Double)
+        return sa.literal(time.time() if self.clock is None else self.clock.time(), sa.Double)
 
     def is_locked(self, error: OperationalError) -> bool:
         """Say whether another's transaction has the whole of an SQLite file."""
@@ -209,22 +209,19 @@ class _Taking:
         self._claims = claims
         self._key_of = key_of
 
-    def take(self, connection: sa.Connection, delivery: Delivery) -> bool:
-        """Note the key; say whether it is to be done. Raises Retry where another owner works on it."""
+    def take(self, connection: sa.Connection, delivery: Delivery) -> Claim | Busy | Done:
+        """Note the key, unless it was done, or another owner works on it."""
         scope, key = self._key_of(delivery)
         fits(scope, key)
         try:
             answer = self._claims.claim(connection, scope, key, _NO_LEASE, done=True)
         except OperationalError as error:
             if self._claims.is_locked(error):
-                raise busy(0.0) from error
+                return Busy(0.0)
             raise
-        if isinstance(answer, Busy):
-            raise busy(answer.seconds)
         if isinstance(answer, Done):
             tell_done(delivery)
-            return False
-        return True
+        return answer
 
 
 def _is_to_commit(delivery: Delivery) -> bool:
@@ -237,14 +234,19 @@ class _InTransaction(Middleware):
     def __init__(self, engine: AsyncEngine, claims: _Claims, key_of: KeyOf) -> None:
         self._engine = engine
         self._taking = _Taking(claims, key_of)
+        self._clock = claims.clock or SystemClock()
 
     async def handle(self, delivery: Delivery, proceed: Callable[[Delivery], Awaitable[None]]) -> None:
-        async with AsyncSession(
-            self._engine, expire_on_commit=False
-        ) as session:  # which rolls back what isn't committed
+        while (busy := await self._done(delivery, proceed)) is not None:
+            await self._clock.sleep(until_next_look(delivery, busy))
+
+    async def _done(self, delivery: Delivery, proceed: Callable[[Delivery], Awaitable[None]]) -> Busy | None:
+        # A session rolls back what isn't committed.
+        async with AsyncSession(self._engine, expire_on_commit=False) as session:
             connection = await session.connection()
-            if not await connection.run_sync(self._taking.take, delivery):
-                return
+            answer = await connection.run_sync(self._taking.take, delivery)
+            if not isinstance(answer, Claim):
+                return answer if isinstance(answer, Busy) else None
             token = _session.set(session)
             try:
                 await proceed(delivery)
@@ -252,6 +254,7 @@ class _InTransaction(Middleware):
                 _session.reset(token)
             if _is_to_commit(delivery):
                 await session.commit()
+        return None
 
 
 class _InBlockingTransaction(SyncMiddleware):
@@ -260,9 +263,15 @@ class _InBlockingTransaction(SyncMiddleware):
         self._taking = _Taking(claims, key_of)
 
     def handle(self, delivery: Delivery, proceed: Callable[[Delivery], None]) -> None:
+        while (busy := self._done(delivery, proceed)) is not None:
+            time.sleep(until_next_look(delivery, busy))
+            _is_to_commit(delivery)  # else its lease is lost, and nothing would end the wait
+
+    def _done(self, delivery: Delivery, proceed: Callable[[Delivery], None]) -> Busy | None:
         with Session(self._engine, expire_on_commit=False) as session:
-            if not self._taking.take(session.connection(), delivery):
-                return
+            answer = self._taking.take(session.connection(), delivery)
+            if not isinstance(answer, Claim):
+                return answer if isinstance(answer, Busy) else None
             token = _session.set(session)
             try:
                 proceed(delivery)
@@ -270,3 +279,4 @@ class _InBlockingTransaction(SyncMiddleware):
                 _session.reset(token)
             if _is_to_commit(delivery):
                 session.commit()
+        return None

@@ -72,6 +72,22 @@ def test_a_package_adds_a_cloud_with_what_it_has(installed: Path) -> None:
         find("acme").load("local")
 
 
+def test_what_is_installed_later_is_found_and_what_is_removed_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "acme" not in names()
+    info = tmp_path / "acme_for_polybus-1.0.dist-info"
+    staged = tmp_path.parent / "staged"
+    staged.mkdir()
+    (staged / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-for-polybus\nVersion: 1.0\n")
+    (staged / "entry_points.txt").write_text("[polybus.clouds]\nacme = acme_later:CLOUD\n")
+    staged.rename(info)
+    assert "acme" in names()
+    info.rename(staged)
+    assert "acme" not in names()
+
+
 @pytest.mark.parametrize(
     ("name", "module", "code", "words"),
     [

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 __all__ = ["POSTGRESQL_MISSING", "Postgresql", "postgresql", "started"]
@@ -67,6 +66,8 @@ class Postgresql:
                 stderr=output,
                 cwd=self.folder,
             )
+        import psycopg
+
         until = time.monotonic() + _PATIENCE
         while True:
             try:
@@ -86,6 +87,8 @@ class Postgresql:
 
     def database(self) -> str:
         """Create an empty database, and return its name."""
+        import psycopg
+
         name = f"test_{next(self._numbers)}"
         with psycopg.connect(self.conninfo("postgres"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")

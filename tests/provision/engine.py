@@ -10,14 +10,17 @@ in place of the CLI's language host), asks provider plugins over gRPC what to do
   program comes to it;
 - deletes in rounds, each of what nothing that is left needs; goes past what is protected, which fails, and leaves alone
   what that needs: all else is deleted;
-- begins nothing new after anything else has failed.
+- begins nothing new after anything else has failed;
 
-It knows no replacement without deleting first, no aliases, imports or secrets.
+- imports by reading what is there, and makes nothing for it.
+
+It knows no replacement without deleting first, no aliases or secrets.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +31,7 @@ from random import Random
 from typing import Any
 
 import grpc
+import yaml
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
@@ -113,6 +117,34 @@ class EngineDouble:
         changes = Changes()
         self._deployment(self.state, changes, preview=False).delete(list(self.state))
         return changes
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Write the stack's configuration beside the program, for whoever reads it there."""
+        (self._root / f"Pulumi.{self.stack}.yaml").write_text(yaml.safe_dump({"config": dict(config)}))
+
+    def forget(self) -> None:
+        """Remove the stack with its state, and nothing of what it has made."""
+        self.state = {}
+
+    def take_over(self, config: Mapping[str, Any], file: str) -> None:
+        """Import what a file for `pulumi import --file` names; raises ValueError for what isn't there."""
+        self.configure(config)
+        asked = json.loads(file)
+        root = Held(STACK_TYPE, f"{PROJECT}-{self.stack}", False, {}, "", {}, False, False, {}, ())
+        urns = {root.name: _urn(self.stack, root.type, root.name, ""), **asked["nameTable"]}
+        state = {urns[root.name]: root, **self.state}
+        for one in asked["resources"]:
+            type_, name, parent = one["type"], one["name"], urns[one.get("parent", root.name)]
+            urn = urns[name] = _urn(self.stack, type_, name, parent)
+            if one.get("component"):
+                identity, inputs, outputs = "", {}, {}
+            else:
+                identity, inputs, outputs = self._plugins.of(type_).read(urn, one["id"], {}, {})
+                if not identity:
+                    raise ValueError(f"{urn}: there is no {one['id']}")
+            custom = not one.get("component")
+            state[urn] = Held(type_, name, custom, inputs, identity, outputs, False, False, {}, (parent,))
+        self.state = state
 
     def _deployment(self, state: dict[str, Held], changes: Changes, *, preview: bool) -> _Deployment:
         return _Deployment(state, self._plugins, changes, self._random, preview=preview)
@@ -414,9 +446,13 @@ class _Monitor(resource_pb2_grpc.ResourceMonitorServicer, engine_pb2_grpc.Engine
         return engine_pb2.SetRootResourceResponse()
 
     def _urn(self, request: Any) -> str:
-        parents = request.parent.split("::")[2] + "$" if request.parent else ""
-        parents = "" if parents == f"{STACK_TYPE}$" else parents.removeprefix(f"{STACK_TYPE}$")
-        return f"urn:pulumi:{self._stack}::{PROJECT}::{parents}{request.type}::{request.name}"
+        return _urn(self._stack, request.type, request.name, request.parent)
+
+
+def _urn(stack: str, type_: str, name: str, parent: str) -> str:
+    parents = parent.split("::")[2] + "$" if parent else ""
+    parents = "" if parents == f"{STACK_TYPE}$" else parents.removeprefix(f"{STACK_TYPE}$")
+    return f"urn:pulumi:{stack}::{PROJECT}::{parents}{type_}::{name}"
 
 
 def _returned(properties: Any) -> dict[str, Any]:

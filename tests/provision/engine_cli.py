@@ -12,7 +12,7 @@ import subprocess
 import sysconfig
 import time
 import venv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -150,15 +150,16 @@ class PulumiCli:
         """Remove the stack with its state, and nothing of what it has made."""
         auto.LocalWorkspace(work_dir=str(self._folder)).remove_stack(self.stack, force=True)
 
-    def take_over(self, config: Mapping[str, Any], resources: Sequence[Mapping[str, Any]]) -> None:
-        """Import resources, given as `pulumi import --file` has them, into the stack."""
+    def take_over(self, config: Mapping[str, Any], file: str) -> None:
+        """Import what a file for `pulumi import --file` names into the stack."""
         self.chosen(config)
         given = self._folder / "import.json"
-        given.write_text(json.dumps({"resources": resources}))
+        given.write_text(file)
         options = ["--file", str(given), "--stack", self.stack, "--yes", "--generate-code=false", "--protect=false"]
         started = time.monotonic()
         subprocess.run(["pulumi", "import", *options], cwd=self._folder, check=True, capture_output=True)
-        self._show(f"  {self.stack}: pulumi import: {len(resources)} resources, {time.monotonic() - started:.1f} s")
+        count = len(json.loads(file)["resources"])
+        self._show(f"  {self.stack}: pulumi import: {count} resources, {time.monotonic() - started:.1f} s")
 
     def _run(self, name: str, call: Callable[[Callable[[EngineEvent], None]], object]) -> Changes:
         steps: list[tuple[OpType, str]] = []

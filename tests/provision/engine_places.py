@@ -43,6 +43,8 @@ class Place:
     lose: Callable[[str], None]
     """Deletes the queue at an address by hand."""
     environment: Mapping[str, str]
+    account: tuple[str, ...] = ()
+    """The options of `polybus import` that say whose the resources are, beside the stack's configuration."""
 
 
 @contextmanager
@@ -82,7 +84,8 @@ def _aws() -> Iterator[Place]:
             sqs.delete_queue(QueueUrl=url)
 
         try:
-            yield Place("aws", config, _planner(aws.plan, settings), everything, drift, lose, server.env())
+            account = ("--account", server.account)
+            yield Place("aws", config, _planner(aws.plan, settings), everything, drift, lose, server.env(), account)
         finally:
             sns.close()
             sqs.close()
@@ -119,9 +122,8 @@ def _azure() -> Iterator[Place]:
                 queue.lock_duration = timedelta(seconds=77)
                 client.update_queue(queue)
 
-            yield Place(
-                "azure", config, _planner(azure.plan, settings), everything, drift, client.delete_queue, server.env()
-            )
+            planner, account = _planner(azure.plan, settings), ("--account", "00000000-0000-0000-0000-00000000000a")
+            yield Place("azure", config, planner, everything, drift, client.delete_queue, server.env(), account)
 
 
 @contextmanager

@@ -13,8 +13,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from typer.testing import CliRunner
+
 import polybus
 from polybus.binding import Binding
+from polybus.cli.main import build
 from polybus.plan.diff import diff, lossy
 from polybus.plan.planning import immutable
 from polybus.plan.values import Resource, refs
@@ -75,6 +78,12 @@ class Driver(Protocol):
 
     def destroy(self) -> Changes: ...
 
+    def configure(self, config: Mapping[str, Any]) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def take_over(self, config: Mapping[str, Any], file: str) -> None: ...
+
 
 def declare(folder: Path, topology: str) -> None:
     """Write the topology of the project in `folder`."""
@@ -119,7 +128,9 @@ def play(driver: Driver, place: Place, folder: Path) -> None:
     _step(driver.up, place.config, place, folder, BASE + SHORTER + AUDIT, BASE + SHORTER)
 
     asyncio.run(leave(place, removed.outputs, "lost"))
-    _replace(driver, place, folder, BASE + SHORTER, BASE + SHORTER + ORDERED)
+    replaced = _replace(driver, place, folder, BASE + SHORTER, BASE + SHORTER + ORDERED)
+
+    _import(driver, place, folder, replaced.outputs, key="c7")
 
     end(driver, place, BASE + SHORTER + ORDERED, first.created)
 
@@ -215,7 +226,7 @@ def _fail_and_continue(driver: Driver, place: Place, folder: Path, added: Change
     assert driver.up(place.config).none
 
 
-def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> None:
+def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> Changes:
     """Change what no cloud changes in place: what waits in the queue is lost with it, as was foretold."""
     assert "what waits in it" in lossy(diff(place.resources(old), place.resources(new)))[0].loses
     before = place.everything()
@@ -223,8 +234,38 @@ def _replace(driver: Driver, place: Place, folder: Path, old: str, new: str) -> 
     assert place.everything() == before, "a preview deletes nothing"
     replaced = _step(driver.up, place.config, place, folder, old, new)
     assert replaced.replaced == previewed.replaced
-    assert f"{BUS}-jobs-{'subscription' if place.cloud == 'gcp' else 'queue'}" in replaced.replaced
+    assert f"{BUS}-{_holder(place)}" in replaced.replaced
     asyncio.run(carry(place, replaced.outputs, key="c7"))
+    return replaced
+
+
+def _import(driver: Driver, place: Place, folder: Path, outputs: Mapping[str, Any], key: str | None = None) -> None:
+    """Lose the state, and take what is there over by the file of `polybus import`: what waits in the queue stays."""
+    asyncio.run(leave(place, outputs, "waits", key=key))
+    before = place.everything()
+    driver.forget()
+    driver.configure(place.config)
+    asked = ["import", STACK, "--folder", str(folder), "--dead-letters", *place.account]
+    written = CliRunner().invoke(build(lambda name: name == "import"), asked)
+    assert written.exit_code == 0, written.output
+    driver.take_over(place.config, written.stdout)
+    assert place.everything() == before, "an import changes nothing"
+    imported = {one["name"] for one in json.loads(written.stdout)["resources"]}
+    assert {f"{BUS}-orders-topic", f"{BUS}-{_holder(place)}"} < imported
+
+    again = driver.up(place.config)
+    assert again.failed == ""
+    assert not again.replaced | again.deleted
+    assert not again.created & imported
+    assert place.everything() == before
+    assert again.outputs == outputs
+    assert asyncio.run(waiting(place, again.outputs)) == b"waits"
+    assert driver.up(place.config).none
+
+
+def _holder(place: Place) -> str:
+    """Name the resource that holds the messages of the queue `jobs`."""
+    return f"jobs-{'subscription' if place.cloud == 'gcp' else 'queue'}"
 
 
 def _step(
@@ -303,9 +344,9 @@ async def carry(place: Place, outputs: Mapping[str, Any], key: str | None = None
         assert [delivery.id for delivery in await flow.take(bus, "jobs", 1)] == [job]
 
 
-async def leave(place: Place, outputs: Mapping[str, Any], body: str) -> None:
+async def leave(place: Place, outputs: Mapping[str, Any], body: str, key: str | None = None) -> None:
     async with polybus.connect(_exported(place, outputs)) as bus:
-        await bus.publish("jobs", body)
+        await bus.publish("jobs", body, ordering_key=key)
 
 
 async def waiting(place: Place, outputs: Mapping[str, Any]) -> bytes:

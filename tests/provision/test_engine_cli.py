@@ -97,7 +97,7 @@ def test_what_is_there_is_imported_and_not_made_anew(place: Place, cli: PulumiCl
         {"type": "aws:sns/topic:Topic", "name": "shop-orders-topic", "id": topic["arn"], "parent": "shop"},
         {"type": "aws:sqs/queue:Queue", "name": "shop-jobs-queue", "id": queue["url"], "parent": "shop"},
     ]
-    cli.take_over(place.config, [bus, *imported])
+    cli.take_over(place.config, json.dumps({"nameTable": {}, "resources": [bus, *imported]}))
     assert place.everything() == before
     again = cli.up(place.config)
     assert again.failed == ""

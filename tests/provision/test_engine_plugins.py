@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,32 @@ def test_another_name_forces_a_replacement_and_the_same_is_no_difference(place: 
     assert plugin.diff(urn(type_), "id", inputs, inputs, inputs) == (False, False)
     assert plugin.diff(urn(type_), "id", inputs, inputs, {**inputs, key: "other"}) == (True, True)
     assert plugin.diff(urn(type_), "id", inputs, inputs, {**inputs, "tags": {"a": "b"}}) == (True, place.cloud == "gcp")
+
+
+@pytest.mark.parametrize("place", ["gcp"], indirect=True)
+def test_what_is_not_said_is_as_the_provider_is_configured_and_otherwise_off(place: Place, plugin: Plugin) -> None:
+    """So what is imported, whose inputs are what the cloud says of it, isn't replaced for what the program says too."""
+    held, it = {"name": "billing"}, urn("gcp:pubsub/subscription:Subscription")
+    assert plugin.diff(it, "id", held, held, {**held, "project": "shop-dev"}) == (True, False)
+    assert plugin.diff(it, "id", held, held, {**held, "project": "elsewhere"}) == (True, True)
+    assert plugin.diff(it, "id", held, held, {**held, "enableMessageOrdering": False}) == (True, False)
+    assert plugin.diff(it, "id", held, held, {**held, "enableMessageOrdering": True}) == (True, True)
+
+
+@pytest.mark.parametrize("place", ["azure"], indirect=True)
+def test_what_is_imported_by_its_id_in_the_cloud_is_what_is_here(place: Place, plugin: Plugin) -> None:
+    type_, inputs = TOPICS["azure"]
+    identity, _ = plugin.create(urn(type_), inputs, preview=False)
+    group = "/subscriptions/00000000-0000-0000-0000-00000000000a/resourceGroups/shop"
+    namespace = f"{group}/providers/Microsoft.ServiceBus/namespaces/shop-bus"
+    found, seen, outputs = plugin.read(urn(type_), f"{namespace}/topics/orders", {}, {})
+    assert found == identity
+    assert seen.items() >= inputs.items()
+    assert re.fullmatch(r"PT\d+(\.\d+)?S", outputs["autoDeleteOnIdle"])
+    above, home = urn("azure-native:servicebus:Namespace"), {"resourceGroupName": "shop", "namespaceName": "shop-bus"}
+    made, _ = plugin.create(above, home, preview=False)
+    assert plugin.read(above, namespace, {}, {}) == (made, home, {**home, "name": "shop-bus"})
+    plugin.delete(urn(type_), identity, inputs, outputs)
 
 
 @on_aws

@@ -5,8 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pulumi_aws
@@ -97,3 +104,52 @@ def test_a_module_that_an_older_sdk_has_not_is_no_traceback(monkeypatch: pytest.
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: None)
     with pytest.raises(ConfigError, match=r"has no nowhere\.Thing, .*; it takes a newer pulumi-azure-native: pip"):
         cloud_named("azure").sdk.resource("azure-native:nowhere:Thing")
+
+
+# What a run of its own is told not to find, and then collects the tests of this folder.
+WITHOUT = """
+import sys
+import pytest
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split():
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+unused = [word for name in ("cacheprovider", "xdist", "xdist.looponfail") for word in ("-p", f"no:{name}")]
+sys.exit(pytest.main(["--collect-only", "-qq", *unused, *sys.argv[2:]]))
+"""
+
+
+def test_these_tests_ask_for_no_more_than_the_extras_bring() -> None:
+    """`.ci/bounds` installs what polybus itself asks for, and nothing that only other tests use."""
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    other = _names(project["dependency-groups"]["dev"]) - _brought()
+    assert {"psycopg", "moto"} <= other
+    distributions = importlib.metadata.packages_distributions()
+    absent = {module for module, of in distributions.items() if {_canonical(name) for name in of} <= other}
+    command = [sys.executable, "-c", WITHOUT, " ".join(absent), str(Path(__file__).parent)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def _brought() -> set[str]:
+    """Name what polybus brings with all of its extras, and what that brings."""
+    ahead, found = _names(importlib.metadata.requires("polybus") or ()), set[str]()
+    while ahead:
+        name = ahead.pop()
+        found.add(name)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # for another Python, or another system
+            plain = [one for one in importlib.metadata.requires(name) or () if "extra ==" not in one]
+            ahead |= _names(plain) - found
+    return found
+
+
+def _names(requirements: Iterable[str]) -> set[str]:
+    return {_canonical(re.split(r"[^\w.-]", one, maxsplit=1)[0]) for one in requirements}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

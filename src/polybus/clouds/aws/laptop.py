@@ -16,6 +16,7 @@ from polybus.provision.laptop.cloud import Inputs, Laptop, attempt
 __all__ = ["LAPTOP"]
 
 _ENDPOINT = "AWS_ENDPOINT_URL"
+_QUEUE = "aws:sqs/queue:Queue"
 _CALLER = "aws:index/getCallerIdentity:getCallerIdentity"
 _KNOWN_BY_ARN = ("aws:iam/policy:Policy",)
 """Of what is recorded, what the provider gives its ARN as its id."""
@@ -53,6 +54,8 @@ class _Stand:
         if type_ not in ATTRIBUTES:
             return {}
         try:
+            if not made and type_ == _QUEUE:  # that is imported, by its URL on AWS
+                identity = self._here(identity)
             attributes, found = self._attributes(type_, identity)
         except self._gone:
             return None
@@ -60,7 +63,12 @@ class _Stand:
         found |= {ours: _typed(attributes[theirs]) for ours, theirs in names.items() if theirs in attributes}
         if type_.endswith("Policy") and not found.keys() & names.keys():
             return None
-        return found | dict.fromkeys(made.keys() & names.keys() - found.keys())
+        return {"id": identity, **found} | dict.fromkeys(made.keys() & names.keys() - found.keys())
+
+    def _here(self, url: str) -> str:
+        """Return where the queue is that has a URL on AWS: .../ACCOUNT/NAME."""
+        account, name = url.split("/")[-2:]
+        return str(self._sqs.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)["QueueUrl"])
 
     def _attributes(self, type_: str, identity: str) -> tuple[dict[str, str], dict[str, Any]]:
         """Return what the service has of a resource: its attributes, and what isn't one of them."""
@@ -75,7 +83,7 @@ class _Stand:
             attributes = self._sns.get_subscription_attributes(SubscriptionArn=identity)["Attributes"]
             return attributes, {"arn": identity, "topic": attributes["TopicArn"], "endpoint": attributes["Endpoint"]}
         attributes = self._sqs.get_queue_attributes(QueueUrl=identity, AttributeNames=["All"])["Attributes"]
-        if type_ != "aws:sqs/queue:Queue":
+        if type_ != _QUEUE:
             return attributes, {"queueUrl": identity}
         arn, tags = attributes["QueueArn"], self._sqs.list_queue_tags(QueueUrl=identity).get("Tags", {})
         return attributes, {"url": identity, "arn": arn, "name": arn.rpartition(":")[2], "tags": tags}
@@ -84,7 +92,7 @@ class _Stand:
         removers: dict[str, Callable[[], object]] = {
             "aws:sns/topic:Topic": lambda: self._sns.delete_topic(TopicArn=made["arn"]),
             "aws:sns/topicSubscription:TopicSubscription": lambda: self._sns.unsubscribe(SubscriptionArn=made["arn"]),
-            "aws:sqs/queue:Queue": lambda: self._sqs.delete_queue(QueueUrl=made["url"]),
+            _QUEUE: lambda: self._sqs.delete_queue(QueueUrl=made["url"]),
             "aws:sqs/queuePolicy:QueuePolicy": lambda: self._unset(made, "Policy"),
             "aws:sqs/redrivePolicy:RedrivePolicy": lambda: self._unset(made, "RedrivePolicy"),
             "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy": lambda: self._unset(made, "RedriveAllowPolicy"),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from polybus.clouds.azure.local import ATTRIBUTES, Realiser
+from polybus.clouds.azure.local import ATTRIBUTES, NAMESPACE, Realiser
 from polybus.provision.laptop.cloud import Inputs, Laptop, attempt
 
 __all__ = ["LAPTOP"]
@@ -42,7 +42,7 @@ class _Stand:
         if type_ == "azure-native:authorization:RoleAssignment":
             return {} if self._there(made["scope"]) else None
         if type_ not in self.ENTITIES:
-            return {}
+            return {} if made else _imported(type_, identity)
         kind, *keys = self.ENTITIES[type_]
         names = _names(identity)
         try:
@@ -50,6 +50,8 @@ class _Stand:
         except self._gone:
             return None
         found = dict(zip(keys, names, strict=True))
+        if not made:
+            found |= {"id": f"{NAMESPACE}/{_below(identity)}", **_within(identity)}
         if kind == "rule":
             action = getattr(entity.action, "sql_expression", None)
             acting = {"action": {"sqlExpression": action}} if action else {}
@@ -75,7 +77,24 @@ class _Stand:
 
 def _names(identity: str) -> list[str]:
     """Return the names below the namespace in a resource's id: .../namespaces/N/topics/NAME/subscriptions/NAME."""
-    return re.sub(r".*/namespaces/[^/]+", "", identity).split("/")[2::2]
+    return _below(identity).split("/")[1::2]
+
+
+def _below(identity: str) -> str:
+    return re.sub(r".*/namespaces/[^/]+/?", "", identity)
+
+
+def _within(identity: str) -> dict[str, str]:
+    """Return the properties that name what a resource is in, by its id; itself where it is one of them."""
+    kinds = {"resourceGroupName": "resourceGroups", "namespaceName": "namespaces"}
+    found = {name: re.search(rf"/{kind}/([^/]+)", identity) for name, kind in kinds.items()}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def _imported(type_: str, identity: str) -> dict[str, str]:
+    """Return what an id says of a resource that is only recorded."""
+    name = identity.rpartition("/")[2]
+    return {"id": f"{NAMESPACE}/{type_}/{name}", "name": name, **_within(identity)}
 
 
 def _served(type_: str, inputs: Inputs) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polybus.localcloud.servicebus.server import ServiceBusServer
     from polybus.topology.model import Topology
 
-__all__ = ["ATTRIBUTES", "LOCAL", "Realiser", "camel", "realise"]
+__all__ = ["ATTRIBUTES", "LOCAL", "NAMESPACE", "Realiser", "camel", "realise"]
 
 Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
@@ -86,6 +86,9 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 
 # AMQP without TLS, AMQP inside it, HTTPS and WebSockets, and the management API of Microsoft's emulator.
 PLAIN, TLS, HTTPS, EMULATOR_HTTP = 5672, 5671, 443, 5300
+NAMESPACE = "/subscriptions/local/resourceGroups/local/providers/Microsoft.ServiceBus/namespaces/local"
+"""The resource id that everything local is below."""
+
 _DEFAULT_RULE = "$Default"
 _SERVICE = "azure-native:servicebus:"
 # What only changes with the entity made anew, so that an update leaves it out.
@@ -214,7 +217,7 @@ def _name_key(type_: str) -> str:
 
 
 def _id(kind: str, name: str) -> str:
-    return f"/subscriptions/local/resourceGroups/local/providers/Microsoft.ServiceBus/namespaces/local/{kind}/{name}"
+    return f"{NAMESPACE}/{kind}/{name}"
 
 
 def _server(host: str, port: int, data: Path | None) -> ServiceBusServer:

@@ -34,7 +34,7 @@ class Stand(Protocol):
         """Return what the server has of a resource, by the provider's names; None where it isn't there.
 
         `made` are the resource's inputs and outputs. With nothing in it, as for one that is to be imported, all that
-        names it comes from its id.
+        names it comes from its id, which may be as the cloud has it: `id` is then what it is here.
         """
 
     def remove(self, type_: str, made: Inputs) -> None:

@@ -25,8 +25,14 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key) or _unknown(new.get(key))]
 
 
-def forces(type_: str, key: str, old: Properties, new: Properties) -> bool:
-    """Say whether a property that differs takes another resource."""
+def forces(type_: str, key: str, old: Properties, new: Properties, configured: Mapping[str, Any]) -> bool:
+    """Say whether a property that differs takes another resource.
+
+    What one of them doesn't say is as the provider is configured, and otherwise off.
+    """
+    before, after = (given.get(key, configured.get(key)) for given in (old, new))
+    if before == after or not (before or after):
+        return False
     planning = planning_of_type(type_) if key in old and key in new else None
     knows_better = None if planning is None else planning.replaces.get(type_)
     told = None if knows_better is None else knows_better(_snake(key), _snaked(old[key]), _snaked(new[key]))

@@ -31,6 +31,7 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._laptop = laptop
         self._package = laptop.package
         self._stand: Stand | None = None
+        self._configured: Properties = {}
         self.cancelled = threading.Event()
 
     # -- about itself
@@ -63,7 +64,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         return _difference(changed(_read(request.old_inputs), _read(request.news)), ())
 
     def Configure(self, request: Any, context: Any) -> Any:
-        self._stand = self._laptop.connect(_read(request.args))
+        self._configured = _read(request.args)
+        self._stand = self._laptop.connect(self._configured)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
     # -- resources
@@ -76,7 +78,8 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Diff(self, request: Any, context: Any) -> Any:
         type_, old, new = _type(request.urn), _read(request.old_inputs), _read(request.news)
         differing = changed(old, new)
-        return _difference(differing, [key for key in differing if forces(type_, key, old, new)])
+        forcing = [key for key in differing if forces(type_, key, old, new, self._configured)]
+        return _difference(differing, forcing)
 
     def Create(self, request: Any, context: Any) -> Any:
         type_, inputs = _type(request.urn), _read(request.properties)
@@ -100,12 +103,13 @@ class LocalProvider(provider_pb2_grpc.ResourceProviderServicer):
         found = self._asked(context, type_, lambda stand: stand.read(type_, request.id, made))
         if found is None:
             return provider_pb2.ReadResponse()  # no id: it is gone
+        identity = found.pop("id", request.id)
         # What the server doesn't say stays; what it has beside what was asked for is its own default.
         seen = {key: as_given(inputs.get(key), value) for key, value in found.items() if key in made or not made}
         # Of what is imported, what is set at all and can be set; the rest would be the server's default.
         kept = {key: value for key, value in seen.items() if (key in inputs if made else value and takes(type_, key))}
         return provider_pb2.ReadResponse(
-            id=request.id, properties=_written(_set({**made, **seen})), inputs=_written(_set({**inputs, **kept}))
+            id=identity, properties=_written(_set({**made, **seen})), inputs=_written(_set({**inputs, **kept}))
         )
 
     def Delete(self, request: Any, context: Any) -> Any:

@@ -44,4 +44,7 @@ def _meaning(value: Any) -> Any:
 
 def _plain(found: Any) -> Any:
     """Write a value as a state can have it."""
-    return f"PT{found.total_seconds():g}S" if isinstance(found, timedelta) else found
+    if not isinstance(found, timedelta):
+        return found
+    seconds = f"{found // timedelta(seconds=1)}.{found.microseconds:06}"
+    return f"PT{seconds.rstrip('0').rstrip('.')}S"

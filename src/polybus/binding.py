@@ -6,7 +6,6 @@ finds them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -171,6 +170,8 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def to_compact_json(self) -> str:
         """Return the binding as JSON in one line, without a space that it doesn't need: for an environment variable."""
+        import json  # which keeps what a stack's outputs hold
+
         # In one order always: what comes from another stack has lost its own, and a function shouldn't change for that.
         return json.dumps(self.to_compact(), separators=(",", ":"), ensure_ascii=False, sort_keys=True)
 

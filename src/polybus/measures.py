@@ -17,9 +17,9 @@ from polybus.binding import Entity, Kind
 from polybus.errors import Fault, signal_in
 from polybus.message import Sent
 from polybus.registry import find
-from polybus.telemetry import LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
+from polybus.telemetry import LeaseExtended, LeaseLostEvent, NoHooks, Processing, Publishing, Settled
 
-__all__ = ["INSTRUMENTS", "Instrument", "Measures", "Record", "destination", "names", "operation"]
+__all__ = ["INSTRUMENTS", "Instrument", "Measures", "MeasuringHooks", "Record", "destination", "names", "operation"]
 
 # Seconds; the boundaries that the conventions advise for both durations (messaging-metrics).
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -151,6 +151,25 @@ class Measures:
 
     def not_taking(self, source: Entity, reason: str, change: int) -> None:
         self._not_taking(change, {**names(source), "polybus.reason": reason})
+
+
+class MeasuringHooks(NoHooks):
+    """Passes on to `measures` what it is told of and needs nothing added; a subclass does so with the other events."""
+
+    def __init__(self, measures: Measures) -> None:
+        self._measures = measures
+
+    def lease_extended(self, event: LeaseExtended) -> None:
+        self._measures.lease_extended(event)
+
+    def lease_lost(self, event: LeaseLostEvent) -> None:
+        self._measures.lease_lost(event)
+
+    def in_flight(self, source: Entity, change: int) -> None:
+        self._measures.in_flight(source, change)
+
+    def not_taking(self, source: Entity, reason: str, change: int) -> None:
+        self._measures.not_taking(source, reason, change)
 
 
 def destination(backend: str, entity: Entity) -> dict[str, str]:

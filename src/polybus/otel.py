@@ -28,11 +28,10 @@ from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from polybus.binding import Entity
 from polybus.errors import Fault, MissingExtra, signal_in
-from polybus.measures import Instrument, Measures, Record, destination, operation
+from polybus.measures import Instrument, Measures, MeasuringHooks, Record, destination, operation
 from polybus.message import Message, Sent
-from polybus.telemetry import Hooks, LeaseExtended, LeaseLostEvent, Processing, Publishing, Settled
+from polybus.telemetry import Hooks, Processing, Publishing, Settled
 from polybus.variables import OTEL
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def from_environment(hooks: Sequence[Hooks]) -> tuple[Hooks, ...]:
     return (*hooks, OpenTelemetryHooks())
 
 
-class OpenTelemetryHooks:
+class OpenTelemetryHooks(MeasuringHooks):
     """Tells OpenTelemetry what the bus does: `polybus.connect(hooks=[OpenTelemetryHooks()])`.
 
     The providers are the global ones where None. Raises MissingExtra where opentelemetry-api isn't installed.
@@ -72,7 +71,7 @@ class OpenTelemetryHooks:
         except ModuleNotFoundError as error:
             raise MissingExtra("opentelemetry-api", "otel") from error
         self._tracer = self._trace.get_tracer("polybus", tracer_provider=tracer_provider)
-        self._measures = Measures(_recording(metrics.get_meter("polybus", meter_provider=meter_provider)))
+        super().__init__(Measures(_recording(metrics.get_meter("polybus", meter_provider=meter_provider))))
         self._begun: dict[str, Span] = {}
 
     # Publishing ------------------------------------------------------------------------------------------------------
@@ -149,18 +148,6 @@ class OpenTelemetryHooks:
         if event.fault is not None:
             self._fail(span, event.fault.kind.value, event.fault.detail)
         span.end()
-
-    def lease_extended(self, event: LeaseExtended) -> None:
-        self._measures.lease_extended(event)
-
-    def lease_lost(self, event: LeaseLostEvent) -> None:
-        self._measures.lease_lost(event)
-
-    def in_flight(self, source: Entity, change: int) -> None:
-        self._measures.in_flight(source, change)
-
-    def not_taking(self, source: Entity, reason: str, change: int) -> None:
-        self._measures.not_taking(source, reason, change)
 
     # Spans -----------------------------------------------------------------------------------------------------------
 

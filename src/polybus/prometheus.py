@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeAlias
 
-from polybus.binding import Entity
 from polybus.errors import Fault
-from polybus.measures import INSTRUMENTS, Instrument, Measures, Record
+from polybus.measures import INSTRUMENTS, Instrument, Measures, MeasuringHooks, Record
 from polybus.message import Sent
-from polybus.telemetry import LeaseExtended, LeaseLostEvent, NoHooks, Processing, Publishing, Settled
+from polybus.telemetry import Processing, Publishing, Settled
 
 __all__ = ["CONTENT_TYPE", "PrometheusHooks", "name_of"]
 
@@ -32,7 +31,7 @@ def name_of(instrument: Instrument) -> str:
     return f"{name}_total" if instrument.kind == "counter" else name
 
 
-class PrometheusHooks(NoHooks):
+class PrometheusHooks(MeasuringHooks):
     """Counts what buses do: `hooks = PrometheusHooks()`, `polybus.connect(hooks=[hooks])`, and `hooks.text()`.
 
     One may be told by several buses, on several loops. `services` are those that `target_info` names.
@@ -41,7 +40,7 @@ class PrometheusHooks(NoHooks):
     def __init__(self, services: Sequence[str] = ()) -> None:
         self._lock = threading.Lock()
         self._families = {instrument: _Family(instrument) for instrument in INSTRUMENTS}
-        self._measures = Measures(self._recorded)
+        super().__init__(Measures(self._recorded))
         self.services = tuple(services)
 
     def text(self) -> str:
@@ -78,18 +77,6 @@ class PrometheusHooks(NoHooks):
 
     def settled(self, event: Settled) -> None:
         self._measures.settled(event)
-
-    def lease_extended(self, event: LeaseExtended) -> None:
-        self._measures.lease_extended(event)
-
-    def lease_lost(self, event: LeaseLostEvent) -> None:
-        self._measures.lease_lost(event)
-
-    def in_flight(self, source: Entity, change: int) -> None:
-        self._measures.in_flight(source, change)
-
-    def not_taking(self, source: Entity, reason: str, change: int) -> None:
-        self._measures.not_taking(source, reason, change)
 
 
 @contextmanager

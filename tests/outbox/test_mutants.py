@@ -67,7 +67,7 @@ MUTANTS = (
     ),
     Mutant(
         "transactions of one key wait for nobody",
-        "polybus.outbox.outbox:Outbox.publish_sync",
+        "polybus.outbox.outbox:Outbox._insertion",
         'values["ordering_key"] is not None and statements.lock',
         "False",
         "test_O4_two_transactions_with_one_key_go_one_after_the_other",

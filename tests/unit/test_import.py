@@ -59,6 +59,13 @@ def test_what_takes_long_to_import_waits_for_its_first_use(code: str) -> None:
     assert not loaded_by(code) & {"asyncio", "msgspec", "tomllib", "rich"}
 
 
+def test_what_a_deployed_service_imports_is_no_topology() -> None:
+    """It has a binding; what reads and checks topologies takes as long to import as the rest of a bus."""
+    program = "import sys, polybus; polybus.connect, polybus.App, polybus.Delivery; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert [name for name in done.stdout.split() if name.startswith("polybus.topology")] == []
+
+
 def test_windows_is_refused_in_words() -> None:
     program = "import sys; sys.platform = 'win32'; import polybus"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

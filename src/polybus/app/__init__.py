@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polybus.app.application import App
 from polybus.app.handler import Handler
+from polybus.lazy import imported_at_first_use
 
 if TYPE_CHECKING:
     from polybus.app.loading import load
@@ -15,12 +16,4 @@ if TYPE_CHECKING:
 __all__ = ["App", "Handler", "Session", "load", "run_apps"]
 
 # What runs apps: who only declares handlers needs none of it.
-_LATER = {"Session": "session", "load": "loading", "run_apps": "running"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module 'polybus.app' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"polybus.app.{_LATER[name]}"), name)
+__getattr__ = imported_at_first_use("polybus.app", {"Session": "session", "load": "loading", "run_apps": "running"})

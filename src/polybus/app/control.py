@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from polybus.app.listener import PATIENCE, Listener
 from polybus.bus.consumer import hold
 from polybus.errors import ConfigError
 
@@ -28,9 +29,8 @@ __all__ = ["Answer", "Command", "ControlServer", "Part", "ask", "folder", "socke
 
 _log = logging.getLogger("polybus.app")
 
-# A command is a line of some hundred bytes, an answer one of as many for each handler; seconds for all of it.
+# A command is a line of some hundred bytes, an answer one of as many for each handler.
 _LINE = 1 << 20
-_PATIENCE = 5.0
 # Characters of a service's name in a path: a socket's is 107 bytes at most (unix(7); 103 on macOS).
 _NAME = 32
 MOST = 10_000
@@ -90,17 +90,16 @@ def _check(where: Path) -> None:
         )
 
 
-class ControlServer:
+class ControlServer(Listener):
     """Answers commands while it is entered, on a socket of mode 0600 in a folder of mode 0700.
 
     `sessions` gives what runs. Raises ConfigError where the folder isn't this user's alone, or can't be made.
     """
 
     def __init__(self, services: Iterable[str | None], sessions: Callable[[], Sequence[Session]]) -> None:
+        super().__init__()
         self._service = "+".join(service for service in services if service is not None)
         self._sessions = sessions
-        self._server: asyncio.Server | None = None
-        self._answering: set[asyncio.Task[None] | None] = set()
         self.path = Path()
 
     async def __aenter__(self) -> Self:
@@ -115,7 +114,7 @@ class ControlServer:
             self.path.unlink(missing_ok=True)  # of a process that had this number before
             listening.bind(str(self.path))
             self.path.chmod(0o600)
-            self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LINE)
+            self._server = await asyncio.start_unix_server(self.serve, sock=listening, limit=_LINE)
         except OSError as error:
             listening.close()
             raise ConfigError(f"the control socket {self.path}: {error.strerror or error}") from None
@@ -129,25 +128,13 @@ class ControlServer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.path.unlink(missing_ok=True)
-        if self._server is not None:
-            self._server.close()
-            for task in list(self._answering):
-                if task is not None:
-                    task.cancel()
-            await self._server.wait_closed()
+        await self.end()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._answering.add(task)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                writer.write(msgspec.json.encode(self._answer(await reader.readline(), _who(writer))) + b"\n")
-                await writer.drain()
-        except (TimeoutError, OSError, ValueError):
-            pass  # whoever asked is gone, or sends no line
-        finally:
-            self._answering.discard(task)
-            writer.close()
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a command, which is a line; nothing to what is none."""
+        with suppress(ValueError):
+            line = await reader.readline()
+            writer.write(msgspec.json.encode(self._answer(line, _who(writer))) + b"\n")
 
     def _answer(self, line: bytes, who: str) -> Answer:
         answer = Answer(os.getpid(), self._service)
@@ -232,7 +219,7 @@ def ask(path: Path, command: Command) -> Answer | None:
     Raises OSError where it doesn't answer, PermissionError where it is another user's.
     """
     with socket.socket(socket.AF_UNIX) as asking:
-        asking.settimeout(_PATIENCE)
+        asking.settimeout(PATIENCE)
         try:
             asking.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
@@ -251,7 +238,7 @@ def clean_up() -> None:
     """Remove the sockets of services that were killed."""
     for path in sockets():
         with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(_PATIENCE)
+            asking.settimeout(PATIENCE)
             try:
                 asking.connect(str(path))
             except (ConnectionRefusedError, FileNotFoundError):

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from polybus.app.listener import Listener
 from polybus.errors import ConfigError
 
 __all__ = ["TEXT", "HttpServer", "response"]
 
 _log = logging.getLogger("polybus.app")
 
-# A probe is one short request: seconds for all of it, and bytes of its head.
-_PATIENCE = 5.0
+# Bytes of a request's head.
 _HEAD = 8192
 
 TEXT = "text/plain; charset=utf-8"
 
 
-class HttpServer:
+class HttpServer(Listener):
     """Serves HTTP/1.1, one request per connection; no body is read. What there is to get, `find` of a subclass says.
 
     `port` 0 takes a free one; `host` None is every interface, since the platform asks from outside the container.
@@ -33,9 +32,8 @@ class HttpServer:
     paths = ""
 
     def __init__(self, port: int, *, host: str | None = None) -> None:
+        super().__init__()
         self._wanted = (host, port)
-        self._server: asyncio.Server | None = None
-        self._answering: set[asyncio.Task[None] | None] = set()
 
     def find(self, path: bytes) -> bytes:
         """Return the response to a GET of a path."""
@@ -53,7 +51,7 @@ class HttpServer:
         if not 0 <= port <= 65_535:  # the system's resolver would take it modulo 65,536
             raise ConfigError(f"{self.what} port {port}: a port is 0 to 65,535; choose another with --{self.what}")
         try:
-            self._server = await asyncio.start_server(self._serve, host, port, limit=_HEAD)
+            self._server = await asyncio.start_server(self.serve, host, port, limit=_HEAD)
         except OSError as error:
             reason = error.strerror or error
             raise ConfigError(f"{self.what} port {port}: {reason}; choose another with --{self.what}") from None
@@ -64,31 +62,11 @@ class HttpServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
-            # A probe that dawdles mustn't keep the process: from Python 3.12 on the server waits for it.
-            for task in list(self._answering):
-                if task is not None:
-                    task.cancel()
-            await self._server.wait_closed()
+        await self.end()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        self._answering.add(task)
-        try:
-            await self._answer_in_time(reader, writer)
-        finally:
-            self._answering.discard(task)
-
-    async def _answer_in_time(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # A probe that goes away, dawdles or talks nonsense is no concern of the service.
-        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError):
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    writer.write(self._answer(await _request_line(reader)))
-                    await writer.drain()
-            finally:
-                writer.close()
+    async def respond(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a request."""
+        writer.write(self._answer(await _request_line(reader)))
 
     def _answer(self, line: list[bytes]) -> bytes:
         if len(line) != 3 or not line[2].startswith(b"HTTP/1."):

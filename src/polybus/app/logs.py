@@ -8,7 +8,6 @@ handler's own code, or a library that it calls, logs it. Attributes of the recor
 from __future__ import annotations
 
 import contextvars
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
@@ -73,6 +72,8 @@ class JsonFormatter(logging.Formatter):
         if record.stack_info:
             told["stack"] = self.formatStack(record.stack_info)
         extra = {name: value for name, value in vars(record).items() if name not in _OWN}
+        import json  # msgspec's has no `default`, and who logs no JSON needs none
+
         return json.dumps({**extra, **told}, default=str)
 
 

@@ -14,6 +14,7 @@ from polybus.bus.doubt import Doubt
 from polybus.bus.encoders import encoder_for
 from polybus.bus.hooks import combine
 from polybus.bus.options import ConsumerOptions, PublisherOptions
+from polybus.bus.outcomes import ids_of, note
 from polybus.bus.outgoing import Encoder, check_several
 from polybus.bus.rights import Checker
 from polybus.bus.send_queue import WAITING, Item
@@ -92,7 +93,6 @@ class Bus:
                 publisher=self._publisher,
             )
             self.publish = through.publish  # type: ignore[method-assign]
-            self.publish_many = through.publish_many  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"Bus({self.binding.bus!r}, backend={self.backend!r}, from {self.origin})"
@@ -183,6 +183,14 @@ class Bus:
         """
         self._connection.check_loop()
         check_several(messages)
+        publish_each = self._publish_each if self._through is None else self._through.publish_each
+        known, refused = await publish_each(target, messages)
+        return known if outcomes else ids_of(known, refused)
+
+    async def _publish_each(
+        self, target: str, messages: Iterable[object]
+    ) -> tuple[list[Sent | Fault], Exception | None]:
+        """Publish messages; return the outcome of each, and the first of what they raised before the bus had them."""
         encoder = self._encoders.get(target) or self._encoder(target)
         publisher = self._publishers.get(target) or self._connection.publisher(self._checker.target(target))
         taken: list[Item | Fault] = []
@@ -203,17 +211,9 @@ class Bus:
                     if not len(taken) % TURN:
                         await asyncio.sleep(0)
         except Exception as error:
-            known = await _outcomes(publisher, taken)
-            failed = sum(isinstance(outcome, Fault) for outcome in known)
-            error.add_note(f"of the messages to {target!r} before, {len(known) - failed} were sent and {failed} failed")
+            note(error, target, await _outcomes(publisher, taken))
             raise
-        known = await _outcomes(publisher, taken)
-        if outcomes:
-            return known
-        sent = [outcome.id for outcome in known if isinstance(outcome, Sent)]
-        if len(sent) < len(known):
-            raise PublishFailed(known) from refused
-        return sent
+        return await _outcomes(publisher, taken), refused
 
     def resume(self, target: str, ordering_key: str | None = None) -> None:
         """Let messages of an ordering key, or of all keys, pass again after one of them failed (contract, P6)."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from polybus.errors import BindingError
 from polybus.registry import each
-from polybus.topology.table import nearest
 
 __all__ = ["read", "scheme_of"]
 
@@ -35,6 +34,8 @@ def read(text: str, origin: str) -> str:
         except BindingError as error:
             raise BindingError(f"{origin} names {error}") from error
         return found
+    from polybus.topology.table import nearest  # it is all of the topology, which deployed services don't read
+
     allowed = (*sorted(readers), "file", "https")
     near = nearest(scheme or "", allowed)
     hint = f"; did you mean {near}:?" if near else ""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from polybus.bus.chain import publishing, surround
-from polybus.bus.outgoing import Encoder, check_several
+from polybus.bus.outcomes import note
+from polybus.bus.outgoing import Encoder
 from polybus.bus.places import ManyPlace, Place, Places, within
 from polybus.clock import Clock
 from polybus.driver import Outgoing
@@ -73,22 +74,11 @@ class Through:
         place = None if places is None or key is None else places.take(key)
         return await self._pass(outgoing, token, place)
 
-    @overload
-    async def publish_many(
-        self, target: str, messages: Iterable[object], *, outcomes: Literal[False] = False
-    ) -> list[str]: ...
-
-    @overload
-    async def publish_many(
-        self, target: str, messages: Iterable[object], *, outcomes: Literal[True]
-    ) -> list[Sent | Fault]: ...
-
-    async def publish_many(
-        self, target: str, messages: Iterable[object], *, outcomes: bool = False
-    ) -> list[str] | list[Sent | Fault]:
-        """Do what `Bus.publish_many` does."""
+    async def publish_each(
+        self, target: str, messages: Iterable[object]
+    ) -> tuple[list[Sent | Fault], Exception | None]:
+        """Publish messages; return the outcome of each, and the first of what they raised before the bus had them."""
         self._publisher(target)
-        check_several(messages)
         places = self._places_of(target)
         place = None if places is None else places.take_many()
         many = _Many(self, target, place)
@@ -98,13 +88,7 @@ class Through:
         finally:
             if place is not None:
                 place.leave()
-        known = many.known
-        if outcomes:
-            return known
-        sent = [outcome.id for outcome in known if isinstance(outcome, Sent)]
-        if len(sent) < len(known):
-            raise PublishFailed(known) from many.refused
-        return sent
+        return many.known, many.refused
 
     def _draft(
         self, target: str, body: object, attributes: Mapping[str, str] | None, key: str | None, delay: Duration
@@ -193,9 +177,7 @@ class _Many:
             except Exception as error:  # noqa: BLE001 - the iterable's; it is raised once what was taken is done with
                 failed = error
         if failed is not None:
-            count = sum(isinstance(outcome, Fault) for outcome in self.known)
-            sent = len(self._outcomes) - count
-            failed.add_note(f"of the messages to {self._target!r} before, {sent} were sent and {count} failed")
+            note(failed, self._target, self.known)
             raise failed
 
     async def _begin(self, group: asyncio.TaskGroup, message: object) -> None:

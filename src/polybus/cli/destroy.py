@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from polybus.cli import laptop, options, stack
-from polybus.cli.output import note, print_json
-from polybus.cli.preview import done
+from polybus.cli.output import note
+from polybus.cli.preview import done, tell
 
 __all__ = ["command"]
 
@@ -32,11 +32,7 @@ def command(
     """
     laptop.hold(local, state)
     counts = _local(name, folder, state, json) if local else _deployed(name, folder, yes, json)
-    if json:
-        print_json({"stack": name, "changes": counts})
-    else:
-        print(f"{name}: {done(counts)}")
-    sys.stdout.flush()
+    tell(name, counts, done, json=json)
 
 
 def _local(name: str, folder: Path | None, state: str | None, json: bool) -> Mapping[str, int]:

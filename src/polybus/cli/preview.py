@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from polybus.cli import laptop, options, stack
 from polybus.cli.output import note, print_json
 
-__all__ = ["command", "done", "summary"]
+__all__ = ["command", "done", "summary", "tell"]
 
 
 def command(
@@ -36,11 +36,7 @@ def command(
         from polybus.provision import automation
 
         counts = automation.preview(name, found, show=show, policies=policies)
-    if json:
-        print_json({"stack": name, "changes": counts})
-    else:
-        print(f"{name}: {summary(counts)}")
-    sys.stdout.flush()
+    tell(name, counts, summary, json=json)
 
 
 def summary(counts: Mapping[str, int]) -> str:
@@ -53,3 +49,12 @@ def done(counts: Mapping[str, int]) -> str:
     """Say what became of how many resources."""
     found = [f"{kind} {count}" for kind, count in counts.items() if kind != "same" and count]
     return ", ".join(found) if found else "no changes"
+
+
+def tell(name: str, counts: Mapping[str, int], said: Callable[[Mapping[str, int]], str], *, json: bool) -> None:
+    """Print what was counted of a stack, `said` in words, or as JSON."""
+    if json:
+        print_json({"stack": name, "changes": counts})
+    else:
+        print(f"{name}: {said(counts)}")
+    sys.stdout.flush()

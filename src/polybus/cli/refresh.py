@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from polybus.cli import laptop, options, stack
-from polybus.cli.output import note, print_json
-from polybus.cli.preview import done
+from polybus.cli.output import note
+from polybus.cli.preview import done, tell
 
 __all__ = ["command"]
 
@@ -34,8 +32,4 @@ def command(
         from polybus.provision import automation
 
         counts = automation.refresh(name, found, show=show)
-    if json:
-        print_json({"stack": name, "changes": counts})
-    else:
-        print(f"{name}: {done(counts)}")
-    sys.stdout.flush()
+    tell(name, counts, done, json=json)

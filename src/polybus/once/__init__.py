@@ -10,9 +10,10 @@ See docs/once.md for what each store and each way can promise.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polybus.claims import Busy, Claim, ClaimStore, Done
+from polybus.lazy import imported_at_first_use
 from polybus.once.claiming import ClaimLost, current_claim
 from polybus.once.once import Once
 
@@ -37,20 +38,13 @@ __all__ = [
     "current_claim",
 ]
 
-_PLACES = {
-    "MemoryStore": "memory",
-    "RedisStore": "redis",
-    "SqlStore": "sql",
-    "SqliteStore": "sqlite",
-    "claims_table": "sql",
-}
-
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _PLACES:
-        raise AttributeError(f"module 'polybus.once' has no attribute {name!r}")
-    value = getattr(import_module(f"polybus.once.{_PLACES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = imported_at_first_use(
+    "polybus.once",
+    {
+        "MemoryStore": "memory",
+        "RedisStore": "redis",
+        "SqlStore": "sql",
+        "SqliteStore": "sqlite",
+        "claims_table": "sql",
+    },
+)

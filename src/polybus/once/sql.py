@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybus.bus.delivery import Delivery, was_given_back
@@ -171,16 +172,10 @@ class _Claims:
 
     def _insert(self, connection: sa.Connection, values: dict[str, Any]) -> bool:
         """Insert a key; say whether it is new. Waits for a transaction that has inserted it and isn't over."""
-        if self._dialect == "postgresql":
-            from sqlalchemy.dialects.postgresql import insert
-
+        if self._dialect in ("postgresql", "sqlite"):  # which have ON CONFLICT
+            insert = import_module(f"sqlalchemy.dialects.{self._dialect}").insert
             statement = insert(self._table).values(values).on_conflict_do_nothing().returning(self._table.c.token)
             return connection.execute(statement).first() is not None
-        if self._dialect == "sqlite":
-            from sqlalchemy.dialects.sqlite import insert as insert_sqlite
-
-            unless = insert_sqlite(self._table).values(values).on_conflict_do_nothing()
-            return connection.execute(unless.returning(self._table.c.token)).first() is not None
         try:
             with connection.begin_nested():
                 connection.execute(sa.insert(self._table).values(values))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,10 +81,8 @@ class Outbox:
         """
         values = self._values(target, body, attributes, ordering_key, delay)
         dialect, run = await awaited(session)
-        statements = self._statements(dialect)
-        if values["ordering_key"] is not None and statements.lock:
-            await run(statements.lock, {"slot": self._slot(values)})
-        await run(statements.message, values)
+        for statement, given in self._insertion(dialect, values):
+            await run(statement, given)
         return str(values["id"])
 
     def publish_sync(
@@ -100,10 +98,8 @@ class Outbox:
         """Put one message into the outbox, as `publish` does, by a session or connection that blocks."""
         values = self._values(target, body, attributes, ordering_key, delay)
         dialect, run = blocking(session)
-        statements = self._statements(dialect)
-        if values["ordering_key"] is not None and statements.lock:
-            run(statements.lock, {"slot": self._slot(values)})
-        run(statements.message, values)
+        for statement, given in self._insertion(dialect, values):
+            run(statement, given)
         return str(values["id"])
 
     async def schedule(
@@ -218,5 +214,9 @@ class Outbox:
             found = self._insertions[dialect] = insertion(dialect, self.table)
         return found
 
-    def _slot(self, values: Values) -> int:
-        return slot_of(self.table, values["target"], values["ordering_key"])
+    def _insertion(self, dialect: str, values: Values) -> Iterator[tuple[str, Values]]:
+        """Give the statements that put a message into the outbox, one after the other."""
+        statements = self._statements(dialect)
+        if values["ordering_key"] is not None and statements.lock:
+            yield statements.lock, {"slot": slot_of(self.table, values["target"], values["ordering_key"])}
+        yield statements.message, values

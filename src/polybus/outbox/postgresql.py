@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from polybus.errors import ConfigError, MissingExtra
 from polybus.outbox.row import Row
-from polybus.outbox.sql import LOCKS, channel_of, schedule_of, slot_of
+from polybus.outbox.sql import (
+    AFRESH,
+    LOCKS,
+    channel_of,
+    no_tables,
+    schedule_of,
+    select_kept,
+    select_later,
+    select_targets,
+    slot_of,
+)
 from polybus.outbox.store import COLUMNS, Answers, Kept, Later, Promoted
 
 if TYPE_CHECKING:
@@ -88,21 +98,11 @@ class PostgresqlStore:
             for table in (self._table, self._later):
                 found = await _execute(connection, "SELECT to_regclass(:table) IS NOT NULL", table=table)
                 if not found.scalar():
-                    raise ConfigError(
-                        f"the database has no table {table}: create it with Outbox.create_tables, or what "
-                        "polybus.outbox.ddl gives in a migration"
-                    )
+                    raise no_tables("the database", table)
 
     async def targets(self) -> Sequence[str]:
-        statement = f"""\
-WITH RECURSIVE found(target) AS (
-  SELECT min(target) FROM {self._table} WHERE failed_at IS NULL
-  UNION ALL
-  SELECT (SELECT min(target) FROM {self._table} WHERE failed_at IS NULL AND target > found.target)
-  FROM found WHERE found.target IS NOT NULL
-) SELECT target FROM found WHERE target IS NOT NULL"""
         async with self._engine.connect() as connection:
-            return [target for (target,) in await _execute(connection, statement)]
+            return [target for (target,) in await _execute(connection, select_targets(self._table))]
 
     @asynccontextmanager
     async def claim(self, target: str, count: int, room: int) -> AsyncIterator[_Claim]:
@@ -191,17 +191,13 @@ WHERE seq = CAST(:seq AS bigint) AND (ordering_key IS NULL OR NOT EXISTS (
         self._news.set()
 
     async def kept(self, count: int, *, every: bool) -> Sequence[Kept]:
-        chosen = "true" if every else "failed_at IS NOT NULL OR attempts > 0"
-        statement = f"""\
-SELECT id, target, ordering_key, CASE WHEN failed_at IS NOT NULL THEN 'failed' WHEN attempts > 0 THEN 'retrying'
-  ELSE 'waiting' END, created_at, attempts, failed_at, reason, octet_length(body)
-FROM {self._table} WHERE {chosen} ORDER BY seq LIMIT CAST(:count AS bigint)"""
+        statement = f"{select_kept(self._table, every=every)} LIMIT CAST(:count AS bigint)"
         async with self._engine.connect() as connection:
             return [Kept(*found) for found in await _execute(connection, statement, count=count)]
 
     async def retry(self, ids: Sequence[str] | None) -> int:
         async with self._engine.begin() as connection:
-            statement = f"UPDATE {self._table} SET failed_at = NULL, attempts = 0, reason = NULL WHERE "
+            statement = f"UPDATE {self._table} SET {AFRESH} WHERE "
             changed = await self._change(connection, statement, ids)
             await _execute(connection, f"SELECT pg_notify('{channel_of(self._table)}', '')")
             return changed
@@ -217,9 +213,7 @@ FROM {self._table} WHERE {chosen} ORDER BY seq LIMIT CAST(:count AS bigint)"""
         return int((await _execute(connection, what + free, **values)).rowcount)
 
     async def later(self, count: int) -> Sequence[Later]:
-        statement = f"""\
-SELECT id, target, ordering_key, due_at, created_at, octet_length(body)
-FROM {self._later} ORDER BY due_at, seq LIMIT CAST(:count AS bigint)"""
+        statement = f"{select_later(self._table)} LIMIT CAST(:count AS bigint)"
         async with self._engine.connect() as connection:
             return [Later(*found) for found in await _execute(connection, statement, count=count)]
 

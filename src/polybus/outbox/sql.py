@@ -1,4 +1,4 @@
-"""The tables, and the statements that put messages into them."""
+"""The tables, and the statements that are the same in every database, or nearly so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 import zlib
 from typing import NamedTuple
 
+from polybus.errors import ConfigError
+
 __all__ = [
+    "AFRESH",
     "POSTGRESQL",
     "SQLITE",
     "TABLE",
@@ -15,7 +18,11 @@ __all__ = [
     "checked",
     "ddl",
     "insertion",
+    "no_tables",
     "schedule_of",
+    "select_kept",
+    "select_later",
+    "select_targets",
     "slot_of",
 ]
 
@@ -96,6 +103,44 @@ CREATE TABLE IF NOT EXISTS {later} (
         f"CREATE INDEX IF NOT EXISTS {short}_due ON {later} (due_at, seq)",
         f"CREATE INDEX IF NOT EXISTS {short}_ids ON {later} (id)",
     )
+
+
+def no_tables(where: str, table: str) -> ConfigError:
+    """Return what is raised where the tables aren't there; `where` names the database, or says that it is one."""
+    return ConfigError(
+        f"{where} has no table {table}: create it with Outbox.create_tables, or what polybus.outbox.ddl gives in a "
+        "migration"
+    )
+
+
+def select_targets(table: str) -> str:
+    """Return the statement that gives the targets of what hasn't failed, one look at the index for each of them."""
+    return f"""\
+WITH RECURSIVE found(target) AS (
+  SELECT min(target) FROM {table} WHERE failed_at IS NULL
+  UNION ALL
+  SELECT (SELECT min(target) FROM {table} WHERE failed_at IS NULL AND target > found.target)
+  FROM found WHERE found.target IS NOT NULL
+) SELECT target FROM found WHERE target IS NOT NULL"""
+
+
+def select_kept(table: str, *, every: bool) -> str:
+    """Return the statement that gives the fields of a `store.Kept` each, the oldest first; a LIMIT may follow."""
+    chosen = "" if every else "WHERE failed_at IS NOT NULL OR attempts > 0 "
+    return f"""\
+SELECT id, target, ordering_key, CASE WHEN failed_at IS NOT NULL THEN 'failed' WHEN attempts > 0 THEN 'retrying'
+  ELSE 'waiting' END, created_at, attempts, failed_at, reason, length(body)
+FROM {table} {chosen}ORDER BY seq"""
+
+
+def select_later(table: str) -> str:
+    """Return the statement that gives the fields of a `store.Later` each, the soonest first; a LIMIT may follow."""
+    return f"""\
+SELECT id, target, ordering_key, due_at, created_at, length(body) FROM {schedule_of(table)} ORDER BY due_at, seq"""
+
+
+# What has a row sent again as if it had not been tried.
+AFRESH = "failed_at = NULL, attempts = 0, reason = NULL"
 
 
 class Insertion(NamedTuple):

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from polybus.errors import ConfigError
 from polybus.outbox.row import Row
-from polybus.outbox.sql import schedule_of
+from polybus.outbox.sql import AFRESH, no_tables, schedule_of, select_kept, select_later, select_targets
 from polybus.outbox.store import COLUMNS, Answers, Kept, Later, Promoted
 
 __all__ = ["SqliteStore"]
@@ -63,21 +63,12 @@ class SqliteStore:
         def look(database: sqlite3.Connection) -> None:
             known = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not {self._table, self._later} <= known:
-                raise ConfigError(
-                    f"{self._path} has no table {self._table}: create it with Outbox.create_tables, or what "
-                    "polybus.outbox.ddl gives in a migration"
-                )
+                raise no_tables(str(self._path), self._table)
 
         await self.run(look)
 
     async def targets(self) -> Sequence[str]:
-        statement = f"""\
-WITH RECURSIVE found(target) AS (
-  SELECT min(target) FROM {self._table} WHERE failed_at IS NULL
-  UNION ALL
-  SELECT (SELECT min(target) FROM {self._table} WHERE failed_at IS NULL AND target > found.target)
-  FROM found WHERE found.target IS NOT NULL
-) SELECT target FROM found WHERE target IS NOT NULL"""
+        statement = select_targets(self._table)
 
         def look(database: sqlite3.Connection) -> list[str]:
             if not self._leads():
@@ -151,15 +142,11 @@ WITH RECURSIVE found(target) AS (
         self._news.clear()
 
     async def kept(self, count: int, *, every: bool) -> Sequence[Kept]:
-        chosen = "1" if every else "failed_at IS NOT NULL OR attempts > 0"
-        statement = f"""\
-SELECT id, target, ordering_key, CASE WHEN failed_at IS NOT NULL THEN 'failed' WHEN attempts > 0 THEN 'retrying'
-  ELSE 'waiting' END, created_at, attempts, failed_at, reason, length(body)
-FROM {self._table} WHERE {chosen} ORDER BY seq LIMIT ?"""
+        statement = f"{select_kept(self._table, every=every)} LIMIT ?"
         return await self.run(lambda database: [Kept(*found) for found in database.execute(statement, (count,))])
 
     async def retry(self, ids: Sequence[str] | None) -> int:
-        return await self._change(f"UPDATE {self._table} SET failed_at = NULL, attempts = 0, reason = NULL", ids)
+        return await self._change(f"UPDATE {self._table} SET {AFRESH}", ids)
 
     async def discard(self, ids: Sequence[str] | None) -> int:
         return await self._change(f"DELETE FROM {self._table}", ids)
@@ -170,8 +157,7 @@ FROM {self._table} WHERE {chosen} ORDER BY seq LIMIT ?"""
         return await self.run(lambda database: database.execute(f"{what} WHERE {chosen}", values).rowcount)
 
     async def later(self, count: int) -> Sequence[Later]:
-        statement = f"""\
-SELECT id, target, ordering_key, due_at, created_at, length(body) FROM {self._later} ORDER BY due_at, seq LIMIT ?"""
+        statement = f"{select_later(self._table)} LIMIT ?"
         return await self.run(lambda database: [Later(*found) for found in database.execute(statement, (count,))])
 
     async def cancel(self, ids: Sequence[str]) -> int:

@@ -5,11 +5,11 @@ What only reads a stack's configuration does without Pulumi.
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from polybus.errors import MissingExtra
+from polybus.lazy import imported_at_first_use
 from polybus.registry import built_in
 
 if TYPE_CHECKING:
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["MessageBus", "binding_of", "from_config"]
 
 _PLACES = {"MessageBus": "bus", "binding_of": "reference", "from_config": "stack"}
+_find = imported_at_first_use("polybus.provision", _PLACES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module 'polybus.provision' has no attribute {name!r}")
-    if find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
+    if name in _PLACES and find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
         extras = [f"{cloud.extra}-stack" for cloud in built_in("provider")]
         raise MissingExtra(f"pulumi (in the extras {', '.join(extras)})", extras[0])
-    return getattr(import_module(f"polybus.provision.{_PLACES[name]}"), name)
+    return _find(name)

@@ -11,7 +11,9 @@ docs/serverless.md says what of the contract holds where.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from polybus.lazy import imported_at_first_use
 
 if TYPE_CHECKING:
     from polybus.serverless.aws_function import AwsLambda, aws_lambda
@@ -35,27 +37,19 @@ __all__ = [
     "cloud_run",
 ]
 
-# No module here has the name of a function: importing it would put the module in the function's place.
-_HOMES = {
-    "AwsLambda": "aws_function",
-    "AzureFunction": "azure_function",
-    "CloudRun": "http_function",
-    "GoogleTokens": "google_tokens",
-    "HandlersFailed": "failure",
-    "ServiceBusMessage": "azure_function",
-    "SnsSignatures": "sns_signature",
-    "Unverified": "failure",
-    "aws_lambda": "aws_function",
-    "azure_functions": "azure_function",
-    "cloud_run": "http_function",
-}
-
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = found
-    return found
+__getattr__ = imported_at_first_use(
+    "polybus.serverless",
+    {
+        "AwsLambda": "aws_function",
+        "AzureFunction": "azure_function",
+        "CloudRun": "http_function",
+        "GoogleTokens": "google_tokens",
+        "HandlersFailed": "failure",
+        "ServiceBusMessage": "azure_function",
+        "SnsSignatures": "sns_signature",
+        "Unverified": "failure",
+        "aws_lambda": "aws_function",
+        "azure_functions": "azure_function",
+        "cloud_run": "http_function",
+    },
+)

@@ -9,17 +9,13 @@ every run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from polybus.lazy import imported_at_first_use
 
 if TYPE_CHECKING:
     from polybus.testing.running import RunningApp, run
 
 __all__ = ["RunningApp", "run"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'polybus.testing' has no attribute {name!r}")
-    from polybus.testing import running
-
-    return getattr(running, name)
+__getattr__ = imported_at_first_use("polybus.testing", {"RunningApp": "running", "run": "running"})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polybus.cloud import Cloud
+from polybus.lazy import imported_at_first_use
 
 if TYPE_CHECKING:
     from polybus.clouds.azure.plan.namespace import AzureSettings, CustomerKey, Diagnostics, Principal
@@ -39,10 +40,12 @@ CLOUD = Cloud(
     },
 )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'polybus.clouds.azure' has no attribute {name!r}")
-    from polybus.clouds.azure.plan import namespace
-
-    return getattr(namespace, name)
+__getattr__ = imported_at_first_use(
+    "polybus.clouds.azure",
+    {
+        "AzureSettings": "plan.namespace",
+        "CustomerKey": "plan.namespace",
+        "Diagnostics": "plan.namespace",
+        "Principal": "plan.namespace",
+    },
+)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polybus.cloud import Cloud
+from polybus.lazy import imported_at_first_use
 
 if TYPE_CHECKING:
     from polybus.clouds.gcp.plan.resources import GcpSettings
@@ -38,10 +39,4 @@ CLOUD = Cloud(
     },
 )
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'polybus.clouds.gcp' has no attribute {name!r}")
-    from polybus.clouds.gcp.plan import resources
-
-    return getattr(resources, name)
+__getattr__ = imported_at_first_use("polybus.clouds.gcp", {"GcpSettings": "plan.resources"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from polybus.clock import Clock
@@ -18,17 +18,17 @@ from polybus.localcloud.aws.sqs.message import DELAYED, IN_FLIGHT, READY, Messag
 from polybus.localcloud.aws.sqs.move import move_back
 from polybus.localcloud.aws.sqs.queue import Queue
 from polybus.localcloud.aws.sqs.service import SqsService
-from polybus.localcloud.control.steering import Entity, Refused, Shown
+from polybus.localcloud.control.steering import Entity, Refused, Restarted, Restoring, Shown
 from polybus.localcloud.delays import Delays
 from polybus.localcloud.events import Events
-from polybus.localcloud.store import Row, Store
+from polybus.localcloud.store import Store
 
 __all__ = ["AwsSteering"]
 
 _STATES = {READY: "waiting", DELAYED: "delayed", IN_FLIGHT: "in_flight"}
 
 
-class Server(Protocol):
+class Server(Restarted, Protocol):
     """What of the server is steered."""
 
     account: str
@@ -40,17 +40,13 @@ class Server(Protocol):
 
     def abort_connections(self) -> None: ...
 
-    async def start(self) -> None: ...
 
-    async def stop(self) -> None: ...
-
-
-class AwsSteering:
+class AwsSteering(Restoring):
     """See `control.steering.Steering`. Operations are actions of SQS and SNS, errors their codes, or `cut`."""
 
     def __init__(self, server: Server, store: Store, clock: Clock) -> None:
+        super().__init__(server, store)
         self._server = server
-        self._store = store
         self._clock = clock
         self._delays = Delays()
         self._sqs: SqsService | None = None
@@ -191,14 +187,6 @@ class AwsSteering:
 
     async def cut(self) -> None:
         self._server.abort_connections()
-
-    async def rows(self) -> Sequence[Row]:
-        return await self._store.rows()
-
-    async def restore(self, rows: Iterable[Row]) -> None:
-        await self._server.stop()
-        self._store.replace(rows)
-        await self._server.start()
 
 
 def _unknown(entity: str) -> Refused:

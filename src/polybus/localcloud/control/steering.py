@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from polybus.clock import Clock
 from polybus.localcloud.events import Events
-from polybus.localcloud.store import Row
+from polybus.localcloud.store import Row, Store
 
-__all__ = ["Entity", "Refused", "Shown", "Steerable", "Steering"]
+__all__ = ["Entity", "Refused", "Restarted", "Restoring", "Shown", "Steerable", "Steering"]
 
 
 class Refused(Exception):
@@ -85,6 +85,36 @@ class Steering(Protocol):
 
     async def restore(self, rows: Sequence[Row]) -> None:
         """Have the server be as it was when these were its rows; connections end."""
+
+
+class Restarted(Protocol):
+    """A server that reads its rows when it is started."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Restoring:
+    """The part of a Steering that is the same for each server with a store."""
+
+    def __init__(self, server: Restarted, store: Store) -> None:
+        self.__server = server
+        self._store = store
+
+    async def rows(self) -> Sequence[Row]:
+        """Do what Steering says."""
+        return await self._store.rows()
+
+    async def restore(self, rows: Iterable[Row]) -> None:
+        """Do what Steering says."""
+        await self.__server.stop()
+        self.forget()
+        self._store.replace(rows)
+        await self.__server.start()
+
+    def forget(self) -> None:
+        """Drop what the server would keep in memory when it is started again; nothing, by default."""
 
 
 @runtime_checkable

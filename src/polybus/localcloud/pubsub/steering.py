@@ -5,20 +5,20 @@ Names are full, projects/P/topics/T, or what follows the project's name where it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
 
 from polybus.clock import Clock
-from polybus.localcloud.control.steering import Entity, Refused, Shown
+from polybus.localcloud.control.steering import Entity, Refused, Restarted, Restoring, Shown
 from polybus.localcloud.events import Events
 from polybus.localcloud.pubsub import protocol
 from polybus.localcloud.pubsub.encoding import decode
 from polybus.localcloud.pubsub.publishing import check_publish
 from polybus.localcloud.pubsub.refusal import Refused as Refusal
 from polybus.localcloud.pubsub.subscription import Subscription
-from polybus.localcloud.store import Row, Store
+from polybus.localcloud.store import Store
 
 if TYPE_CHECKING:
     from polybus.localcloud.pubsub.catalog import Catalog
@@ -30,22 +30,18 @@ _LETTER = "CloudPubSubDeadLetterSource"  # what Google puts on a dead letter beg
 _SOURCE = f"{_LETTER}Subscription"
 
 
-class Server(Protocol):
+class Server(Restarted, Protocol):
     """What of the server is steered."""
 
     project: str
 
-    async def start(self) -> None: ...
 
-    async def stop(self) -> None: ...
-
-
-class PubsubSteering:
+class PubsubSteering(Restoring):
     """See `control.steering.Steering`. Operations are methods of the API, errors the names of gRPC's statuses."""
 
     def __init__(self, server: Server, store: Store, clock: Clock) -> None:
+        super().__init__(server, store)
         self._server = server
-        self._store = store
         self._service: Service | None = None
         self.events = Events()
         self.events.begin(clock, self._short)
@@ -188,11 +184,3 @@ class PubsubSteering:
 
     async def cut(self) -> None:
         await self._running().cut()
-
-    async def rows(self) -> Sequence[Row]:
-        return await self._store.rows()
-
-    async def restore(self, rows: Iterable[Row]) -> None:
-        await self._server.stop()
-        self._store.replace(rows)
-        await self._server.start()

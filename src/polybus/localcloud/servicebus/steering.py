@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from polybus.clock import Clock
-from polybus.localcloud.control.steering import Entity, Refused, Shown
+from polybus.localcloud.control.steering import Entity, Refused, Restarted, Restoring, Shown
 from polybus.localcloud.events import Events
 from polybus.localcloud.servicebus.amqp import encode as e
 from polybus.localcloud.servicebus.amqp.decode import DecodeError
@@ -28,7 +28,7 @@ from polybus.localcloud.servicebus.entities.namespace import Namespace
 from polybus.localcloud.servicebus.entities.topic import Topic
 from polybus.localcloud.servicebus.faults import ANSWERED, PLACES, Faults
 from polybus.localcloud.servicebus.refusal import Refusal
-from polybus.localcloud.store import Row, Store
+from polybus.localcloud.store import Store
 
 __all__ = ["ServiceBusSteering"]
 
@@ -36,25 +36,21 @@ _STATES = {ACTIVE: "waiting", DEFERRED: "deferred", SCHEDULED: "delayed"}
 _REASONS = ("DeadLetterReason", "DeadLetterErrorDescription")
 
 
-class Server(Protocol):
+class Server(Restarted, Protocol):
     """What of the server is steered."""
 
     faults: Faults
 
     def abort_connections(self) -> None: ...
 
-    async def start(self) -> None: ...
 
-    async def stop(self) -> None: ...
-
-
-class ServiceBusSteering:
+class ServiceBusSteering(Restoring):
     """See `control.steering.Steering`. Operations are places (send, settle), errors AMQP's conditions, or `cut`."""
 
     def __init__(self, server: Server, namespace: Namespace, store: Store, clock: Clock) -> None:
+        super().__init__(server, store)
         self._server = server
         self._namespace = namespace
-        self._store = store
         self.events = Events()
         self.events.begin(clock)
         namespace.events = self.events
@@ -146,14 +142,8 @@ class ServiceBusSteering:
     async def cut(self) -> None:
         self._server.abort_connections()
 
-    async def rows(self) -> Sequence[Row]:
-        return await self._store.rows()
-
-    async def restore(self, rows: Iterable[Row]) -> None:
-        await self._server.stop()
+    def forget(self) -> None:
         self._namespace.forget()
-        self._store.replace(rows)
-        await self._server.start()
 
 
 def _with_letters(mailbox: Mailbox, kind: str) -> list[Entity]:

@@ -47,7 +47,8 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that evaluate it themselves; `filter_attributes` are the attributes that any filter of the topic names: they must
     travel natively. `tag` is the short hash by which a redriven message reaches this subscription alone. `options` are
     a backend's own. `schema` says what its messages are (docs/contracts.md), None where nothing is declared;
-    `format` is "plain", "cloudevents" or "cloudevents-structured" (docs/cloudevents.md).
+    `format` is "plain", "cloudevents" or "cloudevents-structured" (docs/cloudevents.md). The values of the
+    attribute `fairness_key` take turns (docs/flow.md); None where all is one line.
     """
 
     kind: Kind
@@ -71,6 +72,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     options: Mapping[str, Any] = {}
     schema: str | None = None
     format: str = "plain"
+    fairness_key: str | None = None
 
     @property
     def publishable(self) -> bool:
@@ -101,6 +103,7 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             address=self.dead_letter,
             dead_letter=None,
             filter=None,
+            fairness_key=None,
             push=False,
             retention=self.dead_letter_retention,
         )

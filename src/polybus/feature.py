@@ -26,3 +26,4 @@ class Feature(Flag):
     CONSISTENT = auto()  # a receive that doesn't wait finds whatever is there
     GROUP_LEASE = auto()  # the lease is one for all deliveries of an ordering group (Service Bus sessions)
     ATTEMPTS = auto()  # a message that is given back takes along how many attempts were made of it (D5)
+    FAIRNESS = auto()  # no value of the fairness key waits behind all that waits of another (L7)

@@ -72,6 +72,36 @@ MUTANTS = (
         patch=edit(f"{_RECEIVER}.pause", "while self._ready.queue:", "while False:"),
     ),
     Mutant("L6", "a pause never ends", patch=edit(f"{_RECEIVER}.resume", "self._paused = None", "pass")),
+    Mutant(
+        "L7",
+        "all tenants are one",
+        patch=edit("polybus.embedded.memory.source:_line", "entity.fairness_key is None", "True"),
+    ),
+    Mutant(
+        "L7",
+        "who has more is first again",
+        patch=edit("polybus.embedded.memory.lines:FairLine.take", "ring.append(tenant)", "ring.appendleft(tenant)"),
+    ),
+    Mutant(
+        "L7",
+        "tenants have no turns",
+        of="sqlite",
+        patch=edit("polybus.embedded.sqlite.claim:Claim._fair", "chosen[-1].group + _NEXT", '""'),
+    ),
+    Mutant(
+        "L7",
+        "whose it is isn't kept",
+        of="sqlite",
+        patch=edit("polybus.embedded.sqlite.publish:_Rows._add", "source.fairness_key is not None", "False"),
+    ),
+    Mutant(
+        "L7",
+        "no group is sent",
+        of="aws",
+        patch=edit(
+            "polybus.clouds.aws.driver.publish:_Publisher._entry", "self._target.fairness_key is not None", "False"
+        ),
+    ),
 )
 
 
@@ -79,10 +109,21 @@ class _Impatient(MemoryRig):
     patience = 2.0
 
 
+class _ImpatientFile(SqliteRig):
+    patience = 2.0
+
+
+class _ImpatientAws(AwsRig):
+    patience = 4.0
+
+
+_RIGS = {"sqlite": _ImpatientFile, "aws": _ImpatientAws}
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 async def test_what_is_broken_is_seen(mutant: Mutant) -> None:
     [name] = [name for name in dir(Flow) if name.startswith(f"test_{mutant.clause}_")]
     with mutant.patch():
-        async with Environment(_Impatient()) as env:
+        async with Environment(_RIGS.get(mutant.of or "", _Impatient)()) as env:
             with pytest.raises(BaseException):  # noqa: B017, PT011 - however the broken bus shows itself
                 await getattr(Flow, name)(Flow(), env)

@@ -93,3 +93,7 @@ def check_features(binding: Binding, driver: Driver) -> None:
                 raise UnsupportedFeature(f"{place}.ordered: backend {binding.backend!r} keeps no order here")
             if entity.max_delay > 0 and Feature.DELAY not in features:
                 raise UnsupportedFeature(f"{place}.max_delay: backend {binding.backend!r} can't delay messages here")
+            if entity.fairness_key is not None and Feature.FAIRNESS not in features:
+                raise UnsupportedFeature(
+                    f"{place}.fairness_key: backend {binding.backend!r} can't tell tenants apart here"
+                )

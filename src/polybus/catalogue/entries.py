@@ -97,6 +97,8 @@ def _reader(topology: Topology, source: Subscription | Queue) -> Reader:
 def _target_facts(target: Topic | Queue) -> Iterator[tuple[str, str]]:
     if target.ordered:
         yield "order", IN_ORDER
+    if target.fairness_key is not None:
+        yield "fair by", target.fairness_key
     if target.max_delay:
         yield "delay", f"up to {format_duration(target.max_delay)}"
     if target.max_message_size is not None:

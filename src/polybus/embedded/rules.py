@@ -11,6 +11,7 @@ from polybus.driver import BatchLimits, Outgoing
 from polybus.errors import Fault, FaultKind
 from polybus.feature import Feature
 from polybus.message import Message
+from polybus.portable import safe_id
 from polybus.topology.limits import (
     DEAD_LETTER_RESERVE_BYTES,
     attribute_name_problem,
@@ -25,6 +26,7 @@ __all__ = [
     "check",
     "check_key",
     "features",
+    "tenant_of",
 ]
 
 DEFAULT_MAX_SIZE = 10 * 1024 * 1024
@@ -51,7 +53,7 @@ def features(entity: Entity) -> Feature:
     """Return what an embedded backend can do with an entity."""
     if entity.kind is Kind.DEAD_LETTERS:
         return _COMMON
-    return _COMMON | Feature.DELAY | (Feature.ORDERING if entity.ordered else Feature.NONE)
+    return _COMMON | Feature.DELAY | (Feature.ORDERING if entity.ordered else Feature.FAIRNESS)
 
 
 def check(outgoing: Outgoing, target: Entity, backend: str) -> tuple[Message, int] | Fault:
@@ -101,6 +103,12 @@ def check_key(message: Message, target: Entity, backend: str) -> Fault | None:
     if not target.ordered and message.ordering_key is not None:
         return _invalid(target, backend, "it is not ordered, and the message has an ordering key")
     return None
+
+
+def tenant_of(message: Message, fairness_key: str) -> str:
+    """Return whose message it is; those without the attribute are of one tenant, ""."""
+    value = message.attributes.get(fairness_key, "")
+    return value and safe_id(value)
 
 
 def _delay_problem(delay: float, target: Entity) -> str | None:

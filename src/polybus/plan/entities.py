@@ -67,6 +67,7 @@ def _topic(topology: Topology, name: str, place: Place) -> Entity:
         options=place.options,
         schema=topic.schema,
         format=topic.format,
+        fairness_key=topic.fairness_key,
     )
 
 
@@ -86,6 +87,7 @@ def _subscription(topology: Topology, item: Subscription, place: Place) -> Entit
         tap=item.tap,
         schema=topic.schema,
         format=topic.format,
+        fairness_key=topic.fairness_key,
         **_delivery(item, place),
     )
 
@@ -99,6 +101,7 @@ def _queue(item: Queue, place: Place) -> Entity:
         max_delay=item.max_delay,
         schema=item.schema,
         format=item.format,
+        fairness_key=item.fairness_key,
         **_delivery(item, place),
     )
 

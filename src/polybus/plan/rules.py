@@ -18,6 +18,7 @@ __all__ = [
     "consumed",
     "counted_by_cloud",
     "dead_letter_retention",
+    "fairness",
     "foreign",
     "lease",
     "message_size",
@@ -47,6 +48,18 @@ def published(topology: Topology) -> tuple[Topic | Queue, ...]:
 def consumed(topology: Topology) -> tuple[Subscription | Queue, ...]:
     """List what has consumers: subscriptions, then queues."""
     return (*topology.subscriptions.values(), *topology.queues.values())
+
+
+def fairness(report: Report, topology: Topology, title: str, cloud: str) -> None:
+    """Refuse fairness where the cloud can't tell tenants apart."""
+    for entry in published(topology):
+        if entry.fairness_key is not None:
+            instead = (
+                "a queue of its own for who publishes much; where other clouds have it, the entry with clouds that "
+                f"leave {cloud} out"
+            )
+            limit = f"{title} hands messages out whosever they are"
+            report.error(f"{path_of(entry)}.fairness_key", entry.fairness_key, limit, instead=instead)
 
 
 def counted_by_cloud(entry: Subscription | Queue) -> bool:

@@ -47,9 +47,9 @@ class Simple:
     the properties of an entity's resource, whose type is `resource_type`; a resource keeps its `name` for its life, and
     those in `immutable`.
 
-    What the system can't do: `delays`, and messages over `largest` bytes; none adopts what is there already, calls a
-    push subscription, or raises alarms. `rights` says what holds services to their rights, for people; "" where only
-    the bus does. `title` is the name that people know. `rules` has more of what `check` finds.
+    What the system can't do: `delays`, to be `fair` to tenants, and messages over `largest` bytes; none adopts what is
+    there already, calls a push subscription, or raises alarms. `rights` says what holds services to their rights, for
+    people; "" where only the bus does. `title` is the name that people know. `rules` has more of what `check` finds.
     """
 
     backend: str
@@ -60,6 +60,7 @@ class Simple:
     title: str = ""
     immutable: frozenset[str] = frozenset()
     delays: bool = True
+    fair: bool = False
     largest: int | None = None
     rights: str = ""
     rules: Callable[[Report, Topology, str], None] = lambda report, topology, stack: None
@@ -132,6 +133,8 @@ class Simple:
                 report.error(f"{path}.existing", entry.existing, f"{title} adopts nothing")
             if entry.max_delay and not self.delays:
                 report.error(f"{path}.max_delay", f"{entry.max_delay:g} s", f"{title} has no delays")
+            if entry.fairness_key is not None and not self.fair:
+                report.error(f"{path}.fairness_key", entry.fairness_key, f"{title} can't tell tenants apart")
             if self.largest is not None:
                 message_size(report, path, entry.max_message_size, Range(1, self.largest, ""))
         for item in topology.subscriptions.values():

@@ -5,6 +5,7 @@ Making entities costs seconds on a cloud, so tests share them: each uses message
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Set
 from types import MappingProxyType
 from typing import Final
@@ -23,6 +24,7 @@ __all__ = [
     "RETENTION",
     "SHORT_LEASE",
     "delayed_alone",
+    "fair_alone",
     "ordered_alone",
     "suite_topology",
 ]
@@ -119,6 +121,11 @@ def suite_topology(refuses: Set[Refusal] = frozenset(), *, ordering: bool = True
 def ordered_alone() -> Topology:
     """Return a topology with nothing but one ordered queue, to be refused by `check` where there is no order."""
     return Topology(name="refused", queues={"serial": _queue("serial", ordered=True)})
+
+
+def fair_alone() -> Topology:
+    """Return a topology with nothing but one queue that tells tenants apart, to be refused where none can."""
+    return Topology(name="refused", queues={"fair": dataclasses.replace(_queue("fair"), fairness_key="tenant")})
 
 
 def delayed_alone(kind: Refusal) -> Topology:

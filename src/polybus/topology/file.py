@@ -13,7 +13,7 @@ from polybus.errors import FilterError, TopologyError
 from polybus.registry import each
 from polybus.topology import model
 from polybus.topology.filters import Filter, parse
-from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB
+from polybus.topology.limits import DAY, KIB, MAX_NACK_DELAY, MIB, attribute_name_problem
 from polybus.topology.open import FORMS, Open, has_password, problem
 from polybus.topology.references import check_references
 from polybus.topology.table import Problems, Table, shown
@@ -112,6 +112,7 @@ def _topic(name: str, table: Table, clouds: Sequence[str]) -> model.Topic:
     topic = model.Topic(
         name=name,
         ordered=table.flag("ordered"),
+        fairness_key=_fairness_key(table),
         max_delay=table.duration("max_delay", 0.0, *_DELAY),
         max_message_size=table.size("max_message_size", *_MESSAGE),
         existing=table.open_text("existing", allowed="the ARN or id of a topic to adopt"),
@@ -148,6 +149,7 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
     queue = model.Queue(
         name=name,
         ordered=table.flag("ordered"),
+        fairness_key=_fairness_key(table),
         max_delay=table.duration("max_delay", 0.0, *_DELAY),
         max_message_size=table.size("max_message_size", *_MESSAGE),
         existing=table.open_text("existing", allowed="the ARN or id of a queue to adopt"),
@@ -161,6 +163,16 @@ def _queue(name: str, table: Table, clouds: Sequence[str]) -> model.Queue:
     )
     table.close()
     return queue
+
+
+def _fairness_key(table: Table) -> str | None:
+    """Read the name of the attribute that tells tenants apart."""
+    allowed = "the name of an attribute, such as tenant"
+    name = table.text("fairness_key", allowed=allowed)
+    if name is not None and attribute_name_problem(name) is not None:
+        table.refuse("fairness_key", allowed)
+        return None
+    return name
 
 
 def _contract(table: Table) -> dict[str, Any]:

@@ -27,6 +27,8 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "ordered": "Whether messages with the same ordering key are delivered in order, one at a time.",
     "subscriptions.*.ordered": "Whether it keeps the order of its topic; by default it does as the topic.",
     "max_delay": "The longest delay that a publish may ask for; without it none may.",
+    "fairness_key": "The attribute whose value says whose message it is; no tenant waits behind all of another's. Not "
+    "where order is kept, and not on every cloud.",
     "max_message_size": "The largest message, attributes included; by default the cloud's own.",
     "existing": "The ARN or id of one that exists and is adopted, where none is to be created.",
     "allow": "Who may use it beside the services of the bus.",

@@ -134,7 +134,8 @@ class Topic:
     `existing` is the ARN or id of a topic to adopt instead of creating one. `clouds` are those that it exists on, ()
     for all. `description` and `owner` are for people: a catalogue shows them, no cloud is told. `schema` says what its
     messages are: a Python type, or a file; `compatibility` says for whom a changed one has to stay readable. `format`
-    says how they travel.
+    says how they travel. `fairness_key` is the attribute that tells one tenant's messages from another's: what waits is
+    handed out so that no tenant waits behind all of another's.
     """
 
     name: str
@@ -151,6 +152,7 @@ class Topic:
     schema: str | None = None
     compatibility: Compatibility = "full"
     format: Format = "plain"
+    fairness_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +205,7 @@ class Queue:
     schema: str | None = None
     compatibility: Compatibility = "full"
     format: Format = "plain"
+    fairness_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +374,7 @@ _ADDED: Mapping[str, object] = {
     "schema": None,
     "compatibility": "full",
     "format": "plain",
+    "fairness_key": None,
 }
 
 

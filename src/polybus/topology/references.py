@@ -15,6 +15,11 @@ def check_references(topology: model.Topology, problems: Problems) -> None:
     _differ(problems, "publishers name either", {"topics": topology.topics, "queues": topology.queues})
     _differ(problems, "consumers name either", {"subscriptions": topology.subscriptions, "queues": topology.queues})
     _differ(problems, "they become one resource name", {"services": topology.services})
+    for section, entries in (("topics", topology.topics), ("queues", topology.queues)):
+        for name, entry in entries.items():
+            if entry.ordered and entry.fairness_key is not None:
+                allowed = "either: where order is kept, each ordering key has its turn already"
+                problems.add(f"$.{section}.{name}.fairness_key", f"{shown(entry.fairness_key)} beside ordered", allowed)
     for subscription in topology.subscriptions.values():
         _subscription(topology, subscription, problems)
     if topology.alarms is None:

@@ -10,7 +10,7 @@ import msgspec
 
 from polybus.message import Message
 
-__all__ = ["Entry", "Groups", "Line"]
+__all__ = ["Entry", "FairLine", "Groups", "Line"]
 
 
 # gc=False: an entry leads to its message and nowhere back, and what waits needn't be walked through by the collector.
@@ -82,6 +82,70 @@ class Line:
     def keep(self, alive: Callable[[Entry], bool]) -> None:
         """Forget what waits and isn't alive."""
         self._ready = deque(entry for entry in self._ready if alive(entry))
+
+
+class FairLine:
+    """Messages without order, of several tenants, who have one message each in their turn."""
+
+    __slots__ = ("_ring", "_tenant_of", "_tenants")
+
+    def __init__(self, tenant_of: Callable[[Message], str]) -> None:
+        self._tenant_of = tenant_of
+        self._tenants: dict[str, deque[Entry]] = {}
+        # Those with something to take, each once; who gets something only now comes after all of them.
+        self._ring: deque[str] = deque()
+
+    def __bool__(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._ring)
+
+    def add(self, entry: Entry) -> None:
+        if not entry.due:
+            self._of(entry).append(entry)
+
+    def due(self, entry: Entry) -> None:
+        self._of(entry).appendleft(entry)
+
+    def back(self, entry: Entry) -> None:
+        if not entry.due:
+            self._of(entry).appendleft(entry)
+
+    def done(self, entry: Entry) -> None:
+        """Forget what was leased."""
+
+    def take(self, count: int, lease: Lease) -> list[Entry]:
+        taken: list[Entry] = []
+        ring = self._ring
+        while ring and len(taken) < count:
+            tenant = ring.popleft()
+            waiting = self._tenants[tenant]
+            while waiting:
+                entry = waiting.popleft()
+                if lease(entry):
+                    taken.append(entry)
+                    break
+            if waiting:
+                ring.append(tenant)
+            else:
+                del self._tenants[tenant]
+        return taken
+
+    def keep(self, alive: Callable[[Entry], bool]) -> None:
+        for tenant, waiting in list(self._tenants.items()):
+            kept = deque(entry for entry in waiting if alive(entry))
+            if kept:
+                self._tenants[tenant] = kept
+            else:
+                del self._tenants[tenant]
+                self._ring.remove(tenant)
+
+    def _of(self, entry: Entry) -> deque[Entry]:
+        tenant = self._tenant_of(entry.message)
+        waiting = self._tenants.get(tenant)
+        if waiting is None:
+            waiting = self._tenants[tenant] = deque()
+            self._ring.append(tenant)
+        return waiting
 
 
 class _Group:

@@ -7,12 +7,13 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 
 from polybus.binding import Entity
 from polybus.driver import Peeked, Stats
-from polybus.embedded.memory.lines import Entry, Groups, Line
-from polybus.embedded.rules import DedupWindow, Expiries
+from polybus.embedded.memory.lines import Entry, FairLine, Groups, Line
+from polybus.embedded.rules import DedupWindow, Expiries, tenant_of
 from polybus.message import Message
 from polybus.portable import MAX_ATTEMPTS_EXCEEDED, net_limit
 
@@ -47,9 +48,10 @@ class Source:
     def __init__(self, entity: Entity, dead: Source | None) -> None:
         self.dead = dead
         self.dedup = DedupWindow()
-        self.configure(entity)
-        self.line: Line | Groups = Groups() if self.ordered else Line()
         self._entries: dict[int, Entry] = {}
+        self.entity = entity
+        self.line = _line(entity)
+        self.configure(entity)
         self._timeline: list[tuple[float, int, Sequence[Entry]]] = []
         self._scheduled = 0  # entries in the timeline, settled ones too
         self._leased = 0
@@ -61,6 +63,11 @@ class Source:
 
     def configure(self, entity: Entity) -> None:
         """Take over what the binding says now."""
+        if entity.fairness_key != self.entity.fairness_key:
+            self.line = _line(entity)
+            for entry in self._entries.values():
+                if not entry.lease:
+                    self.line.add(entry)
         self.entity = entity
         self.ordered = entity.keeps_order
         self._name = f"{entity.kind.value} {entity.name!r}"
@@ -254,6 +261,12 @@ class Source:
                 self._delayed -= 1
             del self._entries[entry.seq]
         self.line.keep(lambda entry: entry.seq in self._entries)
+
+
+def _line(entity: Entity) -> Line | FairLine | Groups:
+    if entity.keeps_order:
+        return Groups()
+    return Line() if entity.fairness_key is None else FairLine(partial(tenant_of, fairness_key=entity.fairness_key))
 
 
 def _fire(waiter: Waiter) -> bool:

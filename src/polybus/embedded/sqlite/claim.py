@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -17,6 +18,9 @@ from polybus.embedded.sqlite.work import Transaction, Work
 from polybus.portable import MAX_ATTEMPTS_EXCEEDED
 
 __all__ = ["MOST_BYTES", "Claim", "Claimed"]
+
+_NEXT = "\x01"
+"""Behind a key, the least that comes after it: keys and tenants are of printable characters."""
 
 MOST_BYTES = 64 * 1024 * 1024
 """What is read at once, but for one message: what was asked for may be a thousand of 10 MiB."""
@@ -48,7 +52,7 @@ class _Line:
 
 @dataclass(slots=True)
 class Claim(Work[Claimed]):
-    """A consumer's wish for `count` messages. `after` is the ordering key that it had last, to go on from there."""
+    """A consumer's wish for `count` messages. `after` is the ordering key, or tenant, to go on from."""
 
     RANK: ClassVar[int] = 3  # after all that makes messages available
     DURABLE: ClassVar[bool] = False
@@ -91,7 +95,7 @@ class Claim(Work[Claimed]):
         """Choose what to lease; what expired or was delivered too often goes, and others take its place."""
         now, net = transaction.now, self.source.net
         while True:
-            lines = self._ordered(transaction) if self.source.ordered else self._unordered(transaction)
+            lines = self._next(transaction)
             if not lines:
                 return []
             expired = [line for line in lines if line.expires <= now]
@@ -106,23 +110,49 @@ class Claim(Work[Claimed]):
                 continue
             return _within(lines)
 
-    def _unordered(self, transaction: Transaction) -> list[_Line]:
-        return _lines(transaction.value(_FIRST, self.source.id, self.count))
+    def _next(self, transaction: Transaction) -> list[_Line]:
+        if self.source.ordered:
+            return self._ordered(transaction)
+        if self.source.fairness_key is not None:
+            return self._fair(transaction)
+        lines = _lines(transaction.value(_FIRST, self.source.id, self.count))
+        # Where tenants were told apart before, some of theirs may be left.
+        return lines or self._fair(transaction)
 
     def _ordered(self, transaction: Transaction) -> list[_Line]:
+        lines = self._of_groups(transaction, _GROUPS, _RUNS)[: self.count]
+        if lines:
+            self.after[0] = lines[-1].group + _NEXT  # those that were cut off are the first of the next time
+        return lines
+
+    def _fair(self, transaction: Transaction) -> list[_Line]:
+        """Take one of each tenant in turn, from the one after the last that had one."""
+        lines = self._of_groups(transaction, _TENANTS, _OLDEST)
+        turns = Counter[str]()
+        order: list[tuple[int, int, _Line]] = []
+        for place, line in enumerate(lines):
+            order.append((turns[line.group], place, line))
+            turns[line.group] += 1
+        order.sort()
+        chosen = [line for _, _, line in order[: self.count]]
+        if chosen:
+            self.after[0] = chosen[-1].group + _NEXT
+        return chosen
+
+    def _of_groups(self, transaction: Transaction, find: str, take: str) -> list[_Line]:
+        """Return the first of some keys, from the one after the last that had its turn; perhaps a few too many."""
         source = self.source.id
         after = self.after[0]
-        groups: list[str] = decode_json(transaction.value(_GROUPS, source, after, self.count))
+        groups: list[str] = decode_json(transaction.value(find, source, after, self.count))
         if after and len(groups) < self.count:
             seen = set(groups)
-            wrapped = decode_json(transaction.value(_GROUPS, source, "", self.count - len(groups)))
+            wrapped = decode_json(transaction.value(find, source, "", self.count - len(groups)))
             groups += [group for group in wrapped if group not in seen]
         if not groups:
             return []
-        self.after[0] = groups[-1]
         # Spread over the keys that are ready, so that handlers can work on as many as there are.
         share = -(-self.count // len(groups))
-        return _lines(transaction.value(_RUNS, source, encode_json(groups), share))[: self.count]
+        return _lines(transaction.value(take, source, encode_json(groups), share))
 
 
 def _lines(text: str) -> list[_Line]:
@@ -159,7 +189,7 @@ SELECT json_group_array(json_array(seq, attempt, expires, size, grp)) FROM (
 # which what is first has a delay.
 _GROUPS = f"""
 WITH RECURSIVE walk(grp) AS (
-    SELECT (SELECT min(grp) FROM line WHERE source = ?1 AND state = {READY} AND grp > ?2)
+    SELECT (SELECT min(grp) FROM line WHERE source = ?1 AND state = {READY} AND grp >= ?2)
     UNION ALL
     SELECT (SELECT min(grp) FROM line WHERE source = ?1 AND state = {READY} AND grp > walk.grp)
     FROM walk WHERE walk.grp IS NOT NULL
@@ -171,6 +201,24 @@ SELECT json_group_array(grp) FROM (
       AND (SELECT min(seq) FROM line WHERE source = ?1 AND state = {READY} AND grp = walk.grp)
           < ifnull((SELECT min(seq) FROM line WHERE source = ?1 AND state = {DELAYED} AND grp = walk.grp), 1e18)
     LIMIT ?3)
+"""  # noqa: S608 - made of numbers only
+
+# Tenants from ?2 on, likewise; nothing of theirs holds up the rest of it.
+_TENANTS = f"""
+WITH RECURSIVE walk(grp) AS (
+    SELECT (SELECT min(grp) FROM line WHERE source = ?1 AND state = {READY} AND grp >= ?2)
+    UNION ALL
+    SELECT (SELECT min(grp) FROM line WHERE source = ?1 AND state = {READY} AND grp > walk.grp)
+    FROM walk WHERE walk.grp IS NOT NULL
+)
+SELECT json_group_array(grp) FROM (SELECT grp FROM walk WHERE grp IS NOT NULL LIMIT ?3)
+"""  # noqa: S608 - made of numbers only
+
+_OLDEST = f"""
+SELECT json_group_array(json_array(seq, attempt, expires, size, grp)) FROM (
+    SELECT l.seq, l.attempt, l.expires, l.size, l.grp
+    FROM json_each(?2) g CROSS JOIN line l ON l.source = ?1 AND l.state = {READY} AND l.grp = g.value AND l.seq IN (
+        SELECT seq FROM line WHERE source = ?1 AND state = {READY} AND grp = g.value ORDER BY seq LIMIT ?3))
 """  # noqa: S608 - made of numbers only
 
 _RUNS = f"""

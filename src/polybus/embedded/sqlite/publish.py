@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from polybus.binding import Entity
 from polybus.driver import BatchLimits, Outgoing, Prepared
-from polybus.embedded.rules import BATCH, DedupWindow, check, check_key
+from polybus.embedded.rules import BATCH, DedupWindow, check, check_key, tenant_of
 from polybus.embedded.sqlite.schema import DELAYED, READY
 from polybus.embedded.sqlite.sources import Route
 from polybus.embedded.sqlite.wire import encode_head, encode_json
@@ -116,6 +116,8 @@ class _Rows:
         for route in routes:
             source = route.source
             group = key if source.ordered else ""
+            if source.fairness_key is not None:
+                group = tenant_of(message, source.fairness_key)
             line = (source.id, state, group, due, now + source.retention, prepared.size)
             self._rows.append((*places, *line))
             self._transaction.woken.add(source.id)

@@ -90,7 +90,7 @@ CREATE TABLE line (
     seq INTEGER PRIMARY KEY,                -- message.seq
     source INTEGER NOT NULL,
     state INTEGER NOT NULL,                 -- 0 ready, 1 leased, 2 delayed
-    grp TEXT NOT NULL,                      -- the ordering key where order is kept, else empty
+    grp TEXT NOT NULL,                      -- the ordering key, or whose it is where that is asked; else empty
     due REAL NOT NULL,
     attempt INTEGER NOT NULL,
     expires REAL NOT NULL,

@@ -31,6 +31,10 @@ class Source:
         return self.entity.retention
 
     @property
+    def fairness_key(self) -> str | None:
+        return self.entity.fairness_key
+
+    @property
     def net(self) -> int | None:
         return net_limit(self.entity)
 

@@ -3,7 +3,7 @@
 A class of its own beside the contract's: it is about what is built on the contract (docs/batches.md, docs/flow.md).
 L1: each message of a batch has an outcome of its own. L2: in a batch, too, order is kept. L3: what no call has begun
 with is given back at a drain. L4: a breaker holds nothing while it is open. L5: a rate limit leases no more than it
-lets in. L6: a pause holds nothing, and ends.
+lets in. L6: a pause holds nothing, and ends. L7: where tenants are told apart, none waits behind all of another's.
 """
 
 from __future__ import annotations
@@ -12,15 +12,27 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import msgspec
+import pytest
+
 from polybus.app import App
+from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
-from polybus.errors import BatchFailed, DeadLetter, Retry
+from polybus.errors import BatchFailed, DeadLetter, Retry, UnsupportedFeature
 from polybus.feature import Feature
 from polybus.flow import Breaker, RateLimit
+from polybus.message import Message
 from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment, Peer
+from polybus.testing.topology import fair_alone
 
 __all__ = ["Flow"]
+
+FAIRNESS = "fairness between tenants"
+NOISY = 32
+QUIET = ("among", "zero", "zone")  # before the noisy one and after it, were they sorted
+# How many of others may come before three quiet ones: the one that was taken already, and one of each in its turn.
+TURN = 3
 
 
 @contextlib.asynccontextmanager
@@ -34,8 +46,26 @@ async def running(env: Environment, app: App) -> AsyncIterator[Peer]:
             await env.hasten(session.drain(0.0))
 
 
+def telling_apart(binding: Binding, source: str, by: str) -> Binding:
+    """Return the binding with a queue whose messages are told apart by an attribute."""
+    queue = msgspec.structs.replace(binding.queues[source], fairness_key=by)
+    return msgspec.structs.replace(binding, queues={**binding.queues, source: queue})
+
+
+async def refuses_fairness(env: Environment) -> None:
+    """Tenants that can't be told apart are refused, by `check` and before anything is sent: never one line in silence.
+
+    So they are where order is kept, on every backend.
+    """
+    problems = env.rig.check(fair_alone())
+    assert any("fair.fairness_key" in problem for problem in problems), problems
+    with pytest.raises(UnsupportedFeature, match=r"tasks\.fairness_key"):
+        async with env.connect(binding=telling_apart(env.binding, "tasks", "tenant")):
+            pass
+
+
 class Flow(Suite):
-    """L1 to L6; no test lets a lease end, so that what isn't given back isn't seen again."""
+    """L1 to L7; no test lets a lease end, so that what isn't given back isn't seen again."""
 
     async def test_L1_each_message_of_a_batch_has_an_outcome_of_its_own(self, env: Environment) -> None:
         app, seen, failing = App(), list[str](), set[str]()
@@ -161,3 +191,28 @@ class Flow(Suite):
             later = await env.bus.publish("tasks", b"5")
             app.consumers[0].resume()
             await env.hasten(env.until(lambda: later in begun, "the one after the pause"))
+
+    async def test_L7_no_tenant_waits_behind_all_of_another(self, env: Environment) -> None:
+        if Feature.FAIRNESS not in env.bus.features("tasks"):
+            await refuses_fairness(env)
+            env.note(FAIRNESS, "refused")
+            return
+        app, seen = App(), list[str]()
+
+        @app.handler("tasks", concurrency=1, prefetch=1)
+        async def handle(delivery: Delivery) -> None:
+            seen.append(delivery.id)
+
+        async with env.connect(binding=telling_apart(env.binding, "tasks", "tenant")) as peer:
+            many = [Message(b"", {"tenant": "noisy"}) for _ in range(NOISY + 20)]
+            noisy = await peer.bus.publish_many("tasks", many)
+            # As many are held as a backend may need to see who is noisy (SQS: 30 in flight).
+            async with env.listen("tasks", bus=peer.bus, prefetch=NOISY) as busy:
+                await env.until(lambda: len(busy.seen) == NOISY, "what one consumer holds")
+                quiet = [await peer.bus.publish("tasks", b"", attributes={"tenant": name}) for name in QUIET]
+                async with app.running(bus=peer.bus) as session:
+                    await env.until(lambda: len(seen) >= 20 + len(quiet), "the rest")
+                    await env.hasten(session.drain(0.0))
+                assert set(quiet) <= set(seen[: len(quiet) + TURN]), "the quiet ones wait for all of the noisy one's"
+                await busy.ack(set(noisy) - set(seen))
+        env.note(FAIRNESS, "kept")

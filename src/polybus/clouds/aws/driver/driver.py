@@ -59,6 +59,7 @@ class AwsDriver:
         features = Feature.NONE if entity.kind is Kind.TOPIC else Feature.NACK_DELAY | Feature.COUNTS
         if entity.ordered:
             return features | Feature.ORDERING
+        features |= Feature.FAIRNESS
         return features | Feature.DELAY if entity.kind is Kind.QUEUE else features
 
     def fault(self, error: Exception) -> Fault:

@@ -70,6 +70,10 @@ class _Publisher:
         if self._target.ordered and key is not None:
             entry["MessageGroupId"] = group_id(key)
             entry["MessageDeduplicationId"] = safe_id(prepared.outgoing.dedup_id)
+        elif self._target.fairness_key is not None:
+            # Those without the attribute are of one tenant, too: SQS would take each for one of its own.
+            attributes = prepared.outgoing.message.attributes
+            entry["MessageGroupId"] = group_id(attributes.get(self._target.fairness_key, ""))
         return entry
 
     async def _call(self, entries: list[dict[str, Any]]) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.attempts(report, item, AZURE)
     common.subscriptions_of_topics(report, topology, AZURE.subscriptions_per_topic)
     _count(report, topology)
+    common.fairness(report, topology, "Service Bus", "azure")
     common.foreign(report, topology, AZURE, pauses=False)
     azure_allow.rule(report, topology)
     for topic in topology.topics:

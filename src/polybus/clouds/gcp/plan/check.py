@@ -30,6 +30,7 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
         common.dead_letter_retention(report, item, GCP)
         common.attempts(report, item, GCP)
     _count(report, topology)
+    common.fairness(report, topology, "Pub/Sub", "gcp")
     common.foreign(report, topology, GCP, pauses=True)
     gcp_allow.rule(report, topology)
     for subscription in topology.subscriptions.values():

@@ -11,6 +11,7 @@ from polybus.localcloud.aws.rows import Rows
 from polybus.localcloud.aws.sqs.message import DELAYED, GONE, IN_FLIGHT, READY, Message
 from polybus.localcloud.aws.sqs.sampling import Sampler
 from polybus.localcloud.aws.sqs.settings import Settings
+from polybus.localcloud.aws.sqs.tenants import Tenants
 from polybus.localcloud.aws.sqs.waiters import Waiters
 from polybus.localcloud.aws.timeline import Timeline
 from polybus.localcloud.events import CONSUMED, DELIVERED, PUBLISHED, Events
@@ -24,7 +25,8 @@ class Queue:
     """A standard queue. Every operation costs O(log n) at most, however many messages it holds.
 
     `uid` tells a queue from an earlier one of the same name. Times are seconds since the epoch. The oldest message
-    comes first (recorded), where no `sampler` says otherwise.
+    comes first (recorded), where no `sampler` says otherwise; where messages have groups, of those whose tenants are
+    quiet.
     """
 
     fifo = False
@@ -47,6 +49,7 @@ class Queue:
         self.messages: OrderedDict[int, Message] = OrderedDict()
         self.waiters = Waiters(self)
         self.sampler: Sampler | None = None
+        self.tenants: Tenants | None = None
         self.events = Events()
         self._timers: list[tuple[float, int, Message]] = []
         self._timer = 0
@@ -65,6 +68,7 @@ class Queue:
         """Put back a message that was kept; called in order."""
         self.messages[message.order] = message
         self.counts[message.state] += 1
+        self._tell_tenants(message)
         if message.state == READY:
             self._make_available(message)
         else:
@@ -83,6 +87,7 @@ class Queue:
             message.state = READY
             self._make_available(message)
         self.counts[message.state] += 1
+        self._tell_tenants(message)
         self.rows.save(MESSAGES, message)
         if self.events.active:
             self.events.tell(PUBLISHED, self.arn_text, message.id)
@@ -96,8 +101,8 @@ class Queue:
             limit = self.sampler.sample(self._ready, limit)
         # All are chosen before the first is leased: with a visibility of 0 it is available again at once.
         chosen: dict[int, Message] = {}
-        while self._ready and len(chosen) < limit:
-            order, message = self._pop()
+        while len(chosen) < limit and (found := self._next(now)) is not None:
+            order, message = found
             if message.state == READY and order not in chosen and not self._spent(message, now, max_receives, dead):
                 chosen[order] = message
         for message in chosen.values():
@@ -106,8 +111,7 @@ class Queue:
 
     def remove(self, message: Message) -> None:
         """Forget a message for good."""
-        self.counts[message.state] -= 1
-        message.state = GONE
+        self._to(message, GONE)
         message.timer = 0
         del self.messages[message.order]
         self.rows.drop(MESSAGES, message)
@@ -123,9 +127,7 @@ class Queue:
         message.visible_at = now + visibility
         if visibility > 0:
             if message.state == READY:  # an old receipt on a standard queue; where it stands in `_ready` it is skipped
-                self.counts[READY] -= 1
-                self.counts[IN_FLIGHT] += 1
-                message.state = IN_FLIGHT
+                self._to(message, IN_FLIGHT)
             self._arm(message)
             self.rows.save(MESSAGES, message)
         elif message.state == IN_FLIGHT:
@@ -167,6 +169,38 @@ class Queue:
     def _make_available(self, message: Message) -> None:
         heapq.heappush(self._ready, (message.order, message))
 
+    def _to(self, message: Message, state: int) -> None:
+        self.counts[message.state] -= 1
+        if state != GONE:
+            self.counts[state] += 1
+        if self.tenants is not None:
+            self.tenants.moved(message, state, self.timeline.now())
+            if state == GONE:
+                self.tenants.gone(message)
+        message.state = state
+
+    def _tell_tenants(self, message: Message) -> None:
+        if self.tenants is None and message.group is not None and not self.fifo:
+            self.tenants = Tenants(lambda: self.counts[IN_FLIGHT])
+            for known in self.messages.values():
+                self.tenants.sent(known)
+        elif self.tenants is not None:
+            self.tenants.sent(message)
+
+    def _next(self, now: float) -> tuple[int, Message] | None:
+        """Return the oldest of those whose tenants are quiet, else of those whose aren't; None where none is left."""
+        tenants = self.tenants
+        while self._ready:
+            found = self._pop()
+            if tenants is None or found[1].state != READY:
+                return found
+            if (older := tenants.quiet_again(found[0], now)) is not None:
+                heapq.heappush(self._ready, found)
+                return older
+            if not tenants.keeps(*found, now):
+                return found
+        return None if tenants is None else tenants.last(now)
+
     def _pop(self) -> tuple[int, Message]:
         """Return the oldest, or any where a sampler has shuffled them."""
         return heapq.heappop(self._ready) if self.sampler is None else self._ready.pop()
@@ -182,9 +216,7 @@ class Queue:
         return False
 
     def _lease(self, message: Message, visibility: float, now: float) -> None:
-        self.counts[message.state] -= 1
-        self.counts[IN_FLIGHT] += 1
-        message.state = IN_FLIGHT
+        self._to(message, IN_FLIGHT)
         message.receives += 1
         if message.first_received is None:
             message.first_received = now
@@ -199,10 +231,8 @@ class Queue:
             self._return(message)
 
     def _return(self, message: Message) -> None:
-        self.counts[message.state] -= 1
-        self.counts[READY] += 1
+        self._to(message, READY)
         message.timer = 0
-        message.state = READY
         self._make_available(message)
         self.rows.save(MESSAGES, message)
 

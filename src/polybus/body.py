@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ import msgspec
 from polybus.errors import DecodeError
 from polybus.message import JSON, Message
 
-__all__ = ["ALLOWED", "Decoder", "decoder", "is_read", "named"]
+__all__ = ["ALLOWED", "Decoder", "converter", "decoder", "is_read", "named"]
 
 Decoder = Callable[[Message], Any]
 
@@ -50,6 +51,27 @@ def decoder(annotation: Any) -> Decoder:
 
         return _ValidatingDecoder(plain, TypeAdapter(plain).validate_json)
     return _JsonDecoder(annotation)
+
+
+def converter(annotation: Any) -> Callable[[Any], Any]:
+    """Return what makes a type of plain values that another form than JSON carries, dates and bytes among them.
+
+    Raises TypeError for a type that can't be made of them. What the converter raises may have content in its text.
+    """
+    plain = _plain(annotation)
+    if plain in (Any, object, dict):
+        return lambda value: value
+    decoder(annotation)  # refuses what no body can become
+    if _validates_json(plain) and callable(getattr(plain, "model_validate", None)):
+        made: Callable[[Any], Any] = plain.model_validate
+        return made
+    if hasattr(plain, "__pydantic_validator__"):
+        from pydantic import TypeAdapter
+
+        return TypeAdapter(plain).validate_python
+    if isinstance(plain, type) and hasattr(plain, "DESCRIPTOR"):
+        raise TypeError(f"{named(plain)} is made by Protobuf, and of no other form")
+    return partial(msgspec.convert, type=annotation, dec_hook=_validate)
 
 
 def _plain(annotation: Any) -> Any:

@@ -21,6 +21,7 @@ MODULES: Mapping[str, str] = {
     "polybus.outbox": "messages that leave with a transaction, or at a time",
     "polybus.cloudevents": "events as CloudEvents has them",
     "polybus.codec": "bodies in other forms than JSON",
+    "polybus.avro": "bodies in Avro",
     "polybus.middleware": "what stands around publishing and handlers",
     "polybus.blobs": "bodies of any size, in object stores",
     "polybus.encryption": "sealed messages",

@@ -213,13 +213,12 @@ class HeldDelivery:
         self.state = SETTLED
         await self._owner.retry(self, self._wait(failed))
 
-    @property
     def is_last_attempt(self) -> bool:
         """Whether it goes to the dead letters where this attempt fails."""
         return self.attempt >= self._owner.source.max_attempts
 
     def _is_last(self, failed: Failed) -> bool:
-        return failed.dead or self.is_last_attempt
+        return failed.dead or self.is_last_attempt()
 
     def _wait(self, failed: Failed) -> float:
         return self._owner.retry_delay(self.attempt) if failed.delay is None else failed.delay

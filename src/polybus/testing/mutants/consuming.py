@@ -109,7 +109,7 @@ CONSUMING = (
     _m(
         "D6",
         "one attempt more than max_attempts is made",
-        edit(f"{_DELIVERY}._is_last", "self.attempt >= ", "self.attempt > "),
+        edit(f"{_DELIVERY}.is_last_attempt", "self.attempt >= ", "self.attempt > "),
         "a_failing_handler",
     ),
     _m(

@@ -181,4 +181,5 @@ def was_given_back(delivery: Delivery) -> bool:
 
 def is_last_attempt(delivery: Delivery) -> bool:
     """Say whether it goes to the dead letters where this attempt fails; False in functions, whose platform counts."""
-    return isinstance(delivery._held, HeldDelivery) and delivery._held.is_last_attempt()
+    asked = getattr(delivery._held, "is_last_attempt", None)
+    return asked is not None and bool(asked())

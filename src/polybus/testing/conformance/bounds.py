@@ -75,7 +75,7 @@ class Bounds(Suite):
                 # yet: what a quick backend hands over as a listener opens would be held while its lease goes by.
                 await env.advance(SHORT_LEASE + 1)
                 async with env.listen("brief") as other:
-                    await (await other.get(identity)).ack()
+                    await self._ack(env, other, identity)
             finally:
                 handler.release.set()
             await env.hasten(asyncio.wait([running, draining]))
@@ -209,7 +209,7 @@ class Bounds(Suite):
         if not settled:
             await env.advance(SHORT_LEASE + 1)
             async with env.listen("brief") as other:
-                await (await other.get(identity)).ack()
+                await self._ack(env, other, identity)
 
     async def _pass(self, env: Environment, seconds: float, task: asyncio.Task[Any]) -> None:
         """Let up to so many seconds pass, in steps in which the loop goes on, until a task is done."""

@@ -121,9 +121,12 @@ class _Run:
         return self._judge.verdict(left, site=self._site.name, seed=self._options.seed, minutes=self._options.minutes)
 
     async def _until_ready(self) -> None:
-        """Wait until each place's first process works, or the patience is over: what then ends is judged."""
+        """Wait until each process has come up and each source has handled something, or the patience is over.
+
+        What ends from then on is judged. On a busy machine a short run could else be over before a first message.
+        """
         until = time.monotonic() + _START
-        while time.monotonic() < until and self._judge.ready() < len(self._crew.workers):
+        while time.monotonic() < until and not self._judge.under_way(len(self._crew.workers)):
             self._judge.catch_up()
             await asyncio.sleep(0.2)
 

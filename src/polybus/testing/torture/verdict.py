@@ -99,9 +99,10 @@ class Judge:
         """Return, by source, what was accepted and not handled yet; only sources where there is something."""
         return {source: uids for source, uids in self._told.owed.items() if uids}
 
-    def ready(self) -> int:
-        """Return how many processes have come up."""
-        return sum(life.ready is not None for life in self._told.lives.values())
+    def under_way(self, processes: int) -> bool:
+        """Say whether so many processes have come up, and each source has handed something over."""
+        up = sum(life.ready is not None for life in self._told.lives.values())
+        return up >= processes and not any(self._nothing())
 
     def progress(self) -> str:
         """Say in a line how far the run is."""

@@ -15,6 +15,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ class Named:
 
 
 class Shop:
-    """A bus on one backend, and what its tests do again and again."""
+    """A bus on one backend, and what its tests do again and again; `patience` is in seconds."""
+
+    patience = 60.0
 
     def __init__(self, rig: Rig, binding: Binding) -> None:
         self.binding = binding
@@ -97,27 +100,33 @@ class Shop:
 
     async def one(self, bus: polybus.Bus, source: str) -> polybus.Message:
         """Take the next message of a source."""
-        async with asyncio.timeout(60), bus.consume(source) as deliveries:
+        async with asyncio.timeout(self.patience), bus.consume(source) as deliveries:
             async for delivery in deliveries:
                 async with delivery:
                     return delivery.message
         raise AssertionError
 
     async def until(self, check: Callable[[], Awaitable[object]]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(self.patience):
             while not await check():  # noqa: ASYNC110 - servers of their own move, without telling
                 await asyncio.sleep(0.02)
 
 
-@pytest.fixture(params=[MemoryRig, SqliteRig, AwsRig, AzureRig, GcpRig], ids=lambda rig: rig.name)
-async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shop]:
-    (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
-    rig = request.param()
-    topology = loads(TOPOLOGY.format(schema=tmp_path / "order.json"), source=str(tmp_path / "polybus.toml"))
+@asynccontextmanager
+async def shop_on(rig: Rig, folder: Path) -> AsyncIterator[Shop]:
+    """Give a shop on a backend; its contract is a file in `folder`."""
+    (folder / "order.json").write_text(json.dumps(SCHEMA))
+    topology = loads(TOPOLOGY.format(schema=folder / "order.json"), source=str(folder / "polybus.toml"))
     try:
         yield Shop(rig, await rig.realise(topology))
     finally:
         await rig.drop()
+
+
+@pytest.fixture(params=[MemoryRig, SqliteRig, AwsRig, AzureRig, GcpRig], ids=lambda rig: rig.name)
+async def shop(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shop]:
+    async with shop_on(request.param(), tmp_path) as shop:
+        yield shop
 
 
 async def test_c1_what_is_not_of_the_contract_is_not_sent(shop: Shop) -> None:

@@ -140,9 +140,10 @@ class MissingExtra(ConfigError):
 
     def __init__(self, what: str, extra: str, *, install: str = "") -> None:
         """Say what is missing, and the extra of polybus that brings it; `install` where none does, but this package."""
+        from polybus.installed import requirement  # reads metadata, which no program without an error needs
+
         self.extra = extra
-        named = install or f"'polybus[{extra}]'"
-        super().__init__(f"{what} is not installed: pip install {named}")
+        super().__init__(f"{what} is not installed: pip install {install or requirement(extra)}")
 
 
 class NotDeclared(ConfigError):

@@ -31,6 +31,23 @@ def test_links_of_every_page_lead_somewhere() -> None:
     assert [f"{path.name}: {target}" for path, target in found if not (path.parent / target).exists()] == []
 
 
+def test_no_page_says_how_to_install_what_no_index_has() -> None:
+    """As long as there is no release, a reader is told of it wherever the line of pip is the one of later."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    released = re.findall(r"^## \d+\.\d+\.\d+", changes, flags=re.MULTILINE)
+    found = {path.name: path.read_text(encoding="utf-8") for path in (*pages(), ROOT / "README.md")}
+    told = re.compile(r"pip install (?:-\S+ )*'?polybus\b|'polybus\[")
+    silent = {name for name, text in found.items() if told.search(text) and "install.md" not in text}
+    assert released or silent - {"install.md"} == set()
+
+
+def test_every_extra_is_said() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row)} == {*project["optional-dependencies"]}
+
+
 def links(path: Path) -> list[str]:
     text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     return re.findall(r"\]\(([^)#:\s]+)[)#]", text)

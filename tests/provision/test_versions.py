@@ -22,6 +22,7 @@ import pytest
 
 from polybus.clouds.aws.plan.resources import AwsSettings
 from polybus.errors import ConfigError
+from polybus.installed import requirement
 from polybus.plan.planning import planning_of
 from polybus.provision import MessageBus
 from polybus.provision.cloud import cloud_named
@@ -96,7 +97,7 @@ def test_a_type_that_an_older_sdk_has_not_names_the_package_both_versions_and_th
         cloud_named("azure").planned(loads(PLAIN, source="shop.toml"), None)
     assert str(caught.value) == (
         f"pulumi-azure-native {found} has no servicebus.DefaultRule, which azure-native:servicebus:DefaultRule is made "
-        "with; it takes pulumi-azure-native>=3.27,<4: pip install --upgrade 'polybus[azure-stack]'"
+        f"with; it takes pulumi-azure-native>=3.27,<4: pip install --upgrade {requirement('azure-stack')}"
     )
 
 

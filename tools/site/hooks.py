@@ -26,7 +26,7 @@ BESIDE = {
 """Documents beside docs/, each with the page that it is on the site; those that aren't there are left out."""
 
 SECTIONS = {
-    "Start": "index first-service configuration local testing",
+    "Start": "index install first-service configuration local testing",
     "Build": "publishing middleware outbox schedule large-bodies encryption handlers batches flow once message-types "
     "contracts cloudevents ordering dead-letters observability health serverless catalogue",
     "Run": "running containers provisioning project/stacks terraform changes adopt upgrade runbook troubleshooting",

@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from polybus.installed import requirement
+
 __all__ = ["export"]
 
 _log = logging.getLogger("polybus")
@@ -49,7 +51,7 @@ def _why_nothing() -> str | None:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return "OTEL_SDK_DISABLED is set"
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.sdk") is None:
-        return "its SDK is not installed: pip install 'polybus[otel]'"
+        return f"its SDK is not installed: pip install {requirement('otel')}"
     return None
 
 
@@ -108,7 +110,7 @@ def _exporters(signal: str, missing: list[str]) -> dict[str, Any]:
             found[f"OTLP ({protocol})" if name == "otlp" else name] = points[0].load()
         else:
             ours = wanted == "otlp_proto_http"
-            install = "'polybus[otel]'" if ours else f"opentelemetry-exporter-{wanted.replace('_', '-')}"
+            install = requirement("otel") if ours else f"opentelemetry-exporter-{wanted.replace('_', '-')}"
             missing.append(f"no {signal} are sent by {wanted!r}, which is not installed: pip install {install}")
     return found
 

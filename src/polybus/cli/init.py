@@ -65,9 +65,12 @@ _FIRST = """\
   polybus check
   export POLYBUS_BINDING=embedded    # no cloud: messages are in .polybus/ here; in each terminal
 """
-_RUN = """\
+BODY = '{"customer": "Ada", "total": 9.5}'
+"""What the handlers of the first service read."""
+
+_RUN = f"""\
   polybus run billing:app
-  polybus publish orders '{"customer": "Ada", "total": 9.5}' --attribute region=eu    # in a second terminal
+  polybus publish orders '{BODY}' --attribute region=eu    # in a second terminal
 """
 _RUN_API = """\
   pip install fastapi uvicorn && uvicorn api:api

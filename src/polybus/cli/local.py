@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from polybus.cli.local_serve import Request, environment_of, for_language, serve
 from polybus.cli.local_slot import Running, Slot, find_folder, running
 from polybus.cli.output import note, print_json
 from polybus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from polybus.binding import Binding
 
 __all__ = ["app"]
 
@@ -202,14 +205,33 @@ def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ", ui
 
 
 def _example(state: Running) -> str:
-    """Return a command that works here, where there is something to publish to."""
+    """Return a command that works here, where there is something to publish to: by it a message comes to somebody."""
     from polybus.binding import Binding
+    from polybus.cli.init import BODY
 
     binding = Binding.from_json(state.binding)
     for target in (*binding.queues.values(), *binding.topics.values()):
-        key = " --key first" if target.ordered else ""
-        return f'  polybus publish {target.name} \'{{"hello": "world"}}\'{key}\n'
+        attributes = None if target.schema else _attributes(state, binding, target.name)
+        if attributes is not None:
+            key = " --key first" if target.ordered else ""
+            given = "".join(f" --attribute {shlex.quote(f'{name}={value}')}" for name, value in attributes.items())
+            return f"  polybus publish {target.name} '{BODY}'{given}{key}\n"
     return ""
+
+
+def _attributes(state: Running, binding: Binding, target: str) -> dict[str, str] | None:
+    """Return what a message needs so that a subscription takes it; None where nothing was found that one does."""
+    from polybus.topology.file import load
+    from polybus.topology.filters import example
+
+    try:
+        declared = load(Path(state.topology)).subscriptions_of(target)
+    except ConfigError:  # changed meanwhile
+        return {}
+    filters = [item.filter for item in declared if item.name in binding.subscriptions]  # the others: on other clouds
+    if not filters or None in filters:
+        return {}
+    return next((found for one in filters if one is not None and (found := example(one)) is not None), None)
 
 
 def _print_exports(environment: Mapping[str, str], indent: str = "") -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from polybus.installed import origin
 
 if TYPE_CHECKING:
     from polybus.provision.cloud import Provider
@@ -84,7 +88,12 @@ What differs by environment is left open in the topology, `existing = {{ config 
 
 _REQUIREMENTS = """\
 # The program's environment: Pulumi, and the provider's SDK of one cloud.
-polybus[{extra}]
+{told}{polybus}
+"""
+
+_ONE_MACHINE = """\
+# This polybus came from a folder or a file of one machine. For others write its repository, polybus @ git+https://...@COMMIT,
+# or, where an index has it, its name alone.
 """
 
 _JOB = """\
@@ -108,7 +117,7 @@ jobs:
       - uses: actions/setup-python@v5
         with:
           python-version: "3.12"
-      - run: pip install polybus pyyaml
+{told}      - run: pip install {polybus} pyyaml
       - run: polybus check --cloud {cloud}
       - name: Take what is deployed from the base branch, or what is here where it has none yet
         env:
@@ -200,9 +209,27 @@ def stack(folder: Path, bus: str, provider: Provider) -> dict[Path, str]:
         home / "README.md": _README.format(bus=bus),
         home / f"Pulumi.{cloud}-dev.yaml": _DEV.format(cloud=cloud, settings=_indented(dev)),
         home / f"Pulumi.{cloud}-prod.yaml": _PROD.format(cloud=cloud, settings=_indented(prod)),
-        home / f"requirements-{cloud}.txt": _REQUIREMENTS.format(extra=provider.sdk.extra),
-        job: _JOB.format(cloud=cloud, inside=inside),
+        home / f"requirements-{cloud}.txt": _requirements(provider.sdk.extra),
+        job: _job(cloud, inside),
     }
+
+
+def _requirements(extra: str) -> str:
+    address = origin()
+    polybus = f"polybus[{extra}]{f' @ {address}' if address else ''}"
+    return _REQUIREMENTS.format(told=_of_one_machine(address), polybus=polybus)
+
+
+def _job(cloud: str, inside: str) -> str:
+    address = origin()
+    polybus = shlex.quote(f"polybus @ {address}") if address else "polybus"
+    told = textwrap.indent(_of_one_machine(address), " " * 6)
+    return _JOB.format(cloud=cloud, inside=inside, told=told, polybus=polybus)
+
+
+def _of_one_machine(address: str) -> str:
+    """Return a comment where an address is of no use to another machine."""
+    return _ONE_MACHINE if address.startswith("file:") else ""
 
 
 def _indented(settings: str) -> str:

@@ -50,7 +50,7 @@ def find_folder(given: Path | None, stack: str) -> Path:
 def hold_sdk(folder: Path, stack: str) -> None:
     """Raise MissingExtra, with the extra of the stack's cloud, where Pulumi's SDK isn't installed."""
     if find_spec("pulumi") is None:
-        raise MissingExtra("pulumi", f"{_cloud(folder, stack)}-stack")
+        raise MissingExtra("the Python package pulumi, beside the CLI,", f"{_cloud(folder, stack)}-stack")
 
 
 def project_folder(given: Path | None) -> Path:

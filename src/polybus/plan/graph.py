@@ -115,7 +115,12 @@ def _delay(seconds: float) -> str:
 
 
 def _rules(entry: Subscription | Queue) -> str:
-    return _joined(f"{format_duration(entry.lease)} lease", _clouds(entry))
+    return _joined("" if _pushed(entry) else f"{format_duration(entry.lease)} lease", _clouds(entry))
+
+
+def _pushed(entry: Subscription | Queue) -> bool:
+    """Whether the cloud delivers it itself: no consumer has a lease then."""
+    return isinstance(entry, Subscription) and entry.push is not None
 
 
 def _clouds(entry: Topic | Subscription | Queue) -> str:
@@ -123,5 +128,7 @@ def _clouds(entry: Topic | Subscription | Queue) -> str:
 
 
 def _letters(entry: Subscription | Queue) -> str:
+    if isinstance(entry, Subscription) and entry.push is not None and entry.push.https is None:
+        return "dead letters"  # after as many attempts as the cloud has for it
     tries = "attempt" if entry.max_attempts == 1 else "attempts"
     return f"dead letters after {entry.max_attempts} {tries}"

@@ -12,6 +12,7 @@ from polybus.topology.model import Alarms, Allow, Backoff, Queue, Subscription, 
 from polybus.topology.quantities import format_duration, format_size
 
 __all__ = [
+    "SCHEDULED",
     "allowed_on",
     "attempts",
     "cloud_attempts",
@@ -32,6 +33,10 @@ __all__ = [
     "subscriptions_of_topics",
     "within",
 ]
+
+
+SCHEDULED = "`Outbox.schedule`, by which it waits in the publisher's own database"
+"""The way to a delay that every cloud takes (docs/schedule.md), since none is asked for it."""
 
 
 def path_of(entry: Topic | Subscription | Queue) -> str:

@@ -19,7 +19,7 @@ from polybus.plan.check import refuse
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.findings import Report
 from polybus.plan.planning import Local, Planning
-from polybus.plan.rules import consumed, message_size, path_of, published
+from polybus.plan.rules import SCHEDULED, consumed, message_size, path_of, published
 from polybus.plan.values import Resource
 from polybus.topology.limits import Range
 from polybus.topology.model import Topology
@@ -132,7 +132,8 @@ class Simple:
             if entry.existing is not None:
                 report.error(f"{path}.existing", entry.existing, f"{title} adopts nothing")
             if entry.max_delay and not self.delays:
-                report.error(f"{path}.max_delay", f"{entry.max_delay:g} s", f"{title} has no delays")
+                limit = f"{title} has no delays"
+                report.error(f"{path}.max_delay", f"{entry.max_delay:g} s", limit, instead=SCHEDULED)
             if entry.fairness_key is not None and not self.fair:
                 report.error(f"{path}.fairness_key", entry.fairness_key, f"{title} can't tell tenants apart")
             if self.largest is not None:

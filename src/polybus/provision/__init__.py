@@ -26,5 +26,5 @@ _find = imported_at_first_use("polybus.provision", _PLACES)
 def __getattr__(name: str) -> Any:
     if name in _PLACES and find_spec("pulumi") is None:  # asked first, so that its absence says which extras have it
         extras = [f"{cloud.extra}-stack" for cloud in built_in("provider")]
-        raise MissingExtra(f"pulumi (in the extras {', '.join(extras)})", extras[0])
+        raise MissingExtra(f"the Python package pulumi (in the extras {', '.join(extras)})", extras[0])
     return _find(name)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polybus.errors import ConfigError, MissingExtra
+from polybus.installed import requirement
 from polybus.plan.values import Resource
 from polybus.topology.table import nearest
 
@@ -148,7 +149,7 @@ class Sdk:
             return f"install a newer {name}"
         bounds = _bounds(name)
         which = f"{name}{bounds}" if bounds else f"a newer {name}"
-        return f"it takes {which}: pip install --upgrade 'polybus[{self.extra}]'"
+        return f"it takes {which}: pip install --upgrade {requirement(self.extra)}"
 
 
 def _distribution(package: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from polybus.binding import Binding
 from polybus.clock import ManualClock
 from polybus.errors import BindingError, MissingExtra
+from polybus.installed import requirement
 from polybus.registry import load, names
 
 
@@ -31,7 +33,7 @@ def test_a_missing_sdk_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "botocore", None)
     for module in [name for name in sys.modules if name.startswith("polybus.clouds.aws.driver")]:
         monkeypatch.delitem(sys.modules, module)
-    with pytest.raises(MissingExtra, match=r"pip install 'polybus\[aws\]'"):
+    with pytest.raises(MissingExtra, match=re.escape(f"pip install {requirement('aws')}")):
         load("aws")(Binding(backend="aws", bus="b", settings={"region": "eu-west-1"}), ManualClock())
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from polybus.installed import requirement
+
 
 def refused(result, *parts: str, lines: int = 1) -> None:
     """Assert that a command failed with clear lines that hold all of `parts`."""
@@ -209,7 +211,7 @@ def test_an_extra_that_is_not_installed(shop, backend: str, module: str, extra: 
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=shop.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"pip install 'polybus[{extra}]'" in done.stderr
+    assert f"pip install {requirement(extra)}" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

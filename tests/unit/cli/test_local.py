@@ -18,7 +18,9 @@ import pytest
 
 import polybus
 from polybus.binding import Binding
+from polybus.cli.init import BODY
 from polybus.cli.local_clouds import load
+from polybus.installed import requirement
 
 UP = ("local", "up", "--cloud", "aws")
 
@@ -73,6 +75,40 @@ def test_a_signal_that_was_ignored_at_the_start_stays_so(shop, spawn: Callable, 
     process.send_signal(number)
     process.terminate()
     assert process.wait(timeout=60) == 0
+
+
+FILTERED = """\
+[topics.orders]
+[subscriptions.elsewhere]
+topic = "orders"
+clouds = ["gcp"]
+[subscriptions.billing]
+topic = "orders"
+filter = 'region in ("e u", "uk")'
+"""
+
+
+@pytest.mark.parametrize(
+    ("topology", "given"),
+    [
+        (FILTERED, ["--attribute", "region=e u"]),
+        ('[topics.orders]\nordered = true\n[subscriptions.billing]\ntopic = "orders"\n', ["--key", "first"]),
+    ],
+    ids=["filter", "ordered"],
+)
+def test_what_it_says_to_publish_comes_to_a_subscription(
+    topology: str, given: list[str], cli: Callable, shop, down: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop.folder / "polybus.toml").write_text(f'[bus]\nname = "shop"\n{topology}')
+    up = cli("local", "up", "--cloud", "aws", "--background")
+    assert up.code == 0, up.err
+    (line,) = [line for line in up.out.splitlines() if line.startswith("  polybus publish ")]
+    _, *words = shlex.split(line)
+    assert words == ["publish", "orders", BODY, *given]
+    for name, value in cli("local", "env", "--json").json().items():
+        monkeypatch.setenv(name, value)
+    assert cli(*words).code == 0
+    assert cli("stats", "--json").json()["billing"]["waiting"] == 1
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
@@ -333,7 +369,7 @@ def test_an_extra_that_is_not_installed(shop) -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=shop.folder, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'polybus[aws,local]'" in done.stderr
+    assert f"pip install {requirement('aws,local')}" in done.stderr
     assert done.stderr.count("\n") == 1
     assert contents(shop.folder) == {"polybus.toml"}
 

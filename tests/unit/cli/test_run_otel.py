@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from polybus.cli import exporting
+from polybus.installed import requirement
 
 SERVICE = """\
 import polybus
@@ -115,7 +116,7 @@ def test_one_warning_where_only_the_api_is_installed(
     monkeypatch.setattr(exporting, "find_spec", lambda name: None if name.endswith(".sdk") else True)
     exporting.export(["worker"])
     (record,) = caplog.records
-    assert "nothing is sent: its SDK is not installed: pip install 'polybus[otel]'" in record.getMessage()
+    assert f"nothing is sent: its SDK is not installed: pip install {requirement('otel')}" in record.getMessage()
 
 
 @pytest.mark.parametrize(

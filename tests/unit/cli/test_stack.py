@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from polybus.installed import requirement
+
 BINDING = {"backend": "aws", "bus": "shop", "version": 1, "topics": {}}
 OUTPUTS = {"polybus": BINDING, "topics": {"orders": {"arn": "arn:aws:sns:eu-west-1:1:orders"}}, "hidden": "s3cret"}
 
@@ -197,7 +199,8 @@ def test_without_the_sdk_it_names_the_extra(project: Project, stack: str, extra:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == f"polybus: pulumi is not installed: pip install 'polybus[{extra}]'\n"
+    what = "the Python package pulumi, beside the CLI, is not installed"
+    assert done.stderr == f"polybus: {what}: pip install {requirement(extra)}\n"
 
 
 def test_without_a_project_it_says_where_it_looked(

@@ -55,9 +55,28 @@ def test_an_svg_shows_every_entry_its_filter_and_its_dead_letters() -> None:
     assert "ops@example.com" in shown
     assert "topic · ordered" in shown
     assert "queue · delay to 15m · 1m lease" in shown
-    assert shown.count("dead letters after 5 attempts") == 4
+    assert shown.count("dead letters after 5 attempts") == 3
     assert shown.count("worker") == 2
     assert any(text.startswith('region in ("eu", "<b>&#")') for text in shown)
+
+
+@pytest.mark.parametrize(
+    ("push", "details", "letters"),
+    [
+        ('email = "ops@example.com"', "subscription", "dead letters"),
+        ('function = "billing"', "subscription", "dead letters"),
+        ('https = "https://example.com/x"', "subscription", "dead letters after 5 attempts"),
+        (None, "subscription · 1m lease", "dead letters after 5 attempts"),
+    ],
+)
+def test_what_a_cloud_delivers_itself_has_no_lease_and_only_attempts_that_are_set(
+    push: str | None, details: str, letters: str
+) -> None:
+    text = '[bus]\nname = "x"\n[topics.t]\n[subscriptions.s]\ntopic = "t"\n' + (
+        f"push = {{ {push} }}\n" if push else ""
+    )
+    (node,) = [node for node in graph_of(loads(text, source="x")).nodes if node.title == "s"]
+    assert (node.details, node.dead_letters) == (details, letters)
 
 
 def test_an_svg_has_an_edge_for_each_relation() -> None:

@@ -167,11 +167,11 @@ def test_a_parameter_is_replaced_only_where_its_tier_is_lowered() -> None:
     type_ = "aws:ssm/parameter:Parameter"
 
     def forces(old: str, new: str) -> bool:
-        return differences.forces(type_, "tier", {"tier": old}, {"tier": new})
+        return differences.forces(type_, "tier", {"tier": old}, {"tier": new}, {})
 
     assert forces("Advanced", "Standard")
     assert not forces("Standard", "Advanced")
-    assert differences.forces(type_, "dataType", {"dataType": "text"}, {"dataType": "aws:ec2:image"})
+    assert differences.forces(type_, "dataType", {"dataType": "text"}, {"dataType": "aws:ec2:image"}, {})
 
 
 def test_what_the_plan_has_as_references_is_not_looked_at() -> None:

@@ -23,6 +23,7 @@ from polybus.topology.filters import (
     Or,
     Prefix,
     dnf,
+    example,
     normal_form,
     parse,
     plain,
@@ -193,6 +194,29 @@ def test_the_alternatives_pass_the_same_messages_and_stay_bounded(node: Node, at
         assert len(clauses) <= 40
         passes = any(all(literal.matches(attributes) for literal in clause) for clause in clauses)
         assert passes is form.matches(attributes)
+
+
+@given(NODES, MESSAGES)
+def test_an_example_passes_and_is_found_wherever_something_passes(node: Node, attributes: dict[str, str]) -> None:
+    found = example(Filter(node, ""))
+    assert found is None or oracle(node, found)
+    if oracle(node, attributes) and dnf(normal_form(Filter(node, "")), 1_000) is not None:
+        assert found is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "attributes"),
+    [
+        ('region in ("eu", "uk") and not exists(test)', {"region": "eu"}),
+        ('region != "eu"', {"region": "a"}),
+        ('not region == "eu"', {}),
+        ('prefix(kind, "order.") and kind != "order.a"', {"kind": "order.b"}),
+        ('kind == "a" and not prefix(kind, "a") or priority == "1"', {"priority": "1"}),
+        ('kind == "a" and kind == "b"', None),
+    ],
+)
+def test_an_example_has_what_it_takes_and_no_more(text: str, attributes: dict[str, str] | None) -> None:
+    assert example(parse(text)) == attributes
 
 
 def test_too_many_alternatives_are_not_built() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from polybus.topology.filters.ast import And, Compare, Exists, In, Node, Not, Or, Prefix
 from polybus.topology.filters.evaluate import Filter
+from polybus.topology.filters.example import example
 from polybus.topology.filters.normal import All, Any, Literal, Normal, OneOf, Present, StartsWith, dnf, normal_form
 from polybus.topology.filters.parser import parse
 from polybus.topology.filters.plain import plain
@@ -34,6 +35,7 @@ __all__ = [
     "Present",
     "StartsWith",
     "dnf",
+    "example",
     "normal_form",
     "parse",
     "plain",

@@ -22,6 +22,7 @@ from polybus.topology.quantities import format_duration, format_size
 __all__ = ["rules"]
 
 _OWN_ATTRIBUTES = 2  # the reserved one, and the room that dead-lettering needs (contract, P4)
+_LATER = f"for longer, {common.SCHEDULED}"
 
 
 def rules(report: Report, topology: Topology, stack: str) -> None:
@@ -74,7 +75,7 @@ def _topic(report: Report, topology: Topology, topic: Topic) -> None:
     path = f"$.topics.{topic.name}"
     subscriptions = topology.subscriptions_of(topic.name)
     if topic.max_delay:
-        instead = f"an unordered queue with max_delay up to 15m, whose consumer publishes to {topic.name}"
+        instead = f"an unordered queue with max_delay up to 15m, whose consumer publishes to {topic.name}; {_LATER}"
         report.error(
             f"{path}.max_delay", format_duration(topic.max_delay), "SNS has no delay", source="B", instead=instead
         )
@@ -226,11 +227,11 @@ def _queue(report: Report, queue: Queue) -> None:
         return
     if queue.ordered:
         limit = "an SQS FIFO queue has no delay for single messages"
-        instead = f"an unordered queue with max_delay up to 15m, whose consumer publishes to {queue.name}"
+        instead = f"an unordered queue with max_delay up to 15m, whose consumer publishes to {queue.name}; {_LATER}"
         report.error(f"{path}.max_delay", format_duration(queue.max_delay), limit, source="B", instead=instead)
     elif queue.max_delay not in AWS.delay:
         most = format_duration(AWS.delay.most)
-        instead = f'"{most}"; for longer, a schedule of EventBridge Scheduler whose target is the queue'
+        instead = f'"{most}"; {_LATER}, or a schedule of EventBridge Scheduler whose target is the queue'
         found, limit = format_duration(queue.max_delay), f"allowed: {format_duration(AWS.delay.least)} to {most}"
         report.error(f"{path}.max_delay", found, limit, source=AWS.delay.source, instead=instead)
 

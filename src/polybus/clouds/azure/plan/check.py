@@ -85,7 +85,8 @@ def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
     if entry.max_delay and entry.ordered:
         limit = "Service Bus can't hold a scheduled message of a session in its order"
         found = format_duration(entry.max_delay)
-        instead = f"an unordered queue with max_delay, whose consumer publishes to {entry.name}"
+        before = f"an unordered queue with max_delay, whose consumer publishes to {entry.name}"
+        instead = f"{before}; or {common.SCHEDULED}"
         report.error(f"{path}.max_delay", found, limit, source="AZ", instead=instead)
     common.message_size(report, path, entry.max_message_size, AZURE.message_bytes)
     size = entry.max_message_size

@@ -47,8 +47,8 @@ def _entity(report: Report, path: str, entry: Topic | Queue) -> None:
     if entry.max_delay:
         limit = "Pub/Sub has no delay"
         instead = (
-            "a task of Cloud Tasks whose scheduleTime is then and whose target publishes (topics.publish); "
-            "where other clouds have the delay, the entry with clouds that leave gcp out"
+            f"{common.SCHEDULED}; a task of Cloud Tasks whose scheduleTime is then and whose target publishes "
+            "(topics.publish); where other clouds have the delay, the entry with clouds that leave gcp out"
         )
         report.error(f"{path}.max_delay", format_duration(entry.max_delay), limit, source="PG", instead=instead)
     common.message_size(report, path, entry.max_message_size, GCP.message_bytes)

@@ -44,5 +44,5 @@ async def table(bus: polybus.Bus, outcomes: Mapping[str, Outcome]) -> Table:
 async def _check(best: Outcome) -> str:
     """Load the model as whoever uses it would."""
     assert best.artifact is not None
-    model = pickle.loads(await store.blobs().bound(best.artifact).read())  # noqa: S301 - our own
+    model = pickle.loads(await store.blobs().bind(best.artifact).read())  # noqa: S301 - our own
     return f"a {type(model.steps[-1][1]).__name__} of {model.n_features_in_} features"

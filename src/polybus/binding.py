@@ -24,6 +24,8 @@ _EMBEDDED = frozenset({"memory", "sqlite"})
 
 
 class Kind(StrEnum):
+    """What an entity is."""
+
     TOPIC = "topic"
     SUBSCRIPTION = "subscription"
     QUEUE = "queue"
@@ -76,10 +78,12 @@ class Entity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def publishable(self) -> bool:
+        """Whether it can be published to."""
         return self.kind in (Kind.TOPIC, Kind.QUEUE)
 
     @property
     def consumable(self) -> bool:
+        """Whether it can be consumed; what is pushed to an endpoint can't."""
         return self.kind in (Kind.SUBSCRIPTION, Kind.QUEUE, Kind.DEAD_LETTERS) and not self.push
 
     @property

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["RETENTION", "Busy", "Claim", "ClaimStore", "Done", "fits"]
+__all__ = ["RETENTION", "Busy", "Claim", "ClaimStore", "Done", "check_key"]
 
 # Seconds that a key is kept for: as long as a message may come again. It lives for 7 days and, as a dead letter, for 14
 # more (the topology's defaults); whoever keeps messages for longer keeps keys for longer.
@@ -63,7 +63,7 @@ class ClaimStore(Protocol):
         """Create what the store keeps claims in, unless it is there."""
 
 
-def fits(scope: str, key: str) -> None:
+def check_key(scope: str, key: str) -> None:
     """Raise ValueError for a scope or key that is too long for a store."""
     for name, value in (("scope", scope), ("key", key)):
         if len(value) > LONGEST:

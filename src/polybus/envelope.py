@@ -55,10 +55,12 @@ class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def content_type(self) -> str | None:
+        """The message's content type; None where it has none."""
         return _LONG.get(self.type, self.type) or None
 
     @property
     def published_at(self) -> float | None:
+        """When it was published, in seconds since the epoch; None where nobody said."""
         return self.published / 1000 if self.published else None
 
     def to_text(self, *, ascii: bool = True) -> str:

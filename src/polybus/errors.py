@@ -99,6 +99,7 @@ class Fault:
 
     @property
     def retryable(self) -> bool:
+        """Whether the same call may succeed later without anyone changing anything."""
         return self.kind.retryable
 
     def __str__(self) -> str:
@@ -166,6 +167,7 @@ class PublishFailed(PolybusError):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
+        """Why messages failed: the outcomes that are no Sent."""
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, Fault))
 
 

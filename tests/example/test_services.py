@@ -46,7 +46,7 @@ def test_the_registry_keeps_the_same_whatever_the_order_and_however_often(exampl
         for index in (*order, *order):
             keep(made[index])
         assert store.best("iris").job.id == "c"
-        assert asyncio.run(store.blobs().bound(store.best("iris").artifact).read()) == b"c"
+        assert asyncio.run(store.blobs().bind(store.best("iris").artifact).read()) == b"c"
         (tmp_path / "store" / "best" / "iris.json").unlink()
 
 

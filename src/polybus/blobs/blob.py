@@ -36,15 +36,19 @@ class BlobRefused(DeadLetter):
 
 
 class Reader(Protocol):
-    """What fetches a blob's bytes."""
+    """What fetches a blob's bytes; each raises what `Blob.read` raises."""
 
-    def iter(self, blob: Blob, chunk: int) -> AsyncIterator[bytes]: ...
+    def iter(self, blob: Blob, chunk: int) -> AsyncIterator[bytes]:
+        """Do what `Blob.iter` says."""
 
-    async def read(self, blob: Blob) -> bytes: ...
+    async def read(self, blob: Blob) -> bytes:
+        """Do what `Blob.read` says."""
 
-    async def save(self, blob: Blob, path: Path) -> None: ...
+    async def save(self, blob: Blob, path: Path) -> None:
+        """Do what `Blob.save_to` says."""
 
-    def open(self, blob: Blob) -> AbstractAsyncContextManager[IO[bytes]]: ...
+    def open(self, blob: Blob) -> AbstractAsyncContextManager[IO[bytes]]:
+        """Do what `Blob.open` says."""
 
 
 reading: ContextVar[Reader | None] = ContextVar("polybus_blobs_reading", default=None)
@@ -63,6 +67,7 @@ class Fetching:
 
     @property
     def reader(self) -> Reader:
+        """What fetches them."""
         raise NotImplementedError
 
 
@@ -96,7 +101,7 @@ class Blob(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         known = list(_known)
         if len(known) != 1:
             there = f"{len(known)}, and nothing says which" if known else "none"
-            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bound")
+            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bind")
         return known[0].reader
 
     async def read(self) -> bytes:

@@ -88,9 +88,9 @@ class Blobs(Middleware, Fetching):
             raise UnsupportedFeature(
                 "a Blob is stored as it is, and these Blobs seal what they publish: use others, without encryption="
             )
-        return self.bound(await self.store.put(Path(source) if isinstance(source, str) else source, content_type))
+        return self.bind(await self.store.put(Path(source) if isinstance(source, str) else source, content_type))
 
-    def bound(self, blob: Blob) -> Blob:
+    def bind(self, blob: Blob) -> Blob:
         """Return a blob that is fetched from here, for one that didn't come through this middleware."""
         mine = msgspec.structs.replace(blob)
         mine.__dict__["reader"] = self.store
@@ -98,6 +98,7 @@ class Blobs(Middleware, Fetching):
 
     @property
     def reader(self) -> Store:
+        """What fetches blobs: the store."""
         return self.store
 
     async def sweep(self, older_than: float) -> int:
@@ -108,20 +109,20 @@ class Blobs(Middleware, Fetching):
         return await self.store.sweep(older_than)
 
     async def publish(self, outgoing: Publication, proceed: Callable[[Publication], Awaitable[str]]) -> str:
-        """Store a body that is too large, and pass on the reference in its place; raises what `away` raises."""
-        message = await self.away(outgoing.message)
+        """Store a body that is too large, and pass on the reference in its place; raises what `offload` raises."""
+        message = await self.offload(outgoing.message)
         return await proceed(outgoing if message is outgoing.message else outgoing.replace(message=message))
 
     async def handle(self, delivery: Delivery, proceed: Callable[[Delivery], Awaitable[None]]) -> None:
         """Fetch a body that is elsewhere, and pass it on in its message; raise BlobRefused for what isn't it."""
-        message = await self.back(delivery.message)
+        message = await self.fetch(delivery.message)
         token = reading.set(self.store)
         try:
             await proceed(delivery if message is delivery.message else delivery.with_message(message))
         finally:
             reading.reset(token)
 
-    async def away(self, message: Message) -> Message:
+    async def offload(self, message: Message) -> Message:
         """Return the message to send: this one, or the reference to its body.
 
         Raises PublishFailed where the store refuses or can't be reached, ValueError for a body over `largest`.
@@ -142,7 +143,7 @@ class Blobs(Middleware, Fetching):
             raise PublishFailed((error.fault,)) from None
         return msgspec.structs.replace(message, body=blob.to_body(), content_type=REFERENCE)
 
-    async def back(self, message: Message) -> Message:
+    async def fetch(self, message: Message) -> Message:
         """Return a message as it was published; raise BlobRefused, or BackendError for what can't be reached."""
         if message.content_type == REFERENCE:
             blob = Blob.from_body(message.body)

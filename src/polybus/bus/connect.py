@@ -62,13 +62,13 @@ def connect(
     )
 
 
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def _tell_of_slips() -> None:
     for name, meant in misspelt(os.environ).items():
-        if name not in _told:
-            _told.add(name)
+        if name not in _warned:
+            _warned.add(name)
             _log.warning("%s is set, and nothing reads it; did you mean %s?", name, meant)
 
 

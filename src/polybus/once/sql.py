@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybus.bus.delivery import Delivery, was_given_back
-from polybus.claims import RETENTION, Busy, Claim, Done, fits
+from polybus.claims import RETENTION, Busy, Claim, Done, check_key
 from polybus.clock import Clock, SystemClock
 from polybus.durations import Duration, seconds
 from polybus.errors import LeaseLost, MissingExtra
@@ -77,7 +77,7 @@ class SqlStore:
         self._claims = _Claims(claims_table(self._metadata, table), dialect, self._retention, clock)
 
     async def claim(self, scope: str, key: str, lease: float) -> Claim | Busy | Done:
-        fits(scope, key)
+        check_key(scope, key)
         return await self._do(lambda connection: self._claims.claim(connection, scope, key, lease))
 
     async def renew(self, claim: Claim, lease: float) -> bool:
@@ -207,7 +207,7 @@ class _Taking:
     def take(self, connection: sa.Connection, delivery: Delivery) -> Claim | Busy | Done:
         """Note the key, unless it was done, or another owner works on it."""
         scope, key = self._key_of(delivery)
-        fits(scope, key)
+        check_key(scope, key)
         try:
             answer = self._claims.claim(connection, scope, key, _NO_LEASE, done=True)
         except OperationalError as error:

@@ -37,7 +37,7 @@ __all__ = ["PostgresqlStore", "engine_of"]
 # Seconds between two looks where PostgreSQL tells of what is new: for what a lost notification would leave.
 LOOK = 5.0
 # And where it can't tell, as behind a pool that hands its connections about.
-LOOK_UNTOLD = 0.5
+LOOK_WITHOUT = 0.5
 # And before a connection that told is opened again.
 TURN = 1.0
 
@@ -91,7 +91,7 @@ class PostgresqlStore:
         self._owned = owned
         self._news = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
-        self._told = False
+        self._notified = False
 
     async def check(self) -> None:
         async with self._engine.connect() as connection:
@@ -183,7 +183,7 @@ WHERE seq = CAST(:seq AS bigint) AND (ordering_key IS NULL OR NOT EXISTS (
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="polybus outbox news")
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, LOOK if self._told else LOOK_UNTOLD)):
+            async with asyncio.timeout(min(seconds, LOOK if self._notified else LOOK_WITHOUT)):
                 await self._news.wait()
         self._news.clear()
 
@@ -237,7 +237,7 @@ WHERE seq = CAST(:seq AS bigint) AND (ordering_key IS NULL OR NOT EXISTS (
         while True:
             with suppress(Exception):  # then looks are more frequent, and what else is wrong shows there
                 await self._listen_once()
-            self._told = False
+            self._notified = False
             await asyncio.sleep(TURN)
 
     async def _listen_once(self) -> None:
@@ -271,7 +271,7 @@ WHERE seq = CAST(:seq AS bigint) AND (ordering_key IS NULL OR NOT EXISTS (
             self._news.set()
 
     def _heard_from_now_on(self) -> None:
-        self._told = True
+        self._notified = True
         self._news.set()  # for what came before
 
 

@@ -85,9 +85,9 @@ class Relay:
         self._grace = seconds(grace, "grace")
         self._targets: dict[str, _Target] = {}
         # One for each target that has something to send; they take turns at the claims.
-        self._lanes: dict[str, asyncio.Task[None]] = {}
+        self._senders: dict[str, asyncio.Task[None]] = {}
         self._turns = asyncio.Semaphore(LANES)
-        # Targets with a lane that had seen all there was, perhaps, when something new came.
+        # Targets with a sender that had seen all there was, perhaps, when something new came.
         self._looked_at: set[str] = set()
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -120,19 +120,19 @@ class Relay:
         """Take nothing more, and wait up to the grace for what is being sent; what has no answer then stays."""
         self._stopping.set()
         try:
-            if self._lanes:
-                await self._bounded(list(self._lanes.values()))
+            if self._senders:
+                await self._bounded(list(self._senders.values()))
         finally:
-            tasks = [*self._lanes.values(), *([] if self._running is None else [self._running])]
+            tasks = [*self._senders.values(), *([] if self._running is None else [self._running])]
             for task in tasks:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
             await self._store.aclose()
 
-    async def _bounded(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+    async def _bounded(self, senders: Sequence[asyncio.Task[None]]) -> None:
         async def ended() -> None:
-            await asyncio.wait(lanes)
+            await asyncio.wait(senders)
 
         try:
             await wait_for(self._bus.clock, ended(), self._grace)
@@ -173,7 +173,7 @@ class Relay:
                 await self._bus.clock.sleep(wait)
 
     async def _look(self) -> float:
-        """Start a lane for each target that has something to send; return the seconds until something is due."""
+        """Start a sender for each target that has something to send; return the seconds until something is due."""
         now = self._bus.clock.time()
         promoted = await self._store.promote(now, COUNT)
         if promoted.moved:
@@ -182,17 +182,19 @@ class Relay:
         waits = [AGAIN_LAST if promoted.due_at is None else promoted.due_at - now]
         for target in await self._store.targets():
             known = self._targets.get(target)
-            if target in self._lanes:
+            if target in self._senders:
                 self._looked_at.add(target)
             elif known is not None and known.again_at > monotonic:
                 waits.append(known.again_at - monotonic)
             else:
-                self._lanes[target] = lane = asyncio.create_task(self._serve(target), name=f"polybus outbox {target}")
-                lane.add_done_callback(functools.partial(self._lane_ended, target))
+                self._senders[target] = sender = asyncio.create_task(
+                    self._serve(target), name=f"polybus outbox {target}"
+                )
+                sender.add_done_callback(functools.partial(self._sender_ended, target))
         return max(min(waits), 0.0)
 
-    def _lane_ended(self, target: str, task: asyncio.Task[None]) -> None:
-        self._lanes.pop(target, None)
+    def _sender_ended(self, target: str, task: asyncio.Task[None]) -> None:
+        self._senders.pop(target, None)
         if target in self._looked_at:
             self._looked_at.discard(target)
             self._store.woken()

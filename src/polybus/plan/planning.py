@@ -45,10 +45,12 @@ class CloudPlan(Protocol):
     """What the plans of all clouds share."""
 
     @property
-    def topology(self) -> Topology: ...
+    def topology(self) -> Topology:
+        """What is to exist."""
 
     @property
-    def resources(self) -> Sequence[Resource]: ...
+    def resources(self) -> Sequence[Resource]:
+        """What the cloud makes of it, each after what it refers to."""
 
 
 class CloudSettings(Protocol):

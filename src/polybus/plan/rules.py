@@ -104,10 +104,12 @@ def lease(report: Report, entry: Subscription | Queue, limits: CloudLimits) -> N
 
 
 def retention(report: Report, entry: Subscription | Queue, limits: CloudLimits) -> None:
+    """Report a retention that the cloud doesn't have."""
     within(report, f"{path_of(entry)}.retention", entry.retention, limits.retention)
 
 
 def dead_letter_retention(report: Report, entry: Subscription | Queue, limits: CloudLimits) -> None:
+    """Report a retention of dead letters that the cloud doesn't have, where that is a setting of its own."""
     if limits.dead_letter_retention is not None:
         path = f"{path_of(entry)}.dead_letter_retention"
         within(report, path, entry.dead_letter_retention, limits.dead_letter_retention)
@@ -165,6 +167,7 @@ def _counted(entry: Subscription | Queue, consumed_here: Collection[str]) -> boo
 
 
 def message_size(report: Report, path: str, size: int | None, allowed: Range) -> None:
+    """Report a `max_message_size` in bytes that is larger than the cloud takes."""
     if size is not None and size > allowed.most:
         limit = f"allowed: up to {format_size(round(allowed.most))}"
         nearest = (

@@ -89,19 +89,23 @@ class StackConfig:
         return ConfigError(f"{self._place(key)} is not set: {instead}")
 
     def text(self, key: str) -> str | None:
+        """Return a key's value; None where it isn't set."""
         return self._values.get(key)
 
     def one_of(self, key: str, allowed: Sequence[str]) -> str | None:
+        """Return a key's value, which has to be one of these; None where it isn't set. Raises ConfigError."""
         value = self.text(key)
         if value is not None and value not in allowed:
             raise self.refused(key, value, ", ".join(allowed))
         return value
 
     def boolean(self, key: str) -> bool | None:
+        """Return whether a key says true; None where it isn't set. Raises ConfigError."""
         value = self.one_of(key, ("true", "false"))
         return None if value is None else value == "true"
 
     def integer(self, key: str) -> int | None:
+        """Return a key's whole number; None where it isn't set. Raises ConfigError."""
         value = self.text(key)
         if value is None:
             return None
@@ -111,18 +115,21 @@ class StackConfig:
             raise self.refused(key, value, "a whole number") from None
 
     def texts(self, key: str) -> tuple[str, ...]:
+        """Return a key's list of texts; none where it isn't set. Raises ConfigError."""
         value = self._parsed(key, [])
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self.refused(key, value, "a list of texts")
         return tuple(value)
 
     def table(self, key: str) -> Mapping[str, Any]:
+        """Return a key's table; an empty one where it isn't set. Raises ConfigError."""
         value = self._parsed(key, {})
         if not isinstance(value, dict):
             raise self.refused(key, value, "a table")
         return value
 
     def texts_by_name(self, key: str) -> Mapping[str, str]:
+        """Return a key's table, whose values are all texts; an empty one where it isn't set. Raises ConfigError."""
         value = self.table(key)
         if not all(isinstance(item, str) for item in value.values()):
             raise self.refused(key, value, "a table of texts")

@@ -77,6 +77,7 @@ class NameRule:
     source: str
 
     def accepts(self, name: str) -> bool:
+        """Say whether the cloud takes a name."""
         return len(name) in self.length and re.fullmatch(self.pattern, name) is not None
 
 

@@ -18,7 +18,7 @@ from azure.servicebus.amqp import AmqpAnnotatedMessage
 
 import polybus
 from polybus.binding import Binding
-from polybus.clouds.azure.driver.sessions import FRESH
+from polybus.clouds.azure.driver.session import FRESH
 from polybus.clouds.azure.local import realise
 from polybus.clouds.azure.plan.resources import AzureSettings, plan
 from polybus.driver import Ack, LeaseUntil, Nack, Outgoing, Prepared

@@ -81,11 +81,11 @@ def test_a_size_that_is_none_is_refused(size: int | str, tmp_path: Path) -> None
 async def test_what_is_too_large_for_memory_is_refused_on_both_sides(tmp_path: Path) -> None:
     small, large = (Blobs(tmp_path, bus="shop", over=10, largest=most) for most in (100, 1_000))
     with pytest.raises(ValueError, match=r"blobs\.put"):
-        await small.away(Message(b"x" * 101))
-    message = await large.away(Message(b"x" * 101))
+        await small.offload(Message(b"x" * 101))
+    message = await large.offload(Message(b"x" * 101))
     assert message.content_type == REFERENCE
     with pytest.raises(BlobRefused, match="101 bytes"):
-        await small.back(message)
+        await small.fetch(message)
 
 
 async def test_what_seals_stores_no_blob_in_clear(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ async def test_a_blob_that_came_by_no_middleware_is_the_only_one_s(tmp_path: Pat
     bare = msgspec.json.decode((await blobs.put(b"body")).to_body(), type=Blob)
     assert await bare.read() == b"body"
     other = Blobs(tmp_path / "other", bus="shop")
-    with pytest.raises(RuntimeError, match=r"2, and nothing says which: Blobs\.bound"):
+    with pytest.raises(RuntimeError, match=r"2, and nothing says which: Blobs\.bind"):
         await bare.read()
-    assert await blobs.bound(bare).read() == b"body"
+    assert await blobs.bind(bare).read() == b"body"
     del other, blobs
     gc.collect()
     with pytest.raises(RuntimeError, match="none"):
@@ -152,7 +152,7 @@ def test_code_that_blocks_publishes_and_fetches(tmp_path: Path) -> None:
         bus.publish("models", bytes(300_000))
         with bus.consume("models") as deliveries, next(deliveries) as delivery:
             assert len(delivery.body) < 1_000, "as it came"
-            assert asyncio.run(blobs.back(delivery.message)).body == bytes(300_000)
+            assert asyncio.run(blobs.fetch(delivery.message)).body == bytes(300_000)
         bus.publish("models", asyncio.run(blobs.put(b"weights")))
         with bus.consume("models") as deliveries, next(deliveries) as delivery:
             blob = msgspec.json.decode(delivery.body, type=Blob)

@@ -69,6 +69,7 @@ class Source:
 
     @property
     def address(self) -> str:
+        """What the cloud calls it, as the binding has it."""
         return self.entity.address
 
 

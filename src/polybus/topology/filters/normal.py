@@ -24,6 +24,7 @@ class OneOf:
     values: tuple[str, ...]
 
     def holds(self, value: str) -> bool:
+        """Say whether the attribute's value passes."""
         return value in self.values
 
 
@@ -34,6 +35,7 @@ class StartsWith:
     prefix: str
 
     def holds(self, value: str) -> bool:
+        """Say whether the attribute's value passes."""
         return value.startswith(self.prefix)
 
 
@@ -42,6 +44,7 @@ class Present:
     """The attribute is there."""
 
     def holds(self, value: str) -> bool:
+        """Say whether the attribute's value passes."""
         return True
 
 
@@ -57,6 +60,7 @@ class Literal:
     negated: bool = False
 
     def matches(self, attributes: Mapping[str, str]) -> bool:
+        """Say whether a message with these attributes passes."""
         value = attributes.get(self.attribute)
         return (value is not None and self.test.holds(value)) is not self.negated
 
@@ -68,6 +72,7 @@ class All:
     items: tuple[Normal, ...]
 
     def matches(self, attributes: Mapping[str, str]) -> bool:
+        """Say whether a message with these attributes passes."""
         return all(item.matches(attributes) for item in self.items)
 
 
@@ -78,6 +83,7 @@ class Any:
     items: tuple[Normal, ...]
 
     def matches(self, attributes: Mapping[str, str]) -> bool:
+        """Say whether a message with these attributes passes."""
         return any(item.matches(attributes) for item in self.items)
 
 

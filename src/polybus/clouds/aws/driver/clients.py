@@ -1,10 +1,8 @@
-"""boto3's clients, and the threads that they block; and the way around them for the calls of every message."""
+"""The clients of a driver, and the threads that they block; and the way around both for the calls of every message."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import logging
 import math
 import os
@@ -13,10 +11,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from polybus.clouds.aws.driver import faults
+from polybus.clouds.aws.driver.boto import new_client
+from polybus.clouds.aws.driver.polls import Look, Poll
 from polybus.clouds.aws.driver.threads import Threads
 from polybus.errors import BindingError
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from polybus.clouds.aws.driver.lean import Lean, Left, Service
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 __all__ = ["LONG_POLL", "MOST_CONSUMERS", "Clients"]
 
@@ -45,7 +43,6 @@ CALL_TIMEOUT = 20
 # Seconds that a poll has for its answer on top of the time that it waits, in steps: each step is a client of its own.
 POLL_TIMEOUT = 10
 STEP = 5
-CONNECT_TIMEOUT = 5
 
 _Key = tuple[str, int | None]
 
@@ -231,7 +228,7 @@ class Clients:
         key = _key("sqs", wait)
         client = await self._get(key)
         checked = partial(self._checked, key, client, address, partial(work, client))
-        poll = _Poll(checked, partial(left, client))
+        poll = Poll(checked, partial(left, client))
         self._polls.check()
         running = self._polls.submit(poll)
         try:
@@ -247,7 +244,7 @@ class Clients:
         if client is not None:
             self._polls.submit(partial(work, client))
 
-    async def look(self, address: str, look: _Look[T]) -> T:
+    async def look(self, address: str, look: Look[T]) -> T:
         """Run a look at a queue in a thread; a caller that is cancelled waits for what was received to be given back.
 
         That takes one short receive and the giving back: whoever cancels may close everything right after.
@@ -337,34 +334,19 @@ class Clients:
 
     def _new(self, service: str, wait: int | None) -> Any:
         import boto3
-        import botocore
-        from botocore.config import Config
 
         if self._session is None:
             self._session = boto3.Session(region_name=self._settings.get("region"))
         if self._session.get_credentials() is None:
             raise faults.no_credentials()
-        config = Config(
-            # The bus retries, per message and within the publisher's deadline (contract, P5).
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            connect_timeout=CONNECT_TIMEOUT,
+        client = new_client(
+            self._session,
+            service,
+            endpoint=self._settings.get("endpoint"),
             read_timeout=CALL_TIMEOUT if wait is None else wait + POLL_TIMEOUT,
-            tcp_keepalive=True,
-            max_pool_connections=2 * THREADS if wait is None else MOST_CONSUMERS,
-            # What is sent was built here, to SQS's rules: checking it again is 15 to 20 % of a call (measured).
-            parameter_validation=bool(self._settings.get("validate", False)),
-            # A fixed text: botocore's own is put together anew, twice, for every request (5 % of a receive, measured).
-            user_agent=f"Boto3/{boto3.__version__} Botocore/{botocore.__version__} polybus",
+            connections=2 * THREADS if wait is None else MOST_CONSUMERS,
+            validate=bool(self._settings.get("validate", False)),
         )
-        # Local servers that the environment doesn't name; None leaves it to boto3 (AWS_ENDPOINT_URL, the region's own).
-        make = partial(self._session.client, service, endpoint_url=self._settings.get("endpoint"))
-        client = make(config=config)
-        if _is_loopback(client.meta.endpoint_url):
-            # What runs on this machine isn't reached through a proxy, whatever HTTP_PROXY says.
-            client.close()
-            client = make(config=config.merge(Config(proxies={})))
-        if service == "sns":
-            client.meta.events.register("before-call.sns", _encode_form)
         if self._leanly and wait is None:
             self._services[client] = self._service(client)
         return client
@@ -395,45 +377,6 @@ class Clients:
             client.close()
 
 
-class _Look(Protocol[T_co]):
-    @property
-    def wait(self) -> int: ...
-
-    def run(self, client: Any) -> T_co: ...
-
-    def stop(self) -> None: ...
-
-
-class _Poll(Generic[T]):
-    """Work in a thread whose result isn't lost where nobody waits for it any more."""
-
-    def __init__(self, work: Callable[[], T], left: Callable[[T], object]) -> None:
-        self._work = work
-        self._left = left
-        self._lock = threading.Lock()
-        self._is_left = False
-        self._result: list[T] = []
-
-    def __call__(self) -> T:
-        result = self._work()
-        with self._lock:
-            self._result.append(result)
-            is_left = self._is_left
-        if is_left:
-            self.give_back()
-        return result
-
-    def leave(self) -> bool:
-        """Note that nobody waits any more; say whether there is a result that nobody saw."""
-        with self._lock:
-            self._is_left = True
-            return bool(self._result)
-
-    def give_back(self) -> None:
-        with contextlib.suppress(Exception):  # nobody is there to be told; what it was about comes back with its lease
-            self._left(self._result[0])
-
-
 def _keys(credentials: Any) -> tuple[str, str, str | None]:
     return credentials.access_key, credentials.secret_key, credentials.token
 
@@ -445,22 +388,3 @@ def _key(service: str, wait: int | None) -> _Key:
 @cache
 def _method(operation: str) -> str:
     return re.sub("(?<=.)[A-Z]", lambda found: f"_{found[0]}", operation).lower()
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _encode_form(params: dict[str, Any], **_: Any) -> None:
-    """Encode the form of a query protocol request once.
-
-    botocore does it twice, to sign it and to send it: a fifth of what a PublishBatch of ten costs (measured).
-    """
-    if isinstance(params["body"], dict):
-        params["body"] = urlencode(params["body"]).encode()

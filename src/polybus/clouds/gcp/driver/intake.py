@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import uuid
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,14 +11,15 @@ from typing import Any
 from polybus.clock import Clock, Timer, wait_for
 from polybus.clouds.gcp.driver.clients import Clients
 from polybus.clouds.gcp.driver.faults import fault
+from polybus.clouds.gcp.driver.given_back import GivenBack, GivenBackKeys
 from polybus.clouds.gcp.driver.receipts import Receipts
 from polybus.clouds.gcp.driver.settle import modify_each
+from polybus.clouds.gcp.driver.sizing import Sizing
 from polybus.clouds.gcp.driver.stream import CLOSING, Lease, Stream
 from polybus.clouds.gcp.driver.wire import Pb
-from polybus.clouds.gcp.limits import GCP
 from polybus.errors import BackendError, Fault
 
-__all__ = ["GivenBack", "Intake"]
+__all__ = ["Intake"]
 
 # Seconds between the looks at what falls due here; all of it is due in tens of seconds.
 TICK = 1.0
@@ -31,58 +31,9 @@ SILENCE = 2 * HEARTBEAT + 10.0
 # A stream that lived for this many seconds had worked: Pub/Sub ends streams as a matter of course, every half hour or
 # so, and that is nothing to report. One that ended sooner is an error, or it would be reopened without a pause.
 LIVED = 5.0
-# What is nacked with a delay, or held back in its order, is still out for the server. Streams with room for that many
-# more are opened beside the first; the bus holds back at most as many (contract, D4).
-HELD_BACK = 1_000
-# Seconds after which a stream, or half of the only one, that isn't needed any more is closed.
-SPARE = 60.0
-# More streams than that are too small each: the smallest is closed, and what it had room for is part of the next one.
-STREAMS = 12
-# Another stream is worth it for this part of the prefetch; what is less than that waits for this many seconds, so that
-# a stream isn't opened for each message whose handler has ended.
-WORTH = 1 / 4
-GATHERED = 5.0
-# More than twice the prefetch is asked for only beside what is put off or held back. Where streams for that follow
-# one another within a second, each is twice as large as the last: 1,000 may be put off in that time, or come of one
-# key, and what is too much for a moment is asked for in the next.
-BRISK = 1.0
 # Seconds longer than it was asked to that a receive waits for what is here and not confirmed yet, or for the first word
 # of a stream: that nothing came would be no answer. A call is answered or given up by then, and a heartbeat is due.
 LATE = HEARTBEAT + 10.0
-
-
-# Ordering keys of which it is remembered when something was given back: more than one consumer has under way at once.
-KEYS_KEPT = 10_000
-
-
-class GivenBack:
-    """The first message of an ordering key that was given back for `delay` seconds, by its number, with its stream.
-
-    `heard` is when the server had heard of it, at the latest. What the stream brings of its key comes again behind it,
-    until it came itself, or something that was sent after its delay.
-    """
-
-    __slots__ = ("at", "delay", "heard", "number", "stream")
-
-    def __init__(self, at: float, delay: float, number: str, stream: Stream) -> None:
-        self.at = at
-        self.delay = delay
-        self.number = number
-        self.heard = math.inf
-        self.stream: Stream | None = stream
-
-    def is_ahead_of(self, lease: Lease) -> bool:
-        """Say whether a message that came just now of this key comes again behind it."""
-        if lease.stream is not self.stream:
-            return False
-        if lease.since <= self.heard + self.delay and lease.raw.message.message_id != self.number:
-            return True
-        self.stream = None
-        return False
-
-    def left(self, now: float) -> int:
-        """Return for how many seconds what is behind it is put off: not at all without a delay, or longer than that."""
-        return min(math.ceil(max(self.at + self.delay - now, 0.0)) + 1, int(GCP.extension.most)) if self.delay else 0
 
 
 class Intake:
@@ -106,7 +57,7 @@ class Intake:
         self._clients = clients
         self._subscription = subscription
         self._seconds = seconds
-        self._prefetch = prefetch
+        self._sizing = Sizing(prefetch, ordered=ordered, clock=clock)
         self._ordered = ordered
         self._clock = clock
         self._receipts = Receipts(
@@ -124,12 +75,11 @@ class Intake:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._buffer: deque[Lease] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._dropped: dict[str, GivenBack] = {}
+        self._given_back = GivenBackKeys()
         self._asked = 0
-        self._missing_since: float | None = None
         self._error: Exception | None = None
         self._timer: Timer | None = None
-        self._looked = self._beaten = self._needed = clock.monotonic()
+        self._looked = self._beaten = clock.monotonic()
         self._stopping = False
         self._resting = False
 
@@ -188,19 +138,15 @@ class Intake:
         What is given back after another of its key that came with it has nothing behind it any more, and None is
         returned: what waits then has come again already, and is in order. Otherwise the caller sets `heard`.
         """
-        before = self._dropped.pop(key, None)  # so that the latest is the last
-        if before is not None and lease.came <= before.at:
-            self._dropped[key] = before
+        first = self._given_back.note(key, lease, number, delay, self._clock.monotonic())
+        if first is None:
             return None
-        dropped = self._dropped[key] = GivenBack(self._clock.monotonic(), delay, number, lease.stream)
-        if len(self._dropped) > KEYS_KEPT:
-            del self._dropped[next(iter(self._dropped))]
         behind = self._remove(lambda waiting: waiting.raw.message.ordering_key == key)
         if delay:
-            self._put_off(behind, dropped)
+            self._put_off(behind, first)
         for waiting in behind:  # without a delay they come again at once, by the first one's return
             waiting.over()
-        return dropped
+        return first
 
     def _put_off(self, leases: Sequence[Lease], first: GivenBack) -> None:
         """Give back what is behind a message that was given back, so that it doesn't come before that."""
@@ -230,20 +176,19 @@ class Intake:
         if missing > 0 and self._error is None:
             self._sweep()
             missing = self._asked - self._room()
-        self._note_need(missing)
+        self._sizing.note(self._streams, missing)
         if missing <= 0:
             if self._asked:
-                self._missing_since = None
+                self._sizing.enough()
             return
         if self._error is not None:
             return
         if not self._streams:
-            # One stream has all of an ordered subscription at first, since its keys stay with theirs.
-            self._open(max(self._prefetch - self._handed(), missing) if self._ordered else missing)
+            self._open(self._sizing.first(missing, self._handed()))
         elif self._ordered and not any(stream.handed() for stream in self._streams):
             self._start_over()
-        elif self._is_worth_it(missing):
-            self._open_beside(missing)
+        elif (size := self._sizing.another(self._streams, missing)) > 0:
+            self._open(size)
 
     def _sweep(self) -> None:
         now = self._clock.monotonic()
@@ -263,39 +208,11 @@ class Intake:
     def _handed(self) -> int:
         return sum(stream.handed() for stream in (*self._streams, *self._gone, *self._ending))
 
-    def _is_worth_it(self, missing: int) -> bool:
-        """Say whether to open another stream: for a part of what is wanted at once, for less after a while."""
-        now = self._clock.monotonic()
-        if self._missing_since is None:
-            self._missing_since = now
-        return missing >= self._prefetch * WORTH or now - self._missing_since >= GATHERED
-
-    def _open_beside(self, missing: int) -> None:
-        limit = sum(stream.limit for stream in self._streams)
-        last = self._streams[-1]
-        if limit + missing > 2 * self._prefetch and self._clock.monotonic() - last.opened < BRISK:
-            missing = max(missing, 2 * last.limit)
-        if (most := self._prefetch + HELD_BACK - limit) > 0:
-            self._open(min(missing, most))
-
-    def _note_need(self, missing: int) -> None:
-        """Note that all there is for now is needed: without what could be spared, something would be missing."""
-        if self._streams and (not (spare := self._spare()) or missing + spare > 0):
-            self._needed = self._clock.monotonic()
-
-    def _spare(self) -> int:
-        """Return the room of the stream that would be closed first: of the only one, as far as it may be too large."""
-        last = self._streams[-1].limit
-        if len(self._streams) > 1:
-            return last
-        return max(last - self._prefetch, 0) if self._ordered else last // 2
-
     def _room(self) -> int:
         return len(self._buffer) + len(self._receipts) + sum(stream.room() for stream in self._streams)
 
     def _open(self, limit: int) -> None:
-        self._needed = self._clock.monotonic()
-        self._missing_since = None
+        self._sizing.opened()
         stream = Stream(
             self._clients,
             self._subscription,
@@ -315,12 +232,12 @@ class Intake:
         if stream.unwanted:
             self._give_back(leases, [stream])
             return
-        self._receipts.add([lease for lease in leases if not self._is_behind(lease)] if self._dropped else leases)
+        self._receipts.add([lease for lease in leases if not self._is_behind(lease)] if self._given_back else leases)
 
     def _is_behind(self, lease: Lease) -> bool:
         """Say whether a message was on its way when an earlier one of its key was given back; then it is, too."""
-        first = self._dropped.get(lease.raw.message.ordering_key)
-        if first is None or not first.is_ahead_of(lease):
+        first = self._given_back.ahead_of(lease)
+        if first is None:
             return False
         self._put_off([lease], first)
         return True
@@ -440,9 +357,9 @@ class Intake:
         if leases:
             for lease in leases:
                 lease.over()
-            self._background(self._given_back([lease.ack_id for lease in leases], streams))
+            self._background(self._after([lease.ack_id for lease in leases], streams))
 
-    async def _given_back(self, ack_ids: Sequence[str], streams: Sequence[Stream]) -> None:
+    async def _after(self, ack_ids: Sequence[str], streams: Sequence[Stream]) -> None:
         for stream in streams:
             await stream.ended()
         # Whether that is heard or not: then they end by themselves.
@@ -462,12 +379,9 @@ class Intake:
         silent = [] if stood_still else [stream for stream in self._streams if now - stream.heard > SILENCE]
         for stream in silent:
             self._replace(stream)
-        self._note_need(self._asked - self._room())
-        if self._streams and now - self._needed > SPARE:
-            self._needed = now
-            self._retire(self._streams[-1])
-        elif len(self._streams) > STREAMS:
-            self._retire(min(self._streams, key=lambda stream: stream.limit))
+        self._sizing.note(self._streams, self._asked - self._room())
+        if (unneeded := self._sizing.unneeded(self._streams)) is not None:
+            self._retire(unneeded)
         self._drop_overdue(now, self._seconds / 4)
         self._provide()
 

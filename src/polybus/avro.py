@@ -5,21 +5,20 @@ Takes `pip install 'polybus[avro]'`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from polybus.body import converter
 from polybus.contracts.avro_file import Versions, versions_of
+from polybus.contracts.avro_publishing import AVRO
 from polybus.contracts.avro_schema import IllFormed, read
 from polybus.contracts.avro_value import data_of
 from polybus.contracts.avro_wire import Reader, encoded
 from polybus.errors import ConfigError
 
-__all__ = ["AVRO", "Avro"]
-
-AVRO = "avro/binary"
-"""The content type that the Avro specification names."""
+__all__ = ["Avro"]
 
 
 class Avro:
@@ -51,6 +50,12 @@ class Avro:
         """Return the codec of schemas that were read."""
         codec = cls.__new__(cls)
         codec._set(versions, content_type)
+        return codec
+
+    def under(self, content_type: str) -> Avro:
+        """Return the same codec for another content type."""
+        codec = copy.copy(self)
+        codec._content_type = content_type
         return codec
 
     def _set(self, versions: Versions, content_type: str) -> None:

@@ -94,6 +94,11 @@ class _EventDecoder:
         )
 
 
+def reading_events(decode: Decoder) -> Decoder:
+    """Return what decodes an event, whose data is read by `decode`."""
+    return _EventDecoder(decode)
+
+
 def unwrapping(decode: Decoder) -> Decoder:
     """Return what decodes the data of an event, where a message is one, and its body else."""
     if isinstance(decode, _EventDecoder) or decode is decoder(Message):

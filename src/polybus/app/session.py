@@ -34,6 +34,9 @@ __all__ = ["Session"]
 
 _log = logging.getLogger("polybus.app")
 
+# What the schemas end with whose messages are in no form that handlers read by themselves.
+_OF_CODECS = ".avsc"
+
 # Of the seconds that a drain may take beyond the grace, those that are kept for what comes after the consumers: the end
 # of the lifespan, and the closing of the bus.
 _AFTER = 2.5
@@ -99,10 +102,11 @@ class Session:
 
     def _reading(self, handler: Handler) -> Handler:
         """Return a handler that reads the form in which messages come to it."""
-        if self._codecs:
-            from polybus.app.coded import coded
+        schema = self.bus.binding.source(handler.source).schema or ""
+        if self._codecs or schema.endswith(_OF_CODECS):
+            from polybus.app.coded import coded, of_contract
 
-            handler = coded(handler, self._codecs)
+            handler = coded(handler, (*of_contract(schema), *self._codecs))
         if self.bus.binding.source(handler.source).format == "plain":
             return handler
         from polybus.app.events import unwrapped

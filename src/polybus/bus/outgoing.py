@@ -134,8 +134,11 @@ class Encoder:
         try:
             return encode_body(value)
         except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"{_type(value)} to {self._target.name!r} can't be encoded: {error}") from error
+            raise self._unencodable(value, error) from error
+
+    def _unencodable(self, value: object, error: Exception) -> Exception:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        return kind(f"{_type(value)} to {self._target.name!r} can't be encoded: {error}")
 
     def _check(self, message: Message) -> None:
         """Refuse what isn't of the types that are declared; what is in it is the driver's to judge (contract, P4)."""

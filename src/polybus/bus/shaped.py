@@ -43,7 +43,7 @@ class EventEncoder(Encoder):
         body: Any = value if event is None else event.data
         outgoing, blocks = super().outgoing(body, attributes, ordering_key, delay)
         if self._checked is not None:
-            self._checked.check(_data(outgoing.message), body)
+            outgoing = self._checked.held(outgoing, body, _data(outgoing.message))
         now = datetime.fromtimestamp(self._clock.time(), UTC).isoformat().replace("+00:00", "Z")
         said = {} if event is None else attributes_of(event)
         message = as_event(
@@ -55,6 +55,9 @@ class EventEncoder(Encoder):
         )
         token = outgoing.token or ("" if message.id == outgoing.message.id else outgoing.message.id)
         return msgspec.structs.replace(outgoing, message=message, token=token), blocks
+
+    def _encoded(self, value: object) -> tuple[bytes, str]:
+        return super()._encoded(value) if self._checked is None else self._checked.encode(value)
 
 
 def _data(message: Message) -> bytes:

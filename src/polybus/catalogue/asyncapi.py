@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from polybus.catalogue.entries import Entry, Reader, entries
+from polybus.contracts.payload import Payload
 from polybus.errors import ConfigError
 from polybus.topology.model import Service, Topology
 
@@ -23,11 +24,11 @@ def asyncapi(
     *,
     service: str | None = None,
     version: str = "1.0.0",
-    payloads: Mapping[str, Mapping[str, Any]] | None = None,
+    payloads: Mapping[str, Payload] | None = None,
 ) -> dict[str, Any]:
     """Return the document: of everything, or of what one `service` publishes and consumes.
 
-    `version` is that of the application, and `payloads` JSON Schemas of bodies by the name of the topic or queue.
+    `version` is that of the application, and `payloads` the schemas of bodies by the name of the topic or queue.
     Raises ConfigError for a service that isn't declared.
     """
     if service is not None and service not in topology.services:
@@ -73,10 +74,13 @@ def _channel(entry: Entry) -> dict[str, Any]:
     return channel
 
 
-def _message(topology: Topology, entry: Entry, payload: Mapping[str, Any] | None) -> dict[str, Any]:
+def _message(topology: Topology, entry: Entry, payload: Payload | None) -> dict[str, Any]:
     message: dict[str, Any] = {"name": entry.name, "title": f"what is published to {entry.name}"}
     if payload is not None:
-        message |= {"contentType": "application/json", "payload": dict(payload)}
+        schema = payload.schema
+        if payload.format is not None:
+            schema = {"schemaFormat": payload.format, "schema": schema}
+        message |= {"contentType": payload.content_type, "payload": schema}
     attributes = sorted(topology.filter_attributes(entry.name)) if entry.kind == "topic" else []
     if attributes:
         message["headers"] = {

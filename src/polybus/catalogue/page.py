@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from typing import Any
 
 from polybus.catalogue.entries import Entry, Reader, entries, services
+from polybus.contracts.payload import Payload
 from polybus.plan.diagram import svg
 from polybus.topology.model import Service, Topology
 
@@ -47,8 +46,8 @@ ul.plain { margin: 0; padding: 0; list-style: none; }
 """
 
 
-def page(topology: Topology, *, payloads: Mapping[str, Mapping[str, Any]] | None = None) -> str:
-    """Return the page; the same topology gives the same text. `payloads` are JSON Schemas of bodies, by entry."""
+def page(topology: Topology, *, payloads: Mapping[str, Payload] | None = None) -> str:
+    """Return the page; the same topology gives the same text. `payloads` are the schemas of bodies, by entry."""
     found = entries(topology)
     title = f"Messages of {topology.name}"
     parts = [
@@ -85,7 +84,7 @@ def _part(heading: str, cards: Iterable[str]) -> Iterator[str]:
         yield from made
 
 
-def _entry(entry: Entry, payload: Mapping[str, Any] | None) -> str:
+def _entry(entry: Entry, payload: Payload | None) -> str:
     declared = entry.declared
     parts = [
         f'<section class="card" id="{escape(entry.name)}">',
@@ -98,8 +97,8 @@ def _entry(entry: Entry, payload: Mapping[str, Any] | None) -> str:
         _readers(entry.readers),
     ]
     if payload is not None:
-        text = json.dumps(payload, indent=2, ensure_ascii=False)
-        parts.append(f"<h4>What a message holds</h4><pre><code>{escape(text)}</code></pre>")
+        form = f' <span class="soft">{escape(payload.content_type)}</span>' if payload.format else ""
+        parts.append(f"<h4>What a message holds{form}</h4><pre><code>{escape(payload.text)}</code></pre>")
     return "\n".join(part for part in [*parts, "</section>"] if part)
 
 

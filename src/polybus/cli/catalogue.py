@@ -24,11 +24,12 @@ def command(
     beside its settings are the `description` and `owner` of polybus.toml, and the schema where one is declared.
     """
     from polybus.catalogue.page import page
+    from polybus.contracts.payload import payload_of
     from polybus.contracts.topology import required
     from polybus.topology.file import load
 
     declared = load(options.find_topology(topology))
-    text = page(declared, payloads={name: contract.schema for name, contract in required(declared).items()})
+    text = page(declared, payloads={name: payload_of(contract) for name, contract in required(declared).items()})
     if output is None:
         typer.echo(text, nl=False)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from polybus.cli import options
 
 if TYPE_CHECKING:
+    from polybus.contracts.payload import Payload
     from polybus.topology.model import Topology
 
 __all__ = ["command"]
@@ -45,11 +47,16 @@ def command(
         output.write_text(text, encoding="utf-8")
 
 
-def _payloads(declared: Topology) -> dict[str, Any]:
-    """Return the JSON Schema of each topic and queue that declares one, as it is within the document."""
+def _payloads(declared: Topology) -> dict[str, Payload]:
+    """Return the schema of each topic and queue that declares one, as it is within the document."""
+    from polybus.contracts.payload import payload_of
     from polybus.contracts.topology import required
 
-    return {name: _within(contract.schema, name) for name, contract in required(declared).items()}
+    found = {name: payload_of(contract) for name, contract in required(declared).items()}
+    return {
+        name: payload if payload.format else replace(payload, schema=_within(payload.schema, name))
+        for name, payload in found.items()
+    }
 
 
 def _within(schema: Any, name: str) -> Any:

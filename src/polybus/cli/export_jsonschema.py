@@ -21,28 +21,37 @@ def command(
     *,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Write NAME.json for each there, and not to stdout."),
+        typer.Option(
+            "--out", metavar="FOLDER", help="Write NAME.json, or NAME.avsc, for each there, and not to stdout."
+        ),
     ] = None,
 ) -> None:
-    """Print the JSON Schema of the messages of each topic and queue that declares one.
+    """Print the schema of the messages of each topic and queue that declares one.
 
+    It is a JSON Schema, that of a Python type too; an Avro schema stays one, and with --out the versions of it that are
+    known beside it are written as well.
     A folder of them, kept in the repository, is what `polybus check --against FOLDER` compares with.
     """
+    from polybus.contracts.payload import payload_of
     from polybus.contracts.topology import required
     from polybus.topology.file import load
 
     named = required(load(options.find_topology(topology)))
     if out is None:
-        print_json({name: contract.schema for name, contract in named.items()})
+        print_json({name: payload_of(contract).schema for name, contract in named.items()})
     else:
         _write(named, out)
 
 
 def _write(named: dict[str, Contract], out: Path) -> None:
-    from polybus.contracts.kept import text_of, written
+    from polybus.contracts.kept import files_of, stale
 
     out.mkdir(parents=True, exist_ok=True)
     for name, contract in named.items():
-        path = out / written(name, contract)
-        path.write_text(text_of(contract), encoding="utf-8")
-        note(f"polybus: wrote {path}")
+        files = files_of(name, contract)
+        for path in list(stale(out, name, files)):
+            path.unlink()
+            note(f"polybus: removed {path}")
+        for each, data in files.items():
+            (out / each).write_bytes(data)
+            note(f"polybus: wrote {out / each}")

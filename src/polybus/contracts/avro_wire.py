@@ -14,7 +14,7 @@ from uuid import UUID
 from polybus.contracts.avro_schema import ABSENT, Branch, Node, Schema, datum_of, parsed
 from polybus.errors import DecodeError
 
-__all__ = ["MARK", "Reader", "Refused", "body_of", "encoded"]
+__all__ = ["MARK", "Reader", "Refused", "body_of", "encoded", "value_of"]
 
 MARK: Final = b"\xc3\x01"
 """What a single object begins with, before the 8 bytes of its schema's fingerprint (Avro, Single-object encoding)."""
@@ -339,13 +339,13 @@ class _Defaults:
         for each, declared in zip(node.fields, form.get("fields", ()), strict=True):
             found |= self.set_in(each.node, declared["type"])
             if each.default is not ABSENT:
-                value = declared["default"] = default_value(each.node, each.default)
+                value = declared["default"] = value_of(each.node, datum_of(each.node, each.default))
                 found |= isinstance(value, list | dict)
         return found
 
 
-def default_value(node: Node, default: Any) -> Any:
-    """Return a default as a reader gives it, dates and decimals included."""
+def value_of(node: Node, datum: Any) -> Any:
+    """Return what a reader makes of a value as Avro has it: dates and decimals of numbers and bytes. Raises Refused."""
     from fastavro import schemaless_reader
 
-    return schemaless_reader(BytesIO(body_of(node, datum_of(node, default))), parsed(node))
+    return schemaless_reader(BytesIO(body_of(node, datum)), parsed(node))

@@ -22,10 +22,19 @@ from polybus.contracts.json_shape import (
 )
 from polybus.errors import MissingExtra
 
-__all__ = ["Problem", "kind_of", "problem"]
+__all__ = ["NotOfContract", "Problem", "kind_of", "problem"]
 
 Problem = tuple[str, str]
 """A place, and what is wrong there: of what is declared, never of the value's content."""
+
+
+class NotOfContract(Exception):
+    """A value isn't what the contract says; has the problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"at {problem[0]}: {problem[1]}")
+        self.problem = problem
+
 
 # Of names that aren't declared, and may be content, none is shown.
 _UNDECLARED = "[...]"

@@ -1,26 +1,45 @@
-"""A folder of schemas as they were published: one file for each topic and queue, by its name."""
+"""A folder of schemas as they were published: one for each topic and queue, by its name."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from polybus.contracts.load import Contract, load
+from polybus.errors import ConfigError
 
-__all__ = ["load_kept", "text_of", "written"]
+__all__ = ["files_of", "load_kept", "stale"]
 
-
-def written(name: str, contract: Contract) -> str:
-    """Return the name of the file that an entry's schema is kept in."""
-    return f"{name}.json"
+_SUFFIXES = (".json", ".avsc")
 
 
-def text_of(contract: Contract) -> str:
-    """Return a schema as its file's text, the same for the same schema."""
-    return json.dumps(contract.schema, indent=2, ensure_ascii=False) + "\n"
+def files_of(name: str, contract: Contract) -> dict[str, bytes]:
+    """Return the files of an entry's schema by their names; their bytes are the same for the same schema."""
+    if contract.kind == "avro":
+        versions = contract.schema
+        # What readers know says which change they can take: without it, a later check would have to refuse all.
+        known = {f"{name}.{each.fingerprint.hex()}.avsc": _json(each.source) for each in versions.known}
+        return {f"{name}.avsc": _json(versions.own.source), **known}
+    return {f"{name}.json": _json(contract.schema)}
+
+
+def stale(folder: Path, name: str, files: dict[str, bytes]) -> Iterator[Path]:
+    """Give what is of an entry in a folder, and isn't one of its files any more."""
+    for suffix in _SUFFIXES:
+        for path in (folder / f"{name}{suffix}", *folder.glob(f"{name}.*{suffix}")):
+            if path.name not in files and path.is_file():
+                yield path
 
 
 def load_kept(folder: Path, name: str) -> Contract | None:
     """Read the schema of an entry, None where it has none there; raises ConfigError."""
-    path = folder / f"{name}.json"
-    return load(path.name, folder) if path.is_file() else None
+    found = [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    if len(found) > 1:
+        raise ConfigError(f"{folder}: {' and '.join(path.name for path in found)} are both of it: keep one")
+    return load(found[0].name, folder.resolve()) if found else None
+
+
+def _json(schema: Any) -> bytes:
+    return (json.dumps(schema, indent=2, ensure_ascii=False) + "\n").encode()

@@ -15,15 +15,15 @@ __all__ = ["FORMS", "Contract", "Kind", "file_of", "is_file", "load", "located"]
 
 Kind = Literal["json", "avro", "protobuf"]
 
-FORMS: Final = 'a Python type, "shop.messages:Order", or a file: .json (JSON Schema), .avsc (Avro), .proto (Protobuf)'
-_SUFFIXES: Final[dict[str, Kind]] = {".json": "json", ".avsc": "avro", ".proto": "protobuf"}
+FORMS: Final = 'a Python type, "shop.messages:Order", or a file: .json (JSON Schema), .avsc (Avro)'
+_SUFFIXES: Final[dict[str, Kind]] = {".json": "json", ".avsc": "avro"}
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What messages of one topic or queue are.
 
-    `schema` is a JSON Schema, an Avro schema, or a `polybus.contracts.proto_file.Message`. `annotation` is the Python
+    `schema` is a JSON Schema, or the `polybus.contracts.avro_file.Versions` of an Avro one. `annotation` is the Python
     type, None where a file says it.
     """
 
@@ -60,26 +60,24 @@ def load(reference: str, folder: Path | None = None) -> Contract:
     """
     if not is_file(reference):
         return _of_type(reference)
-    path, name = file_of(reference)
+    path, _ = file_of(reference)
     found = _find(Path(path), folder)
+    if _SUFFIXES[found.suffix] == "avro":
+        from polybus.contracts.avro_file import versions_of
+
+        return Contract(reference, "avro", versions_of(found))
     try:
         text = found.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{found}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{found}: not UTF-8") from None
-    return _of_file(reference, found, text, name)
-
-
-def _of_file(reference: str, path: Path, text: str, name: str) -> Contract:
-    kind = _SUFFIXES[path.suffix]
     try:
         schema = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{path}: not JSON: {error}") from None
-    if kind == "json":
-        _refuse_ill_formed(path, schema)
-    return Contract(reference, kind, schema)
+        raise ConfigError(f"{found}: not JSON: {error}") from None
+    _refuse_ill_formed(found, schema)
+    return Contract(reference, "json", schema)
 
 
 def _find(path: Path, folder: Path | None) -> Path:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,20 +11,43 @@ from polybus.contracts.json_check import Problem, problem
 from polybus.contracts.json_shape import read
 from polybus.contracts.load import Contract
 from polybus.errors import DecodeError
-from polybus.message import Message
+from polybus.message import Message, encode_body
 
-__all__ = ["checker"]
+__all__ = ["Checker", "checker"]
 
-Checker = Callable[[bytes, object], Problem | None]
-"""Given a body and the value that it was made of, returns what is wrong with it, None where nothing is."""
+
+class Checker(Protocol):
+    """Holds messages to a contract; made once, asked for each message.
+
+    `content_types` are those that a message may say, the first where it says none; without them, it may say any.
+    """
+
+    @property
+    def content_types(self) -> tuple[str, ...]: ...
+
+    def encoded(self, value: object) -> tuple[bytes, str]:
+        """Return the body of a value, and its content type.
+
+        Raises NotOfContract for what isn't of the contract, TypeError or ValueError for what can't be a body at all.
+        """
+
+    def __call__(self, body: bytes, value: object) -> Problem | None:
+        """Say what is wrong with a body, None where nothing is; `value` is what it was made of."""
 
 
 def checker(contract: Contract) -> Checker:
-    """Return what checks the messages of a contract; made once, called for each message."""
+    """Return what holds messages to a contract."""
+    if contract.kind == "avro":
+        from polybus.contracts.avro_publishing import OfAvro
+
+        return OfAvro(contract.schema)
     return _OfJson(contract)
 
 
 class _OfJson:
+    content_types = ()
+    encoded = staticmethod(encode_body)
+
     def __init__(self, contract: Contract) -> None:
         self._node = read(contract.schema, writes=True)
         self._type = contract.annotation

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from polybus.contracts.breaks import Break, Gap, Side, sides_of
-from polybus.contracts.json_compare import gaps
 from polybus.contracts.load import Contract, load
 from polybus.errors import ConfigError
 from polybus.topology.model import Compatibility, Queue, Topic, Topology
@@ -85,5 +84,16 @@ def compare(old: Contract, new: Contract, compatibility: Compatibility) -> list[
         if old.kind != new.kind:
             found.append(Break(side, Gap("format-replaced", "$", f"{writer.kind} is sent, and {reader.kind} is read")))
         else:
-            found += [Break(side, gap) for gap in gaps(writer.schema, reader.schema)]
+            found += [Break(side, gap) for gap in _gaps(writer, reader)]
     return found
+
+
+def _gaps(writer: Contract, reader: Contract) -> list[Gap]:
+    if writer.kind == "avro":
+        from polybus.contracts.avro_compare import gaps as gaps_of_avro
+        from polybus.contracts.avro_schema import plain
+
+        return [replace(gap, example=plain(gap.example)) for gap in gaps_of_avro(writer.schema, reader.schema)]
+    from polybus.contracts.json_compare import gaps
+
+    return gaps(writer.schema, reader.schema)

@@ -12,6 +12,7 @@ import pytest
 
 from polybus.catalogue.asyncapi import asyncapi
 from polybus.catalogue.page import page
+from polybus.contracts.payload import Payload
 from polybus.topology.file import loads
 from polybus.topology.model import digest
 
@@ -170,6 +171,6 @@ def test_asyncapi_of_one_service_has_what_it_uses(cli: Callable, shop: Path) -> 
 
 def test_asyncapi_takes_schemas_of_bodies() -> None:
     payload = {"type": "object", "required": ["id"]}
-    document = asyncapi(loads(SHOP, source="polybus.toml"), payloads={"jobs": payload})
+    document = asyncapi(loads(SHOP, source="polybus.toml"), payloads={"jobs": Payload(payload)})
     assert document["components"]["messages"]["jobs"]["payload"] == payload
     assert "payload" not in document["components"]["messages"]["orders"]

@@ -220,3 +220,96 @@ def test_asyncapi_has_the_schemas_as_payloads_whose_references_lead_somewhere(cl
         found = found[part]
     assert set(found["properties"]) == {"id", "total", "state"}
     assert "payload" not in messages["free"]
+
+
+AVRO_TOPOLOGY = TOPOLOGY.replace("messages_of_shop:Order", "contracts/order.avsc")
+STATE = {"type": "enum", "name": "State", "symbols": ["OPEN", "PAID"]}
+ID = {"name": "id", "type": "string"}
+AVRO = {"type": "record", "name": "Order", "fields": [ID, {"name": "state", "type": STATE}]}
+FEWER = {**AVRO, "fields": [ID, {"name": "state", "type": {**STATE, "symbols": ["OPEN"]}}]}
+WHO = {"name": "who", "type": ["null", "string"], "default": None}
+NULLABLE = {**AVRO, "fields": [ID, {"name": "state", "type": STATE}, WHO]}
+
+
+def avro(shop: Path, schema: Any, **known: Any) -> None:
+    """Have the topic's schema in Avro, and others of it beside it."""
+    (shop / "polybus.toml").write_text(AVRO_TOPOLOGY)
+    for path in (shop / "contracts").glob("order.*"):
+        path.unlink()
+    for name, each in {"order": schema, **{f"order.{name}": each for name, each in known.items()}}.items():
+        (shop / "contracts" / f"{name}.avsc").write_text(json.dumps(each))
+
+
+def rules(result: Any) -> set[tuple[str, str, str]]:
+    breaks = result.json()["contracts"]["breaks"]
+    return {(each["rule"], each["place"], each["side"]) for each in breaks}
+
+
+def test_changes_of_an_avro_schema_are_held_to_its_readers(cli: Callable, tmp_path: Path, shop: Path) -> None:
+    avro(shop, AVRO)
+    assert cli("check", "--no-notes").out.splitlines()[0] == "contracts: ok, 2 declared"
+    shutil.copytree(shop, tmp_path / "old")
+    against = ("check", "--against", str(tmp_path / "old" / "polybus.toml"), "--json")
+    assert rules(cli(*against)) == set()
+    avro(shop, FEWER)
+    unknown = {("schema-not-known", "$", "backward"), ("schema-not-known", "$", "forward")}
+    result = cli(*against)
+    assert result.code == 1
+    assert rules(result) == {("value-removed", "$.state", "backward"), *unknown}
+    by_rule = {each["rule"]: each for each in result.json()["contracts"]["breaks"]}
+    assert by_rule["value-removed"]["example"] == {"id": "", "state": "PAID"}
+    assert "order.NAME.avsc" in by_rule["schema-not-known"]["detail"]
+
+
+def test_an_avro_schema_changes_in_two_steps(cli: Callable, shop: Path) -> None:
+    avro(shop, AVRO)
+    assert cli("export", "jsonschema", "--out", "kept").code == 0
+    avro(shop, NULLABLE, first=AVRO)
+    against = ("check", "--against", "kept", "--json")
+    assert rules(cli(*against)) == {("schema-not-known", "$", "forward")}
+    avro(shop, AVRO, next=NULLABLE)  # the first step: readers have a copy of what will be sent
+    assert rules(cli(*against)) == set()
+    assert cli("export", "jsonschema", "--out", "kept").code == 0
+    avro(shop, NULLABLE, first=AVRO)
+    assert rules(cli(*against)) == set()
+    assert cli("export", "jsonschema", "--out", "kept").code == 0
+    kept = sorted(path.name for path in (shop / "kept").iterdir())
+    assert len(kept) == 3
+    assert {"mails.json", "orders.avsc"} < set(kept)
+    assert json.loads((shop / "kept" / "orders.avsc").read_text()) == NULLABLE
+
+
+def test_a_contract_that_changes_its_form_breaks_both_sides(cli: Callable, shop: Path) -> None:
+    assert cli("export", "jsonschema", "--out", "kept").code == 0
+    avro(shop, AVRO)
+    found = rules(cli("check", "--against", "kept", "--json"))
+    assert found == {("format-replaced", "$", "backward"), ("format-replaced", "$", "forward")}
+    assert cli("export", "jsonschema", "--out", "kept").code == 0
+    assert not (shop / "kept" / "orders.json").exists()
+    (shop / "kept" / "orders.json").write_text("{}")
+    result = cli("check", "--against", "kept", "--json")
+    [finding] = result.json()["contracts"]["findings"]
+    assert "keep one" in finding["found"]
+
+
+def test_an_avro_schema_that_is_not_well_formed_is_refused(cli: Callable, shop: Path) -> None:
+    avro(shop, {"type": "record", "name": "Order", "fields": [{"name": "id", "type": "text"}]})
+    result = cli("check", "--json")
+    assert result.code == 1
+    [finding] = result.json()["contracts"]["findings"]
+    assert finding["path"] == "$.topics.orders.schema"
+    assert "at $.id: there is no type 'text'" in finding["found"]
+    avro(shop, AVRO, old=[])
+    [finding] = cli("check", "--json").json()["contracts"]["findings"]
+    assert "order.old.avsc: at $: a union has no types" in finding["found"]
+
+
+def test_documents_have_the_avro_schema(cli: Callable, shop: Path) -> None:
+    avro(shop, AVRO)
+    message = cli("export", "asyncapi").json()["components"]["messages"]["orders"]
+    assert message["contentType"] == "avro/binary"
+    assert message["payload"] == {"schemaFormat": "application/vnd.apache.avro;version=1.9.0", "schema": AVRO}
+    assert cli("export", "jsonschema").json()["orders"] == AVRO
+    shown = cli("catalogue").out
+    assert "avro/binary" in shown
+    assert "&quot;symbols&quot;" in shown

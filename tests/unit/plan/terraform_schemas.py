@@ -131,6 +131,11 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
         "aws_cloudwatch_composite_alarm",
         "aws_cloudwatch_log_group",
         "aws_cloudwatch_dashboard",
+        "aws_s3_bucket",
+        "aws_s3_bucket_public_access_block",
+        "aws_s3_bucket_server_side_encryption_configuration",
+        "aws_s3_bucket_lifecycle_configuration",
+        "aws_s3_bucket_policy",
         "aws_ssm_parameter",
     ),
     "gcp": (

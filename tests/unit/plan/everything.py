@@ -403,14 +403,23 @@ def _azure(draw: st.DrawFn, topology: Topology) -> azure.AzureSettings:
     )
 
 
+_GCP_KEY = "projects/p/locations/europe/keyRings/r/cryptoKeys/k"
+
+
 @st.composite
 def _gcp(draw: st.DrawFn, topology: Topology) -> gcp.GcpSettings:
+    regions, key = (
+        draw(st.sampled_from([(), ("europe-west1", "europe-west4")])),
+        draw(st.sampled_from([None, _GCP_KEY])),
+    )
     return gcp.GcpSettings(
         stack=draw(STACKS | st.just("eu.west")),
         project=draw(st.sampled_from([None, "the-project"])),
         project_number=draw(st.sampled_from([None, "111122223333"])),
-        regions=draw(st.sampled_from([(), ("europe-west1", "europe-west4")])),
-        kms_key=draw(st.sampled_from([None, "projects/p/locations/europe/keyRings/r/cryptoKeys/k"])),
+        regions=regions,
+        kms_key=key,
+        # A bucket is where its key is.
+        bodies_location="EU" if key is not None or not regions else draw(st.sampled_from([None, "EU"])),
         push_account=draw(st.sampled_from([None, "push@p.iam.gserviceaccount.com"])),
         labels=draw(_tags()),
         members={name: f"serviceAccount:{draw(_as(name))}@p" for name in topology.services if draw(st.booleans())},

@@ -73,7 +73,7 @@ OWN: Mapping[str, frozenset[str]] = {
             "own-namespace",
         ]
     ),
-    "gcp": frozenset(["https", "raw", "function", "push-account", "regions", "project", "project-number"]),
+    "gcp": frozenset(["https", "raw", "function", "push-account", "regions", "project", "project-number", "bodies"]),
 }
 """What one cloud has beside it."""
 

@@ -90,8 +90,9 @@ def resources() -> Iterator[Resource]:
         ),
     ).resources
     yield from gcp.plan(
-        loads(COMMON % "projects/p/topics/ops" + HTTPS, source="x"),
+        loads(BODIES + COMMON % "projects/p/topics/ops" + HTTPS, source="x"),
         gcp.GcpSettings(
+            bodies_location="EU",
             stack="dev",
             project="p",
             regions=("europe-west1",),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from polybus.binding import Binding
 from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.embedded.plan import local_binding, rows
-from polybus.errors import TopologyError, UnsupportedFeature
+from polybus.errors import ConfigError, TopologyError, UnsupportedFeature
 from polybus.plan import bodies
 from polybus.plan.check import check
 from polybus.plan.diff import Action, diff, lossy
@@ -268,6 +269,95 @@ def test_a_shorter_age_is_told_as_a_loss() -> None:
 
 def test_a_policy_that_is_not_known_yet_says_nothing_of_its_length() -> None:
     assert isinstance(plan(roles={"worker": "role"})["worker-rights"].properties["policy"], Json)
+
+
+# -- The plan on Google ------------------------------------------------------------------------------------------------
+
+
+def on_google(more: str = "", **chosen: Any) -> dict[str, Resource]:
+    return by_name(
+        gcp.plan(
+            shop(more), gcp.GcpSettings(**{"stack": "dev", "project": "p", "regions": ("europe-west1",), **chosen})
+        )
+    )
+
+
+def test_google_s_bucket_is_private_and_where_messages_are() -> None:
+    made = on_google()["bus.bodies-bucket"]
+    assert made.keeps_messages
+    assert made.properties["name"] == Join(("shop-dev-bodies-", Ref("project", "number")))
+    assert made.properties["location"] == "europe-west1"
+    assert made.properties["public_access_prevention"] == "enforced"
+    assert made.properties["uniform_bucket_level_access"] is True
+    assert made.properties["labels"] == {"polybus-bus": "shop", "polybus-stack": "dev"}
+    assert "encryption" not in made.properties
+    assert "force_destroy" not in made.properties
+    delete, abort = made.properties["lifecycle_rules"]
+    assert delete == {"action": {"type": "Delete"}, "condition": {"age": 43, "matches_prefixes": ["polybus/shop/"]}}
+    assert abort == {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": 1}}
+
+
+def test_google_s_key_is_for_the_account_that_encrypts() -> None:
+    key = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
+    made = on_google(kms_key=key)
+    assert made["bus.bodies-bucket"].properties["encryption"] == {"default_kms_key_name": key}
+    grant = made["bus.bodies-key-agent"]
+    assert grant.stays
+    assert grant.properties["member"] == Join(("serviceAccount:", Ref("bus.storage-agent", "email_address")))
+    assert "bus.bodies-key-agent" in made["bus.bodies-bucket"].after
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"regions": ()}, "nothing says where the bucket is; set bodiesLocation"),
+        ({"kms_key": "projects/p/locations/global/keyRings/r/cryptoKeys/k"}, "kmsKey in global"),
+        ({"universe_domain": "s3nsapis.fr"}, "reached at storage.googleapis.com alone"),
+    ],
+)
+def test_what_google_can_not_do_is_told(chosen: Any, told: str) -> None:
+    with pytest.raises((ConfigError, UnsupportedFeature), match=told):
+        on_google(**chosen)
+    gcp.plan(shop(bodies=""), gcp.GcpSettings(**{"project": "p", **chosen}))
+
+
+def test_a_key_of_europe_is_for_a_bucket_of_the_eu() -> None:
+    key = "projects/p/locations/europe/keyRings/r/cryptoKeys/k"
+    assert on_google(kms_key=key, bodies_location="EU")["bus.bodies-bucket"].properties["location"] == "EU"
+
+
+def test_google_s_publishers_create_and_its_consumers_view_what_is_the_bus_s() -> None:
+    who = {name: f"serviceAccount:{name}@p.iam.gserviceaccount.com" for name in ("shop", "worker", "keeper")}
+    made = [item for item in on_google(members=who).values() if item.type.endswith(":BucketIAMMember")]
+    assert {(item.properties["member"], item.properties["role"]) for item in made} == {
+        (who["shop"], "roles/storage.objectCreator"),
+        (who["worker"], "roles/storage.objectViewer"),
+    }
+    [expression] = {item.properties["condition"]["expression"] for item in made}
+    bucket = Ref("bus.bodies-bucket", "name")
+    begins = 'resource.name.startsWith("projects/_/buckets/'
+    assert expression == Join((begins, bucket, '/objects/polybus/shop/")'))
+    same = dict.fromkeys(who, who["shop"])
+    twice = [item for item in on_google(members=same).values() if item.type.endswith(":BucketIAMMember")]
+    assert len(twice) == 2, "an identity of two services has each right once"
+
+
+def test_google_s_binding_says_where_they_are() -> None:
+    made = gcp.plan(shop(), gcp.GcpSettings(project="p", regions=("europe-west1",)))
+    assert gcp.binding_values(made)["bodies"] == {
+        "url": Join(("gs://", Ref("bus.bodies-bucket", "name"))),
+        "over": 153_600,
+    }
+    assert gcp.exports(made)["bodies"] == {"bucket": Ref("bus.bodies-bucket", "name")}
+
+
+def test_a_shorter_age_on_google_is_told_as_a_loss() -> None:
+    chosen = gcp.GcpSettings(project="p", regions=("europe-west1",))
+    longer = shop('[queues.slow]\nretention = "14d"\n')
+    found = lossy(diff(gcp.plan(longer, chosen).resources, gcp.plan(shop(), chosen).resources))
+    assert [one.loses for one in found if one.kind == bodies.KIND] == [
+        "large bodies older than 43 days, whose messages may be there still"
+    ]
 
 
 # -- The embedded store ------------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def settings(cloud: str, stack: str) -> Any:
         principals = {name: azure.Principal(ID.format(at)) for name, at in who.items()}
         return azure.AzureSettings(stack=stack, location="westeurope", principals=principals)
     members = {name: f"serviceAccount:w{at}@p.iam.gserviceaccount.com" for name, at in who.items()}
-    return gcp.GcpSettings(stack=stack, project="p", project_number="1", members=members)
+    return gcp.GcpSettings(stack=stack, project="p", project_number="1", members=members, bodies_location="EU")
 
 
 def others(cloud: str, stack: str) -> list[Any]:
@@ -118,7 +118,7 @@ def test_nothing_that_may_be_deployed_is_renamed() -> None:
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "aws": {"region": "eu-west-1"},
     "azure": {"location": "westeurope"},
-    "gcp": {"project": "p"},
+    "gcp": {"project": "p", "bodies_location": "EU"},
 }
 OPTIONAL: Mapping[str, Mapping[str, Any]] = {
     "aws": {"kms_key": f"arn:aws:kms:eu-west-1:111122223333:key/{ID.format(1)}", "vpc_endpoints": ("vpce-1a2b3c4d",)},

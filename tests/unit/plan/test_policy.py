@@ -232,7 +232,10 @@ def bodies_of(cloud: str) -> list[Resource]:
     return list(PLANNERS[cloud].plan(loads(text, source="polybus.toml"), WITH_BODIES[cloud]).resources)
 
 
-WITH_BODIES: Mapping[str, Any] = {"aws": aws.AwsSettings(stack="dev")}
+WITH_BODIES: Mapping[str, Any] = {
+    "aws": aws.AwsSettings(stack="dev"),
+    "gcp": gcp.GcpSettings(project="p", regions=("europe-west1",)),
+}
 
 
 def found_in_bodies(cloud: str, name: str, **changed: Any) -> set[tuple[str, str]]:
@@ -256,6 +259,10 @@ def test_bodies_that_others_may_read() -> None:
     assert found_in_bodies("aws", "bus.bodies-private") == bad
     assert found_in_bodies("aws", "bus.bodies-private", block_public_policy=False) == bad
     assert violations([Item("aws:s3/bucket:Bucket", "theirs", {"bucket": "a-website"})]) == []
+    assert violations([item_of(item) for item in bodies_of("gcp")]) == []
+    assert found_in_bodies("gcp", "bus.bodies-bucket", public_access_prevention="inherited") == bad
+    assert found_in_bodies("gcp", "bus.bodies-bucket", uniform_bucket_level_access=None) == bad
+    assert violations([Item("gcp:storage/bucket:Bucket", "theirs", {"name": "a-website"})]) == []
 
 
 def test_a_role_that_anybody_may_assume() -> None:

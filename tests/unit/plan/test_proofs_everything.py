@@ -159,8 +159,12 @@ def by_service(stack: Stack) -> set[str]:
 
 
 def made_of(resource: Resource) -> Any:
-    """Give what the cloud gets; what two entries share names the first of them as where it comes from."""
-    return dataclasses.replace(resource, entry="")
+    """Give what the cloud gets; what two entries share names the first of them as where it comes from.
+
+    At what age bodies go is about all entries.
+    """
+    given_ = {name: value for name, value in resource.properties.items() if name != "lifecycle_rules"}
+    return dataclasses.replace(resource, entry="", properties=given_)
 
 
 def comparable(resource: Resource) -> Any:

@@ -124,11 +124,14 @@ class Rights(msgspec.Struct, frozen=True, omit_defaults=True):
 class Bodies(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the bodies are that are too large for a message: `s3://bucket` and the like, or the path of a folder.
 
-    `options` are those of obstore for it, such as a region; no credentials.
+    "" is where an embedded store has them: a folder beside it, or the memory. `options` are those of obstore for it,
+    such as a region; no credentials. `over` is the largest body in bytes that stays in its message, where the topology
+    declares it: then each bus puts larger ones there and fetches them from there by itself.
     """
 
-    url: str
+    url: str = ""
     options: Mapping[str, Any] = {}
+    over: int | None = None
 
 
 class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -24,6 +24,8 @@ def look(token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         return {"id": ACCOUNT, "accountId": ACCOUNT}
     if token == "aws:index/getRegion:getRegion":
         return {"id": "eu-west-1", "region": "eu-west-1"}
+    if token == "gcp:storage/getProjectServiceAccount:getProjectServiceAccount":
+        return {"id": "the-project", "emailAddress": "service-1@gs-project-accounts.iam.gserviceaccount.com"}
     assert token == "gcp:organizations/getProject:getProject"
     return {"id": "projects/p", "number": ACCOUNT, "projectId": arguments.get("projectId", "p")}
 

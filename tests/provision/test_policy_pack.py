@@ -36,6 +36,7 @@ RULE_NAMES = {
     "public-access",
     "dead-letters",
     "tls-everywhere",
+    "bodies",
 }
 FAMOUS = '{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}}'
 
@@ -197,7 +198,11 @@ def test_each_rule_about_the_whole_stack_fails_without_what_it_asks_for(pack: Pa
     resources = shown(planned("aws"), known=True)
     rest = [resource for resource in resources if resource.urn != "thumbnails-queue-access"]
     assert pack.run(rest) == {("tls-everywhere", "thumbnails-queue")}
-    assert {rule for rule, *_ in BREAKS} | {"tls-everywhere"} == RULE_NAMES
+    bucket = shown(
+        [Resource("aws:s3/bucket:Bucket", "b", {"tags": {"polybus-bus": "shop"}}, "bodies", "$")], known=True
+    )
+    assert pack.run([*resources, *bucket]) == {("bodies", "b")}
+    assert {rule for rule, *_ in BREAKS} | {"tls-everywhere", "bodies"} == RULE_NAMES
 
 
 def test_public_access_is_as_the_packs_configuration_declares(pack: Pack) -> None:

@@ -69,6 +69,7 @@ class Deployed:
     def _look(self, token: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = simulated.look(token, arguments)
         names = {"getProject": "project", "getRegion": "region", "getCallerIdentity": "account"}
+        names["getProjectServiceAccount"] = "bus.storage-agent"
         name = names.get(token.rpartition(":")[2])
         if name is not None:  # else it is a guard's question, and no reference goes to the answer
             with self._lock:

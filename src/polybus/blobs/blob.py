@@ -38,6 +38,11 @@ class BlobRefused(DeadLetter):
 class Reader(Protocol):
     """What fetches a blob's bytes; each raises what `Blob.read` raises."""
 
+    @property
+    def place(self) -> object:
+        """Where from; the same of two that read the same."""
+
+
     def iter(self, blob: Blob, chunk: int) -> AsyncIterator[bytes]:
         """Do what `Blob.iter` says."""
 
@@ -98,11 +103,12 @@ class Blob(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         reader: Reader | None = self.__dict__.get("reader") or reading.get()
         if reader is not None:
             return reader
-        known = list(_known)
-        if len(known) != 1:
-            there = f"{len(known)}, and nothing says which" if known else "none"
-            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bind")
-        return known[0].reader
+        readers = [each.reader for each in list(_known)]
+        places = {reader.place for reader in readers}
+        if len(places) != 1:
+            there = f"{len(places)}, and nothing says which" if places else "none"
+            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bound")
+        return readers[0]
 
     async def read(self) -> bytes:
         """Return all of it, verified.

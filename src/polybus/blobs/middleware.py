@@ -156,7 +156,7 @@ class Blobs(Middleware, Fetching):
 
 def _place_of(binding: Binding) -> tuple[str | Path | ObjectStore, Mapping[str, Any]]:
     """Return where a binding says that bodies are, and the options for it."""
-    if binding.bodies is not None:
+    if binding.bodies is not None and binding.bodies.url:
         return binding.bodies.url, binding.bodies.options
     if isinstance(path := binding.settings.get("path"), str):
         return Path(path).parent / "bodies", {}

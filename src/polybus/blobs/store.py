@@ -58,6 +58,7 @@ class Store:
         self._clock = clock or SystemClock()
         self._folder = _folder(place)
         self._store = self._opened(place, options or {})
+        self.place = (self._folder or (place if isinstance(place, str) else id(place)), self.prefix)
         self.name = str(self._folder or (_shown(place) if isinstance(place, str) else type(place).__name__))
 
     def _opened(self, place: str | Path | ObjectStore, options: Mapping[str, Any]) -> ObjectStore:

@@ -75,6 +75,10 @@ class Bus:
         self._encoders: dict[str, Encoder] = {}
         self._middleware: tuple[AnyMiddleware, ...] = ()
         self._through: Through | None = None
+        if binding.bodies is not None and binding.bodies.over is not None:
+            from polybus.bus.beside import with_bodies
+
+            middleware = with_bodies(binding, middleware, clock)
         if middleware:
             self._pass_through(middleware, publisher)
 

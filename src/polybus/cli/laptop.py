@@ -15,7 +15,7 @@ from polybus.bus.resolve import LOCAL, VARIABLE
 from polybus.cli import options, stack
 from polybus.cli.background import started
 from polybus.cli.laptop_serve import kept
-from polybus.cli.local_serve import environment_of
+from polybus.cli.local_serve import environment_of, where_bodies_are
 from polybus.cli.local_slot import Running, Slot, find_folder, write
 from polybus.cli.output import console, note, print_json, table
 from polybus.errors import ConfigError, PolybusError
@@ -142,11 +142,13 @@ def publish(at: Opened, outputs: Mapping[str, Any]) -> Path | None:
     import msgspec
 
     from polybus.binding import Binding
+    from polybus.plan.bodies import in_folder
 
     if OUTPUT not in outputs:
         return None
     text = msgspec.json.encode(outputs[OUTPUT])
-    binding = at.laptop.binding(Binding.from_json(text, source=f"stack {at.stack.name}"), at.environment)
+    led = at.laptop.binding(Binding.from_json(text, source=f"stack {at.stack.name}"), at.environment)
+    binding = in_folder(led, place_of(at.slot, at.running).root / "bodies" / at.stack.name)
     path = binding_file(at.slot, at.stack.name)
     write(path, binding.to_json().encode())
     return path
@@ -196,6 +198,8 @@ def _print_next(at: Opened, path: Path | None) -> None:
     if path is None:
         print(f"Services find no binding: the program exports no {OUTPUT!r}")
     else:
+        if told := where_bodies_are(cloud, path.read_text()):
+            print(f"L{told[1:]}")
         print(f'Services run on it:    eval "$(polybus local env --cloud {cloud} --stack {at.stack.name}{here})"')
     print(f'Pulumi\'s CLI by hand:  eval "$(polybus local env --cloud {cloud} --stack {at.stack.name} --pulumi{here})"')
     print(f"`polybus local down --cloud {cloud}{here}` ends it.", flush=True)

@@ -15,7 +15,7 @@ import typer
 from polybus.bus.resolve import VARIABLE
 from polybus.cli import options
 from polybus.cli.background import started
-from polybus.cli.local_serve import Request, environment_of, for_language, serve
+from polybus.cli.local_serve import Request, environment_of, for_language, serve, where_bodies_are
 from polybus.cli.local_slot import Running, Slot, find_folder, running
 from polybus.cli.output import note, print_json
 from polybus.errors import ConfigError
@@ -196,6 +196,8 @@ def _print(states: list[Running], *, exports: bool, ends: str = "Ctrl-C or ", ui
         print(f"local {state.cloud} is ready on {state.address}, with all of {state.topology}\n")
         _print_exports(state.environment, indent="  ")
         print(_example(state))
+        if bodies := where_bodies_are(state.cloud, state.binding):
+            print(f"  {bodies}\n")
     if ui:
         told = states[0].environment
         print(f"In the browser:  {told['POLYBUS_CONTROL_URL']}/#token={told['POLYBUS_CONTROL_TOKEN']}")

@@ -16,13 +16,14 @@ from polybus.bus.resolve import VARIABLE
 from polybus.cli.local_clouds import load
 from polybus.cli.local_slot import FOLDER, Running, Slot, write
 from polybus.errors import ConfigError
+from polybus.plan.bodies import in_folder
 from polybus.plan.planning import local_of
 from polybus.signals import heeded
 
 if TYPE_CHECKING:
     from polybus.localcloud.server import LocalServer
 
-__all__ = ["Request", "environment_of", "for_language", "past_proxies", "serve", "until_signal"]
+__all__ = ["Request", "environment_of", "for_language", "past_proxies", "serve", "until_signal", "where_bodies_are"]
 
 _PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -90,7 +91,9 @@ async def serve(request: Request, tell: Callable[[list[Running]], None]) -> None
         for cloud, plan in plans.items():
             server = await stack.enter_async_context(running(loaded[cloud]))
             # In a thread: this loop serves what it asks for.
-            binding = await asyncio.to_thread(local_of(cloud).realise, plan, server)
+            made = await asyncio.to_thread(local_of(cloud).realise, plan, server)
+            beside = slots[cloud].stacks if request.data is None else request.data / cloud
+            binding = in_folder(made, beside / "bodies")
             states[cloud] = Running(
                 cloud=cloud,
                 pid=os.getpid(),
@@ -155,6 +158,14 @@ def for_language(states: Sequence[Running], language: str) -> dict[str, str]:
             if together.setdefault(name, value) != value:
                 raise ConfigError(f"{name} can't be for several clouds at once: choose one with --cloud")
     return together
+
+
+def where_bodies_are(cloud: str, binding: str) -> str:
+    """Say where large bodies are, which on the cloud itself would be in a bucket or container; "" where none are."""
+    from polybus.binding import Binding
+
+    found = Binding.from_json(binding).bodies if binding else None
+    return "" if found is None else f"large bodies are in a folder, since the local {cloud} has no store: {found.url}"
 
 
 def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polybus.plan.diff import Change
     from polybus.plan.entitled import Right
     from polybus.plan.table import Row
-    from polybus.plan.values import Ref
+    from polybus.plan.values import Join, Ref
     from polybus.topology.model import Topology
 
 __all__ = ["command"]
@@ -148,8 +148,12 @@ def _planned(declared: Topology, place: str, stack: str, configured: Configured 
     return _Planned(describe(found, whole=full), lines, bindings, all_in_one, whole)
 
 
-def _name(on: str | Ref, physical: Mapping[str, str]) -> str:
+def _name(on: str | Ref | Join, physical: Mapping[str, str]) -> str:
     """Name what a right is on: by its physical name where it has one."""
+    from polybus.plan.values import Join
+
+    if isinstance(on, Join):
+        return "".join(_name(part, physical) for part in on.parts)
     return on if isinstance(on, str) else physical.get(on.resource) or str(on)
 
 

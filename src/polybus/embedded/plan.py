@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from polybus.binding import Binding
+from polybus.plan import bodies
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.names import DEAD_LETTER_SUFFIX
 from polybus.plan.table import Row
@@ -21,7 +22,7 @@ __all__ = ["LocalPlan", "LocalResource", "binding", "local_binding", "plain", "p
 
 @dataclass(frozen=True, slots=True)
 class LocalResource:
-    """One thing in the store: a topic, a subscription, a queue, or what holds the dead letters of one of these."""
+    """One thing in the store: a topic, a subscription, a queue, or what holds dead letters or large bodies."""
 
     kind: str
     logical: str
@@ -47,6 +48,8 @@ def plan(topology: Topology, *, path: Path | None = None) -> LocalPlan:
     for name in topology.queues:
         resources.append(LocalResource("queue", name, name))
         resources.append(LocalResource("dead letters", name, name + DEAD_LETTER_SUFFIX, of=name))
+    if topology.large_bodies is not None:
+        resources.append(LocalResource(bodies.KIND, bodies.ENTRY.removeprefix("$."), bodies.KIND))
     return LocalPlan(topology, path, tuple(resources))
 
 
@@ -76,6 +79,8 @@ def plain(topology: Topology) -> list[dict[str, Any]]:
 
 
 def _entry(topology: Topology, item: LocalResource) -> str:
+    if item.kind == bodies.KIND:
+        return bodies.ENTRY
     if item.kind == "topic":
         return f"$.topics.{item.logical}"
     return f"$.{'subscriptions' if item.logical in topology.subscriptions else 'queues'}.{item.logical}"
@@ -92,6 +97,7 @@ def binding(plan: LocalPlan) -> Binding:
         topics={name: Place(name) for name in topology.topics},
         subscriptions=places,
         queues=places,
+        beside=bodies.of_binding(topology),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from polybus.errors import UnsupportedFeature
-from polybus.plan import options, there
+from polybus.plan import bodies, options, there
 from polybus.plan.findings import Finding, Report, Severity
 from polybus.plan.opened import spelled, standing_in, where
 from polybus.plan.planning import planning_of
@@ -54,6 +54,8 @@ def _findings(
     # Rules that were given are those of a cloud that need not be registered: nobody knows its documents.
     report = Report(cloud) if rules else Report(cloud, planning_of(cloud).sources)
     there.rule(report, topology, cloud)
+    if topology.large_bodies is not None and (rules is not None or not planning_of(cloud).bodies):
+        bodies.none_here(report)
     if rules is not None:
         rules(report, topology.on(cloud), stack)
         return report.findings

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from polybus.plan.bodies import EXPIRY, KIND
 from polybus.plan.parts import differing
 from polybus.plan.planning import immutable, planning_of_type
 from polybus.plan.table import physical_of, text_of
@@ -65,6 +66,7 @@ _LOSSES = {
     "namespace": "everything that waits in the namespace",
     "topic": "everything that waits in its subscriptions",
     "dead letters": "its dead letters",
+    "bodies": "the bodies of messages that refer to it",
 }
 
 
@@ -118,6 +120,8 @@ def _expired(resource: Resource, edits: tuple[Edit, ...]) -> str:
     for edit in edits:
         was, will = _seconds(edit.old), _seconds(edit.new)
         if edit.property == name and was is not None and will is not None and will < was:
+            if resource.kind in (EXPIRY, KIND):
+                return f"large bodies older than {will:g} days, whose messages may be there still"
             what = "dead letters" if resource.kind == "dead letters" else "messages"
             return f"{what} older than {format_duration(will)}"
     return ""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from polybus.binding import Backoff, Binding, Entity, Kind, Rights
+from polybus.binding import Backoff, Binding, Bodies, Entity, Kind, Rights
 from polybus.plan.names import subscription_tag
 from polybus.plan.planning import CloudPlan, planning_of
 from polybus.plan.values import Join, Ref, marked, resolve, unmarked
@@ -36,8 +36,9 @@ def binding_of(
     topics: Mapping[str, Place],
     subscriptions: Mapping[str, Place],
     queues: Mapping[str, Place],
+    beside: Bodies | None = None,
 ) -> Binding:
-    """Make the binding of a topology whose every entry has its place."""
+    """Make the binding of a topology whose every entry has its place, and whose large bodies are `beside` it."""
     return Binding(
         backend=backend,
         bus=topology.name,
@@ -51,6 +52,7 @@ def binding_of(
         services={
             name: Rights(item.publishes, item.consumes, item.operates) for name, item in topology.services.items()
         },
+        bodies=beside,
     )
 
 

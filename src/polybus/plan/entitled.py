@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from polybus.plan.values import Ref
+from polybus.plan.values import Join, Ref
 from polybus.topology.model import Topology
 
 __all__ = ["Right", "declared"]
@@ -18,7 +18,7 @@ class Right:
     """`may` are the cloud's actions or roles, `on` the resources, by reference or address; `only_if` its conditions."""
 
     may: tuple[str, ...]
-    on: tuple[str | Ref, ...]
+    on: tuple[str | Ref | Join, ...]
     only_if: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "DEAD_LETTER_SUFFIX",
     "FIFO_SUFFIX",
     "Names",
+    "host_name",
     "physical_name",
     "short_hash",
     "stack_in",
@@ -50,6 +51,18 @@ def physical_name(*parts: str, longest: int, suffix: str = "", caseless: bool = 
         return whole + suffix
     kept = whole[: longest - len(suffix) - _HASH - 1].rstrip("-_.")
     return f"{kept}-{short_hash('/'.join(parts))}{suffix}"
+
+
+def host_name(*parts: str, longest: int) -> str:
+    """Join parts as `physical_name` does, of lower-case letters, digits and `-` alone; other characters cost the hash.
+
+    It is for services whose names are parts of host names.
+    """
+    whole = "-".join(part for part in parts if part)
+    plain = re.sub(r"[^a-z0-9-]", "-", whole.lower())
+    if plain == whole:
+        return physical_name(*parts, longest=longest, caseless=True)
+    return f"{plain[: longest - _HASH - 1].rstrip('-')}-{short_hash('/'.join(parts))}"
 
 
 def _plain(parts: tuple[str, ...], whole: str, caseless: bool) -> bool:

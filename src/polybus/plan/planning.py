@@ -154,7 +154,8 @@ class Planning:
     `holds_letters` are the types that are deleted with their dead letters. `retention` is the property of a type that
     says how long messages are kept, where a shorter one deletes what is older. `drift` says what is compared with the
     cloud. `place(settings)` gives where all resources of a stack are, by the keys of the provider's configuration:
-    where one changes, all are others.
+    where one changes, all are others. `bodies` says that plans have a place for large bodies; where they haven't, a
+    topology that declares them is refused.
     """
 
     settings: type
@@ -191,6 +192,7 @@ class Planning:
     adopted: Mapping[type[Topic | Queue], str] = field(default_factory=dict)
     ordered_by: Mapping[str, str] = field(default_factory=dict)
     tags: TagRules | None = None
+    bodies: bool = False
 
 
 Live: TypeAlias = Callable[[Binding, Any], Awaitable[Iterable["Observed | Outside"]]]

@@ -26,6 +26,7 @@ _RULES = {
 _STACK_RULES = {
     "dead-letters": "Every consumer's dead letters have somewhere to go.",
     "tls-everywhere": "Every queue and topic refuses what comes without TLS.",
+    "bodies": "Large bodies are nobody else's to read, and not without TLS.",
 }
 
 

@@ -61,6 +61,7 @@ class Policy:
     public_access: Access = _open
     dead_letters: StackCheck = _none_of
     tls_everywhere: StackCheck = _none_of
+    bodies: StackCheck = _none_of
 
 
 def text_of(value: Any) -> str:

@@ -32,7 +32,8 @@ def make_all(
     outputs: dict[str, Mapping[str, Any]] = {}
 
     def find(ref: Ref) -> Any:
-        return outputs[ref.resource][ref.output]
+        made = outputs[ref.resource]
+        return made[ref.output] if ref.output in made else made[camel(ref.output)]
 
     try:
         for resource in plan.resources:

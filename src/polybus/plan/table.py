@@ -27,6 +27,7 @@ _NAMES = (
     "key_value_name",
     "dashboard_name",
     "display_name",
+    "bucket",
     "private_endpoint_name",
     "action_group_name",
     "resource_group_name",  # last: others are in one

@@ -89,10 +89,18 @@ def topology_of(root: Table, source: str) -> model.Topology:
         services=MappingProxyType({name: _service(name, table, clouds) for name, table in _named(root, "services")}),
         alarms=_alarms(root.table("alarms")) if "alarms" in root else None,
         source=source,
+        large_bodies=_large_bodies(root.table("large_bodies")) if "large_bodies" in root else None,
     )
-    root.table("alarms")  # so that the key is known, declared or not
+    for key in ("alarms", "large_bodies"):
+        root.table(key)  # so that the key is known, declared or not
     root.close()
     return topology
+
+
+def _large_bodies(table: Table) -> model.LargeBodies:
+    over = table.size("over", *_MESSAGE)
+    table.close()
+    return model.LargeBodies() if over is None else model.LargeBodies(over)
 
 
 def _good_name(name: str) -> bool:

@@ -24,6 +24,8 @@ _MEANINGS: Final[Mapping[str, str]] = {
     "services": "Workloads with their rights: a service can do what is written here and nothing else.",
     "services.*": "One service.",
     "alarms": "When to raise an alarm. Without this table there are none.",
+    "large_bodies": "Puts bodies that are too large for a message beside the bus; without it they are refused.",
+    "large_bodies.over": "The largest body that stays in its message, 200KiB where nothing is said.",
     "ordered": "Whether messages with the same ordering key are delivered in order, one at a time.",
     "subscriptions.*.ordered": "Whether it keeps the order of its topic; by default it does as the topic.",
     "max_delay": "The longest delay that a publish may ask for; without it none may.",

@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_DEAD_LETTER_RETENTION",
     "DEFAULT_LEASE",
     "DEFAULT_MAX_ATTEMPTS",
+    "DEFAULT_OVER",
     "DEFAULT_RETENTION",
     "PUSH_KINDS",
     "Alarms",
@@ -28,6 +29,7 @@ __all__ = [
     "Compatibility",
     "Consumers",
     "Format",
+    "LargeBodies",
     "Notify",
     "Options",
     "OwnAlarms",
@@ -47,6 +49,9 @@ DEFAULT_LEASE = 60.0
 DEFAULT_MAX_ATTEMPTS = 5
 DEFAULT_RETENTION = 7 * DAY
 DEFAULT_DEAD_LETTER_RETENTION = 14 * DAY
+# The largest body that stays in its message: what is largest on SNS and Service Bus Standard is 256 KiB, attributes and
+# the room for a dead letter's reason included.
+DEFAULT_OVER = 200 * 1024
 
 Consumers = Literal["polybus", "foreign"]
 Compatibility = Literal["backward", "forward", "full", "none"]
@@ -244,8 +249,17 @@ class Alarms:
 
 
 @dataclass(frozen=True, slots=True)
+class LargeBodies:
+    """Bodies of more than `over` bytes are objects beside the bus, and their messages refer to them."""
+
+    over: int = DEFAULT_OVER
+
+
+@dataclass(frozen=True, slots=True)
 class Topology:
     """Everything that one bus declares; `source` names where it was read from, for errors alone.
+
+    Without `large_bodies` a body is in its message, whatever its size.
 
     `origin` is the topology that this one is a part of or was filled in from: it is what was declared.
     """
@@ -257,6 +271,7 @@ class Topology:
     services: Mapping[str, Service] = field(default_factory=_nothing)
     alarms: Alarms | None = None
     source: str = "polybus.toml"
+    large_bodies: LargeBodies | None = None
     origin: Topology | None = field(default=None, compare=False, repr=False)
     _of: Mapping[str, tuple[Subscription, ...]] = field(init=False, compare=False, repr=False)
     _to: Mapping[str, tuple[Subscription, ...]] = field(init=False, compare=False, repr=False)
@@ -376,6 +391,7 @@ _ADDED: Mapping[str, object] = {
     "format": "plain",
     "fairness_key": None,
 }
+_ADDED_TO_ALL: Mapping[str, object] = {"large_bodies": None}
 
 
 def _plain(value: object) -> object:
@@ -387,7 +403,7 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value):
         fields = {item.name: getattr(value, item.name) for item in dataclasses.fields(value)}
-        added = {} if isinstance(value, Topology) else _ADDED
+        added = _ADDED_TO_ALL if isinstance(value, Topology) else _ADDED
         return {
             name: _plain(item)
             for name, item in fields.items()

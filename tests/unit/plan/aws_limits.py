@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from polybus.plan.values import Json
+from polybus.plan.values import Join, Json, Ref
 
 from .limit import (
     Count,
@@ -30,6 +31,8 @@ _ROLE_POLICY, _LOG = "aws:iam/rolePolicy:RolePolicy", "aws:cloudwatch/logGroup:L
 _IAM, _BOARD = "aws:iam/policy:Policy", "aws:cloudwatch/dashboard:Dashboard"
 _REDRIVE = "aws:sqs/redrivePolicy:RedrivePolicy"
 _ALLOW = "aws:sqs/redriveAllowPolicy:RedriveAllowPolicy"
+_S3 = "aws:s3/bucket:Bucket"
+_EXPIRY = "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
 _MANY = {f"key-{number}": "v" for number in range(51)}
 _EMPTY = {"Version": "2012-10-17"}
 
@@ -55,7 +58,31 @@ def _to_topics(plan: Plan, where: Callable[[Properties], bool]) -> Counter[str]:
     return Counter(str(one["topic"]) for one in of(plan, _SUBSCRIBED) if where(plan_of(plan, one["topic"])))
 
 
+def bucket_name(properties: Properties) -> bool:
+    """Hold a name with the longest region in it ("General purpose bucket naming rules", Amazon S3 User Guide)."""
+    name = properties["bucket"]
+    parts = name.parts if isinstance(name, Join) else (name,)
+    whole = "".join(
+        {"account": "123456789012", "region": "us-isof-south-1"}[p.resource] if isinstance(p, Ref) else p for p in parts
+    )
+    return re.fullmatch(r"(?!xn--|sthree-|amzn-s3-demo-)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", whole) is not None
+
+
 LIMITS = (
+    Limit(
+        "bucket name",
+        (_S3,),
+        bucket_name,
+        {"bucket": Join(("x" * 40, "-", Ref("account", "account_id"), "-", Ref("region", "region")))},
+    ),
+    Limit(
+        "an object's age",
+        (_EXPIRY,),
+        lambda p: all(
+            type(rule["expiration"]["days"]) is int and rule["expiration"]["days"] > 0 for rule in p["rules"]
+        ),
+        {"rules": [{"expiration": {"days": 0}}]},
+    ),
     Limit("topic name", (_SNS,), lambda p: len(p["name"]) <= 256, {"name": "x" * 257}),
     Limit("topic name's characters", (_SNS,), spelled("name", r"[A-Za-z0-9_-]+(\.fifo)?"), {"name": "a.b"}),
     Limit("queue name", (_SQS,), lambda p: 1 <= len(p["name"]) <= 80, {"name": "x" * 81}),

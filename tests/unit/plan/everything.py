@@ -20,10 +20,12 @@ from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.azure.plan.namespace import CustomerKey, Diagnostics
 from polybus.clouds.gcp.plan import filters as filters_gcp
 from polybus.clouds.gcp.plan import resources as gcp
+from polybus.plan.planning import planning_of
 from polybus.topology.filters import Filter, parse
 from polybus.topology.model import (
     Alarms,
     Backoff,
+    LargeBodies,
     Notify,
     OwnAlarms,
     Push,
@@ -307,8 +309,21 @@ def stacks(draw: st.DrawFn, cloud: str, *, fan: bool = True) -> Stack:
     alarms = draw(st.none() | _alarms(cloud))
     if alarms is not None:
         topics, subscriptions, queues = (draw(_told(entries)) for entries in (topics, subscriptions, queues))
-    topology = Topology(draw(BUSES), topics, subscriptions, queues, services, alarms, source="polybus.toml")
+    large_bodies = draw(st.none() | _large_bodies(cloud, [*topics.values(), *queues.values()]))
+    topology = Topology(
+        *(draw(BUSES), topics, subscriptions, queues, services, alarms),
+        source="polybus.toml",
+        large_bodies=large_bodies,
+    )
     return Stack(topology, draw(_SETTINGS[cloud](topology)))
+
+
+def _large_bodies(cloud: str, entries: list[Topic | Queue]) -> st.SearchStrategy[LargeBodies | None]:
+    """Draw what stays in messages: up to what the smallest of them takes, beside the room for its dead letter."""
+    if not planning_of(cloud).bodies:
+        return st.none()
+    least = min([_LARGE, *(entry.max_message_size for entry in entries if entry.max_message_size)]) - 2_048
+    return st.sampled_from([1_024, least]).map(LargeBodies) if least >= 1_024 else st.none()
 
 
 # -- What a stack config says ------------------------------------------------------------------------------------------
@@ -388,14 +403,23 @@ def _azure(draw: st.DrawFn, topology: Topology) -> azure.AzureSettings:
     )
 
 
+_GCP_KEY = "projects/p/locations/europe/keyRings/r/cryptoKeys/k"
+
+
 @st.composite
 def _gcp(draw: st.DrawFn, topology: Topology) -> gcp.GcpSettings:
+    regions, key = (
+        draw(st.sampled_from([(), ("europe-west1", "europe-west4")])),
+        draw(st.sampled_from([None, _GCP_KEY])),
+    )
     return gcp.GcpSettings(
         stack=draw(STACKS | st.just("eu.west")),
         project=draw(st.sampled_from([None, "the-project"])),
         project_number=draw(st.sampled_from([None, "111122223333"])),
-        regions=draw(st.sampled_from([(), ("europe-west1", "europe-west4")])),
-        kms_key=draw(st.sampled_from([None, "projects/p/locations/europe/keyRings/r/cryptoKeys/k"])),
+        regions=regions,
+        kms_key=key,
+        # A bucket is where its key is.
+        bodies_location="EU" if key is not None or not regions else draw(st.sampled_from([None, "EU"])),
         push_account=draw(st.sampled_from([None, "push@p.iam.gserviceaccount.com"])),
         labels=draw(_tags()),
         members={name: f"serviceAccount:{draw(_as(name))}@p" for name in topology.services if draw(st.booleans())},

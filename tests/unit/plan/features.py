@@ -56,7 +56,9 @@ EVERYWHERE = frozenset(
 """What every cloud has."""
 
 OWN: Mapping[str, frozenset[str]] = {
-    "aws": frozenset(["queue-delay", "email", "sms", "https", "raw", "function", "forward", "region", "endpoints"]),
+    "aws": frozenset(
+        ["queue-delay", "email", "sms", "https", "raw", "function", "forward", "region", "endpoints", "bodies"]
+    ),
     "azure": frozenset(
         [
             "topic-delay",
@@ -71,7 +73,7 @@ OWN: Mapping[str, frozenset[str]] = {
             "own-namespace",
         ]
     ),
-    "gcp": frozenset(["https", "raw", "function", "push-account", "regions", "project", "project-number"]),
+    "gcp": frozenset(["https", "raw", "function", "push-account", "regions", "project", "project-number", "bodies"]),
 }
 """What one cloud has beside it."""
 
@@ -142,6 +144,8 @@ def _subscription(entry: Subscription, topology: Topology, cloud: str) -> Iterat
 
 
 def _whole(topology: Topology) -> Iterator[str]:
+    if topology.large_bodies is not None:
+        yield "bodies"
     if not (topology.topics or topology.queues):
         yield "nothing"
     if "fan-000" in topology.subscriptions:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
-from polybus.plan.values import Json
+from polybus.plan.values import Join, Json
 
 from .limit import (
     Count,
@@ -21,6 +22,7 @@ from .limit import (
 
 _PUB, _SUB = "gcp:pubsub/topic:Topic", "gcp:pubsub/subscription:Subscription"
 _POLICY, _CHART = "gcp:monitoring/alertPolicy:AlertPolicy", "gcp:monitoring/dashboard:Dashboard"
+_BUCKET = "gcp:storage/bucket:Bucket"
 _NAME = r"(?=.{3,255}$)(?!goog)[A-Za-z][A-Za-z0-9._~+%-]*"
 
 
@@ -34,7 +36,28 @@ def conditions(properties: Properties) -> bool:
     return 1 <= len(every) <= 6 and all(len(one["condition_threshold"]["filter"]) <= 2_048 for one in every)
 
 
+def bucket_name(properties: Properties) -> bool:
+    """Hold a name with the project's number in it ("Bucket naming guidelines", Cloud Storage documentation)."""
+    name = properties["name"]
+    parts = name.parts if isinstance(name, Join) else (name,)
+    whole = "".join(part if isinstance(part, str) else "123456789012" for part in parts)
+    return re.fullmatch(r"(?!goog)(?!.*google)[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]", whole) is not None
+
+
 LIMITS = (
+    Limit("bucket name", (_BUCKET,), bucket_name, {"name": "x" * 64}),
+    Limit(
+        "an object's age",
+        (_BUCKET,),
+        lambda p: all(type(rule["condition"]["age"]) is int for rule in p["lifecycle_rules"]),
+        {"lifecycle_rules": [{"condition": {"age": 0.5}}]},
+    ),
+    Limit(
+        "bucket's labels",
+        (_BUCKET,),
+        tagged("labels", 64, r"[a-z][a-z0-9_-]{0,62}", r"[a-z0-9_-]{0,63}"),
+        {"labels": {"A": ""}},
+    ),
     Limit("names", (_PUB, _SUB), spelled("name", _NAME), {"name": "goog-x"}),
     Limit("ack deadline", (_SUB,), within("ack_deadline_seconds", 10, 600), {"ack_deadline_seconds": 9}),
     Limit(

@@ -131,6 +131,11 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
         "aws_cloudwatch_composite_alarm",
         "aws_cloudwatch_log_group",
         "aws_cloudwatch_dashboard",
+        "aws_s3_bucket",
+        "aws_s3_bucket_public_access_block",
+        "aws_s3_bucket_server_side_encryption_configuration",
+        "aws_s3_bucket_lifecycle_configuration",
+        "aws_s3_bucket_policy",
         "aws_ssm_parameter",
     ),
     "gcp": (
@@ -144,6 +149,9 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
         "google_monitoring_notification_channel",
         "google_monitoring_alert_policy",
         "google_monitoring_dashboard",
+        "google_storage_bucket",
+        "google_storage_bucket_iam_member",
+        "google_storage_project_service_account",
         "google_secret_manager_secret",
         "google_secret_manager_secret_version",
         "google_secret_manager_secret_iam_member",
@@ -151,7 +159,7 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
     "azure": ("azapi_resource", "azapi_update_resource"),
 }
 _BETA = ("google_project_service_identity",)  # in wheels of the beta provider alone
-_READ = frozenset({"aws_region", "aws_caller_identity", "google_project"})
+_READ = frozenset({"aws_region", "aws_caller_identity", "google_project", "google_storage_project_service_account"})
 
 
 def main(cloud: str, *files: str) -> None:

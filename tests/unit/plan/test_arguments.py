@@ -38,6 +38,7 @@ operates = ["billing", "jobs"]
 [alarms]
 notify = { email = "ops@example.com", topic = "%s" }
 """
+BODIES = 'large_bodies = { over = "100KiB" }\n'
 HTTPS = '[subscriptions.hook]\ntopic = "news"\npush = { https = "https://example.com/in", raw = true }\n'
 FORWARD = '[subscriptions.on]\ntopic = "news"\npush = { forward = "jobs" }\n'
 ALERTS = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/actionGroups/a"
@@ -50,7 +51,7 @@ def resources() -> Iterator[Resource]:
         "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i",
     )
     yield from aws.plan(
-        loads(COMMON % "arn:aws:sns:r:1:ops" + HTTPS + FORWARD, source="x"),
+        loads(BODIES + COMMON % "arn:aws:sns:r:1:ops" + HTTPS + FORWARD, source="x"),
         aws.AwsSettings(
             stack="dev",
             kms_key="arn:aws:kms:r:1:key/k",
@@ -89,8 +90,9 @@ def resources() -> Iterator[Resource]:
         ),
     ).resources
     yield from gcp.plan(
-        loads(COMMON % "projects/p/topics/ops" + HTTPS, source="x"),
+        loads(BODIES + COMMON % "projects/p/topics/ops" + HTTPS, source="x"),
         gcp.GcpSettings(
+            bodies_location="EU",
             stack="dev",
             project="p",
             regions=("europe-west1",),

@@ -19,13 +19,16 @@ import pytest
 from polybus.clouds.aws.plan import resources as aws
 from polybus.clouds.azure.plan import resources as azure
 from polybus.clouds.gcp.plan import resources as gcp
+from polybus.plan.planning import planning_of
 from polybus.plan.table import physical_of
 from polybus.topology.file import loads
+from polybus.topology.model import Topology
 
 PINNED = Path(__file__).parent / "names.json"
 LONG = "thumbnails-of-every-size-that-any-page-of-the-shop"
 
 TOPOLOGY = f"""
+BODIES
 [bus]
 name = "BUS"
 [topics.orders]
@@ -51,6 +54,11 @@ ID = "00000000-0000-0000-0000-00000000000{}"
 PLANNERS: Mapping[str, Any] = {"aws": aws, "azure": azure, "gcp": gcp}
 
 
+def named_topology(bus: str, cloud: str) -> Topology:
+    bodies = 'large_bodies = { over = "200KiB" }' if planning_of(cloud).bodies else ""
+    return loads(TOPOLOGY.replace("BUS", bus).replace("BODIES", bodies), source="polybus.toml")
+
+
 def settings(cloud: str, stack: str) -> Any:
     who = {"worker": "1", "night-worker": "2"}
     if cloud == "aws":
@@ -59,7 +67,7 @@ def settings(cloud: str, stack: str) -> Any:
         principals = {name: azure.Principal(ID.format(at)) for name, at in who.items()}
         return azure.AzureSettings(stack=stack, location="westeurope", principals=principals)
     members = {name: f"serviceAccount:w{at}@p.iam.gserviceaccount.com" for name, at in who.items()}
-    return gcp.GcpSettings(stack=stack, project="p", project_number="1", members=members)
+    return gcp.GcpSettings(stack=stack, project="p", project_number="1", members=members, bodies_location="EU")
 
 
 def others(cloud: str, stack: str) -> list[Any]:
@@ -76,7 +84,7 @@ def others(cloud: str, stack: str) -> list[Any]:
 
 def names(cloud: str, bus: str, stack: str) -> dict[str, str]:
     """Give the name of everything that has one of its own, by type and logical name."""
-    topology = loads(TOPOLOGY.replace("BUS", bus), source="polybus.toml")
+    topology = named_topology(bus, cloud)
     plans = [PLANNERS[cloud].plan(topology, chosen) for chosen in (settings(cloud, stack), *others(cloud, stack))]
     made = (item for plan in plans for item in plan.resources)
     named = {f"{item.type.rpartition(':')[2]} {item.name}": physical_of(item) for item in made}
@@ -110,7 +118,7 @@ def test_nothing_that_may_be_deployed_is_renamed() -> None:
 NEEDED: Mapping[str, Mapping[str, Any]] = {
     "aws": {"region": "eu-west-1"},
     "azure": {"location": "westeurope"},
-    "gcp": {"project": "p"},
+    "gcp": {"project": "p", "bodies_location": "EU"},
 }
 OPTIONAL: Mapping[str, Mapping[str, Any]] = {
     "aws": {"kms_key": f"arn:aws:kms:eu-west-1:111122223333:key/{ID.format(1)}", "vpc_endpoints": ("vpce-1a2b3c4d",)},
@@ -123,7 +131,7 @@ MAKE: Mapping[str, Any] = {"aws": aws.AwsSettings, "azure": azure.AzureSettings,
 @pytest.mark.parametrize(("cloud", "key"), [(cloud, key) for cloud, given in OPTIONAL.items() for key in given])
 def test_no_key_that_may_be_set_later_renames_anything(cloud: str, key: str) -> None:
     """Such as one that says what holds anyway."""
-    topology = loads(TOPOLOGY.replace("BUS", "web-shop"), source="polybus.toml")
+    topology = named_topology("web-shop", cloud)
 
     def named(**more: Any) -> dict[str, str]:
         made = PLANNERS[cloud].plan(topology, MAKE[cloud](stack="s", **NEEDED[cloud], **more))
@@ -133,7 +141,7 @@ def test_no_key_that_may_be_set_later_renames_anything(cloud: str, key: str) -> 
 
 
 def test_the_region_is_in_names_whether_it_is_configured_or_not() -> None:
-    topology = loads(TOPOLOGY.replace("BUS", "shop"), source="polybus.toml")
+    topology = named_topology("shop", "aws")
     roles = {"worker": "role"}
     known, asked = (
         aws.plan(topology, aws.AwsSettings(stack="prod", region=region, roles=roles)) for region in ("eu-west-1", None)

@@ -208,6 +208,63 @@ def test_only_the_streams_of_one_log_group_may_be_any(resource: Any, allowed: bo
         assert (list(rule.check(type_, given)) == []) is allowed
 
 
+@pytest.mark.parametrize(
+    ("resource", "allowed"),
+    [
+        ("arn:aws:s3:::shop-bodies-1-eu-west-1/polybus/shop/*", True),
+        ("${bus.bodies-bucket.arn}/polybus/shop/*", True),
+        ("arn:aws:s3:::shop-bodies-1-eu-west-1/*", False),
+        ("arn:aws:s3:::shop-*/polybus/shop/*", False),
+        ("arn:aws:s3:::shop-bodies-1-eu-west-1/polybus/*/*", False),
+        ("arn:aws:s3:::shop-bodies-1-eu-west-1/polybus/shop*", False),
+        ("arn:aws:sqs:eu-west-1:1:orders/polybus/shop/*", False),
+    ],
+)
+def test_only_one_bus_s_bodies_in_one_bucket_may_be_any(resource: str, allowed: bool) -> None:
+    [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
+    statement = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": [resource]}
+    given = {"policy": json.dumps({"Statement": [statement]})}
+    assert (list(rule.check("aws:iam/policy:Policy", given)) == []) is allowed
+
+
+def bodies_of(cloud: str) -> list[Resource]:
+    text = 'large_bodies = { over = "200KiB" }\n[bus]\nname = "shop"\n[queues.q]\n'
+    return list(PLANNERS[cloud].plan(loads(text, source="polybus.toml"), WITH_BODIES[cloud]).resources)
+
+
+WITH_BODIES: Mapping[str, Any] = {
+    "aws": aws.AwsSettings(stack="dev"),
+    "gcp": gcp.GcpSettings(project="p", regions=("europe-west1",)),
+}
+
+
+def found_in_bodies(cloud: str, name: str, **changed: Any) -> set[tuple[str, str]]:
+    """Give what breaks once one resource has other properties; without any, once it is gone."""
+    found: list[Resource] = []
+    for resource in bodies_of(cloud):
+        if resource.name != name:
+            found.append(resource)
+        elif changed:
+            properties = {**resource.properties, **changed}
+            found.append(Resource(resource.type, name, properties, resource.kind, resource.entry))
+    return {(one.rule, one.resource) for one in violations([item_of(item) for item in found])}
+
+
+def test_bodies_that_others_may_read() -> None:
+    assert violations([item_of(item) for item in bodies_of("aws")]) == []
+    bad = {("bodies", "bus.bodies-bucket")}
+    assert found_in_bodies("aws", "bus.bodies-access") == bad
+    assert found_in_bodies("aws", "bus.bodies-access", policy='{"Statement": []}') == bad
+    assert found_in_bodies("aws", "bus.bodies-access", policy=Ref("x", "y")) == set()
+    assert found_in_bodies("aws", "bus.bodies-private") == bad
+    assert found_in_bodies("aws", "bus.bodies-private", block_public_policy=False) == bad
+    assert violations([Item("aws:s3/bucket:Bucket", "theirs", {"bucket": "a-website"})]) == []
+    assert violations([item_of(item) for item in bodies_of("gcp")]) == []
+    assert found_in_bodies("gcp", "bus.bodies-bucket", public_access_prevention="inherited") == bad
+    assert found_in_bodies("gcp", "bus.bodies-bucket", uniform_bucket_level_access=None) == bad
+    assert violations([Item("gcp:storage/bucket:Bucket", "theirs", {"name": "a-website"})]) == []
+
+
 def test_a_role_that_anybody_may_assume() -> None:
     [rule] = [rule for rule in rules() if rule.name == "no-wildcards"]
     trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}

@@ -17,8 +17,10 @@ def values_of(topology: Topology) -> dict[str, Any]:
     """Return the tables of a topology, as tomllib gives them."""
     kinds = ("topics", "subscriptions", "queues", "services")
     sections = {kind: {name: _entry(entry) for name, entry in getattr(topology, kind).items()} for kind in kinds}
-    alarms = {} if topology.alarms is None else {"alarms": _entry(topology.alarms)}
-    return {"bus": {"name": topology.name}, **{kind: found for kind, found in sections.items() if found}, **alarms}
+    rest = {} if topology.alarms is None else {"alarms": _entry(topology.alarms)}
+    if topology.large_bodies is not None:
+        rest["large_bodies"] = {"over": format_size(topology.large_bodies.over)}
+    return {"bus": {"name": topology.name}, **{kind: found for kind, found in sections.items() if found}, **rest}
 
 
 def toml_of(values: Mapping[str, Any]) -> str:

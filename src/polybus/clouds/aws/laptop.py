@@ -41,6 +41,9 @@ class _Stand:
     def record(self, type_: str, name: str, inputs: Inputs) -> dict[str, Any]:
         """Name it as AWS would: its own name, the local account and region."""
         service, _, kind = type_.split(":")[1].partition("/")
+        if service == "s3":
+            bucket = str(inputs["bucket"])
+            return {"id": bucket, "arn": f"arn:aws:s3:::{bucket}"}
         own = str(inputs.get("name", name))
         region, resource = ("", f"{kind}/{own}") if service == "iam" else (self._region, own)
         arn = f"arn:aws:{service}:{region}:{self._account}:{resource}"

@@ -2,7 +2,7 @@
 
 Inputs are Pulumi's: by type token, with camelCase keys. SNS and SQS resources are made by boto3, so that the server
 checks them as AWS does; one that is there already, from a run before, is changed to what the plan says, and keeps its
-messages. What the server has no service for (IAM, CloudWatch, Lambda permissions) is kept in `recorded`.
+messages. What the server has no service for (IAM, CloudWatch, S3, Lambda permissions) is kept in `recorded`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ ATTRIBUTES: Mapping[str, Mapping[str, str]] = {
 """What SNS and SQS call the properties that become attributes, by type token."""
 
 STANDARD_PORT = 4566  # where tests that were written for LocalStack look
-_OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/")
+_OTHER_SERVICES = ("aws:iam/", "aws:cloudwatch/", "aws:lambda/", "aws:s3/")
+_BUCKET = "aws:s3/bucket:Bucket"
 
 
 class Realiser:
@@ -122,6 +123,8 @@ class Realiser:
         """
         if type_.startswith(_OTHER_SERVICES):
             self.recorded.append((type_, name, dict(inputs)))
+            if type_ == _BUCKET:
+                return {"id": inputs["bucket"], "arn": f"arn:aws:s3:::{inputs['bucket']}", "bucket": inputs["bucket"]}
             return {
                 "id": name,
                 "arn": f"arn:aws:{type_.split(':')[1].split('/', maxsplit=1)[0]}::local:{name}",

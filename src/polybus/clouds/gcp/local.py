@@ -2,8 +2,8 @@
 
 Inputs are Pulumi's: by type token, with camelCase keys. Topics, subscriptions and their IAM members are made by
 google-cloud-pubsub, so that the server checks them as Google does; one that is there already, from a run before, is
-changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS, Service
-Usage) is kept in `recorded`.
+changed to what the plan says. What the server has no service for (Cloud Monitoring, Cloud Run, Cloud KMS, Cloud
+Storage, Service Usage) is kept in `recorded`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ Inputs = Mapping[str, Any]
 Outputs = dict[str, str]
 
 STANDARD_PORT = 8085  # of Google's emulator where it is told none
-_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/", "gcp:projects/")
+_OTHER_SERVICES = ("gcp:monitoring/", "gcp:cloudrunv2/", "gcp:kms/", "gcp:projects/", "gcp:storage/")
+_BUCKET = "gcp:storage/bucket:Bucket"
 OTHER_AGENTS = ("@gcp-sa-monitoring-notification.",)
 """Google's agents of other services, whose grants are on topics that are not the stack's."""
 
@@ -64,6 +65,10 @@ class Realiser:
         self.recorded: list[tuple[str, str, dict[str, Any]]] = []
         self._makers: dict[str, Callable[[Inputs], Outputs]] = {
             "gcp:organizations/getProject:getProject": self._look_up_project,
+            "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": lambda given: {
+                "id": self._project_of(given),
+                "emailAddress": f"service-{_PROJECT_NUMBER}@gs-project-accounts.iam.gserviceaccount.com",
+            },
             "gcp:pubsub/topic:Topic": self._topic,
             "gcp:pubsub/subscription:Subscription": self._subscription,
             "gcp:pubsub/topicIAMMember:TopicIAMMember": lambda given: self._member(given, "topic"),
@@ -77,9 +82,9 @@ class Realiser:
         one of the API, and the library's own errors for what the server refuses.
         """
         elsewhere = any(agent in inputs.get("member", "") for agent in OTHER_AGENTS)
-        if elsewhere or type_.startswith(_OTHER_SERVICES):
+        if elsewhere or (type_.startswith(_OTHER_SERVICES) and type_ not in self._makers):
             self.recorded.append((type_, name, dict(inputs)))
-            return {"id": name, "name": name}
+            return {"id": name, "name": str(inputs["name"]) if type_ == _BUCKET else name}
         return self._makers[type_](inputs)
 
     def close(self) -> None:
@@ -238,7 +243,7 @@ def _server(host: str, port: int, data: Path | None) -> PubsubServer:
 def _plan(topology: Topology) -> GcpPlan:
     from polybus.clouds.gcp.plan.resources import GcpSettings, plan
 
-    return plan(topology, GcpSettings(project="local"))
+    return plan(topology, GcpSettings(project="local", bodies_location="local"))
 
 
 def _realise(plan: GcpPlan, server: PubsubServer) -> Binding:

@@ -19,6 +19,7 @@ _KEYS = {
     "pushAccount": "the e-mail of the service account that push requests are signed for",
     "members": "the member of each service, such as serviceAccount:<email>",
     "functions": "the URL of each Cloud Run service that a push names",
+    "bodiesLocation": "where large bodies are stored, such as europe-west1 or EU; by default the first of regions",
     "bindings": "secretmanager, to put each service's binding into a secret",
 }
 
@@ -37,6 +38,7 @@ def _settings(config: StackConfig) -> GcpSettings:
         labels=config.texts_by_name("tags"),
         members=config.texts_by_name("members"),
         functions=config.texts_by_name("functions"),
+        bodies_location=config.text("bodiesLocation"),
         bindings="secretmanager" if config.one_of("bindings", ("secretmanager",)) else None,
     )
 

@@ -7,10 +7,12 @@ import re
 
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import allow as aws_allow
+from polybus.clouds.aws.plan import bodies as aws_bodies
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
 from polybus.clouds.aws.plan import push as aws_push
 from polybus.clouds.aws.plan.filters import filter_problem
 from polybus.clouds.aws.plan.watch import watched
+from polybus.plan import bodies
 from polybus.plan import rules as common
 from polybus.plan.alarms import lowest, own_alarms, unheard
 from polybus.plan.findings import Report
@@ -48,9 +50,16 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     common.foreign(report, topology, AWS, pauses=False)
     aws_allow.rule(report, topology)
     aws_policy_size.rule(report, topology, stack)
+    aws_bodies.rule(report, topology, stack)
+    bodies.rule(report, topology, _largest)
     _count(report, topology)
     _alarms(report, topology)
     common.notify(report, topology.alarms, r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+", "the ARN of an SNS topic", source="B")
+
+
+def _largest(entry: Topic | Queue) -> int:
+    usual = AWS.sns_default_bytes if isinstance(entry, Topic) else AWS.default_message_bytes
+    return entry.max_message_size or usual
 
 
 def _alarms(report: Report, topology: Topology) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from polybus.errors import ConfigError
 from polybus.plan.later import Text, once
-from polybus.plan.values import Ref, Resource, unknown
+from polybus.plan.values import Join, Ref, Resource, unknown
 from polybus.topology.model import Topology
 
 __all__ = [
@@ -101,7 +101,7 @@ def _regions(topology: Topology, kms_key: Text | None) -> Iterator[tuple[str, st
         yield place, notified.split(":")[3], "CloudWatch tells topics of its own region"
 
 
-def elsewhere(actions: Sequence[str], arn: str | Ref, endpoints: Sequence[Text]) -> list[dict[str, Any]]:
+def elsewhere(actions: Sequence[str], arn: str | Ref | Join, endpoints: Sequence[Text]) -> list[dict[str, Any]]:
     """Refuse what doesn't come through one of the VPC endpoints, where there are any.
 
     A Deny gives no rights, so it may name everyone. Without an endpoint a request has no aws:SourceVpce, which is

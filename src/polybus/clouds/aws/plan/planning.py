@@ -10,11 +10,14 @@ from polybus.clouds.aws.limits import AWS, SOURCES
 from polybus.clouds.aws.plan import adopting, allow, resources
 from polybus.clouds.aws.plan import published as aws_published
 from polybus.clouds.aws.plan.arguments import ARGUMENTS, SDK
+from polybus.clouds.aws.plan.bodies import BUCKET
 from polybus.clouds.aws.plan.check import rules
+from polybus.clouds.aws.plan.delivery_logs import ACCOUNT
 from polybus.clouds.aws.plan.drift import DRIFT
 from polybus.clouds.aws.plan.immutable import IMMUTABLE, replaces
 from polybus.clouds.aws.plan.importing import import_id
 from polybus.clouds.aws.plan.mistakes import mistakes
+from polybus.clouds.aws.plan.place import REGION
 from polybus.clouds.aws.plan.policy import POLICY
 from polybus.clouds.aws.plan.provider_facts import FACTS
 from polybus.clouds.aws.plan.resources import AwsPlan, AwsSettings
@@ -22,7 +25,7 @@ from polybus.clouds.aws.plan.tags import TAGS
 from polybus.plan.entitled import Right
 from polybus.plan.names import FIFO_SUFFIX
 from polybus.plan.planning import Entry, OwnName, Planning
-from polybus.plan.table import anyone, stand_ins
+from polybus.plan.table import anyone, stand_ins, text_of
 from polybus.plan.values import Resource
 from polybus.topology.model import Queue, Subscription, Topic, Topology
 
@@ -61,6 +64,10 @@ def _right(statement: Mapping[str, Any]) -> Right:
 
 
 def _stand_in(resource: Resource, output: str) -> str:
+    if resource.name == BUCKET.resource:
+        name = text_of(resource.properties["bucket"], whole=True)
+        name = name.replace(str(ACCOUNT), "123456789012").replace(str(REGION), "eu-central-1")
+        return name if output == "bucket" else f"arn:aws:s3:::{name}"
     name = str(resource.properties.get("name", resource.name))
     if output == "url":
         return f"https://sqs.eu-central-1.amazonaws.com/123456789012/{name}"
@@ -112,9 +119,13 @@ PLANNING = Planning(
     immutable=IMMUTABLE,
     replaces={"aws:ssm/parameter:Parameter": replaces},
     facts=FACTS,
-    retention={_QUEUE: "message_retention_seconds"},  # SetQueueAttributes in the SQS API reference [B]
+    retention={
+        _QUEUE: "message_retention_seconds",  # SetQueueAttributes in the SQS API reference [B]
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "rules[0].expiration.days",
+    },
     place=lambda settings: {"aws:region": settings.region},
     drift=DRIFT,
     adopted={Topic: _TOPIC, Queue: _QUEUE},
     tags=TAGS,
+    bodies=True,
 )

@@ -23,6 +23,9 @@ _DOCUMENTS = {
 # Streams have names that whoever writes gives them: a wildcard for those of one log group is no wider than the group.
 _STREAMS = re.compile(r":\*\Z")
 _LOG_GROUP = re.compile(r"arn:[^:*]+:logs:[^:*]+:[^:*]+:log-group:[^:*]+|\$\{[^}*]*-log\.arn\}")
+_OBJECTS = re.compile(r"/polybus/[^*/]+/\*\Z")
+_BUCKET = re.compile(r"arn:[^:*]+:s3:::[^:*/]+|\$\{[^}*]*bodies-bucket\.arn\}")
+_PRIVATE = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
 _QUEUE = "aws:sqs/queue:Queue"
 _TOPIC = "aws:sns/topic:Topic"
 _SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
@@ -57,7 +60,7 @@ def _no_wildcards(type_: str, properties: Properties) -> Iterator[str]:
             for part in ("Principal", "Action", "Resource", "NotPrincipal", "NotAction", "NotResource"):
                 if part.startswith("Not") and part in statement:
                     yield f"a statement that allows has {part}: that is everything but a few"
-                elif any("*" in text_of(_but_streams(one)) for one in _several(statement.get(part))):
+                elif any("*" in text_of(_but_inside(one)) for one in _several(statement.get(part))):
                     yield f"a statement that allows has a wildcard in {part}: {text_of(statement[part])}"
     if type_ == "aws:lambda/permission:Permission":
         if "*" in text_of(properties.get("principal")):
@@ -70,11 +73,14 @@ def _several(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (list, tuple)) else (value,)
 
 
-def _but_streams(resource: Any) -> Any:
-    """Give a resource without what stands for the streams of one log group."""
+def _but_inside(resource: Any) -> Any:
+    """Give a resource without what stands for the streams of one log group, or for one bus's objects in a bucket."""
     text = text_of(resource)
-    group = _STREAMS.sub("", text)
-    return group if group != text and _LOG_GROUP.fullmatch(group) else resource
+    for inside, whole in ((_STREAMS, _LOG_GROUP), (_OBJECTS, _BUCKET)):
+        around = inside.sub("", text)
+        if around != text and whole.fullmatch(around):
+            return around
+    return resource
 
 
 def _dead_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
@@ -100,6 +106,26 @@ def _tls_everywhere(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
             yield item.name, "it has no access policy, so nothing refuses what comes without TLS"
 
 
+def _bodies(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
+    """Look at buckets of polybus's alone: a program may have others, such as a website's."""
+    policies = {item.first("bucket"): item for item in items if item.type == "aws:s3/bucketPolicy:BucketPolicy"}
+    blocks = {
+        item.first("bucket"): item
+        for item in items
+        if item.type == "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+    }
+    for item in items:
+        if item.type != "aws:s3/bucket:Bucket" or "polybus-bus" not in (item.properties.get("tags") or {}):
+            continue
+        policy = policies.get(item.name)
+        statements = None if policy is None else _statements(policy.properties.get("policy"))
+        if policy is None or (statements is not None and not any(_refuses_insecure(one) for one in statements)):
+            yield item.name, "no policy of it denies everyone what comes without TLS (aws:SecureTransport false)"
+        block = blocks.get(item.name)
+        if block is None or not all(block.properties.get(name) for name in _PRIVATE):
+            yield item.name, "public access isn't blocked: set all four of a BucketPublicAccessBlock"
+
+
 def _statements(value: Any) -> Sequence[Mapping[str, Any]] | None:
     """Give the statements of a policy document; None where there is none or it isn't known yet."""
     if isinstance(value, str) and value:
@@ -123,4 +149,5 @@ POLICY = Policy(
     no_wildcards=_no_wildcards,
     dead_letters=_dead_letters,
     tls_everywhere=_tls_everywhere,
+    bodies=_bodies,
 )

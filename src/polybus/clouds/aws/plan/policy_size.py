@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from polybus.clouds.aws.limits import AWS
+from polybus.clouds.aws.plan.bodies import name as bucket_name
 from polybus.clouds.aws.plan.rights import Arns, policies
 from polybus.errors import UnsupportedFeature
 from polybus.plan.findings import Finding, Report, Severity
@@ -48,6 +49,10 @@ class _Named(Arns):
     def letters(self, name: str) -> str:
         names = Names(self.topology.name, self.stack, round(AWS.queue_name.length.most))
         return self._arn("sqs", names.dead_letters(name, suffix=self._suffix(name)))
+
+    def bodies(self) -> str:
+        partition, region = self.place
+        return f"arn:{partition}:s3:::{bucket_name(self.topology, self.stack, account=_ACCOUNT, region=region)}"
 
     def _name(self, longest: float, name: str) -> str:
         return Names(self.topology.name, self.stack, round(longest)).of(name, suffix=self._suffix(name))

@@ -253,6 +253,40 @@ FACTS: Final[Mapping[str, Facts]] = {
         },
         conflicts=(_NAMES,),
     ),
+    "aws:s3/bucket:Bucket": Facts(
+        source="s3/bucket.go",
+        immutable=frozenset({"bucket", "bucket_namespace", "bucket_prefix", "object_lock_enabled", "region"}),
+        takes={"bucket": Takes(length=(0, 63)), "bucket_prefix": Takes(length=(0, 37))},
+        conflicts=(frozenset({"bucket", "bucket_prefix"}),),
+    ),
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": Facts(
+        source="s3/bucket_public_access_block.go", immutable=frozenset({"bucket", "region"})
+    ),
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": Facts(
+        source="s3/bucket_server_side_encryption_configuration.go",
+        immutable=frozenset({"bucket", "expected_bucket_owner", "region"}),
+        takes={
+            "bucket": Takes(length=(1, 63)),
+            "rules.apply_server_side_encryption_by_default.sse_algorithm": Takes(
+                among=("AES256", "aws:backup", "aws:fsx", "aws:kms", "aws:kms:dsse")
+            ),
+        },
+    ),
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": Facts(
+        source="s3/bucket_lifecycle_configuration.go",
+        immutable=frozenset({"bucket", "expected_bucket_owner", "region"}),
+        takes={
+            "bucket": Takes(length=(1, 63)),
+            "rules.expiration.days": Takes(least=0),
+            "rules.id": Takes(length=(1, 255)),
+            "rules.status": Takes(among=("Enabled", "Disabled")),
+        },
+    ),
+    "aws:s3/bucketPolicy:BucketPolicy": Facts(
+        source="s3/bucket_policy.go",
+        immutable=frozenset({"bucket", "region"}),
+        takes={"bucket": Takes(length=(1, 63)), "policy": _JSON},
+    ),
     "aws:ssm/parameter:Parameter": Facts(
         source="ssm/parameter.go",
         immutable=frozenset({"data_type", "name", "region"}),

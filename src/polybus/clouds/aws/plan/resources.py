@@ -19,6 +19,7 @@ import msgspec
 from polybus.binding import Binding
 from polybus.clouds.aws.limits import AWS
 from polybus.clouds.aws.plan import allow as aws_allow
+from polybus.clouds.aws.plan import bodies as aws_bodies
 from polybus.clouds.aws.plan import delivery_logs as aws_logs
 from polybus.clouds.aws.plan import place as aws_place
 from polybus.clouds.aws.plan import policy_size as aws_policy_size
@@ -32,7 +33,7 @@ from polybus.clouds.aws.plan.rights import Arns, insecure, key_policy, policies
 from polybus.clouds.aws.plan.settings import AwsSettings
 from polybus.clouds.aws.plan.tags import TAGS
 from polybus.errors import ConfigError
-from polybus.plan import check
+from polybus.plan import bodies, check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.later import once
 from polybus.plan.names import FIFO_SUFFIX, Names, physical_name
@@ -73,6 +74,7 @@ def plan(topology: Topology, settings: AwsSettings | None = None) -> AwsPlan:
     documents = policies(topology, planner.arns, chosen.kms_key)
     resources = [*planner.resources()]
     made = len(resources)
+    resources += planner.bodies()
     if chosen.bindings == aws_published.SSM:
         values = binding_values(AwsPlan(topology, chosen, (), {}))
         resources += aws_published.resources(topology, chosen.stack, values, planner.tags)
@@ -121,11 +123,12 @@ def exports(plan: AwsPlan) -> dict[str, Any]:
         "subscriptions": {name: source(item) for name, item in topology.subscriptions.items()},
         "queues": {name: source(item) for name, item in topology.queues.items()},
         "policies": {service: Json(document) for service, document in plan.policies.items()},
+        **({} if topology.large_bodies is None else {"bodies": {"arn": aws_bodies.arn(), "name": aws_bodies.BUCKET}}),
         **aws_published.references(topology, plan.settings.stack, plan.settings.bindings),
     }
 
 
-def _binding(plan: AwsPlan, find: Callable[[str | Ref], str]) -> Binding:
+def _binding(plan: AwsPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
     topology = plan.topology
     planner = _Planner(topology, plan.settings)
 
@@ -146,6 +149,9 @@ def _binding(plan: AwsPlan, find: Callable[[str | Ref], str]) -> Binding:
         },
         subscriptions={item.name: place(item) for item in topology.subscriptions.values()},
         queues={item.name: place(item) for item in topology.queues.values()},
+        beside=bodies.of_binding(topology, find(aws_bodies.URL), region=find(planner.region))
+        if topology.large_bodies is not None
+        else None,
     )
 
 
@@ -316,6 +322,19 @@ class _Planner:
         document = {"Version": "2012-10-17", "Statement": [*statements, insecure("sqs:*", arn), *outside]}
         properties = {"queue_url": url, "policy": Json(document)}
         return Resource("aws:sqs/queuePolicy:QueuePolicy", f"{name}-access", properties, "access", entry)
+
+    def bodies(self) -> Iterator[Resource]:
+        """Plan the bucket of large bodies, where there are any."""
+        both = [aws_bodies.arn(), joined(aws_bodies.arn(), "/*")]
+        return aws_bodies.resources(
+            self._topology,
+            self._settings.stack,
+            region=self.region,
+            kms_key=self._settings.kms_key,
+            endpoints=self._settings.vpc_endpoints,
+            tags=self.tags,
+            insecure=insecure("s3:*", both),
+        )
 
     def rights(self, documents: Mapping[str, Mapping[str, Any]]) -> Iterator[Resource]:
         """Attach each service's policy to its role, where the stack config names one."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from polybus.clouds.aws.plan import bodies as aws_bodies
 from polybus.clouds.aws.plan.allow import key_statements
 from polybus.clouds.aws.plan.place import account_of, domain
+from polybus.plan import bodies
 from polybus.plan.later import Text, once
 from polybus.plan.values import Ref
 from polybus.topology.model import Service, Topology
@@ -43,6 +46,10 @@ class Arns:
     def letters(self, name: str) -> str | Ref:
         return Ref(f"{name}-dead-letters", "arn")
 
+    def bodies(self) -> str | Ref:
+        """Give that of the bucket of large bodies."""
+        return aws_bodies.arn()
+
     def is_push(self, name: str) -> bool:
         subscription = self.topology.subscriptions.get(name)
         return subscription is not None and subscription.push is not None
@@ -52,7 +59,7 @@ def policies(topology: Topology, arns: Arns, kms_key: Text | None) -> dict[str, 
     """Give the IAM policy document of every service that has rights at all."""
     documents: dict[str, Mapping[str, Any]] = {}
     for service in topology.services.values():
-        statements = [*_statements(topology, arns, service), *_keys(service, kms_key)]
+        statements = [*_statements(topology, arns, service), *_keys(topology, service, kms_key)]
         if statements:
             documents[service.name] = {"Version": "2012-10-17", "Statement": statements}
     return documents
@@ -84,7 +91,7 @@ def _accounts(topology: Topology, kms_key: Text) -> list[Any]:
     return [*own, *known] or [once(kms_key, _account)]
 
 
-def insecure(action: str, arn: str | Ref) -> dict[str, Any]:
+def insecure(action: str, arn: str | Ref | list[Any]) -> dict[str, Any]:
     """Refuse what comes without TLS, whoever sends it; a Deny gives no rights, so it may name everyone."""
     return {
         "Sid": "RefuseInsecureTransport",
@@ -126,6 +133,7 @@ def _statements(topology: Topology, arns: Arns, service: Service) -> Iterator[di
     purged = [arns.source(name) for name in service.operates if name in service.consumes]
     yield from _allow("Purge", _PURGE, purged)
     yield from _allow("OperateDeadLetters", tuple(sorted((*_RECEIVE, *_STATS, *_PURGE))), letters)
+    yield from aws_bodies.statements(topology, service, arns.bodies())
 
 
 def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref]) -> Iterator[dict[str, Any]]:
@@ -133,20 +141,21 @@ def _allow(sid: str, actions: tuple[str, ...], resources: list[str | Ref]) -> It
         yield {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
 
 
-def _keys(service: Service, kms_key: Text | None) -> Iterator[dict[str, Any]]:
+def _keys(topology: Topology, service: Service, kms_key: Text | None) -> Iterator[dict[str, Any]]:
     """Allow the use of a customer-managed key: senders need both rights ("Key management" in the SQS guide).
 
-    Only by way of SNS and SQS: whatever else the key encrypts, the service may not read.
+    Only by way of SNS and SQS, and of S3 for large bodies: whatever else the key encrypts, the service may not read.
     """
     if kms_key is None:
         return
-    sends = bool(service.publishes or service.consumes or service.operates)
-    if sends:
+    beside = topology.large_bodies is not None and (bodies.puts(service) or bodies.gets(topology, service))
+    if beside or service.publishes or service.consumes or service.operates:
         statement = {"Sid": "UseKey", "Effect": "Allow", "Action": list(_KEY), "Resource": [kms_key]}
-        yield {**statement, "Condition": {"StringEquals": {"kms:ViaService": once(kms_key, _via)}}}
+        services = ("sns", "sqs", *(("s3",) if beside else ()))
+        yield {**statement, "Condition": {"StringEquals": {"kms:ViaService": once(kms_key, partial(_via, services))}}}
 
 
-def _via(kms_key: str) -> list[str]:
-    """Name SNS and SQS as KMS knows them in the key's region ("kms:ViaService", AWS KMS Developer Guide)."""
+def _via(services: Sequence[str], kms_key: str) -> list[str]:
+    """Name services as KMS knows them in the key's region ("kms:ViaService", AWS KMS Developer Guide)."""
     partition, region = kms_key.split(":")[1], kms_key.split(":")[3]
-    return [f"{service}.{region}.{domain(partition)}" for service in ("sns", "sqs")]
+    return [f"{service}.{region}.{domain(partition)}" for service in services]

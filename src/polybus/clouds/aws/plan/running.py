@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from polybus.clouds.aws.plan import ecs, place
+from polybus.clouds.aws.plan.bodies import BUCKET
+from polybus.clouds.aws.plan.delivery_logs import ACCOUNT
 from polybus.clouds.aws.plan.identity import account, partition, region, role_arn, running_as
 from polybus.clouds.aws.plan.resources import AwsPlan
 from polybus.plan.run.keda import OPERATOR, Keda, platform
 from polybus.plan.run.kubernetes import Access, name_of
 from polybus.plan.run.model import Document, Running, Scene, Source, Workload, blank
-from polybus.plan.values import Ref
+from polybus.plan.values import Ref, resolve
 
 __all__ = ["RUNNING", "find"]
 
@@ -33,7 +35,12 @@ def find(plan: AwsPlan) -> Callable[[Ref], str]:
     def found(ref: Ref) -> str:
         if ref == place.REGION:
             return at
+        if ref == ACCOUNT:
+            return owner
         resource = made[ref.resource]
+        if resource.name == BUCKET.resource:
+            name = str(resolve(resource.properties["bucket"], found))
+            return name if ref.output == "bucket" else f"arn:{whole}:s3:::{name}"
         name = str(resource.properties["name"])
         service = resource.type.split(":")[1].partition("/")[0]
         outputs = {

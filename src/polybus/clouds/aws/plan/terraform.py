@@ -55,6 +55,15 @@ BRIDGE = Bridge(
         "aws:iam/role:Role": Type("aws_iam_role", outputs={"id": "id", "arn": "arn", "name": "name"}),
         "aws:iam/rolePolicy:RolePolicy": Type("aws_iam_role_policy"),
         "aws:cloudwatch/dashboard:Dashboard": Type("aws_cloudwatch_dashboard"),
+        "aws:s3/bucket:Bucket": Type("aws_s3_bucket", outputs={"id": "id", "arn": "arn", "bucket": "bucket"}),
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": Type("aws_s3_bucket_public_access_block"),
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": Type(
+            "aws_s3_bucket_server_side_encryption_configuration", renamed={"rules": "rule"}
+        ),
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": Type(
+            "aws_s3_bucket_lifecycle_configuration", renamed={"rules": "rule"}
+        ),
+        "aws:s3/bucketPolicy:BucketPolicy": Type("aws_s3_bucket_policy"),
         "aws:ssm/parameter:Parameter": Type(
             "aws_ssm_parameter", outputs={"id": "id", "arn": "arn", "name": "name", "version": "version"}
         ),

@@ -96,6 +96,77 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "aws_cloudwatch_dashboard": """
             dashboard_body! dashboard_name! region
         """,
+        "aws_s3_bucket": """
+            acceleration_status acl bucket bucket_namespace bucket_prefix cors_rule cors_rule.allowed_headers
+            cors_rule.allowed_methods! cors_rule.allowed_origins! cors_rule.expose_headers cors_rule.max_age_seconds
+            force_destroy grant grant.id grant.permissions! grant.type! grant.uri lifecycle_rule
+            lifecycle_rule.abort_incomplete_multipart_upload_days lifecycle_rule.enabled! lifecycle_rule.expiration
+            lifecycle_rule.expiration.date lifecycle_rule.expiration.days
+            lifecycle_rule.expiration.expired_object_delete_marker lifecycle_rule.id
+            lifecycle_rule.noncurrent_version_expiration lifecycle_rule.noncurrent_version_expiration.days
+            lifecycle_rule.noncurrent_version_transition lifecycle_rule.noncurrent_version_transition.days
+            lifecycle_rule.noncurrent_version_transition.storage_class! lifecycle_rule.prefix lifecycle_rule.tags
+            lifecycle_rule.transition lifecycle_rule.transition.date lifecycle_rule.transition.days
+            lifecycle_rule.transition.storage_class! logging logging.target_bucket! logging.target_prefix
+            object_lock_configuration object_lock_configuration.object_lock_enabled object_lock_configuration.rule
+            object_lock_configuration.rule.default_retention! object_lock_configuration.rule.default_retention.days
+            object_lock_configuration.rule.default_retention.mode!
+            object_lock_configuration.rule.default_retention.years object_lock_enabled policy region
+            replication_configuration replication_configuration.role! replication_configuration.rules!
+            replication_configuration.rules.delete_marker_replication_status
+            replication_configuration.rules.destination!
+            replication_configuration.rules.destination.access_control_translation
+            replication_configuration.rules.destination.access_control_translation.owner!
+            replication_configuration.rules.destination.account_id
+            replication_configuration.rules.destination.bucket! replication_configuration.rules.destination.metrics
+            replication_configuration.rules.destination.metrics.minutes
+            replication_configuration.rules.destination.metrics.status
+            replication_configuration.rules.destination.replica_kms_key_id
+            replication_configuration.rules.destination.replication_time
+            replication_configuration.rules.destination.replication_time.minutes
+            replication_configuration.rules.destination.replication_time.status
+            replication_configuration.rules.destination.storage_class replication_configuration.rules.filter
+            replication_configuration.rules.filter.prefix replication_configuration.rules.filter.tags
+            replication_configuration.rules.id replication_configuration.rules.prefix
+            replication_configuration.rules.priority replication_configuration.rules.source_selection_criteria
+            replication_configuration.rules.source_selection_criteria.sse_kms_encrypted_objects
+            replication_configuration.rules.source_selection_criteria.sse_kms_encrypted_objects.enabled!
+            replication_configuration.rules.status! request_payer server_side_encryption_configuration
+            server_side_encryption_configuration.rule!
+            server_side_encryption_configuration.rule.apply_server_side_encryption_by_default!
+            server_side_encryption_configuration.rule.apply_server_side_encryption_by_default.kms_master_key_id
+            server_side_encryption_configuration.rule.apply_server_side_encryption_by_default.sse_algorithm!
+            server_side_encryption_configuration.rule.bucket_key_enabled tags tags_all versioning versioning.enabled
+            versioning.mfa_delete website website.error_document website.index_document
+            website.redirect_all_requests_to website.routing_rules
+        """,
+        "aws_s3_bucket_public_access_block": """
+            block_public_acls block_public_policy bucket! ignore_public_acls region restrict_public_buckets
+            skip_destroy
+        """,
+        "aws_s3_bucket_server_side_encryption_configuration": """
+            bucket! expected_bucket_owner region rule! rule.apply_server_side_encryption_by_default
+            rule.apply_server_side_encryption_by_default.kms_master_key_id
+            rule.apply_server_side_encryption_by_default.sse_algorithm! rule.blocked_encryption_types
+            rule.bucket_key_enabled
+        """,
+        "aws_s3_bucket_lifecycle_configuration": """
+            bucket! expected_bucket_owner region rule rule.abort_incomplete_multipart_upload
+            rule.abort_incomplete_multipart_upload.days_after_initiation rule.expiration rule.expiration.date
+            rule.expiration.days rule.expiration.expired_object_delete_marker rule.filter rule.filter.and
+            rule.filter.and.object_size_greater_than rule.filter.and.object_size_less_than rule.filter.and.prefix
+            rule.filter.and.tags rule.filter.object_size_greater_than rule.filter.object_size_less_than
+            rule.filter.prefix rule.filter.tag rule.filter.tag.key! rule.filter.tag.value! rule.id!
+            rule.noncurrent_version_expiration rule.noncurrent_version_expiration.newer_noncurrent_versions
+            rule.noncurrent_version_expiration.noncurrent_days! rule.noncurrent_version_transition
+            rule.noncurrent_version_transition.newer_noncurrent_versions
+            rule.noncurrent_version_transition.noncurrent_days! rule.noncurrent_version_transition.storage_class!
+            rule.prefix rule.status! rule.transition rule.transition.date rule.transition.days
+            rule.transition.storage_class! transition_default_minimum_object_size
+        """,
+        "aws_s3_bucket_policy": """
+            bucket! policy! region
+        """,
         "aws_ssm_parameter": """
             allowed_pattern arn data_type description insecure_value key_id name! overwrite region tags tags_all
             tier type! value value_wo value_wo_version
@@ -178,6 +249,75 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         """,
         "aws_cloudwatch_dashboard": """
             dashboard_body! dashboard_name!
+        """,
+        "aws_s3_bucket": """
+            acceleration_status acl bucket bucket_prefix cors_rule cors_rule.allowed_headers
+            cors_rule.allowed_methods! cors_rule.allowed_origins! cors_rule.expose_headers cors_rule.max_age_seconds
+            force_destroy grant grant.id grant.permissions! grant.type! grant.uri lifecycle_rule
+            lifecycle_rule.abort_incomplete_multipart_upload_days lifecycle_rule.enabled! lifecycle_rule.expiration
+            lifecycle_rule.expiration.date lifecycle_rule.expiration.days
+            lifecycle_rule.expiration.expired_object_delete_marker lifecycle_rule.id
+            lifecycle_rule.noncurrent_version_expiration lifecycle_rule.noncurrent_version_expiration.days
+            lifecycle_rule.noncurrent_version_transition lifecycle_rule.noncurrent_version_transition.days
+            lifecycle_rule.noncurrent_version_transition.storage_class! lifecycle_rule.prefix lifecycle_rule.tags
+            lifecycle_rule.transition lifecycle_rule.transition.date lifecycle_rule.transition.days
+            lifecycle_rule.transition.storage_class! logging logging.target_bucket! logging.target_prefix
+            object_lock_configuration object_lock_configuration.object_lock_enabled object_lock_configuration.rule
+            object_lock_configuration.rule.default_retention! object_lock_configuration.rule.default_retention.days
+            object_lock_configuration.rule.default_retention.mode!
+            object_lock_configuration.rule.default_retention.years object_lock_enabled policy
+            replication_configuration replication_configuration.role! replication_configuration.rules!
+            replication_configuration.rules.delete_marker_replication_status
+            replication_configuration.rules.destination!
+            replication_configuration.rules.destination.access_control_translation
+            replication_configuration.rules.destination.access_control_translation.owner!
+            replication_configuration.rules.destination.account_id
+            replication_configuration.rules.destination.bucket! replication_configuration.rules.destination.metrics
+            replication_configuration.rules.destination.metrics.minutes
+            replication_configuration.rules.destination.metrics.status
+            replication_configuration.rules.destination.replica_kms_key_id
+            replication_configuration.rules.destination.replication_time
+            replication_configuration.rules.destination.replication_time.minutes
+            replication_configuration.rules.destination.replication_time.status
+            replication_configuration.rules.destination.storage_class replication_configuration.rules.filter
+            replication_configuration.rules.filter.prefix replication_configuration.rules.filter.tags
+            replication_configuration.rules.id replication_configuration.rules.prefix
+            replication_configuration.rules.priority replication_configuration.rules.source_selection_criteria
+            replication_configuration.rules.source_selection_criteria.sse_kms_encrypted_objects
+            replication_configuration.rules.source_selection_criteria.sse_kms_encrypted_objects.enabled!
+            replication_configuration.rules.status! request_payer server_side_encryption_configuration
+            server_side_encryption_configuration.rule!
+            server_side_encryption_configuration.rule.apply_server_side_encryption_by_default!
+            server_side_encryption_configuration.rule.apply_server_side_encryption_by_default.kms_master_key_id
+            server_side_encryption_configuration.rule.apply_server_side_encryption_by_default.sse_algorithm!
+            server_side_encryption_configuration.rule.bucket_key_enabled tags tags_all versioning versioning.enabled
+            versioning.mfa_delete website website.error_document website.index_document
+            website.redirect_all_requests_to website.routing_rules
+        """,
+        "aws_s3_bucket_public_access_block": """
+            block_public_acls block_public_policy bucket! ignore_public_acls restrict_public_buckets
+        """,
+        "aws_s3_bucket_server_side_encryption_configuration": """
+            bucket! expected_bucket_owner rule! rule.apply_server_side_encryption_by_default
+            rule.apply_server_side_encryption_by_default.kms_master_key_id
+            rule.apply_server_side_encryption_by_default.sse_algorithm! rule.bucket_key_enabled
+        """,
+        "aws_s3_bucket_lifecycle_configuration": """
+            bucket! expected_bucket_owner rule rule.abort_incomplete_multipart_upload
+            rule.abort_incomplete_multipart_upload.days_after_initiation rule.expiration rule.expiration.date
+            rule.expiration.days rule.expiration.expired_object_delete_marker rule.filter rule.filter.and
+            rule.filter.and.object_size_greater_than rule.filter.and.object_size_less_than rule.filter.and.prefix
+            rule.filter.and.tags rule.filter.object_size_greater_than rule.filter.object_size_less_than
+            rule.filter.prefix rule.filter.tag rule.filter.tag.key! rule.filter.tag.value! rule.id!
+            rule.noncurrent_version_expiration rule.noncurrent_version_expiration.newer_noncurrent_versions
+            rule.noncurrent_version_expiration.noncurrent_days! rule.noncurrent_version_transition
+            rule.noncurrent_version_transition.newer_noncurrent_versions
+            rule.noncurrent_version_transition.noncurrent_days! rule.noncurrent_version_transition.storage_class!
+            rule.prefix rule.status! rule.transition rule.transition.date rule.transition.days
+            rule.transition.storage_class! transition_default_minimum_object_size
+        """,
+        "aws_s3_bucket_policy": """
+            bucket! policy!
         """,
         "aws_ssm_parameter": """
             allowed_pattern arn data_type description insecure_value key_id name! overwrite tags tags_all tier type!

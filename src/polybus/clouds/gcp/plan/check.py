@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from polybus.clouds.gcp.limits import GCP
 from polybus.clouds.gcp.plan import allow as gcp_allow
+from polybus.clouds.gcp.plan import bodies as gcp_bodies
 from polybus.clouds.gcp.plan.filters import filter_problem
 from polybus.clouds.gcp.plan.invokers import INVOKER, names_service
+from polybus.plan import bodies
 from polybus.plan import rules as common
 from polybus.plan.alarms import own_alarms, unheard
 from polybus.plan.findings import Report
@@ -33,6 +35,8 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     common.fairness(report, topology, "Pub/Sub", "gcp")
     common.foreign(report, topology, GCP, pauses=True)
     gcp_allow.rule(report, topology)
+    gcp_bodies.rule(report, topology, stack)
+    bodies.rule(report, topology, lambda entry: entry.max_message_size or GCP.default_message_bytes)
     for subscription in topology.subscriptions.values():
         _subscription(report, topology, subscription)
     for path, entry, own in own_alarms(topology):

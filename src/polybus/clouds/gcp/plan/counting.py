@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from polybus.clouds.gcp.plan.bodies import BUCKET
 from polybus.clouds.gcp.plan.resources import GcpPlan
 from polybus.plan.run.model import Document, Scene, Source, Workload, blank
-from polybus.plan.values import Ref, is_mark
+from polybus.plan.values import Ref, is_mark, resolve
 
 __all__ = ["ACCOUNT", "VIEWER", "email", "find", "mistaken", "project", "running_as", "trigger"]
 
@@ -43,7 +44,11 @@ def find(plan: GcpPlan) -> Callable[[Ref], str]:
     made = {resource.name: resource for resource in plan.resources}
 
     def found(ref: Ref) -> str:
+        if ref.resource == "project":
+            return blank("GOOGLE_CLOUD_PROJECT_NUMBER")
         resource = made[ref.resource]
+        if ref == BUCKET:
+            return str(resolve(resource.properties["name"], found))
         folder, argument = _IDS[resource.type]
         name = str(resource.properties[argument])
         return {"name": name, "id": f"projects/{project(plan)}/{folder}/{name}"}[ref.output]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from polybus.binding import Binding
 from polybus.clouds.gcp.limits import GCP, SOURCES
-from polybus.clouds.gcp.plan import adopting, resources
+from polybus.clouds.gcp.plan import adopting, bodies, resources
 from polybus.clouds.gcp.plan.arguments import ARGUMENTS, SDK
 from polybus.clouds.gcp.plan.check import rules
 from polybus.clouds.gcp.plan.drift import DRIFT
@@ -17,25 +17,32 @@ from polybus.clouds.gcp.plan.resources import GcpPlan, GcpSettings
 from polybus.clouds.gcp.plan.rights import entitled
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.plan.planning import Entry, OwnName, Planning
-from polybus.plan.table import anyone, stand_ins
+from polybus.plan.table import anyone, stand_ins, text_of
 from polybus.plan.values import Resource
 from polybus.topology.model import Queue, Topic, Topology
 
 __all__ = ["PLANNING"]
 
 _TOPIC, _SUBSCRIPTION = "gcp:pubsub/topic:Topic", "gcp:pubsub/subscription:Subscription"
+_BUCKET = "gcp:storage/bucket:Bucket"
 
 
 def _sample(topology: Topology, stack: str) -> GcpPlan:
-    return resources.plan(topology, GcpSettings(stack=stack, functions=stand_ins(topology)))
+    return resources.plan(
+        topology, GcpSettings(stack=stack, functions=stand_ins(topology), bodies_location=bodies.STAND_IN)
+    )
 
 
 def _compared(topology: Topology, binding: Binding, stack: str) -> GcpPlan:
     project, functions = binding.settings.get("project"), anyone(topology)
-    return resources.plan(topology, GcpSettings(stack=stack, project=project, functions=functions))
+    return resources.plan(
+        topology, GcpSettings(stack=stack, project=project, functions=functions, bodies_location=bodies.STAND_IN)
+    )
 
 
 def _stand_in(resource: Resource, output: str) -> str:
+    if resource.type == _BUCKET:
+        return text_of(resource.properties["name"], whole=True).replace("${project.number}", "123456789012")
     name = str(resource.properties.get("name", resource.name))
     if output != "id":
         return name
@@ -73,9 +80,10 @@ PLANNING = Planning(
     names={_TOPIC: OwnName("name", GCP.topic_name), _SUBSCRIPTION: OwnName("name", GCP.subscription_name)},
     immutable=IMMUTABLE,
     facts=FACTS,
-    retention={_SUBSCRIPTION: "message_retention_duration"},
+    retention={_SUBSCRIPTION: "message_retention_duration", _BUCKET: "lifecycle_rules[0].condition.age"},
     place=lambda settings: {"gcp:project": settings.project},
     drift=DRIFT,
     adopted={Topic: _TOPIC, Queue: _TOPIC},
     tags=TAGS,
+    bodies=True,
 )

@@ -13,6 +13,7 @@ _MEMBERS = (
     "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember",
     "gcp:cloudrunv2/serviceIamMember:ServiceIamMember",
     "gcp:kms/cryptoKeyIAMMember:CryptoKeyIAMMember",
+    "gcp:storage/bucketIAMMember:BucketIAMMember",
 )
 
 
@@ -45,4 +46,15 @@ def _dead_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
                 yield item.name, f"the Pub/Sub service agent may not forward to {target}: letters stay"
 
 
-POLICY = Policy(tls_only=_tls, no_wildcards=_no_wildcards, dead_letters=_dead_letters)
+def _bodies(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
+    """Look at buckets of polybus's alone: a program may have others, such as a website's."""
+    for item in items:
+        if item.type != "gcp:storage/bucket:Bucket" or "polybus-bus" not in (item.properties.get("labels") or {}):
+            continue
+        if item.properties.get("public_access_prevention") != "enforced":
+            yield item.name, "public access isn't prevented: set public_access_prevention to enforced"
+        if not item.properties.get("uniform_bucket_level_access"):
+            yield item.name, "an object may have rights of its own: set uniform_bucket_level_access"
+
+
+POLICY = Policy(tls_only=_tls, no_wildcards=_no_wildcards, dead_letters=_dead_letters, bodies=_bodies)

@@ -97,6 +97,24 @@ FACTS: Final[Mapping[str, Facts]] = {
         immutable=frozenset({"project"}),
         takes={"dashboard_json": Takes(json=True)},
     ),
+    "gcp:storage/bucket:Bucket": Facts(
+        source="storage/resource_storage_bucket.go",
+        immutable=frozenset(
+            {
+                "custom_placement_config",
+                "enable_object_retention",
+                "hierarchical_namespace",
+                "location",
+                "name",
+                "project",
+            }
+        ),
+        takes={
+            "lifecycle_rules.action.type": Takes(among=("Delete", "SetStorageClass", "AbortIncompleteMultipartUpload")),
+            "public_access_prevention": Takes(among=("enforced", "inherited")),
+        },
+    ),
+    "gcp:storage/bucketIAMMember:BucketIAMMember": _member("storage/iam_storage_bucket.go", "bucket"),
     "gcp:secretmanager/secret:Secret": Facts(
         source="secretmanager/resource_secret_manager_secret.go",
         immutable=frozenset({"secret_id", "project", "replication", "tags"}),

@@ -17,6 +17,7 @@ import msgspec
 
 from polybus.binding import Binding
 from polybus.clouds.gcp.limits import GCP
+from polybus.clouds.gcp.plan import bodies as gcp_bodies
 from polybus.clouds.gcp.plan import invokers as gcp_invokers
 from polybus.clouds.gcp.plan import published as gcp_published
 from polybus.clouds.gcp.plan import rights as gcp_rights
@@ -26,7 +27,7 @@ from polybus.clouds.gcp.plan.mistakes import mistakes
 from polybus.clouds.gcp.plan.settings import GcpSettings
 from polybus.clouds.gcp.plan.tags import TAGS
 from polybus.errors import ConfigError
-from polybus.plan import check
+from polybus.plan import bodies, check
 from polybus.plan.entities import Place, binding_of
 from polybus.plan.later import Text, known, once
 from polybus.plan.names import Names, subscription_tag
@@ -65,10 +66,13 @@ def plan(topology: Topology, settings: GcpSettings | None = None) -> GcpPlan:
     _hold_places(chosen)
     if chosen.kms_key is not None:
         chosen = replace(chosen, kms_key=once(chosen.kms_key, _held_key))
+    gcp_bodies.hold(topology, chosen)
     planner = _Planner(topology, chosen)
     resources = [*planner.resources()]
     agents = gcp_rights.Agents(planner.agent, planner.made)
     resources += gcp_rights.resources(topology, chosen.members, agents, planner.inside)
+    resources += planner.bodies()
+    resources += gcp_bodies.members(topology, chosen.members)
     resources += gcp_invokers.resources(planner.pushes(), chosen.push_account)
     scene = gcp_watch.Scene(planner.names, planner.inside, planner.labels, planner.watcher)
     resources += gcp_watch.resources(topology, scene)
@@ -107,6 +111,7 @@ def exports(plan: GcpPlan) -> dict[str, Any]:
         "topics": {name: {"topic": gcp_rights.topic_of(topology, name)} for name in topology.topics},
         "subscriptions": {name: source(name) for name in topology.subscriptions},
         "queues": {name: {"topic": gcp_rights.topic_of(topology, name), **source(name)} for name in topology.queues},
+        **({} if topology.large_bodies is None else {"bodies": {"bucket": gcp_bodies.BUCKET}}),
         **gcp_published.references(topology, plan.settings.bindings),
     }
 
@@ -147,6 +152,7 @@ def _binding(plan: GcpPlan, find: Callable[[str | Ref | Join], str]) -> Binding:
         topics={name: Place(find(gcp_rights.topic_of(topology, name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: place(item) for item in topology.subscriptions.values()},
         queues={item.name: place(item) for item in topology.queues.values()},
+        beside=None if topology.large_bodies is None else bodies.of_binding(topology, find(gcp_bodies.URL)),
     )
 
 
@@ -189,6 +195,15 @@ class _Planner:
         """Name what the Pub/Sub service agent has to wait for: in a fresh project there is none yet."""
         return (gcp_rights.AGENT,) if self._settings.service_identity else ()
 
+    @property
+    def number(self) -> Any:
+        """Give the project's number."""
+        return self._settings.project_number or Ref("project", "number")
+
+    def bodies(self) -> Iterator[Resource]:
+        """Plan the bucket of large bodies, where there are any."""
+        return gcp_bodies.resources(self._topology, self._settings, self.number, self.inside, self.labels)
+
     def _service_agent(self, service: str, made: str) -> Join | Ref:
         """Name the service account that a service of Google's acts as in the project: known before it is there.
 
@@ -196,8 +211,7 @@ class _Planner:
         """
         if self._settings.elsewhere:
             return Ref(made, "member")
-        number: Any = self._settings.project_number or Ref("project", "number")
-        return Join(("serviceAccount:service-", number, f"@gcp-sa-{service}.iam.gserviceaccount.com"))
+        return Join(("serviceAccount:service-", self.number, f"@gcp-sa-{service}.iam.gserviceaccount.com"))
 
     def _identities(self) -> Iterator[Resource]:
         """Have Google make the service agents that are granted something: before, nobody could be."""

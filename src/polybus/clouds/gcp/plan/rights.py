@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polybus.clouds.gcp.plan import allow as gcp_allow
+from polybus.clouds.gcp.plan import bodies as gcp_bodies
 from polybus.plan.entitled import Right
 from polybus.plan.grants import merged
 from polybus.plan.later import Text, spelled
@@ -89,8 +90,14 @@ def topic_of(topology: Topology, name: str) -> str | Ref:
 def entitled(topology: Topology) -> dict[str, tuple[Right, ...]]:
     """Give what each service of the topology may do, each right once."""
     return {
-        name: tuple(Right((role,), (_on(topology, kind, on),)) for role, kind, on in dict.fromkeys(found))
-        for name, found in ((name, _rights(topology, service)) for name, service in topology.services.items())
+        name: (
+            *(
+                Right((role,), (_on(topology, kind, on),))
+                for role, kind, on in dict.fromkeys(_rights(topology, service))
+            ),
+            *gcp_bodies.rights(topology, service),
+        )
+        for name, service in topology.services.items()
     }
 
 

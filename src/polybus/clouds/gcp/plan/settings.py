@@ -27,7 +27,8 @@ class GcpSettings:
 
     In a Pulumi program the project's number, the key, the account, the members and the functions may be outputs. The
     right to call a Cloud Run service whose address is one is yours to give, since the address says which service it is.
-    `bindings` says where each service's binding is put, beside the outputs.
+    `bindings` says where each service's binding is put, beside the outputs. `bodies_location` is where large bodies are
+    stored, as Cloud Storage names locations; None is the first of the regions.
     """
 
     stack: str = ""
@@ -43,6 +44,7 @@ class GcpSettings:
     members: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
     functions: Mapping[str, Text] = field(default_factory=lambda: NOTHING)
     bindings: Literal["secretmanager"] | None = None
+    bodies_location: str | None = None
 
     @property
     def elsewhere(self) -> bool:

@@ -37,6 +37,20 @@ BRIDGE = Bridge(
         ),
         "gcp:monitoring/alertPolicy:AlertPolicy": Type("google_monitoring_alert_policy", outputs=_NAMED),
         "gcp:monitoring/dashboard:Dashboard": Type("google_monitoring_dashboard"),
+        "gcp:storage/bucket:Bucket": Type(
+            "google_storage_bucket",
+            renamed={
+                "lifecycle_rules": "lifecycle_rule",
+                "lifecycle_rules.condition.matches_prefixes": "matches_prefix",
+            },
+            outputs=_NAMED,
+        ),
+        "gcp:storage/bucketIAMMember:BucketIAMMember": Type("google_storage_bucket_iam_member"),
+        "gcp:storage/getProjectServiceAccount:getProjectServiceAccount": Type(
+            "google_storage_project_service_account",
+            outputs={name: name for name in ("id", "email_address", "member")},
+            data=True,
+        ),
         "gcp:secretmanager/secret:Secret": Type(
             "google_secret_manager_secret", outputs={name: name for name in ("id", "name", "secret_id")}
         ),

@@ -159,6 +159,42 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "google_monitoring_dashboard": """
             dashboard_json! deletion_policy project
         """,
+        "google_storage_bucket": """
+            autoclass autoclass.enabled! autoclass.terminal_storage_class cors cors.max_age_seconds cors.method
+            cors.origin cors.response_header custom_placement_config custom_placement_config.data_locations!
+            default_event_based_hold deletion_policy enable_object_retention encryption
+            encryption.customer_managed_encryption_enforcement_config
+            encryption.customer_managed_encryption_enforcement_config.restriction_mode!
+            encryption.customer_supplied_encryption_enforcement_config
+            encryption.customer_supplied_encryption_enforcement_config.restriction_mode!
+            encryption.default_kms_key_name encryption.google_managed_encryption_enforcement_config
+            encryption.google_managed_encryption_enforcement_config.restriction_mode! force_destroy
+            hierarchical_namespace hierarchical_namespace.enabled! ip_filter
+            ip_filter.allow_all_service_agent_access ip_filter.allow_cross_org_vpcs ip_filter.mode!
+            ip_filter.public_network_source ip_filter.public_network_source.allowed_ip_cidr_ranges!
+            ip_filter.vpc_network_sources ip_filter.vpc_network_sources.allowed_ip_cidr_ranges!
+            ip_filter.vpc_network_sources.network! labels lifecycle_rule lifecycle_rule.action!
+            lifecycle_rule.action.storage_class lifecycle_rule.action.type! lifecycle_rule.condition!
+            lifecycle_rule.condition.age lifecycle_rule.condition.created_before
+            lifecycle_rule.condition.custom_time_before lifecycle_rule.condition.days_since_custom_time
+            lifecycle_rule.condition.days_since_noncurrent_time lifecycle_rule.condition.matches_prefix
+            lifecycle_rule.condition.matches_storage_class lifecycle_rule.condition.matches_suffix
+            lifecycle_rule.condition.noncurrent_time_before lifecycle_rule.condition.num_newer_versions
+            lifecycle_rule.condition.send_age_if_zero lifecycle_rule.condition.send_days_since_custom_time_if_zero
+            lifecycle_rule.condition.send_days_since_noncurrent_time_if_zero
+            lifecycle_rule.condition.send_num_newer_versions_if_zero lifecycle_rule.condition.size_above_bytes
+            lifecycle_rule.condition.size_below_bytes lifecycle_rule.condition.with_state location! logging
+            logging.log_bucket! logging.log_object_prefix name! project public_access_prevention requester_pays
+            retention_policy retention_policy.is_locked retention_policy.retention_period! rpo soft_delete_policy
+            soft_delete_policy.retention_duration_seconds storage_class uniform_bucket_level_access versioning
+            versioning.enabled! website website.main_page_suffix website.not_found_page
+        """,
+        "google_storage_bucket_iam_member": """
+            bucket! condition condition.description condition.expression! condition.title! member! role!
+        """,
+        "google_storage_project_service_account": """
+            project user_project
+        """,
         "google_secret_manager_secret": """
             annotations deletion_policy deletion_protection expire_time labels project replication! replication.auto
             replication.auto.customer_managed_encryption replication.auto.customer_managed_encryption.kms_key_name!
@@ -316,6 +352,36 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         """,
         "google_monitoring_dashboard": """
             dashboard_json! project
+        """,
+        "google_storage_bucket": """
+            autoclass autoclass.enabled! autoclass.terminal_storage_class cors cors.max_age_seconds cors.method
+            cors.origin cors.response_header custom_placement_config custom_placement_config.data_locations!
+            default_event_based_hold enable_object_retention encryption encryption.default_kms_key_name!
+            force_destroy hierarchical_namespace hierarchical_namespace.enabled! ip_filter
+            ip_filter.allow_all_service_agent_access ip_filter.allow_cross_org_vpcs ip_filter.mode!
+            ip_filter.public_network_source ip_filter.public_network_source.allowed_ip_cidr_ranges!
+            ip_filter.vpc_network_sources ip_filter.vpc_network_sources.allowed_ip_cidr_ranges!
+            ip_filter.vpc_network_sources.network! labels lifecycle_rule lifecycle_rule.action!
+            lifecycle_rule.action.storage_class lifecycle_rule.action.type! lifecycle_rule.condition!
+            lifecycle_rule.condition.age lifecycle_rule.condition.created_before
+            lifecycle_rule.condition.custom_time_before lifecycle_rule.condition.days_since_custom_time
+            lifecycle_rule.condition.days_since_noncurrent_time lifecycle_rule.condition.matches_prefix
+            lifecycle_rule.condition.matches_storage_class lifecycle_rule.condition.matches_suffix
+            lifecycle_rule.condition.noncurrent_time_before lifecycle_rule.condition.num_newer_versions
+            lifecycle_rule.condition.send_age_if_zero lifecycle_rule.condition.send_days_since_custom_time_if_zero
+            lifecycle_rule.condition.send_days_since_noncurrent_time_if_zero
+            lifecycle_rule.condition.send_num_newer_versions_if_zero lifecycle_rule.condition.with_state location!
+            logging logging.log_bucket! logging.log_object_prefix name! project public_access_prevention
+            requester_pays retention_policy retention_policy.is_locked retention_policy.retention_period! rpo
+            soft_delete_policy soft_delete_policy.retention_duration_seconds storage_class
+            uniform_bucket_level_access versioning versioning.enabled! website website.main_page_suffix
+            website.not_found_page
+        """,
+        "google_storage_bucket_iam_member": """
+            bucket! condition condition.description condition.expression! condition.title! member! role!
+        """,
+        "google_storage_project_service_account": """
+            project user_project
         """,
         "google_secret_manager_secret": """
             annotations deletion_protection expire_time labels project replication! replication.auto

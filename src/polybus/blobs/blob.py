@@ -42,7 +42,6 @@ class Reader(Protocol):
     def place(self) -> object:
         """Where from; the same of two that read the same."""
 
-
     def iter(self, blob: Blob, chunk: int) -> AsyncIterator[bytes]:
         """Do what `Blob.iter` says."""
 
@@ -107,7 +106,7 @@ class Blob(msgspec.Struct, frozen=True, dict=True, omit_defaults=True):
         places = {reader.place for reader in readers}
         if len(places) != 1:
             there = f"{len(places)}, and nothing says which" if places else "none"
-            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bound")
+            raise RuntimeError(f"this blob came by no polybus.blobs.Blobs, and this process has {there}: Blobs.bind")
         return readers[0]
 
     async def read(self) -> bytes:

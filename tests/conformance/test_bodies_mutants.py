@@ -19,16 +19,16 @@ STORE = "polybus.blobs.store:Store"
 MUTANTS: dict[str, tuple[str, Patch]] = {
     "leaves what is over the limit in its message": (
         "B1",
-        edit(f"{BLOBS}.away", "size <= self._over", "size <= 1_000_000"),
+        edit(f"{BLOBS}.offload", "size <= self._over", "size <= 1_000_000"),
     ),
-    "stores what fits": ("B1", edit(f"{BLOBS}.away", "size <= self._over", "size < 1")),
+    "stores what fits": ("B1", edit(f"{BLOBS}.offload", "size <= self._over", "size < 1")),
     "forgets the content type": (
         "B1",
-        edit(f"{BLOBS}.back", "content_type=blob.type or None", "content_type=None"),
+        edit(f"{BLOBS}.fetch", "content_type=blob.type or None", "content_type=None"),
     ),
     "has the whole body in the message as well": (
         "B1",
-        edit(f"{BLOBS}.away", "body=blob.to_body()", "body=blob.to_body() + message.body"),
+        edit(f"{BLOBS}.offload", "body=blob.to_body()", "body=blob.to_body() + message.body"),
     ),
     "believes the hash": ("B2", edit(f"{STORE}.iter", "found.hexdigest() != blob.sha256", "False")),
     "takes references to other buses' objects": (
@@ -38,14 +38,14 @@ MUTANTS: dict[str, tuple[str, Patch]] = {
     "deletes what was read": (
         "B4",
         edit(
-            f"{BLOBS}.back",
+            f"{BLOBS}.fetch",
             "body = await self.store.read(blob)",
             "body = await self.store.read(blob); await self.sweep(-1.0)",
         ),
     ),
     "publishes what it couldn't store": (
         "B5",
-        edit(f"{BLOBS}.away", "raise PublishFailed((error.fault,)) from None", "return message"),
+        edit(f"{BLOBS}.offload", "raise PublishFailed((error.fault,)) from None", "return message"),
     ),
     "buries what it can't fetch at once": (
         "B5",
@@ -66,7 +66,7 @@ MUTANTS: dict[str, tuple[str, Patch]] = {
     "stores before it seals": (
         "B7",
         edit(
-            f"{BLOBS}.away",
+            f"{BLOBS}.offload",
             "blob = await self.store.put(message.body, message.content_type)",
             "blob = await self.store.put((await self._opened_again(message)).body)",
         ),

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from typing import Any
 
+import msgspec
 import pytest
 
 import polybus
@@ -327,10 +328,13 @@ def test_in_a_function_what_decides_how_much_is_taken_is_refused() -> None:
     @app.handler("jobs", breaker=Breaker())
     async def work(body: bytes) -> None: ...
 
-    function = aws_lambda(app, make_binding(), handles="jobs")
-    with pytest.raises(polybus.ConfigError, match="in a function the platform does"):
-        function({"Records": [{"eventSource": "aws:sqs"}]})
-    function.close()
+    # A store of its own: those in memory are found by the bus's name.
+    function = aws_lambda(app, msgspec.structs.replace(make_binding(), bus="functions"), handles="jobs")
+    try:
+        with pytest.raises(polybus.ConfigError, match="in a function the platform does"):
+            function({"Records": [{"eventSource": "aws:sqs"}]})
+    finally:
+        function.close()
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_binding_that_only_says_where_installs_nothing(tmp_path: Path) -> None
 def test_without_obstore_it_is_told_before_the_first_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("polybus.blobs.bound.find_spec", lambda name: None)
     assert importlib.util.find_spec("obstore") is not None
-    with pytest.raises(MissingExtra, match=r"polybus\[blobs\]"):
+    with pytest.raises(MissingExtra, match=r"\[blobs\]"):
         connect(local_binding(TOPOLOGY, path=tmp_path / "bus.db"))
 
 

@@ -463,6 +463,24 @@ if not ABSENT and WHOLE:
         assert beside(server) == NOTHING
         print("terraform soak: alarms left the rules of composite ones before they went, by the bus and by service")
 
+    def test_the_bucket_of_large_bodies_is_made_on_moto_and_gone_again(tmp_path: Path, server: AwsServer) -> None:
+        from moto_process import moto
+
+        text = 'large_bodies = { over = "200KiB" }\n[bus]\nname = "shop"\n[topics.scans]\n'
+        document = written(loads(text, source="polybus.toml"), aws.AwsSettings(stack="dev", region=REGION))
+        document["provider"]["aws"]["s3_use_path_style"] = True  # no name of a host is a bucket's here
+        with moto() as s3:
+            terraform = Terraform(tmp_path / "bucket", server, s3=s3)
+            terraform.write(document)
+            terraform.init()
+            assert terraform.validate() == []
+            terraform.apply()
+            assert terraform.plan().actions == {}
+            made = {address.partition(".")[0] for address in terraform.addresses()}
+            assert {"aws_s3_bucket", "aws_s3_bucket_policy", "aws_s3_bucket_lifecycle_configuration"} <= made
+            terraform.destroy()
+        print("terraform soak: the bucket of large bodies, on moto 5")
+
     async def test_what_is_adopted_carries_messages_and_stays(terraform: Terraform, server: AwsServer) -> None:
         with clients(server) as (sqs, sns):
             topic = sns.create_topic(Name="their-events")["TopicArn"]

@@ -178,15 +178,13 @@ _DOCUMENTS = (
 _OWN = ("Timestamp", "Approximate", "MaximumMessageSize", "SubscriptionArn", "Subscriptions", "Owner", "Pending")
 
 
-# What Terraform's provider says of each topic, and SNS has without being told.
-_UNSAID = "SuccessFeedbackSampleRate", "0"
+# What SNS logs, and as whom: the provider says it of each topic, and roles are of the server that they are on.
+_LOGGED = ("SuccessFeedbackSampleRate", "FeedbackRoleArn")
 
 
 def _read(attributes: Mapping[str, str]) -> dict[str, Any]:
-    said = {
-        name: value for name, value in attributes.items() if not (name.endswith(_UNSAID[0]) and value == _UNSAID[1])
-    }
-    kept = {name: value for name, value in said.items() if not any(part in name for part in _OWN)}
+    own = (*_OWN, *_LOGGED)
+    kept = {name: value for name, value in attributes.items() if not any(part in name for part in own)}
     return {name: json.loads(value) if name in _DOCUMENTS and value else value for name, value in kept.items()}
 
 

@@ -83,14 +83,15 @@ class Changes:
 
 
 class Terraform:
-    """One folder of Terraform's, and commands in it as a person gives them."""
+    """One folder of Terraform's, and commands in it as a person gives them; `s3` is where S3 is."""
 
-    def __init__(self, folder: Path, server: AwsServer) -> None:
+    def __init__(self, folder: Path, server: AwsServer, *, s3: str = "") -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TF_", "AWS_"))},
             **server.env(),
+            **({"AWS_ENDPOINT_URL_S3": s3} if s3 else {}),
             "CHECKPOINT_DISABLE": "1",
             "TF_IN_AUTOMATION": "1",
         }

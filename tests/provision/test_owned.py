@@ -106,3 +106,15 @@ def test_what_is_held_is_still_all_that_it_was(aws: Realiser) -> None:
     assert queues
     assert all(isinstance(item.inputs["name"], str) for item in queues)
     assert json.dumps([item.options for item in queues])
+
+
+def test_mocks_that_answer_no_question_find_nothing_of_others() -> None:
+    """As the unit tests of a program of Pulumi's often have them."""
+    roles = {"mailer": "arn:aws:iam::111122223333:role/mailer"}
+    settings = AwsSettings(stack="dev", region=REGION, roles=roles)
+    text = SHOP + '[services.mailer]\nconsumes = ["mail"]\n'
+
+    def program() -> None:
+        MessageBus("shop", topology=loads(text, source="polybus.toml"), cloud="aws", settings=settings)
+
+    assert runner.run(program, simulated.create, look=lambda token, given: {}).of(QUEUE)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import boto3
@@ -178,15 +178,13 @@ _DOCUMENTS = (
 _OWN = ("Timestamp", "Approximate", "MaximumMessageSize", "SubscriptionArn", "Subscriptions", "Owner", "Pending")
 
 
-# What Terraform's provider says of each topic, and SNS has without being told.
-_UNSAID = "SuccessFeedbackSampleRate", "0"
+# What SNS logs, and as whom: the provider says it of each topic, and roles are of the server that they are on.
+_LOGGED = ("SuccessFeedbackSampleRate", "FeedbackRoleArn")
 
 
 def _read(attributes: Mapping[str, str]) -> dict[str, Any]:
-    said = {
-        name: value for name, value in attributes.items() if not (name.endswith(_UNSAID[0]) and value == _UNSAID[1])
-    }
-    kept = {name: value for name, value in said.items() if not any(part in name for part in _OWN)}
+    own = (*_OWN, *_LOGGED)
+    kept = {name: value for name, value in attributes.items() if not any(part in name for part in own)}
     return {name: json.loads(value) if name in _DOCUMENTS and value else value for name, value in kept.items()}
 
 
@@ -228,6 +226,34 @@ def differences(here: Any, there: Any, path: str = "$") -> Iterator[str]:
         yield f"{path}: {here!r} and not {there!r}"
 
 
+def beside(server: AwsServer) -> dict[str, Any]:
+    """Read what is on a server beside messaging: alarms, dashboards, and how long logs are kept."""
+    with closing(client(server, "cloudwatch")) as watch, closing(client(server, "logs")) as logs:
+        alarms = watch.describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+        looks = {one["AlarmName"]: one["MetricName"] for one in alarms["MetricAlarms"]}
+        rules = {one["AlarmName"]: one["AlarmRule"] for one in alarms["CompositeAlarms"]}
+        shown = {one["DashboardName"] for one in watch.list_dashboards()["DashboardEntries"]}
+        kept = {one["logGroupName"]: one["retentionInDays"] for one in logs.describe_log_groups()["logGroups"]}
+    return {"alarms": looks, "rules": rules, "dashboards": shown, "logs": kept}
+
+
+def watched_as_planned(server: AwsServer, topology: Topology, chosen: aws.AwsSettings) -> None:
+    """Hold what is beside messaging to the plan."""
+    planned = aws.plan(topology, chosen).resources
+    of = {kind: [one.properties for one in planned if one.type.endswith(f":{kind}")] for kind in _BESIDE}
+    there = beside(server)
+    assert there["alarms"] == {one["name"]: one["metric_name"] for one in of["MetricAlarm"]}
+    assert there["rules"] == {one["alarm_name"]: one["alarm_rule"] for one in of["CompositeAlarm"]}
+    assert there["dashboards"] == {one["dashboard_name"] for one in of["Dashboard"]}
+    assert sorted(there["logs"].values()) == sorted(one["retention_in_days"] for one in of["LogGroup"])
+    names = {topic.rpartition(":")[2] for topic in state(server)["topics"]}
+    assert {name.split("/")[3] for name in there["logs"]} <= names, "SNS writes to groups that have its topic's name"
+
+
+_BESIDE = ("MetricAlarm", "CompositeAlarm", "Dashboard", "LogGroup")
+NOTHING = {"alarms": {}, "rules": {}, "dashboards": set(), "logs": {}}
+
+
 def life(folder: Path, topology: Topology, chosen: aws.AwsSettings) -> int:
     """Validate, make, look at, plan anew and destroy all of a stack. Return how much it was."""
     with running_in_thread(AwsServer(region=REGION)) as server:
@@ -239,11 +265,13 @@ def life(folder: Path, topology: Topology, chosen: aws.AwsSettings) -> int:
         with roles_of(server, chosen):
             terraform.apply()
         same_as_made_by_polybus(server, topology, chosen)
+        watched_as_planned(server, topology, chosen)
         again = terraform.plan()
         assert again.actions == {}, again.how
         count = len(terraform.addresses())
         terraform.destroy()
         assert state(server) == {"queues": {}, "topics": {}, "subscriptions": []}
+        assert beside(server) == NOTHING
         return count
 
 
@@ -259,7 +287,7 @@ def roles_of(server: AwsServer, chosen: aws.AwsSettings) -> Iterator[None]:
 
 
 def random_stacks(count: int) -> list[Stack]:
-    """Make up stacks, always the same; what is adopted would have to be there, so nothing is."""
+    """Make up stacks, always the same; what is adopted would have to be there, so nothing is, and buckets need S3."""
     found: list[Stack] = []
 
     @seed(SEED)
@@ -268,7 +296,7 @@ def random_stacks(count: int) -> list[Stack]:
     def draw(stack: Stack) -> None:
         topics = {name: replace(item, existing=None) for name, item in stack.topology.topics.items()}
         queues = {name: replace(item, existing=None) for name, item in stack.topology.queues.items()}
-        topology = replace(stack.topology, topics=topics, queues=queues)
+        topology = replace(stack.topology, topics=topics, queues=queues, large_bodies=None)
         chosen = replace(stack.settings, region=REGION)
         if LEAST <= len(aws.plan(topology, chosen).resources) <= MOST:
             found.append(Stack(topology, chosen))
@@ -308,11 +336,38 @@ push = { forward = "steps" }
 """
 
 
+WATCHED = """
+[bus]
+name = "shop"
+[alarms]
+notify = { email = "ops@example.com" }
+[topics.orders]
+[subscriptions.billing]
+topic = "orders"
+[subscriptions.hook]
+topic = "orders"
+push = { https = "https://example.com/hook" }
+[queues.jobs]
+[services.till]
+publishes = ["orders"]
+consumes = ["jobs"]
+[services.biller]
+consumes = ["billing"]
+"""
+# One entry less, and so one alarm less in the rules of the bus and of the service that consumed it.
+LESS = WATCHED.replace("[queues.jobs]\n", "").replace('consumes = ["jobs"]\n', "")
+
+
+def watching(by: Literal["bus", "service"], logged: int) -> aws.AwsSettings:
+    return aws.AwsSettings(stack=by, region=REGION, composite_alarms=by, delivery_logs=logged)
+
+
 def examples() -> dict[str, tuple[Topology, aws.AwsSettings]]:
     """Give the repository's topologies, as they are deployed."""
     key = "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555"
     shop = load(ROOT / "stacks" / "polybus.toml")
     roles = {name: f"shop-{name}" for name in shop.services}
+    watched = loads(WATCHED, source="polybus.toml")
     pipeline = load(ROOT / "examples" / "training_pipeline" / "polybus.toml")
     return {
         "stacks/polybus.toml, dev": (shop, aws.AwsSettings(stack="dev", region=REGION)),
@@ -322,6 +377,8 @@ def examples() -> dict[str, tuple[Topology, aws.AwsSettings]]:
             loads(PUSHES, source="polybus.toml"),
             aws.AwsSettings(stack="dev", vpc_endpoints=("vpce-1a2b",)),
         ),
+        "one alarm for the bus, some deliveries logged": (watched, watching("bus", 10)),
+        "one alarm for each service, failures logged": (watched, watching("service", 0)),
     }
 
 
@@ -387,6 +444,40 @@ if not ABSENT and WHOLE:
         await asyncio.to_thread(terraform.destroy)
         assert state(server) == {"queues": {}, "topics": {}, "subscriptions": []}
         print("terraform soak: changed in place, replaced, added, removed and destroyed as planned")
+
+    def test_an_alarm_leaves_the_rules_before_it_goes(tmp_path: Path, server: AwsServer) -> None:
+        def play(by: Literal["bus", "service"]) -> None:
+            chosen, terraform = watching(by, 0), Terraform(tmp_path / by, server)
+            for text in (WATCHED, LESS):
+                terraform.write(written(loads(text, source="polybus.toml"), chosen))
+                terraform.init()
+                terraform.apply()
+                assert terraform.plan().actions == {}
+            assert not [address for address in terraform.addresses() if ".jobs-" in address]
+            terraform.destroy()
+
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(play, ("bus", "service")))
+        assert beside(server) == NOTHING
+        print("terraform soak: alarms left the rules of composite ones before they went, by the bus and by service")
+
+    def test_the_bucket_of_large_bodies_is_made_on_moto_and_gone_again(tmp_path: Path, server: AwsServer) -> None:
+        from moto_process import moto
+
+        text = 'large_bodies = { over = "200KiB" }\n[bus]\nname = "shop"\n[topics.scans]\n'
+        document = written(loads(text, source="polybus.toml"), aws.AwsSettings(stack="dev", region=REGION))
+        document["provider"]["aws"]["s3_use_path_style"] = True  # no name of a host is a bucket's here
+        with moto() as s3:
+            terraform = Terraform(tmp_path / "bucket", server, s3=s3)
+            terraform.write(document)
+            terraform.init()
+            assert terraform.validate() == []
+            terraform.apply()
+            assert terraform.plan().actions == {}
+            made = {address.partition(".")[0] for address in terraform.addresses()}
+            assert {"aws_s3_bucket", "aws_s3_bucket_policy", "aws_s3_bucket_lifecycle_configuration"} <= made
+            terraform.destroy()
+        print("terraform soak: the bucket of large bodies, on moto 5")
 
     async def test_what_is_adopted_carries_messages_and_stays(terraform: Terraform, server: AwsServer) -> None:
         with clients(server) as (sqs, sns):

@@ -10,6 +10,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.exceptions import ClientError
 from tests.localcloud.aws.conftest import Aws
 
 from polybus.clock import SteppedClock
@@ -102,6 +103,24 @@ def test_alarms_of_both_kinds_and_their_tags(aws: Aws) -> None:
     assert aws.client("cloudwatch", region="eu-west-1").describe_alarms()["MetricAlarms"] == []
     watch.delete_alarms(AlarmNames=["too-old", "any"])
     assert watch.describe_alarms()["MetricAlarms"] == []
+
+
+def test_what_is_in_a_composite_alarm_s_rule_is_there_as_long_as_it_is(aws: Aws) -> None:
+    watch = aws.client("cloudwatch")
+    watch.put_metric_alarm(**ALARM)
+    with pytest.raises(ClientError, match=r"alarms \[other\] in the alarm rule do not exist"):
+        watch.put_composite_alarm(AlarmName="any", AlarmRule='ALARM("too-old") OR OK(other)')
+    arn = watch.describe_alarms()["MetricAlarms"][0]["AlarmArn"]
+    watch.put_metric_alarm(**{**ALARM, "AlarmName": "other"})
+    for rule in ('ALARM("other") OR ALARM("too-old")', f"NOT (OK({arn})) AND ALARM(other)"):
+        watch.put_composite_alarm(AlarmName="any", AlarmRule=rule)
+        with pytest.raises(ClientError, match="Cannot delete other,too-old as there are composite"):
+            watch.delete_alarms(AlarmNames=["other", "too-old"])
+    assert len(watch.describe_alarms()["MetricAlarms"]) == 2
+    watch.put_composite_alarm(AlarmName="any", AlarmRule='ALARM("other")')
+    watch.delete_alarms(AlarmNames=["too-old"])
+    watch.delete_alarms(AlarmNames=["any", "other"])
+    assert watch.describe_alarms(AlarmTypes=["CompositeAlarm"])["CompositeAlarms"] == []
 
 
 class Speaking:

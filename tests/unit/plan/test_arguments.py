@@ -56,7 +56,7 @@ def resources() -> Iterator[Resource]:
             stack="dev",
             kms_key="arn:aws:kms:r:1:key/k",
             roles={"work": "r"},
-            functions={"mailer": "arn:l"},
+            functions={"mailer": "arn:aws:lambda:eu-west-1:111122223333:function:l"},
             composite_alarms="service",
             delivery_logs=10,
         ),

@@ -164,6 +164,12 @@ def test_what_is_portable_is_refused_nowhere() -> None:
             "a name that the stack config resolves",
         ),
         (
+            '[subscriptions.s]\ntopic = "orders"\npush = { function = "arn:aws:lambda:x" }',
+            {"aws", "azure", "gcp"},
+            ".push.function",
+            "",
+        ),
+        (
             '[topics.big]\nmax_message_size = "1MiB"\n[subscriptions.s]\ntopic = "big"\npush = { email = "a@b.c" }',
             {"aws", "azure", "gcp"},
             ".push.email",

@@ -46,7 +46,9 @@ TYPES = (
 )
 OURS = frozenset({"self", "__self__", "resource_name", "opts", "__props__"})
 PLANNERS: Mapping[str, Callable[[str], Any]] = {
-    "aws": lambda text: aws.plan(loads(text, source="x"), aws.AwsSettings(functions={"f": "arn:f"})),
+    "aws": lambda text: aws.plan(
+        loads(text, source="x"), aws.AwsSettings(functions={"f": "arn:aws:lambda:r:1:function:f"})
+    ),
     "azure": lambda text: azure.plan(
         loads(text, source="x"),
         azure.AzureSettings(functions={"f": azure.Principal("00000000-0000-0000-0000-000000000001")}),

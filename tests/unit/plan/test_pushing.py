@@ -45,6 +45,17 @@ def test_aws_pushes_and_keeps_what_it_cannot_deliver(push: str, protocol: str, m
         assert str(permission["function"]).startswith("arn:")
 
 
+@pytest.mark.parametrize(
+    "arn", ["mailer", "arn:aws:lambda:eu-west-1:1:layer:mailer", "arn:aws:lambda:eu-west-1:1:f:mailer"]
+)
+def test_aws_refuses_what_the_stack_config_says_of_a_function_and_is_none(arn: str) -> None:
+    declared = topology('[subscriptions.out]\ntopic = "news"\npush = { function = "mailer" }\n')
+    with pytest.raises(
+        ConfigError, match=rf"aws functions\.mailer: found '{arn}'; allowed: a function's ARN, arn:aws:"
+    ):
+        aws.plan(declared, aws.AwsSettings(functions={"mailer": arn}))
+
+
 def test_aws_signs_https_with_sha256_and_permits_one_version_of_a_function() -> None:
     hook = '[subscriptions.hook]\ntopic = "news"\npush = { https = "https://a.b/c" }\n'
     call = '[subscriptions.call]\ntopic = "news"\npush = { function = "arn:aws:lambda:r:1:function:f:live" }\n'

@@ -19,6 +19,7 @@ from polybus.clouds.aws.plan.terraform import BRIDGE as AWS
 from polybus.clouds.azure.plan.terraform import TYPES as ARM
 from polybus.clouds.azure.plan.terraform import camel
 from polybus.clouds.azure.plan.terraform_names import TABLES as AZAPI
+from polybus.clouds.gcp.plan import resources as gcp
 from polybus.clouds.gcp.plan.terraform import BRIDGE as GOOGLE
 from polybus.errors import ConfigError, UnsupportedFeature
 from polybus.plan.planning import planning_of
@@ -26,7 +27,7 @@ from polybus.plan.terraform.bridged import Bridge, Most, Names, Type
 from polybus.plan.terraform.document import Exported, Variable, address, document, outputs_of, variable
 from polybus.plan.terraform.expression import expression, template
 from polybus.plan.terraform.model import Terraform, as_written, version_of
-from polybus.plan.values import Join, Json, Ref, Resource
+from polybus.plan.values import Join, Json, Ref, Resource, refs
 from polybus.registry import find
 from polybus.topology.file import loads
 
@@ -200,6 +201,46 @@ def test_protect_is_of_what_holds_messages_and_an_alias_of_all() -> None:
     assert block(found, "b") == {"provider": "acme.eu", "name": "b"}
     assert found.document["provider"] == {"acme": {"alias": "eu", "place": "here"}}
     assert "lifecycle" not in block(written(thing("a", keeps_messages=True)), "a")
+
+
+WATCHED = """
+[bus]
+name = "shop"
+[alarms]
+notify = { email = "ops@example.com" }
+[topics.orders]
+[subscriptions.billing]
+topic = "orders"
+[services.biller]
+consumes = ["billing"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("cloud", "settings", "named", "referred"),
+    [
+        ("aws", aws.AwsSettings(composite_alarms="bus"), "alarm", {"aws:sns/topic:Topic"}),
+        ("aws", aws.AwsSettings(composite_alarms="service"), "alarm", {"aws:sns/topic:Topic"}),
+        ("aws", aws.AwsSettings(), "", set()),
+        ("gcp", gcp.GcpSettings(project="p"), "alarms-", set()),
+    ],
+)
+def test_what_is_named_is_deleted_after_what_names_it_was_changed(
+    cloud: str, settings: Any, named: str, referred: set[str]
+) -> None:
+    """Where it is made before it is destroyed; so is all that it refers to, which must have another name then."""
+    topology = loads(WATCHED, source="shop.toml")
+    resources = {one.name: one for one in planning_of(cloud).plan(topology, settings).resources}
+    found = exported(cloud, Stack(topology, settings)).document["resource"]
+    first = {label for blocks in found.values() for label, one in blocks.items() if one.get("lifecycle") == FIRST}
+    by_label = {address(name): one for name, one in resources.items()}
+    assert bool(first) == bool(named)
+    assert all(named in label and by_label[label].type in terraform_of(cloud).last for label in first)
+    of = [ref.resource for label in first for ref in refs(dict(by_label[label].properties))]
+    assert {resources[name].type for name in of} <= referred, "of which a name alone makes another one"
+
+
+FIRST = {"create_before_destroy": True}
 
 
 def test_a_type_that_another_provider_has_brings_it_configured_alike() -> None:

@@ -121,7 +121,8 @@ class Realiser:
 
         Raises KeyError for a type of SNS or SQS that isn't known here, boto3's ClientError for what the server refuses.
         """
-        if type_.startswith(_OTHER_SERVICES):
+        function = type_.rpartition(":")[2][:1].islower()  # of what nothing is known, nothing is answered
+        if type_.startswith(_OTHER_SERVICES) and not function:
             self.recorded.append((type_, name, dict(inputs)))
             if type_ == _BUCKET:
                 return {"id": inputs["bucket"], "arn": f"arn:aws:s3:::{inputs['bucket']}", "bucket": inputs["bucket"]}

@@ -159,6 +159,8 @@ class _Writer:
         self._resources = {resource.name: resource for resource in resources}
         self._terraform = terraform
         self._blocks = blocks
+        named = {name for one in resources for name in (*one.after, *(ref.resource for ref in refs(one.properties)))}
+        self._last = {one.name for one in resources if one.name in named and one.type in terraform.last}
 
     def find(self, ref: Ref) -> str:
         """Give the expression for a reference."""
@@ -210,5 +212,9 @@ class _Writer:
         yield from template(_free(block.arguments), self.find).items()
         if resource.after:
             yield "depends_on", [self._address(name) for name in resource.after]
-        if protect and resource.keeps_messages:
-            yield "lifecycle", {"prevent_destroy": True}
+        lifecycle = {"prevent_destroy": True} if protect and resource.keeps_messages else {}
+        if resource.name in self._last:
+            # Otherwise Terraform deletes what is planned no more before it changes what named it.
+            lifecycle["create_before_destroy"] = True
+        if lifecycle:
+            yield "lifecycle", lifecycle

@@ -63,9 +63,10 @@ class Terraform:
 
     `translate(resource, version)` gives the block for one resource of a plan; raises UnsupportedFeature for a type that
     it doesn't know, and drops nothing without a `Gap`. `outputs` says for each type of resource what a reference's
-    output is, by the output's name, with {} where the block's address goes. `configured(settings)` gives the arguments
-    of the provider's own block, `beside(settings)` what the document has beside the plan, by kind of block, type and
-    name.
+    output is, by the output's name, with {} where the block's address goes. `last` are the types that the cloud refuses
+    to delete as long as another resource of the plan names them, as a rule names alarms. `configured(settings)` gives
+    the arguments of the provider's own block, `beside(settings)` what the document has beside the plan, by kind of
+    block, type and name.
     """
 
     provider: str
@@ -75,6 +76,7 @@ class Terraform:
     translate: Callable[[Resource, Version], Block]
     outputs: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _NOTHING)
     others: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    last: frozenset[str] = frozenset()
     configured: Callable[[Any], Mapping[str, Any]] = _nothing
     beside: Callable[[Any], Mapping[str, Any]] = _nothing
 

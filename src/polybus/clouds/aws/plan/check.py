@@ -153,9 +153,7 @@ def _push(report: Report, topic: Topic, path: str, push: Push) -> None:
         )
     if push.function is not None and (push.function.startswith(("/", "https://")) or _foreign_arn(push.function)):
         limit = "a function is a Lambda function's ARN, or a name that the stack config resolves"
-        report.error(
-            where, push.function, limit, source="B", instead="arn:aws:lambda:<region>:<account>:function:<name>"
-        )
+        report.error(where, push.function, limit, source="B", instead=aws_push.FUNCTION)
 
 
 def _once(report: Report, topology: Topology, subscription: Subscription, push: Push) -> None:
@@ -222,7 +220,7 @@ def _differently(report: Report, path: str, push: Push) -> None:
 
 
 def _foreign_arn(function: str) -> bool:
-    return function.startswith("arn:") and ":lambda:" not in function
+    return function.startswith("arn:") and not aws_push.is_function(function)
 
 
 def _queue(report: Report, queue: Queue) -> None:

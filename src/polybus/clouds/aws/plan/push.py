@@ -6,6 +6,7 @@ What it can't deliver is kept, in a queue of dead letters.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,11 +17,27 @@ from polybus.plan.settings import function_of, with_options
 from polybus.plan.values import Json, Ref, Resource
 from polybus.topology.model import Push, Subscription, Topology
 
-__all__ = ["LONGEST_RETRY", "MOST_RETRIES", "allow_topic", "longest_retry", "resources", "retries"]
+__all__ = [
+    "FUNCTION",
+    "LONGEST_RETRY",
+    "MOST_RETRIES",
+    "allow_topic",
+    "is_function",
+    "longest_retry",
+    "resources",
+    "retries",
+]
 
 LONGEST_RETRY = 3_600  # seconds that SNS tries over HTTPS in all ("Amazon SNS message delivery retries")
 MOST_RETRIES = 100  # of the same page
+FUNCTION = "arn:aws:lambda:<region>:<account>:function:<name>"
+_ARN = re.compile(r"arn:[\w-]+:lambda:[\w-]+:\d+:function:[\w-]+(:[\w$-]+)?", re.ASCII)
 _PARTS_OF_FUNCTION = 7  # arn:aws:lambda:<region>:<account>:function:<name>, then a version or an alias
+
+
+def is_function(text: str) -> bool:
+    """Tell whether a text has the form of a Lambda function's ARN."""
+    return _ARN.fullmatch(text) is not None
 
 
 def allow_topic(topics: Sequence[str | Ref], queue: str | Ref) -> dict[str, Any]:

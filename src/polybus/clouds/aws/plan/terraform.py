@@ -86,5 +86,7 @@ TERRAFORM = Terraform(
     oldest=BRIDGE.names[-1].version,
     translate=BRIDGE.translate,
     outputs=BRIDGE.outputs(),
+    # "Cannot delete ... as there are composite alarm(s) depending on it.", hashicorp/terraform-provider-aws#34807.
+    last=frozenset({"aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"}),
     configured=_configured,
 )

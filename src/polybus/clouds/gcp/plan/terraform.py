@@ -74,5 +74,7 @@ TERRAFORM = Terraform(
     translate=BRIDGE.translate,
     outputs=BRIDGE.outputs(),
     others={"google-beta": "hashicorp/google-beta"},
+    # "Could not delete ... because it is still being referenced by ...", hashicorp/terraform-provider-google#10337.
+    last=frozenset({"gcp:monitoring/notificationChannel:NotificationChannel"}),
     configured=_configured,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,11 +24,16 @@ _WHOLE = {
     "EvaluationPeriods",
     "Period",
 }
+# What a rule says of an alarm, by name or by ARN, in quotes or without where it has no blanks.
+_STATE_OF = re.compile(r'\b(?:ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*(?:"([^"]*)"|([^\s()"]+))\s*\)')
 _TRUTHS = {"ActionsEnabled", "ReturnData"}
 
 
 class CloudWatchService(Remembered):
-    """An alarm's state is INSUFFICIENT_DATA always: nothing is measured here."""
+    """An alarm's state is INSUFFICIENT_DATA always: nothing is measured here.
+
+    What is in a composite alarm's rule has to be there, and stays as long as it is.
+    """
 
     name = "cloudwatch"
 
@@ -45,12 +51,19 @@ class CloudWatchService(Remembered):
             "GetDashboard": self._get_dashboard,
             "ListDashboards": self._list_dashboards,
             "ListTagsForResource": lambda call, params: {"Tags": tag_list(self._tagged(params)[2])},
-            "PutCompositeAlarm": lambda call, params: self._put(call, params, self._composite),
+            "PutCompositeAlarm": self._put_composite,
             "PutDashboard": self._put_dashboard,
             "PutMetricAlarm": lambda call, params: self._put(call, params, self._metric),
             "TagResource": self._tag,
             "UntagResource": self._untag,
         }
+
+    def _put_composite(self, call: Call, params: Params) -> dict[str, Any]:
+        keys = {name: f"{call.region}/{name}" for name in _in_rule(named(params, "AlarmRule"))}
+        if missing := [name for name, key in keys.items() if key not in self._metric and key not in self._composite]:
+            text = f"Could not save the composite alarm as alarms [{', '.join(missing)}] in the alarm rule do not exist"
+            raise AwsError("ValidationError", text)
+        return self._put(call, params, self._composite)
 
     def _put(self, call: Call, params: Params, shelf: Shelf) -> dict[str, Any]:
         key = f"{call.region}/{named(params, 'AlarmName')}"
@@ -92,7 +105,14 @@ class CloudWatchService(Remembered):
         }
 
     def _delete(self, call: Call, params: Params) -> dict[str, Any]:
-        for name in params.get("AlarmNames") or ():
+        names = list(params.get("AlarmNames") or ())
+        composites = [document["alarm"] for _, document in self._composite.items(f"{call.region}/")]
+        needed = {name for one in composites if one["AlarmName"] not in names for name in _in_rule(one["AlarmRule"])}
+        if held := [name for name in names if name in needed]:
+            them = "it" if len(held) == 1 else "them"
+            text = f"Cannot delete {','.join(held)} as there are composite alarm(s) depending on {them}."
+            raise AwsError("ValidationError", text)
+        for name in names:
             self._metric.drop(f"{call.region}/{name}")
             self._composite.drop(f"{call.region}/{name}")
         return {}
@@ -167,6 +187,12 @@ class CloudWatchService(Remembered):
         for name in names:
             self._dashboards.drop(name)
         return {}
+
+
+def _in_rule(rule: str) -> list[str]:
+    """List the alarms that a composite alarm's rule names; an ARN ends with the name."""
+    found = [quoted or plain for quoted, plain in _STATE_OF.findall(rule)]
+    return [name.split(":", 6)[-1] if name.startswith("arn:") else name for name in found]
 
 
 def _typed(value: Any, name: str = "") -> Any:

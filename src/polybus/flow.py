@@ -11,13 +11,17 @@ Both act on the intake: what they hold up stays with the backend, without a leas
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from polybus.clock import Clock
 from polybus.durations import Duration, seconds
 
-__all__ = ["Breaker", "Limit", "RateLimit", "Shared"]
+if TYPE_CHECKING:
+    from polybus.message import Message
+
+__all__ = ["Breaker", "Limit", "PerKey", "RateLimit", "Room", "Shared"]
 
 # Seconds for which an empty bucket is left to fill before the next receive: some five calls a second, instead of one
 # for each message, which is what a cloud bills.
@@ -105,6 +109,50 @@ class RateLimit:
     def bucket(self, clock: Clock) -> Limit:
         """Return what counts, full at first."""
         return Bucket(self, clock) if self.shared is None else _SharedBucket(self, self.shared)
+
+
+@dataclass(frozen=True, slots=True)
+class PerKey:
+    """Handles at most `most` messages of one key at a time, of a source without order; others go on.
+
+    `by` gives the key: the name of an attribute, or a function of the message. What has none waits for nobody. What
+    waits for its key keeps its lease, `waiting` messages at most: while there are so many nothing more is taken. Each
+    process counts its own.
+    """
+
+    most: int = 1
+    by: str | Callable[[Message], str | None] = ""
+    waiting: int = 100
+
+    def __post_init__(self) -> None:
+        if self.most < 1 or self.waiting < 1:
+            raise ValueError(f"most={self.most!r}, waiting={self.waiting!r}: at least 1")
+        if not self.by:
+            raise ValueError(f"by={self.by!r}: the name of an attribute, or a function of the message")
+
+    def key_of(self, message: Message) -> str | None:
+        """Return the key of a message; None or "" is none."""
+        key = message.attributes.get(self.by) if isinstance(self.by, str) else self.by(message)
+        return key or None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """`calls` at once, over all handlers of an app that are given it; where they want more, higher priorities go first.
+
+    Of `turns` calls that begin while messages of a lower priority wait, one is for these, so that none starves. Those
+    of one priority take turns. While what has a higher priority waits for its call, no more than one message of each
+    source of a lower one is taken, beside what a receive that is under way brings.
+    """
+
+    calls: int
+    turns: int = 10
+
+    def __post_init__(self) -> None:
+        if self.calls < 1:
+            raise ValueError(f"calls={self.calls!r}: at least 1")
+        if self.turns < 2:
+            raise ValueError(f"turns={self.turns!r}: at least 2, of which one is for what has a lower priority")
 
 
 class Bucket:

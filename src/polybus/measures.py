@@ -60,7 +60,7 @@ NOT_TAKING = Instrument(
     "up_down_counter",
     "polybus.consumers.not_taking",
     "{consumer}",
-    "Consumers that take nothing, by `polybus.reason`: room, limit, breaker, pause, threads, stuck.",
+    "Consumers that take nothing, by `polybus.reason`: room, key, priority, limit, breaker, pause, threads, stuck.",
 )
 EXTENDED = Instrument("counter", "polybus.leases.extended", "{lease}", "Leases that were extended.")
 LOST = Instrument("counter", "polybus.leases.lost", "{lease}", "Deliveries whose lease ended before they were settled.")

@@ -111,8 +111,8 @@ class Hooks(Protocol):
     def not_taking(self, source: Entity, reason: str, change: int) -> None:
         """Note that a consumer of `source` takes nothing (1), or that this is over (-1), and why in a word.
 
-        "room": as much is held as may be; "limit", "breaker": as the handler's flow says; "pause": it was asked to;
-        "threads", "stuck": calls that don't end.
+        "room": as much is held as may be; "limit", "breaker", "key", "priority": as the handler's flow says; "pause":
+        it was asked to; "threads", "stuck": calls that don't end.
         """
 
 

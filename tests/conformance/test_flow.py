@@ -105,6 +105,29 @@ MUTANTS = (
 )
 
 
+_GATE = "polybus.app.gate"
+MUTANTS += (
+    Mutant("L8", "priorities say nothing", patch=edit(f"{_GATE}:Slots._next", "else gate.priority", "else 0")),
+    Mutant(
+        "L8", "who has less is first", patch=edit(f"{_GATE}:Slots._next", "else gate.priority", "else -gate.priority")
+    ),
+    Mutant("L8", "there is room for all", patch=edit(f"{_GATE}:Slots.take", "self.running >= self.calls", "False")),
+    Mutant(
+        "L9", "any of a key run", patch=edit(f"{_GATE}:Gate._enter", "there.running >= self._per_key.most", "False")
+    ),
+    Mutant(
+        "L9",
+        "any number waits",
+        patch=edit(f"{_GATE}:Gate._allowed", "self._behind >= self._per_key.waiting", "False"),
+    ),
+    Mutant(
+        "L9",
+        "who waits for its key is forgotten",
+        patch=edit(f"{_GATE}:Gate._free", "self.ready.append(following)", "pass"),
+    ),
+)
+
+
 class _Impatient(MemoryRig):
     patience = 2.0
 

@@ -35,6 +35,7 @@ SOAKS = {
     "torture-gcp": "tests/reliability/test_torture_gcp.py",
     "outbox": "tests/outbox/test_kills.py",
     "once": "tests/once/test_kills.py",
+    "fairness": "tests/reliability/test_fairness.py",
     "model": "tests/reliability/test_bus_model.py",
     "terraform": "tests/provision/test_terraform.py",
 }

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from polybus.bus.consumer import Consumer
     from polybus.claims import ClaimStore
     from polybus.codec import Codec
-    from polybus.flow import Breaker, RateLimit
+    from polybus.flow import Breaker, PerKey, RateLimit, Room
     from polybus.middleware import AnyMiddleware
     from polybus.once.once import Once
     from polybus.topology.model import Topology
@@ -166,6 +166,9 @@ class App:
         undecodable: int | None = UNDECODABLE,
         breaker: Breaker | None = None,
         rate_limit: RateLimit | None = None,
+        per_key: PerKey | None = None,
+        room: Room | None = None,
+        priority: int = 0,
         once: Once | ClaimStore | None = None,
     ) -> Callable[[F], F]:
         """Declare the function that handles what comes from a subscription or queue; return it unchanged.
@@ -188,7 +191,9 @@ class App:
         handler for each type, and may have one without for all others. After `undecodable` messages in a row that
         can't be decoded nothing more is taken, and the app isn't ready; None is never.
 
-        `breaker` stops taking after repeated failures, `rate_limit` takes so many messages each second (polybus.flow).
+        `breaker` stops taking after repeated failures, `rate_limit` takes so many messages each second, `per_key` has
+        so many of one key handled at a time, and handlers that are given one `room` share its calls, of which those of
+        a higher `priority` have theirs first (polybus.flow).
 
         `concurrency` calls run at once (16, or 1 with `max_batch`); `prefetch` messages are held at most; a lease is
         extended up to `max_lease`; a drain lets the handler go on for `grace`: numbers of seconds, texts such as "1h",
@@ -209,7 +214,7 @@ class App:
             where = _where(executor, signature)
             try:
                 batching = _batching(max_batch, max_wait, concurrency, where)
-                messages = _DEFAULT.concurrency if concurrency is None else concurrency
+                messages = _calls(concurrency, prefetch, batching, per_key, room, priority)
                 if batching is not None:
                     messages = batching.concurrency * batching.max_batch
                 options = ConsumerOptions(concurrency=messages, prefetch=prefetch, max_lease=max_lease, grace=grace)
@@ -232,6 +237,9 @@ class App:
                 undecodable,
                 breaker=breaker,
                 rate_limit=rate_limit,
+                per_key=per_key,
+                room=room,
+                priority=priority,
             )
             there = self._handlers.get(source)
             if type is None and there is None:
@@ -449,6 +457,30 @@ def _where(executor: str | None, signature: Signature) -> Where:
     if executor == "thread" and not signature.blocking:
         raise ConfigError(f"{handler}: executor='thread' is for `def`; `async def` runs on the event loop")
     return "thread" if executor == "thread" else "process"
+
+
+def _calls(  # noqa: PLR0917 - what a handler may say about it
+    concurrency: int | None,
+    prefetch: int | None,
+    batching: Batching | None,
+    per_key: PerKey | None,
+    room: Room | None,
+    priority: int,
+) -> int:
+    """Return how many calls run at once; raise ValueError for what doesn't go together."""
+    if per_key is not None or room is not None:
+        said = "per_key" if room is None else "room"
+        if batching is not None:
+            raise ValueError(f"{said} and max_batch don't go together: one call would have messages of several turns")
+        if prefetch is not None:
+            raise ValueError(f"prefetch={prefetch!r}: with {said}, how many are taken is told by that")
+    if room is not None:
+        if concurrency is not None:
+            raise ValueError(f"concurrency={concurrency!r}: the room says how many calls run at once")
+        return room.calls
+    if priority:
+        raise ValueError(f"priority={priority!r}: among handlers that share a room: give it to all of them")
+    return _DEFAULT.concurrency if concurrency is None else concurrency
 
 
 def _batching(

@@ -10,7 +10,7 @@ from polybus.app.signature import Signature
 from polybus.bus.options import ConsumerOptions
 
 if TYPE_CHECKING:
-    from polybus.flow import Breaker, RateLimit
+    from polybus.flow import Breaker, PerKey, RateLimit, Room
     from polybus.middleware import AnyMiddleware
 
 __all__ = ["UNDECODABLE", "Batching", "Handler", "Kinds", "Unknown", "Where"]
@@ -65,6 +65,9 @@ class Handler:
     telling: Kinds | None = None
     breaker: Breaker | None = None
     rate_limit: RateLimit | None = None
+    per_key: PerKey | None = None
+    room: Room | None = None
+    priority: int = 0
 
     @property
     def name(self) -> str:

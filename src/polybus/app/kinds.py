@@ -103,10 +103,11 @@ def joined(there: Handler | None, new: Handler, kind: str | None) -> Handler:
     if _shared(new) != _shared(there):
         raise ConfigError(
             f"{where}: the handlers of {new.source!r} share one consumer: give all of them the same concurrency, "
-            "prefetch, max_lease, grace, undecodable, breaker and rate_limit"
+            "prefetch, max_lease, grace, undecodable, breaker, rate_limit, per_key, room and priority"
         )
     return replace(there, kinds={**kinds, kind: new})
 
 
 def _shared(handler: Handler) -> tuple[object, ...]:
-    return handler.options, handler.undecodable, handler.breaker, handler.rate_limit
+    flow = (handler.breaker, handler.rate_limit, handler.per_key, handler.room, handler.priority)
+    return handler.options, handler.undecodable, *flow

@@ -23,11 +23,12 @@ from polybus.errors import AppFailed, BackendError, ConfigError
 if TYPE_CHECKING:
     from polybus.app.batch import BatchInvoker
     from polybus.app.executor import BatchExecutor
+    from polybus.app.gate import Gate, Slots
     from polybus.bus.bus import Bus
     from polybus.bus.consumer import Consumer
     from polybus.bus.delivery import Delivery
     from polybus.codec import Codec
-    from polybus.flow import Limit, RateLimit
+    from polybus.flow import Limit, RateLimit, Room
     from polybus.middleware import AnyMiddleware
 
 __all__ = ["Session"]
@@ -78,6 +79,8 @@ class Session:
         self._invokers: list[Invoker | BatchInvoker] = []
         self._executors: list[Executor] = []
         self._limits: dict[RateLimit, Limit] = {}
+        self._rooms: dict[Room, Slots] = {}
+        self._gates: dict[int, Gate] = {}
         self._calls: dict[int, int] = {}
         self._tasks: dict[asyncio.Task[None], Handler] = {}
 
@@ -89,7 +92,7 @@ class Session:
             self._executors.append(executor)
             invoker = self._invoker(at, handler, executor, context)
             self._invokers.append(invoker)
-            self.consumers.append(self._consumer(handler, invoker))
+            self.consumers.append(self._consumer(at, handler, invoker))
         for executor in self._executors:
             await executor.open()
         for consumer, handler in zip(self.consumers, self._handlers, strict=True):
@@ -141,9 +144,10 @@ class Session:
 
         return AroundBatch(invoker, handler, middleware)
 
-    def _consumer(self, handler: Handler, invoker: Invoker | BatchInvoker) -> Consumer:
+    def _consumer(self, at: int, handler: Handler, invoker: Invoker | BatchInvoker) -> Consumer:
         surrounded = self._surrounded(handler, invoker)
-        if handler.breaker is None and handler.rate_limit is None:
+        gated = handler.per_key is not None or handler.room is not None
+        if handler.breaker is None and handler.rate_limit is None and not gated:
             return consumer_of(self.bus, handler.source, surrounded, handler.options)
         from polybus.bus.consumer import limit, receives
 
@@ -152,17 +156,51 @@ class Session:
             from polybus.app.circuit import Circuit  # few need it
 
             surrounded = circuit = Circuit(handler.breaker, surrounded, handler.name, self.bus.clock)
-        consumer = consumer_of(self.bus, handler.source, surrounded, handler.options)
+        gate = self._gate(at, handler, surrounded) if gated else None
+        if gate is None:
+            consumer = consumer_of(self.bus, handler.source, surrounded, handler.options)
+        else:
+            consumer = consumer_of(self.bus, handler.source, gate, gate.options(handler.options))
         if not receives(consumer):
             raise ConfigError(
-                f"handler {handler.name} ({handler.signature.place}): breaker and rate_limit are for what takes "
-                "messages by itself; in a function the platform does: limit its concurrency, or event source mapping"
+                f"handler {handler.name} ({handler.signature.place}): breaker, rate_limit, per_key and room are for "
+                "what takes messages by itself; in a function the platform does: limit its concurrency, or event "
+                "source mapping"
             )
         if circuit is not None:
             circuit.consumer = consumer
+        bucket = None
         if (given := handler.rate_limit) is not None:
-            limit(consumer, self._limits.setdefault(given, given.bucket(self.bus.clock)))
+            bucket = self._limits.setdefault(given, given.bucket(self.bus.clock))
+        if gate is not None:
+            gate.consumer, gate.inner = consumer, bucket
+            limit(consumer, gate)
+        elif bucket is not None:
+            limit(consumer, bucket)
         return consumer
+
+    def _gate(self, at: int, handler: Handler, invoker: Callable[[Delivery], Awaitable[None]]) -> Gate:
+        from polybus.app.gate import Gate, Slots  # few need it
+        from polybus.flow import Room
+
+        if handler.per_key is not None and self.bus.binding.source(handler.source).ordered:
+            raise ConfigError(
+                f"handler {handler.name} ({handler.signature.place}): {handler.source!r} is ordered, and has one "
+                "message of an ordering key handled at a time: per_key is for a source without order"
+            )
+        if handler.room is None:
+            slots = Slots(Room(handler.options.concurrency))
+        else:
+            slots = self._rooms.setdefault(handler.room, Slots(handler.room))
+        self._gates[at] = Gate(
+            invoker,
+            slots,
+            name=handler.name,
+            per_key=handler.per_key,
+            priority=handler.priority,
+            clock=self.bus.clock,
+        )
+        return self._gates[at]
 
     def _executor(self, handler: Handler, pause: Pause) -> Executor:
         if handler.kinds is not None:
@@ -219,7 +257,13 @@ class Session:
         self._calls[at] = calls
         batching = self._handlers[at].batching
         invoker = self._invokers[at]
-        if batching is None:
+        if (gate := self._gates.get(at)) is not None:
+            gate.resize(calls)
+            for other, each in self._gates.items():
+                if each.shares(gate):
+                    self._calls[other] = calls
+                    resize(self.consumers[other], each.options(self._handlers[other].options).concurrency)
+        elif batching is None:
             resize(self.consumers[at], calls)
         else:
             resize(self.consumers[at], calls * batching.max_batch)
@@ -289,6 +333,8 @@ class Session:
         self._interrupted = True
         self._shorten(DRAIN)
         self._interrupting.set()
+        for gate in self._gates.values():
+            gate.let_go(True)
         for invoker in self._invokers:
             invoker.interrupt()
         from polybus.bus.consumer import end_grace

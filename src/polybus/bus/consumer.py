@@ -25,7 +25,18 @@ from polybus.errors import BackendError, BusClosed, LeaseLost, exit_in, signal_i
 if TYPE_CHECKING:
     from polybus.flow import Limit
 
-__all__ = ["Consumer", "Consumption", "cap", "end_grace", "hold", "limit", "log_unexpected_end", "receives", "resize"]
+__all__ = [
+    "Consumer",
+    "Consumption",
+    "cap",
+    "end_grace",
+    "hold",
+    "limit",
+    "log_unexpected_end",
+    "receives",
+    "resize",
+    "unbegun",
+]
 
 _log = logging.getLogger("polybus")
 
@@ -144,6 +155,7 @@ class Consumer:
         holding.on_taken = self._finish
         # One that gathers deliveries before it begins with them (polybus.app.batch) has them until then.
         receiver.let_go = getattr(self._handler, "let_go", receiver.let_go)
+        receiver.spent = getattr(self._handler, "spent", receiver.spent)
         receiver.follow_pace()
         self._over = asyncio.get_running_loop().create_future()
         stragglers = self._stragglers = Stragglers(
@@ -316,6 +328,11 @@ def limit(consumer: Consumer, by: Limit) -> None:
 def resize(consumer: Consumer, concurrency: int) -> None:
     """Have it run so many handlers at once; what runs beyond that goes on."""
     consumer._resize(concurrency)
+
+
+def unbegun(consumer: Consumer) -> int:
+    """Return how many deliveries it holds that no handler has begun with."""
+    return 0 if consumer._receiver is None else consumer._receiver.holding.unbegun
 
 
 def _resized(options: ConsumerOptions, concurrency: int) -> ConsumerOptions:

@@ -103,6 +103,11 @@ class Holding:
         """How many can't be handled yet: they wait for their retry, or behind others of their group."""
         return self._retrying + self.groups.waiting
 
+    @property
+    def unbegun(self) -> int:
+        """How many no handler has begun with, and that aren't on their way back."""
+        return sum(not delivery.begun and delivery.state is HELD for delivery in self.held)
+
     # From the backend ------------------------------------------------------------------------------------------------
 
     def hold(self, batch: Sequence[Received[Any]]) -> list[HeldDelivery]:

@@ -304,10 +304,11 @@ class Intake:
                 self._outage.over()
         if count > 0:
             return min(count, self._room())
-        self.note("limit")
+        changed: asyncio.Event | None = getattr(limit, "changed", None)
+        self.note(getattr(limit, "why", "limit"))
         if wait >= REST:
             self.rest()
-        await self._pause(wait)
+        await self._pause(wait, changed)
         return 0
 
     async def _spend(self, limit: Limit, count: int) -> None:
@@ -339,13 +340,17 @@ class Intake:
         self._outage.failed(fault, wait)
         return await self._pause(wait)
 
-    async def _pause(self, seconds: float) -> bool:
-        """Wait; say whether to go on."""
+    async def _pause(self, seconds: float, until: asyncio.Event | None = None) -> bool:
+        """Wait, or until an event that the end of receiving sets as well; say whether to go on."""
+        if until is not None:
+            until.clear()
+            if self.stopping:
+                return False
         try:
-            await wait_for(self._clock, self._stopping.wait(), seconds)
+            await wait_for(self._clock, (until or self._stopping).wait(), seconds)
         except TimeoutError:
             return True
-        return False
+        return not self.stopping
 
 
 def _are_messages(answer: object) -> TypeGuard[Sequence[Received[Any]]]:

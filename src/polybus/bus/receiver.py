@@ -68,6 +68,8 @@ class Receiver:
         """Whether what no handler takes in time is given back; whoever iterates takes it in a time of their own."""
         self.let_go: Callable[[bool], None] = lambda ending: None
         """Has a handler give back what it was handed and hasn't begun with: for a pause, or, with True, for good."""
+        self.spent: Callable[[HeldDelivery], None] = lambda delivery: None
+        """Has a handler give back one that it hasn't begun with and whose lease can't be extended any more."""
         self._paused: str | None = None
         self._cause = "pause"
         self._cap: int | None = None
@@ -290,6 +292,8 @@ class Receiver:
         """
         if self.returns_spent and delivery in self._ready.queue:
             self.holding.give_back(delivery)
+        else:
+            self.spent(delivery)
 
     # Drain -----------------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,9 @@ PATIENCE = 30.0
 # `ManualClock.settle`, more than lie between any two events of the bus.
 QUIET_ROUNDS = 3
 
+# Why a consumer may take nothing that ends as handlers go on.
+_SOON = (None, "room", "key", "priority")
+
 
 class _Watch(NoHooks):
     """Notes what is published and what is being handled; `events` counts all that happens."""
@@ -138,7 +141,7 @@ class RunningApp:
         stats = [
             await self.bus.stats(handler.source)
             for handler, consumer in zip(self.app.handlers, self.app.consumers, strict=False)
-            if consumer.not_taking in (None, "room")  # else it waits for time to pass, or to be let go on
+            if consumer.not_taking in _SOON  # else it waits for time to pass, or to be let go on
         ]
         return sum(each.waiting or 0 for each in stats)
 

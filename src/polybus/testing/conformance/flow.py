@@ -4,6 +4,7 @@ A class of its own beside the contract's: it is about what is built on the contr
 L1: each message of a batch has an outcome of its own. L2: in a batch, too, order is kept. L3: what no call has begun
 with is given back at a drain. L4: a breaker holds nothing while it is open. L5: a rate limit leases no more than it
 lets in. L6: a pause holds nothing, and ends. L7: where tenants are told apart, none waits behind all of another's.
+L8: where room is short, what has priority is first. L9: no more of one key are handled at a time than may be.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from polybus.binding import Binding
 from polybus.bus.delivery import Delivery
 from polybus.errors import BatchFailed, DeadLetter, Retry, UnsupportedFeature
 from polybus.feature import Feature
-from polybus.flow import Breaker, RateLimit
+from polybus.flow import Breaker, PerKey, RateLimit, Room
 from polybus.message import Message
 from polybus.testing.conformance.suite import Suite, needs_order
 from polybus.testing.environment import Environment, Peer
@@ -65,7 +66,7 @@ async def refuses_fairness(env: Environment) -> None:
 
 
 class Flow(Suite):
-    """L1 to L7; no test lets a lease end, so that what isn't given back isn't seen again."""
+    """L1 to L9; no test lets a lease end, so that what isn't given back isn't seen again."""
 
     async def test_L1_each_message_of_a_batch_has_an_outcome_of_its_own(self, env: Environment) -> None:
         app, seen, failing = App(), list[str](), set[str]()
@@ -216,3 +217,59 @@ class Flow(Suite):
                 assert set(quiet) <= set(seen[: len(quiet) + TURN]), "the quiet ones wait for all of the noisy one's"
                 await busy.ack(set(noisy) - set(seen))
         env.note(FAIRNESS, "kept")
+
+    async def test_L8_what_has_priority_is_first_where_room_is_short(self, env: Environment) -> None:
+        app, begun, room, go = App(), list[str](), Room(1), asyncio.Semaphore(1)
+
+        async def handle(delivery: Delivery) -> None:
+            begun.append(delivery.id)
+            await go.acquire()
+
+        app.handler("tasks", room=room, priority=1)(handle)
+        app.handler("jobs", room=room)(handle)
+        async with running(env, app) as peer:
+            first = await env.bus.publish("jobs", b"")
+            await env.until(lambda: begun == [first] and not peer.faults.in_hand, "the first, which tells the pace")
+            low = await env.bus.publish_many("jobs", [b""] * 6)
+            await env.until(lambda: len(begun) == 2, "one that keeps the room busy")
+            high = await env.bus.publish_many("tasks", [b""] * 6)
+            for step in range(6):
+
+                def there() -> bool:
+                    return any(each.message.id in set(high) - set(begun) for each in peer.faults.in_hand.values())
+
+                await env.hasten(env.until(there, "what has priority waits"))
+                go.release()
+                await env.until(lambda step=step: len(begun) == step + 3, "the next one")  # type: ignore[misc]
+            assert set(begun[2:8]) == set(high), "others went before what has priority"
+            for _ in range(6):
+                go.release()
+            await env.hasten(env.until(lambda: set(begun) == {first, *low, *high}, "the others in the end"))
+            await env.hasten(env.until(lambda: not peer.faults.in_hand, "all settled"))
+
+    async def test_L9_no_more_of_a_key_are_handled_at_a_time_than_may_and_few_wait(self, env: Environment) -> None:
+        app, begun, go, most, now = App(), list[str](), asyncio.Event(), 0, 0
+
+        @app.handler("tasks", concurrency=2, per_key=PerKey(1, by="key", waiting=3))
+        async def handle(delivery: Delivery) -> None:
+            nonlocal most, now
+            begun.append(delivery.id)
+            now += 1
+            most = max(most, now)
+            await go.wait()
+            await asyncio.sleep(0)
+            now -= 1
+
+        identities = await env.bus.publish_many("tasks", [Message(b"", {"key": "a"}) for _ in range(14)])
+        async with running(env, app) as peer:
+            await env.hasten(env.until(lambda: app.consumers[0].not_taking == "key", "as many as may wait"))
+            here = {each.message.id for each in peer.faults.in_hand.values()}
+            assert len(begun) == 1
+            assert 4 <= len(here) <= 4 + 2 * 2, "what waits for its key isn't bounded"
+            async with env.listen("tasks") as others:
+                await env.hasten(others.ack(set(identities) - here))
+            assert len(begun) == 1
+            go.set()
+            await env.hasten(env.until(lambda: not peer.faults.in_hand, "all settled"))
+        assert most == 1
+        assert set(begun) == here

@@ -25,6 +25,7 @@ _QUEUE = "aws:sqs/queue:Queue"
 def guard(plan: AwsPlan) -> Generator[Sequence[tuple[str, Mapping[str, Any]]], Sequence[Any], None]:
     """Refuse queues that are there as another stack's, and roles and adopted queues of another account.
 
+    What nobody answers is nobody's: in a program's own tests, under Pulumi's mocks, an answer is empty.
     Topics need no question: SNS itself refuses one that is there with other tags.
     """
     yield from _accounts(plan)

@@ -20,8 +20,7 @@ from polybus.provision.config import StackConfig
 from polybus.topology.file import loads
 from polybus_redis.local import RedisServer
 from polybus_redis.planning import REDIS, RedisSettings
-from polybus_redis.resources import Streams
-from polybus_redis.stack import PROVIDER
+from polybus_redis.stack import PROVIDER, STREAMS
 
 TOPOLOGY = """
 [bus]
@@ -90,7 +89,7 @@ def test_a_bus_makes_one_resource_for_each_of_its_plan(tmp_path: Path, places: l
 
 
 def test_a_resource_is_made_changed_and_deleted_on_the_server(server: RedisServer) -> None:
-    provider, key = Streams(), "polybus:{shop-dev}:billing"
+    provider, key = STREAMS.functions(), "polybus:{shop-dev}:billing"
     for resource in planned(server.url).resources:
         # Numbers come from the engine as floats.
         given = {k: float(v) if isinstance(v, int) else v for k, v in resource.properties.items()}

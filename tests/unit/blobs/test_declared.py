@@ -152,7 +152,7 @@ def test_who_only_operates_needs_none_of_it(monkeypatch: pytest.MonkeyPatch) -> 
 def test_without_obstore_it_is_told_before_the_first_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("polybus.blobs.bound.find_spec", lambda name: None)
     assert importlib.util.find_spec("obstore") is not None
-    with pytest.raises(MissingExtra, match=r"polybus\[blobs\]"):
+    with pytest.raises(MissingExtra, match=r"\[blobs\]"):
         connect(local_binding(TOPOLOGY, path=tmp_path / "bus.db"))
 
 

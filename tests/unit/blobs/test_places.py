@@ -68,7 +68,7 @@ def test_nowhere_is_told_at_the_first_use() -> None:
 
 def test_without_obstore_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(__import__("sys").modules, "obstore", None)
-    with pytest.raises(MissingExtra, match=r"polybus\[blobs\]"):
+    with pytest.raises(MissingExtra, match=r"\[blobs\]"):
         _ = Blobs(tmp_path, bus="shop").store
 
 

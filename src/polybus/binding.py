@@ -234,6 +234,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if rights is None:
             known = ", ".join(sorted(self.services)) or "none"
             raise BindingError(f"service {service!r} is not declared in bus {self.bus!r}; there are: {known}")
+        pushes = frozenset(pushes)
         names = {*rights.publishes, *rights.consumes, *rights.operates, *pushes}
         delivers = rights.publishes if self.backend in _EMBEDDED else ()
         subscriptions = {
@@ -246,6 +247,7 @@ class Binding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             subscriptions=subscriptions,
             queues={name: entity for name, entity in self.queues.items() if name in names},
             services={service: rights},
+            bodies=self.bodies if rights.publishes or rights.consumes or pushes else None,
         )
 
     def _find(self, name: str, purpose: str, entities: Mapping[str, Entity]) -> Entity:

@@ -87,10 +87,13 @@ def in_folder(binding: Binding, folder: Path) -> Binding:
     return msgspec.structs.replace(binding, bodies=Bodies(folder.absolute().as_uri(), over=found.over))
 
 
-def rule(report: Report, topology: Topology, largest: Callable[[Topic | Queue], int]) -> None:
+def rule(
+    report: Report, topology: Topology, largest: Callable[[Topic | Queue], int], *, functions: bool = False
+) -> None:
     """Refuse bodies that would stay in their message and be too large for it; tell who gets references.
 
-    `largest` gives the bytes of the largest message of a topic or queue.
+    `largest` gives the bytes of the largest message of a topic or queue; `functions` says that what messages are pushed
+    to has rights of its own there.
     """
     declared = topology.large_bodies
     if declared is None:
@@ -102,13 +105,13 @@ def rule(report: Report, topology: Topology, largest: Callable[[Topic | Queue], 
         limit = f"{path} has messages of up to {format_size(most)}, {room} of them for its dead letter"
         report.error(f"{ENTRY}.over", format_size(declared.over), limit, instead=f'at most "{fits}"')
     for item in consumed(topology):
-        who = _reader(topology, item)
+        who = _reader(topology, item, functions)
         if who:
             limit = f"{who} a reference in place of a body of more than {format_size(declared.over)} (docs/wire.md)"
             report.note(path_of(item), item.name, limit, instead="a consumer of polybus's")
 
 
-def _reader(topology: Topology, item: Subscription | Queue) -> str:
+def _reader(topology: Topology, item: Subscription | Queue, functions: bool) -> str:
     """Say who gets messages as they are on the wire; "" where polybus fetches bodies."""
     if item.consumers == "foreign":
         return "what consumes it gets"
@@ -117,7 +120,7 @@ def _reader(topology: Topology, item: Subscription | Queue) -> str:
         return ""
     if push.kind != "function":
         return f"what it is pushed to by {push.kind} gets"
-    if push.function in topology.services:
+    if functions or push.function in topology.services:
         return ""
     return "no service has the function's name, so nothing gives it the right to bodies: it gets"
 

@@ -28,6 +28,10 @@ _NAMES = (
     "dashboard_name",
     "display_name",
     "bucket",
+    "container_name",
+    "blob_services_name",
+    "management_policy_name",
+    "account_name",
     "private_endpoint_name",
     "action_group_name",
     "resource_group_name",  # last: others are in one

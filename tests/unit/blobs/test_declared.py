@@ -139,6 +139,16 @@ def test_a_binding_that_only_says_where_installs_nothing(tmp_path: Path) -> None
     assert middleware_of(connect(binding)) == ()
 
 
+def test_who_only_operates_needs_none_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    more = '[services.keeper]\noperates = ["scans"]\n[services.scanner]\npublishes = ["scans"]\n'
+    text = f'large_bodies = {{}}\n[bus]\nname = "shop"\n[queues.scans]\n{more}'
+    whole = local_binding(loads(text, source="polybus.toml"), backend="memory")
+    monkeypatch.setattr("polybus.blobs.bound.find_spec", lambda name: None)
+    assert middleware_of(connect(whole.for_service("keeper"))) == ()
+    with pytest.raises(MissingExtra):
+        connect(whole.for_service("scanner"))
+
+
 def test_without_obstore_it_is_told_before_the_first_message(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("polybus.blobs.bound.find_spec", lambda name: None)
     assert importlib.util.find_spec("obstore") is not None

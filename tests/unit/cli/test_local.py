@@ -59,6 +59,21 @@ def test_up_serves_until_a_signal_and_leaves_nothing(cli: Callable, shop, spawn:
     assert contents(shop.folder) == {"polybus.toml"}
 
 
+def test_large_bodies_are_in_a_folder_which_is_told_and_ends_with_it(shop, spawn: Callable) -> None:
+    topology = shop.folder / "polybus.toml"
+    topology.write_text(f'large_bodies = {{ over = "200KiB" }}\n{topology.read_text()}')
+    process = spawn(*UP, cwd=shop.folder)
+    said = until_ready(process)
+    found = Binding.from_file(shop.folder / ".polybus" / "local" / "aws.binding.json").bodies
+    assert found is not None
+    assert found.url == (shop.folder / ".polybus" / "local" / "aws.stacks" / "bodies").as_uri()
+    assert found.over == 200 * 1_024
+    assert f"large bodies are in a folder, since the local aws has no store: {found.url}" in said
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+    assert contents(shop.folder) == {"polybus.toml"}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_that_was_ignored_at_the_start_stays_so(shop, spawn: Callable, number: int) -> None:
     """As in the background of a script, or under nohup."""

@@ -198,6 +198,192 @@ NAMES: Final[Mapping[str, str]] = {
         properties properties.contentType properties.eTag properties.key properties.label properties.lastModified
         properties.locked properties.tags properties.value
     """,
+    "azure-native:storage:StorageAccount": """
+        extendedLocation extendedLocation.name extendedLocation.type kind! placement placement.zonePlacementPolicy
+        properties properties.accessTier properties.allowBlobPublicAccess properties.allowCrossTenantDelegationSas
+        properties.allowCrossTenantReplication properties.allowSharedKeyAccess
+        properties.allowSharedKeyAccessForServices properties.allowSharedKeyAccessForServices.blob
+        properties.allowSharedKeyAccessForServices.blob.enabled properties.allowSharedKeyAccessForServices.file
+        properties.allowSharedKeyAccessForServices.file.enabled properties.allowSharedKeyAccessForServices.queue
+        properties.allowSharedKeyAccessForServices.queue.enabled properties.allowSharedKeyAccessForServices.table
+        properties.allowSharedKeyAccessForServices.table.enabled properties.allowedCopyScope
+        properties.azureFilesIdentityBasedAuthentication
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.accountType
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.azureStorageSid
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.domainGuid
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.domainName
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.domainSid
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.forestName
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.netBiosDomainName
+        properties.azureFilesIdentityBasedAuthentication.activeDirectoryProperties.samAccountName
+        properties.azureFilesIdentityBasedAuthentication.defaultSharePermission
+        properties.azureFilesIdentityBasedAuthentication.directoryServiceOptions!
+        properties.azureFilesIdentityBasedAuthentication.smbOAuthSettings
+        properties.azureFilesIdentityBasedAuthentication.smbOAuthSettings.isSmbOAuthEnabled properties.customDomain
+        properties.customDomain.name! properties.customDomain.useSubDomainName
+        properties.dataCollaborationPolicyProperties
+        properties.dataCollaborationPolicyProperties.allowBlobAccessPoints
+        properties.dataCollaborationPolicyProperties.allowCrossTenantDataSharing
+        properties.dataCollaborationPolicyProperties.allowStorageConnectors
+        properties.dataCollaborationPolicyProperties.allowStorageDataShares properties.defaultToOAuthAuthentication
+        properties.dnsEndpointType properties.dualStackEndpointPreference
+        properties.dualStackEndpointPreference.publishIpv6Endpoint properties.enableExtendedGroups
+        properties.encryption properties.encryption.identity
+        properties.encryption.identity.federatedIdentityClientId properties.encryption.identity.userAssignedIdentity
+        properties.encryption.keySource properties.encryption.keyvaultproperties
+        properties.encryption.keyvaultproperties.currentVersionedKeyExpirationTimestamp
+        properties.encryption.keyvaultproperties.currentVersionedKeyIdentifier
+        properties.encryption.keyvaultproperties.keyname properties.encryption.keyvaultproperties.keyvaulturi
+        properties.encryption.keyvaultproperties.keyversion
+        properties.encryption.keyvaultproperties.lastKeyRotationTimestamp
+        properties.encryption.requireInfrastructureEncryption properties.encryption.services
+        properties.encryption.services.blob properties.encryption.services.blob.enabled
+        properties.encryption.services.blob.keyType properties.encryption.services.blob.lastEnabledTime
+        properties.encryption.services.file properties.encryption.services.file.enabled
+        properties.encryption.services.file.keyType properties.encryption.services.file.lastEnabledTime
+        properties.encryption.services.queue properties.encryption.services.queue.enabled
+        properties.encryption.services.queue.keyType properties.encryption.services.queue.lastEnabledTime
+        properties.encryption.services.table properties.encryption.services.table.enabled
+        properties.encryption.services.table.keyType properties.encryption.services.table.lastEnabledTime
+        properties.geoPriorityReplicationStatus properties.geoPriorityReplicationStatus.isBlobEnabled
+        properties.immutableStorageWithVersioning properties.immutableStorageWithVersioning.enabled
+        properties.immutableStorageWithVersioning.immutabilityPolicy
+        properties.immutableStorageWithVersioning.immutabilityPolicy.allowProtectedAppendWrites
+        properties.immutableStorageWithVersioning.immutabilityPolicy.immutabilityPeriodSinceCreationInDays
+        properties.immutableStorageWithVersioning.immutabilityPolicy.state properties.isHnsEnabled
+        properties.isLocalUserEnabled properties.isNfsV3Enabled properties.isSftpEnabled properties.keyPolicy
+        properties.keyPolicy.keyExpirationPeriodInDays! properties.largeFileSharesState properties.minimumTlsVersion
+        properties.networkAcls properties.networkAcls.bypass properties.networkAcls.defaultAction!
+        properties.networkAcls.ipRules properties.networkAcls.ipRules.action properties.networkAcls.ipRules.value!
+        properties.networkAcls.ipv6Rules properties.networkAcls.ipv6Rules.action
+        properties.networkAcls.ipv6Rules.value! properties.networkAcls.resourceAccessRules
+        properties.networkAcls.resourceAccessRules.resourceId properties.networkAcls.resourceAccessRules.tenantId
+        properties.networkAcls.virtualNetworkRules properties.networkAcls.virtualNetworkRules.action
+        properties.networkAcls.virtualNetworkRules.id! properties.networkAcls.virtualNetworkRules.state
+        properties.publicNetworkAccess properties.routingPreference
+        properties.routingPreference.publishInternetEndpoints properties.routingPreference.publishMicrosoftEndpoints
+        properties.routingPreference.routingChoice properties.sasPolicy properties.sasPolicy.expirationAction!
+        properties.sasPolicy.requireUserBoundUserDelegationSas
+        properties.sasPolicy.requireUserBoundUserDelegationSasAction properties.sasPolicy.sasExpirationPeriod!
+        properties.supportsHttpsTrafficOnly properties.turboTier properties.turboTier.status
+        properties.turboTier.targetPercent sku! sku.name! sku.tier zones
+    """,
+    "azure-native:storage:BlobContainer": """
+        properties properties.blobAccessPointConfiguration
+        properties.blobAccessPointConfiguration.blobAccessPointConfigurationName
+        properties.blobAccessPointConfiguration.blobAccessPointConfigurationUniqueId
+        properties.defaultEncryptionScope properties.deleted properties.deletedTime
+        properties.denyEncryptionScopeOverride properties.enableNfsV3AllSquash properties.enableNfsV3RootSquash
+        properties.hasImmutabilityPolicy properties.hasLegalHold properties.immutabilityPolicy
+        properties.immutabilityPolicy.etag properties.immutabilityPolicy.properties
+        properties.immutabilityPolicy.properties.allowProtectedAppendWrites
+        properties.immutabilityPolicy.properties.allowProtectedAppendWritesAll
+        properties.immutabilityPolicy.properties.immutabilityPeriodSinceCreationInDays
+        properties.immutabilityPolicy.properties.state properties.immutabilityPolicy.updateHistory
+        properties.immutabilityPolicy.updateHistory.allowProtectedAppendWrites
+        properties.immutabilityPolicy.updateHistory.allowProtectedAppendWritesAll
+        properties.immutabilityPolicy.updateHistory.immutabilityPeriodSinceCreationInDays
+        properties.immutabilityPolicy.updateHistory.objectIdentifier
+        properties.immutabilityPolicy.updateHistory.tenantId properties.immutabilityPolicy.updateHistory.timestamp
+        properties.immutabilityPolicy.updateHistory.update properties.immutabilityPolicy.updateHistory.upn
+        properties.immutableStorageWithVersioning properties.immutableStorageWithVersioning.enabled
+        properties.immutableStorageWithVersioning.migrationState properties.immutableStorageWithVersioning.timeStamp
+        properties.lastModifiedTime properties.leaseDuration properties.leaseState properties.leaseStatus
+        properties.legalHold properties.legalHold.hasLegalHold properties.legalHold.protectedAppendWritesHistory
+        properties.legalHold.protectedAppendWritesHistory.allowProtectedAppendWritesAll
+        properties.legalHold.protectedAppendWritesHistory.timestamp properties.legalHold.tags
+        properties.legalHold.tags.objectIdentifier properties.legalHold.tags.tag properties.legalHold.tags.tenantId
+        properties.legalHold.tags.timestamp properties.legalHold.tags.upn properties.metadata
+        properties.publicAccess properties.remainingRetentionDays properties.version
+    """,
+    "azure-native:storage:BlobServiceProperties": """
+        properties properties.automaticSnapshotPolicyEnabled properties.changeFeed properties.changeFeed.enabled
+        properties.changeFeed.retentionInDays properties.containerDeleteRetentionPolicy
+        properties.containerDeleteRetentionPolicy.allowPermanentDelete
+        properties.containerDeleteRetentionPolicy.days properties.containerDeleteRetentionPolicy.enabled
+        properties.cors properties.cors.corsRules properties.cors.corsRules.allowedHeaders!
+        properties.cors.corsRules.allowedMethods! properties.cors.corsRules.allowedOrigins!
+        properties.cors.corsRules.exposedHeaders! properties.cors.corsRules.maxAgeInSeconds!
+        properties.defaultServiceVersion properties.deleteRetentionPolicy
+        properties.deleteRetentionPolicy.allowPermanentDelete properties.deleteRetentionPolicy.days
+        properties.deleteRetentionPolicy.enabled properties.isVersioningEnabled
+        properties.lastAccessTimeTrackingPolicy properties.lastAccessTimeTrackingPolicy.blobType
+        properties.lastAccessTimeTrackingPolicy.enable! properties.lastAccessTimeTrackingPolicy.name
+        properties.lastAccessTimeTrackingPolicy.trackingGranularityInDays properties.restorePolicy
+        properties.restorePolicy.days properties.restorePolicy.enabled! properties.restorePolicy.lastEnabledTime
+        properties.restorePolicy.minRestoreTime properties.staticWebsite
+        properties.staticWebsite.defaultIndexDocumentPath properties.staticWebsite.enabled!
+        properties.staticWebsite.errorDocument404Path properties.staticWebsite.indexDocument sku sku.name! sku.tier
+    """,
+    "azure-native:storage:ManagementPolicy": """
+        properties properties.lastModifiedTime properties.policy! properties.policy.rules!
+        properties.policy.rules.definition! properties.policy.rules.definition.actions!
+        properties.policy.rules.definition.actions.baseBlob
+        properties.policy.rules.definition.actions.baseBlob.delete
+        properties.policy.rules.definition.actions.baseBlob.delete.daysAfterCreationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.delete.daysAfterLastAccessTimeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.delete.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.delete.daysAfterModificationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.enableAutoTierToHotFromCool
+        properties.policy.rules.definition.actions.baseBlob.tierToArchive
+        properties.policy.rules.definition.actions.baseBlob.tierToArchive.daysAfterCreationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToArchive.daysAfterLastAccessTimeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToArchive.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToArchive.daysAfterModificationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCold
+        properties.policy.rules.definition.actions.baseBlob.tierToCold.daysAfterCreationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCold.daysAfterLastAccessTimeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCold.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCold.daysAfterModificationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCool
+        properties.policy.rules.definition.actions.baseBlob.tierToCool.daysAfterCreationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCool.daysAfterLastAccessTimeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCool.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToCool.daysAfterModificationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToHot
+        properties.policy.rules.definition.actions.baseBlob.tierToHot.daysAfterCreationGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToHot.daysAfterLastAccessTimeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToHot.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.baseBlob.tierToHot.daysAfterModificationGreaterThan
+        properties.policy.rules.definition.actions.snapshot
+        properties.policy.rules.definition.actions.snapshot.delete
+        properties.policy.rules.definition.actions.snapshot.delete.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.snapshot.delete.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.snapshot.tierToArchive
+        properties.policy.rules.definition.actions.snapshot.tierToArchive.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.snapshot.tierToArchive.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.snapshot.tierToCold
+        properties.policy.rules.definition.actions.snapshot.tierToCold.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.snapshot.tierToCold.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.snapshot.tierToCool
+        properties.policy.rules.definition.actions.snapshot.tierToCool.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.snapshot.tierToCool.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.snapshot.tierToHot
+        properties.policy.rules.definition.actions.snapshot.tierToHot.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.snapshot.tierToHot.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.version properties.policy.rules.definition.actions.version.delete
+        properties.policy.rules.definition.actions.version.delete.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.version.delete.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.version.tierToArchive
+        properties.policy.rules.definition.actions.version.tierToArchive.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.version.tierToArchive.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.version.tierToCold
+        properties.policy.rules.definition.actions.version.tierToCold.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.version.tierToCold.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.version.tierToCool
+        properties.policy.rules.definition.actions.version.tierToCool.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.version.tierToCool.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.actions.version.tierToHot
+        properties.policy.rules.definition.actions.version.tierToHot.daysAfterCreationGreaterThan!
+        properties.policy.rules.definition.actions.version.tierToHot.daysAfterLastTierChangeGreaterThan
+        properties.policy.rules.definition.filters properties.policy.rules.definition.filters.blobIndexMatch
+        properties.policy.rules.definition.filters.blobIndexMatch.name!
+        properties.policy.rules.definition.filters.blobIndexMatch.op!
+        properties.policy.rules.definition.filters.blobIndexMatch.value!
+        properties.policy.rules.definition.filters.blobTypes! properties.policy.rules.definition.filters.prefixMatch
+        properties.policy.rules.enabled properties.policy.rules.name! properties.policy.rules.type!
+    """,
     "azure-native:portal:Dashboard": """
         properties properties.lenses properties.lenses.metadata properties.lenses.order! properties.lenses.parts!
         properties.lenses.parts.metadata properties.lenses.parts.position! properties.lenses.parts.position.colSpan!

@@ -46,6 +46,10 @@ _ROOTS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "azure-native:keyvault:Secret": ("azure/mgmt/keyvault", "SecretCreateOrUpdateParameters", ()),
     "azure-native:appconfiguration:KeyValue": ("azure/mgmt/appconfiguration", "KeyValue", ()),
+    "azure-native:storage:StorageAccount": ("azure/mgmt/storage", "StorageAccountCreateParameters", ()),
+    "azure-native:storage:BlobContainer": ("azure/mgmt/storage", "BlobContainer", ()),
+    "azure-native:storage:BlobServiceProperties": ("azure/mgmt/storage", "BlobServiceProperties", ()),
+    "azure-native:storage:ManagementPolicy": ("azure/mgmt/storage", "ManagementPolicy", ()),
     "azure-native:portal:Dashboard": ("azure/mgmt/portal", "Dashboard", ("metadata",)),
 }
 _PLACED = frozenset({"id", "name", "type", "location", "tags", "identity", "systemData", "etag"})

@@ -21,11 +21,17 @@ _RULE, _GROUP = "azure-native:servicebus:DefaultRule", "azure-native:resources:R
 _ALERT, _ACTIONS = "azure-native:monitor:MetricAlert", "azure-native:monitor:ActionGroup"
 _PORTAL, _ROLE = "azure-native:portal:Dashboard", "azure-native:authorization:RoleAssignment"
 _SECRET, _VALUE = "azure-native:keyvault:Secret", "azure-native:appconfiguration:KeyValue"
+_STORE = "azure-native:storage:StorageAccount"
 _ENDPOINT = "azure-native:network:PrivateEndpoint"
 _ENTITY = r"(?=.{1,260}$)[A-Za-z0-9]([A-Za-z0-9._~/-]*[A-Za-z0-9])?"
 
 
 LIMITS = (
+    Limit("account name", (_STORE,), spelled("account_name", r"[a-z0-9]{3,24}"), {"account_name": "a-b"}),
+    Limit(
+        "account's tags", (_STORE,), tagged("tags", 50, r"[^<>%&\\?/]{1,128}", r".{0,256}"), {"tags": {"x" * 129: ""}}
+    ),
+    Limit("condition", (_ROLE,), lambda p: len(p["condition"]) <= 8_192, {"condition": "x" * 8_193}, has("condition")),
     Limit("topic name", (_TOPIC,), spelled("topic_name", _ENTITY), {"topic_name": "x" * 261}),
     Limit("queue name", (_QUEUE,), spelled("queue_name", _ENTITY), {"queue_name": "a-"}),
     Limit(

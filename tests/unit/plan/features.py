@@ -71,6 +71,7 @@ OWN: Mapping[str, frozenset[str]] = {
             "subnet",
             "own-group",
             "own-namespace",
+            "bodies",
         ]
     ),
     "gcp": frozenset(["https", "raw", "function", "push-account", "regions", "project", "project-number", "bodies"]),

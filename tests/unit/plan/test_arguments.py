@@ -81,9 +81,11 @@ def resources() -> Iterator[Resource]:
     ).resources
     store = "/subscriptions/s/resourceGroups/g/providers/Microsoft.AppConfiguration/configurationStores/c"
     yield from azure.plan(
-        loads(COMMON % ALERTS, source="x"),
+        loads(BODIES + COMMON % ALERTS, source="x"),
         azure.AzureSettings(
             location="westeurope",
+            sku="Premium",
+            customer_key=key,
             principals={"work": azure.Principal("00000000-0000-0000-0000-000000000001")},
             functions={"mailer": azure.Principal("00000000-0000-0000-0000-000000000002")},
             bindings=store,

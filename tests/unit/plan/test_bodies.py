@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from polybus.binding import Binding
 from polybus.clouds.aws.plan import resources as aws
+from polybus.clouds.azure.plan import resources as azure
+from polybus.clouds.azure.plan.namespace import CustomerKey
 from polybus.clouds.gcp.plan import resources as gcp
 from polybus.embedded.plan import local_binding, rows
 from polybus.errors import ConfigError, TopologyError, UnsupportedFeature
@@ -23,7 +25,7 @@ from polybus.topology.file import loads
 from polybus.topology.model import LargeBodies, Topology, digest
 
 from .everything import BUSES, STACKS
-from .shop import SHOP, by_name
+from .shop import ONE, OTHER, SHOP, SUBNET, by_name
 
 DECLARED = 'large_bodies = { over = "150KiB" }\n'
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/k"
@@ -358,6 +360,130 @@ def test_a_shorter_age_on_google_is_told_as_a_loss() -> None:
     assert [one.loses for one in found if one.kind == bodies.KIND] == [
         "large bodies older than 43 days, whose messages may be there still"
     ]
+
+
+# -- The plan on Azure -------------------------------------------------------------------------------------------------
+
+
+def on_azure(more: str = "", **chosen: Any) -> dict[str, Resource]:
+    return by_name(azure.plan(shop(more), azure.AzureSettings(**{"stack": "dev", "location": "westeurope", **chosen})))
+
+
+def test_azure_s_account_takes_tokens_alone_over_tls() -> None:
+    made = on_azure()
+    account = made["bus.bodies-account"]
+    assert account.keeps_messages
+    assert made["bus.bodies-container"].keeps_messages
+    held = {
+        "kind": "StorageV2",
+        "allow_blob_public_access": False,
+        "allow_cross_tenant_replication": False,
+        "allow_shared_key_access": False,
+        "enable_https_traffic_only": True,
+        "minimum_tls_version": "TLS1_2",
+        "tags": {"polybus-bus": "shop", "polybus-stack": "dev"},
+    }
+    assert {name: account.properties[name] for name in held} == held
+    assert "encryption" not in account.properties
+    assert made["bus.bodies-container"].properties["public_access"] == "None"
+    [rule] = made["bus.bodies-expiry"].properties["policy"]["rules"]
+    assert rule["definition"] == {
+        "actions": {"base_blob": {"delete": {"days_after_modification_greater_than": 43}}},
+        "filters": {"blob_types": ["blockBlob"], "prefix_match": ["bodies/polybus/shop/"]},
+    }
+
+
+def test_azure_s_key_encrypts_them_too() -> None:
+    identity = "/subscriptions/s/resourceGroups/r/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
+    key = CustomerKey("https://v.vault.azure.net", "key", identity)
+    account = on_azure(sku="Premium", customer_key=key)["bus.bodies-account"].properties
+    assert account["identity"] == {"type": "UserAssigned", "user_assigned_identities": [identity]}
+    assert account["encryption"] == {
+        "key_source": "Microsoft.Keyvault",
+        "key_vault_properties": {"key_name": "key", "key_vault_uri": "https://v.vault.azure.net"},
+        "encryption_identity": {"encryption_user_assigned_identity": identity},
+    }
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(BUSES, STACKS), min_size=2, max_size=2, unique=True))
+def test_no_two_buses_or_stacks_share_an_account(two: list[tuple[str, str]]) -> None:
+    """Not even where they are given one namespace."""
+    names = [
+        by_name(
+            azure.plan(
+                loads(f'{DECLARED}[bus]\nname = "{bus}"\n', source="x"),
+                azure.AzureSettings(stack=stack, namespace="the-namespace"),
+            )
+        )["bus.bodies-account"].properties["account_name"]
+        for bus, stack in two
+    ]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("chosen", [{"public_access": False}, {"subnet": SUBNET}])
+def test_an_account_that_would_be_open_where_the_namespace_is_not_is_refused(chosen: Any) -> None:
+    with pytest.raises(UnsupportedFeature, match="their account would be open where the namespace isn't"):
+        on_azure(sku="Premium", **chosen)
+    assert azure.plan(shop(bodies=""), azure.AzureSettings(location="westeurope", sku="Premium", **chosen))
+
+
+def assigned(**chosen: Any) -> dict[str, list[tuple[str, Any]]]:
+    """Give by principal the roles on bodies, and their conditions."""
+    found: dict[str, list[tuple[str, Any]]] = {}
+    call = '[subscriptions.call]\ntopic = "news"\npush = { function = "mailer" }\n'
+    for item in on_azure(call, functions={"mailer": azure.Principal(OTHER)}, **chosen).values():
+        if item.properties.get("scope") == Ref("bus.bodies-container", "id"):
+            role = item.properties["role_definition_id"].rpartition("/")[2]
+            assert item.properties["condition_version"] == "2.0"
+            found.setdefault(item.properties["principal_id"], []).append((role, item.properties["condition"]))
+    return found
+
+
+def test_azure_s_publishers_store_and_its_consumers_and_functions_fetch() -> None:
+    third = "00000000-0000-0000-0000-000000000003"
+    who = {"shop": azure.Principal(ONE), "worker": azure.Principal(third), "keeper": azure.Principal(third[:-1] + "4")}
+    found = assigned(principals=who)
+    putter, getter = "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1"
+    assert {id_: [role for role, _ in given_] for id_, given_ in found.items()} == {
+        ONE: [putter],
+        third: [getter],
+        OTHER: [getter],
+    }
+    [(_, stores)], [(_, fetches)] = found[ONE], found[third]
+    assert "StringStartsWith 'polybus/shop/'" in stores
+    assert "StringStartsWith 'polybus/shop/'" in fetches
+    for action in ("read", "delete", "move/action"):
+        assert f"blobs/{action}'}}" in stores
+    assert stores.count("(") == stores.count(")")
+    assert fetches.count("(") == fetches.count(")")
+    one = assigned(principals=dict.fromkeys(who, azure.Principal(ONE)))[ONE]
+    assert [role for role, _ in one] == [putter, getter], "an identity of several services has each right once"
+
+
+@pytest.mark.parametrize(
+    ("environment", "domain"), [(None, None), ("usgovernment", "usgovcloudapi.net"), ("china", "chinacloudapi.cn")]
+)
+def test_azure_s_binding_says_where_they_are(environment: str | None, domain: str | None) -> None:
+    made = azure.plan(shop(), azure.AzureSettings(location="westeurope", environment=environment))
+    account = Ref("bus.bodies-account", "name")
+    found = azure.binding_values(made)["bodies"]
+    assert (found["url"], found["over"], found["options"]["account_name"]) == ("az://bodies", 153_600, account)
+    endpoint = None if domain is None else Join(("https://", account, f".blob.core.{domain}"))
+    assert found["options"].get("endpoint") == endpoint
+    assert azure.exports(made)["bodies"]["container"] == "bodies"
+
+
+def test_a_shorter_age_on_azure_is_told_as_a_loss() -> None:
+    chosen = azure.AzureSettings(location="westeurope")
+    longer = shop('[queues.slow]\nretention = "14d"\n')
+    found = lossy(diff(azure.plan(longer, chosen).resources, azure.plan(shop(), chosen).resources))
+    assert "large bodies older than 43 days, whose messages may be there still" in [one.loses for one in found]
+
+
+def test_that_azure_s_dead_letters_may_outlive_their_bodies_is_told() -> None:
+    [found] = [one for one in check(shop(), "azure") if one.path == bodies.ENTRY]
+    assert "deleted after 43 days, and Service Bus keeps dead letters for longer" in found.limit
 
 
 # -- The embedded store ------------------------------------------------------------------------------------------------

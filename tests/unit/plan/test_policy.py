@@ -234,6 +234,7 @@ def bodies_of(cloud: str) -> list[Resource]:
 
 WITH_BODIES: Mapping[str, Any] = {
     "aws": aws.AwsSettings(stack="dev"),
+    "azure": azure.AzureSettings(stack="dev"),
     "gcp": gcp.GcpSettings(project="p", regions=("europe-west1",)),
 }
 
@@ -259,6 +260,15 @@ def test_bodies_that_others_may_read() -> None:
     assert found_in_bodies("aws", "bus.bodies-private") == bad
     assert found_in_bodies("aws", "bus.bodies-private", block_public_policy=False) == bad
     assert violations([Item("aws:s3/bucket:Bucket", "theirs", {"bucket": "a-website"})]) == []
+    assert violations([item_of(item) for item in bodies_of("azure")]) == []
+    for name, value in {
+        "allow_blob_public_access": True,
+        "allow_shared_key_access": None,
+        "minimum_tls_version": "TLS1_0",
+        "enable_https_traffic_only": False,
+    }.items():
+        assert found_in_bodies("azure", "bus.bodies-account", **{name: value}) == {("bodies", "bus.bodies-account")}
+    assert violations([Item("azure-native:storage:StorageAccount", "theirs", {"account_name": "website"})]) == []
     assert violations([item_of(item) for item in bodies_of("gcp")]) == []
     assert found_in_bodies("gcp", "bus.bodies-bucket", public_access_prevention="inherited") == bad
     assert found_in_bodies("gcp", "bus.bodies-bucket", uniform_bucket_level_access=None) == bad

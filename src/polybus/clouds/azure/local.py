@@ -210,9 +210,13 @@ def _options(given: Inputs, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+# Whose properties don't begin as they do.
+_SHORT = {"azure-native:storage:StorageAccount": "Account", "azure-native:storage:BlobContainer": "Container"}
+
+
 def _name_key(type_: str) -> str:
     """Return the property that names a resource: `namespaceName` of azure-native:servicebus:Namespace."""
-    kind = type_.rpartition(":")[2]
+    kind = _SHORT.get(type_) or type_.rpartition(":")[2]
     return f"{kind[0].lower()}{kind[1:]}Name"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from polybus.clouds.azure.limits import AZURE
 from polybus.clouds.azure.plan import allow as azure_allow
+from polybus.clouds.azure.plan import bodies as azure_bodies
 from polybus.clouds.azure.plan.filters import filter_problem
+from polybus.plan import bodies
 from polybus.plan import rules as common
 from polybus.plan.alarms import lowest, own_alarms, unheard
 from polybus.plan.findings import Report
@@ -30,6 +32,8 @@ def rules(report: Report, topology: Topology, stack: str) -> None:
     common.fairness(report, topology, "Service Bus", "azure")
     common.foreign(report, topology, AZURE, pauses=False)
     azure_allow.rule(report, topology)
+    azure_bodies.rule(report, topology)
+    bodies.rule(report, topology, lambda entry: entry.max_message_size or AZURE.default_message_bytes, functions=True)
     for topic in topology.topics:
         _one_case(report, topology, topic)
     for subscription in topology.subscriptions.values():

@@ -23,6 +23,7 @@ _CLOUDS = {"public": "AzurePublicCloud", "usgovernment": "AzureUSGovernmentCloud
 _NAMES = {
     "azure-native:resources:ResourceGroup": "resource_group_name",
     "azure-native:servicebus:Namespace": "namespace_name",
+    "azure-native:storage:StorageAccount": "account_name",
     "azure-native:servicebus:Topic": "topic_name",
     "azure-native:servicebus:Queue": "queue_name",
     "azure-native:servicebus:Subscription": "subscription_name",

@@ -79,10 +79,16 @@ PLANNING = Planning(
     facts=FACTS,
     unannounced=UNANNOUNCED,
     replaces={"azure-native:servicebus:Namespace": replaces},
+    retention={
+        "azure-native:storage:ManagementPolicy": (
+            "policy.rules[0].definition.actions.base_blob.delete.days_after_modification_greater_than"
+        )
+    },
     holds_letters=frozenset({_SUBSCRIPTION, _QUEUE}),
     place=lambda settings: {"azure-native:subscriptionId": settings.subscription_id},
     drift=DRIFT,
     adopted={Topic: _TOPIC, Queue: _QUEUE},
     ordered_by={_QUEUE: "requires_session"},
     tags=TAGS,
+    bodies=True,
 )

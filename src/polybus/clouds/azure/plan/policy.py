@@ -40,4 +40,26 @@ def _dead_letters(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
             yield item.name, "what its filter fails on is lost: set dead_lettering_on_filter_evaluation_exceptions"
 
 
-POLICY = Policy(tls_only=_tls, no_local_auth=_no_local_auth, public_access=_public_access, dead_letters=_dead_letters)
+def _bodies(items: Sequence[Item]) -> Iterator[tuple[str, str]]:
+    """Look at accounts of polybus's alone: a program may have others, such as a website's."""
+    for item in items:
+        if item.type != "azure-native:storage:StorageAccount" or "polybus-bus" not in (
+            item.properties.get("tags") or {}
+        ):
+            continue
+        given = item.properties
+        if given.get("allow_blob_public_access") is not False:
+            yield item.name, "blobs may be made public: set allow_blob_public_access to false"
+        if given.get("allow_shared_key_access") is not False:
+            yield item.name, "keys of the account work: set allow_shared_key_access to false"
+        if given.get("minimum_tls_version") != "TLS1_2" or given.get("enable_https_traffic_only") is not True:
+            yield item.name, "old TLS, or none, is taken: set minimum_tls_version and enable_https_traffic_only"
+
+
+POLICY = Policy(
+    tls_only=_tls,
+    no_local_auth=_no_local_auth,
+    public_access=_public_access,
+    dead_letters=_dead_letters,
+    bodies=_bodies,
+)

@@ -17,6 +17,7 @@ __all__ = ["FACTS"]
 
 _GROUP = Takes(length=(1, 90), pattern=r"[-\w._()]+")
 _NAMESPACE = Takes(length=(6, 50))
+_ACCOUNT = Takes(length=(3, 24))
 _ENTITY = Takes(length=(1, 2**31))
 _SUBSCRIPTION = Takes(length=(1, 50))
 _IN_NAMESPACE = frozenset({"namespace_name", "resource_group_name"})
@@ -96,6 +97,32 @@ FACTS: Final[Mapping[str, Facts]] = {
         source="appconfiguration 2024-05-01",
         immutable=frozenset({"key_value_name", "config_store_name", "resource_group_name"}),
         takes={"config_store_name": Takes(length=(5, 50), pattern=r"[a-zA-Z0-9_-]*")},
+    ),
+    "azure-native:storage:StorageAccount": Facts(
+        source="storage 2024-01-01",
+        immutable=frozenset({"account_name", "immutable_storage_with_versioning", "location", "resource_group_name"}),
+        takes={"account_name": _ACCOUNT, "resource_group_name": _GROUP},
+    ),
+    "azure-native:storage:BlobContainer": Facts(
+        source="storage 2024-01-01",
+        immutable=frozenset(
+            {"account_name", "container_name", "immutable_storage_with_versioning", "resource_group_name"}
+        ),
+        takes={"account_name": _ACCOUNT, "container_name": Takes(length=(3, 63)), "resource_group_name": _GROUP},
+    ),
+    "azure-native:storage:BlobServiceProperties": Facts(
+        source="storage 2024-01-01",
+        immutable=frozenset({"account_name", "blob_services_name", "resource_group_name"}),
+        takes={
+            "account_name": _ACCOUNT,
+            "container_delete_retention_policy.days": Takes(least=1, most=365),
+            "resource_group_name": _GROUP,
+        },
+    ),
+    "azure-native:storage:ManagementPolicy": Facts(
+        source="storage 2024-01-01",
+        immutable=frozenset({"account_name", "management_policy_name", "resource_group_name"}),
+        takes={"account_name": _ACCOUNT, "resource_group_name": _GROUP},
     ),
     "azure-native:portal:Dashboard": Facts(
         source="portal 2022-12-01-preview",

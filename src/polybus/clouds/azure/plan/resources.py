@@ -14,6 +14,7 @@ import msgspec
 
 from polybus.binding import Binding
 from polybus.clouds.azure.limits import AZURE
+from polybus.clouds.azure.plan import bodies as azure_bodies
 from polybus.clouds.azure.plan import diagnostics as azure_diagnostics
 from polybus.clouds.azure.plan import published as azure_published
 from polybus.clouds.azure.plan import rights as azure_rights
@@ -63,7 +64,8 @@ def planned(topology: Topology, chosen: AzureSettings) -> AzurePlan:
     topology = check.refuse(topology, "azure", stack=chosen.stack)
     check_services(topology, chosen.principals, "azure principals")
     planner = _Planner(topology, chosen)
-    resources = [*namespace_resources(planner.home), *planner.resources()]
+    azure_bodies.hold(planner.home)
+    resources = [*namespace_resources(planner.home), *planner.resources(), *azure_bodies.resources(planner.home)]
     store = azure_published.of(chosen)
     if store is not None:
         values = binding_values(AzurePlan(topology, chosen, ()))
@@ -110,6 +112,7 @@ def exports(plan: AzurePlan) -> dict[str, Any]:
             }
             for name in topology.queues
         },
+        **azure_bodies.exports(home),
         **(azure_published.references(topology, home.namespace_name, store, settings.environment) if store else {}),
     }
 
@@ -143,6 +146,7 @@ def _binding(plan: AzurePlan, find: Callable[[str | Ref | Join], str]) -> Bindin
         topics={name: Place(find(planner.home.topic(name)), max_size=size) for name in topology.topics},
         subscriptions={item.name: subscription(item) for item in topology.subscriptions.values()},
         queues={item.name: queue(item) for item in topology.queues.values()},
+        beside=azure_bodies.of_binding(planner.home, find),
     )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from polybus.clouds.azure.plan import allow as azure_allow
+from polybus.clouds.azure.plan import bodies as azure_bodies
 from polybus.clouds.azure.plan import published as azure_published
 from polybus.clouds.azure.plan.namespace import Home, Principal, principal_of
 from polybus.errors import ConfigError
@@ -36,8 +37,18 @@ _TITLES = {
     RECEIVER: "Azure Service Bus Data Receiver",
     SECRETS_USER: "Key Vault Secrets User",
     CONFIG_READER: "App Configuration Data Reader",
+    azure_bodies.PUTTER: "Storage Blob Data Contributor",
+    azure_bodies.GETTER: "Storage Blob Data Reader",
 }
-_ROLES = {SENDER: "sender", RECEIVER: "receiver", SECRETS_USER: "binding-reader", CONFIG_READER: "bindings-reader"}
+_ROLES = {
+    SENDER: "sender",
+    RECEIVER: "receiver",
+    SECRETS_USER: "binding-reader",
+    CONFIG_READER: "bindings-reader",
+    azure_bodies.PUTTER: "putter",
+    azure_bodies.GETTER: "getter",
+}
+_BODIES = ("bodies", ".bodies")  # the dot is in no name of a topology
 
 # Names of assignments are UUIDs that we choose, so that the same topology gives the same ones. This is their namespace.
 _ASSIGNMENTS = uuid.UUID("6f1c7a5e-58d5-4c0e-9f0c-3d6c1f1b2a77")
@@ -58,7 +69,8 @@ def entitled(home: Home) -> dict[str, tuple[Right, ...]]:
     """Give what each service of the topology may do, each right once."""
     return {
         name: tuple(
-            Right((_TITLES[role],), (_scope(home, entity),)) for role, entity in dict.fromkeys(_rights(home, service))
+            Right((_TITLES[role],), (_scope(home, entity),), _conditions(home, role, entity))
+            for role, entity in dict.fromkeys(_rights(home, service))
         )
         for name, service in home.topology.services.items()
     }
@@ -89,6 +101,8 @@ def _asked(home: Home, who: dict[Text, Principal]) -> Iterator[tuple[tuple[Text,
             )
         principal = principal_of(home.settings.functions[function])
         yield (_noted(who, principal), RECEIVER, ("source", item.name)), f"$.subscriptions.{item.name}"
+        if home.topology.large_bodies is not None:
+            yield (_noted(who, principal), azure_bodies.GETTER, _BODIES), f"$.subscriptions.{item.name}"
     for principal, allow, name, entry in azure_allow.asked(home.topology):
         if "publish" in allow.actions:
             yield (_noted(who, principal), SENDER, ("target", name)), entry
@@ -114,6 +128,8 @@ def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]
         yield RECEIVER, ("source", name)
         subscription = home.topology.subscriptions.get(name)
         yield SENDER, ("target", subscription.topic if subscription else name)
+    for role in azure_bodies.roles(home.topology, service):
+        yield role, _BODIES
     store = azure_published.of(home.settings)
     if store is not None and store.kind == azure_published.KEY_VAULT:
         yield SECRETS_USER, ("binding", service.name)
@@ -123,10 +139,18 @@ def _rights(home: Home, service: Service) -> Iterator[tuple[str, tuple[str, str]
 
 def _scope(home: Home, entity: tuple[str, str]) -> str | Ref:
     side, name = entity
+    if entity == _BODIES:
+        return azure_bodies.CONTAINER
     store = azure_published.of(home.settings)
     if side == "binding" and store is not None:
         return azure_published.scope_of(store, name)
     return home.published_id(name) if side == "target" else home.consumed_id(name)
+
+
+def _conditions(home: Home, role: str, entity: tuple[str, str]) -> dict[str, str]:
+    if entity != _BODIES:
+        return {}
+    return {"condition": azure_bodies.condition(home.topology, role), "condition_version": "2.0"}
 
 
 def _assignment(home: Home, principal: Principal, role: str, entity: tuple[str, str], entry: str) -> Resource:
@@ -141,5 +165,6 @@ def _assignment(home: Home, principal: Principal, role: str, entity: tuple[str, 
         "principal_type": principal.type,
         "role_definition_id": f"{subscription}/providers/Microsoft.Authorization/roleDefinitions/{role}",
         "scope": scope,
+        **_conditions(home, role, entity),
     }
     return Resource("azure-native:authorization:RoleAssignment", logical, properties, "rights", entry)

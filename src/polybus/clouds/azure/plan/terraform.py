@@ -38,6 +38,7 @@ class Arm:
     argument that names each, and what stands before the name in an id; with `scope` the argument is the parent's id.
     `beside` are the arguments that the API has beside `properties`, `inner` those whose items have `properties` of
     their own, all but a name in there. `there` is one that is made with its parent, and only changed.
+    `below` is what stands between its parent's id and its own, and isn't planned.
     """
 
     type: str
@@ -53,10 +54,12 @@ class Arm:
     caseless: bool = False
     replacing: tuple[str, ...] = ()
     spelt: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    below: str = ""
 
 
 # The newest stable versions of each API by the middle of 2025: an azapi knows those that were there before it.
-_SERVICE_BUS, _NETWORK = "2024-01-01", "2024-05-01"
+_SERVICE_BUS, _NETWORK, _STORAGE = "2024-01-01", "2024-05-01", "2024-01-01"
+_ACCOUNT = (*_GROUP, ("account_name", "providers/Microsoft.Storage/storageAccounts"))
 
 TYPES: Mapping[str, Arm] = {
     "azure-native:resources:ResourceGroup": Arm(
@@ -131,6 +134,38 @@ TYPES: Mapping[str, Arm] = {
         name="key_value_name",
         inside=(*_GROUP, ("config_store_name", "providers/Microsoft.AppConfiguration/configurationStores")),
     ),
+    "azure-native:storage:StorageAccount": Arm(
+        type=f"Microsoft.Storage/storageAccounts@{_STORAGE}",
+        name="account_name",
+        inside=_GROUP,
+        located=True,
+        beside=frozenset({"kind", "sku"}),
+        spelt={
+            "enable_https_traffic_only": "supportsHttpsTrafficOnly",
+            "encryption_identity": "identity",
+            "encryption_user_assigned_identity": "userAssignedIdentity",
+            "key_name": "keyname",
+            "key_vault_properties": "keyvaultproperties",
+            "key_vault_uri": "keyvaulturi",
+        },
+    ),
+    "azure-native:storage:BlobContainer": Arm(
+        type=f"Microsoft.Storage/storageAccounts/blobServices/containers@{_STORAGE}",
+        name="container_name",
+        inside=_ACCOUNT,
+        below="blobServices/default",
+    ),
+    "azure-native:storage:BlobServiceProperties": Arm(
+        type=f"Microsoft.Storage/storageAccounts/blobServices@{_STORAGE}",
+        name="blob_services_name",
+        inside=_ACCOUNT,
+        there=True,
+    ),
+    "azure-native:storage:ManagementPolicy": Arm(
+        type=f"Microsoft.Storage/storageAccounts/managementPolicies@{_STORAGE}",
+        name="management_policy_name",
+        inside=_ACCOUNT,
+    ),
     "azure-native:portal:Dashboard": Arm(
         type="Microsoft.Portal/dashboards@2020-09-01-preview",
         name="dashboard_name",
@@ -149,7 +184,7 @@ def _translate(resource: Resource, version: Version) -> Block:
     arguments: dict[str, Any] = {
         "type": arm.type,
         "name": arm.fixed or given[arm.name],
-        "parent_id": given[arm.scope] if arm.scope else _id(arm.inside, given),
+        "parent_id": given[arm.scope] if arm.scope else _below(arm.below, _id(arm.inside, given)),
         **({"location": given.get("location", _LOCATION)} if arm.located else {}),
         **_identity(given.get("identity")),
         **({"tags": given["tags"]} if given.get("tags") else {}),
@@ -174,6 +209,12 @@ def _id(inside: tuple[tuple[str, str], ...], given: Mapping[str, Any]) -> Ref | 
     return Join((*(parent.parts if isinstance(parent, Join) else (parent,)), f"/{before}/{name}"))
 
 
+def _below(between: str, parent: Ref | Join) -> Ref | Join:
+    if not between:
+        return parent
+    return Join((*(parent.parts if isinstance(parent, Join) else (parent,)), f"/{between}"))
+
+
 def _placed(arm: Arm) -> frozenset[str]:
     """List the arguments that are no part of what is sent: where a resource is, and what azapi has arguments for."""
     return frozenset((arm.name, arm.scope, *(name for name, _ in arm.inside), "location", "tags", "identity"))
@@ -183,7 +224,7 @@ def _body(arm: Arm, given: Mapping[str, Any]) -> dict[str, Any]:
     placed = _placed(arm)
     inside = {name: value for name, value in given.items() if name not in placed | arm.beside}
     body = {camel(name): _spelt(arm, given[name]) for name in sorted(arm.beside) if name in given}
-    properties = {camel(name): _inner(arm, name, value) for name, value in inside.items()}
+    properties = {arm.spelt.get(name, camel(name)): _inner(arm, name, value) for name, value in inside.items()}
     return {**body, **({"properties": properties} if properties else {})}
 
 

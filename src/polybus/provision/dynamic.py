@@ -42,7 +42,7 @@ class Functions(ResourceProvider):
 
 
 def resource_of(type_: str, functions: Functions) -> Callable[..., Resource]:
-    """Return what makes a resource of a type: `redis:index/stream:Stream` is `dynamic/redis:Stream` for Pulumi."""
+    """Return what makes a resource of a type: `acme:index/stream:Stream` is `dynamic/acme:Stream` for Pulumi."""
 
     class Made(Resource, module=type_.partition(":")[0], name=type_.rpartition(":")[2]):
         def __init__(self, resource_name: str, opts: ResourceOptions | None = None, **properties: Any) -> None:

@@ -22,14 +22,16 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FOLDER", help="Write NAME.json, or NAME.avsc, for each there, and not to stdout."
+            "--out",
+            metavar="FOLDER",
+            help="Write NAME.json, NAME.avsc or NAME.MESSAGE.binpb for each there, and not to stdout.",
         ),
     ] = None,
 ) -> None:
     """Print the schema of the messages of each topic and queue that declares one.
 
-    It is a JSON Schema, that of a Python type too; an Avro schema stays one, and with --out the versions of it that are
-    known beside it are written as well.
+    It is a JSON Schema, that of a Python type too. An Avro schema stays one, and with --out the versions of it that are
+    known beside it are written as well; a Protobuf message is printed as the text of its file, and written compiled.
     A folder of them, kept in the repository, is what `polybus check --against FOLDER` compares with.
     """
     from polybus.contracts.payload import payload_of

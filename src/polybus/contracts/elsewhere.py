@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -15,11 +16,15 @@ from polybus.errors import ConfigError
 __all__ = ["load_in"]
 
 _PROGRAM = """
-import json, sys
+import base64, json, sys
 from polybus.contracts.load import load
 from polybus.errors import ConfigError
 try:
-    print(json.dumps({"schema": load(sys.argv[1]).schema}))
+    found = load(sys.argv[1])
+    if found.kind == "protobuf":
+        print(json.dumps({"name": found.schema.name, "files": base64.b64encode(found.schema.files).decode()}))
+    else:
+        print(json.dumps({"schema": found.schema}))
 except ConfigError as error:
     print(json.dumps({"error": str(error)}))
 """
@@ -53,4 +58,8 @@ def load_in(reference: str, folder: Path) -> Contract:
         raise ConfigError(f"{where}: can't be read ({type(error).__name__})") from None
     if "error" in told:
         raise ConfigError(f"{where}: {told['error']}")
+    if "files" in told:
+        from polybus.contracts.proto_file import message_in
+
+        return Contract(reference, "protobuf", message_in(base64.b64decode(told["files"]), told["name"]))
     return Contract(reference, "json", told["schema"])

@@ -12,7 +12,7 @@ from polybus.errors import ConfigError
 
 __all__ = ["files_of", "load_kept", "stale"]
 
-_SUFFIXES = (".json", ".avsc")
+_SUFFIXES = (".json", ".avsc", ".binpb")
 
 
 def files_of(name: str, contract: Contract) -> dict[str, bytes]:
@@ -22,6 +22,8 @@ def files_of(name: str, contract: Contract) -> dict[str, bytes]:
         # What readers know says which change they can take: without it, a later check would have to refuse all.
         known = {f"{name}.{each.fingerprint.hex()}.avsc": _json(each.source) for each in versions.known}
         return {f"{name}.avsc": _json(versions.own.source), **known}
+    if contract.kind == "protobuf":
+        return {f"{name}.{contract.schema.name}.binpb": contract.schema.files}
     return {f"{name}.json": _json(contract.schema)}
 
 
@@ -35,10 +37,13 @@ def stale(folder: Path, name: str, files: dict[str, bytes]) -> Iterator[Path]:
 
 def load_kept(folder: Path, name: str) -> Contract | None:
     """Read the schema of an entry, None where it has none there; raises ConfigError."""
-    found = [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    found = [path.name for suffix in (".json", ".avsc") if (path := folder / f"{name}{suffix}").is_file()]
+    # A compiled file may hold several messages: which it is, its name says.
+    compiled = sorted(path.name for path in folder.glob(f"{name}.*.binpb"))
+    found += [f"{each}#{each.removeprefix(f'{name}.').removesuffix('.binpb')}" for each in compiled]
     if len(found) > 1:
-        raise ConfigError(f"{folder}: {' and '.join(path.name for path in found)} are both of it: keep one")
-    return load(found[0].name, folder.resolve()) if found else None
+        raise ConfigError(f"{folder}: {' and '.join(found)} are all of it: keep one")
+    return load(found[0], folder.resolve()) if found else None
 
 
 def _json(schema: Any) -> bytes:

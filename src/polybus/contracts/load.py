@@ -9,22 +9,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from polybus.errors import ConfigError
+from polybus.errors import ConfigError, MissingExtra
 
 __all__ = ["FORMS", "Contract", "Kind", "file_of", "is_file", "load", "located"]
 
 Kind = Literal["json", "avro", "protobuf"]
 
-FORMS: Final = 'a Python type, "shop.messages:Order", or a file: .json (JSON Schema), .avsc (Avro)'
-_SUFFIXES: Final[dict[str, Kind]] = {".json": "json", ".avsc": "avro"}
+FORMS: Final = (
+    'a Python type, "shop.messages:Order", a class that protoc made, "shop.order_pb2:Order", or a file: .json (JSON '
+    'Schema), .avsc (Avro), .binpb or .desc (compiled Protobuf), "order.binpb#shop.Order"'
+)
+_SUFFIXES: Final[dict[str, Kind]] = {
+    ".json": "json",
+    ".avsc": "avro",
+    ".binpb": "protobuf",
+    ".desc": "protobuf",
+    ".proto": "protobuf",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What messages of one topic or queue are.
 
-    `schema` is a JSON Schema, or the `polybus.contracts.avro_file.Versions` of an Avro one. `annotation` is the Python
-    type, None where a file says it.
+    `schema` is a JSON Schema, the `polybus.contracts.avro_file.Versions` of an Avro one, or a
+    `polybus.contracts.proto_file.Message`. `annotation` is the Python type, None where a file says it.
     """
 
     reference: str
@@ -60,8 +69,10 @@ def load(reference: str, folder: Path | None = None) -> Contract:
     """
     if not is_file(reference):
         return _of_type(reference)
-    path, _ = file_of(reference)
+    path, name = file_of(reference)
     found = _find(Path(path), folder)
+    if _SUFFIXES[found.suffix] == "protobuf":
+        return Contract(reference, "protobuf", _compiled(found, Path(path), name))
     if _SUFFIXES[found.suffix] == "avro":
         from polybus.contracts.avro_file import versions_of
 
@@ -78,6 +89,21 @@ def load(reference: str, folder: Path | None = None) -> Contract:
         raise ConfigError(f"{found}: not JSON: {error}") from None
     _refuse_ill_formed(found, schema)
     return Contract(reference, "json", schema)
+
+
+def _compiled(path: Path, declared: Path, name: str) -> Any:
+    from polybus.contracts.proto_file import how_to_compile, message_in
+
+    if path.suffix == ".proto":
+        raise ConfigError(how_to_compile(declared, name))
+    try:
+        return message_in(path.read_bytes(), name)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except MissingExtra:
+        raise
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def _find(path: Path, folder: Path | None) -> Path:
@@ -114,6 +140,10 @@ def _of_type(reference: str) -> Contract:
         if not hasattr(found, part):
             raise ConfigError(f"{module_name} has no {name}")
         found = getattr(found, part)
+    if hasattr(found, "DESCRIPTOR") and callable(getattr(found, "FromString", None)):
+        from polybus.contracts.proto_file import message_of
+
+        return Contract(reference, "protobuf", message_of(found.DESCRIPTOR), found)
     try:
         from polybus.body import decoder
 

@@ -35,4 +35,11 @@ def payload_of(contract: Contract) -> Payload:
         from polybus.contracts.avro_publishing import AVRO
 
         return Payload(contract.schema.own.source, AVRO, "application/vnd.apache.avro;version=1.9.0")
+    if contract.kind == "protobuf":
+        from polybus.contracts.proto_text import text_of
+        from polybus.message import PROTOBUF
+
+        text = text_of(contract.schema)
+        version = 3 if 'syntax = "proto3"' in text else 2
+        return Payload(text, PROTOBUF, f"application/vnd.google.protobuf;version={version}")
     return Payload(contract.schema)

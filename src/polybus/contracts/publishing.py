@@ -41,6 +41,10 @@ def checker(contract: Contract) -> Checker:
         from polybus.contracts.avro_publishing import OfAvro
 
         return OfAvro(contract.schema)
+    if contract.kind == "protobuf":
+        from polybus.contracts.proto_publishing import OfProtobuf
+
+        return OfProtobuf(contract.schema)
     return _OfJson(contract)
 
 

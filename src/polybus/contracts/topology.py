@@ -84,11 +84,17 @@ def compare(old: Contract, new: Contract, compatibility: Compatibility) -> list[
         if old.kind != new.kind:
             found.append(Break(side, Gap("format-replaced", "$", f"{writer.kind} is sent, and {reader.kind} is read")))
         else:
-            found += [Break(side, gap) for gap in _gaps(writer, reader)]
+            found += [Break(side, gap) for gap in _gaps(writer, reader, side)]
     return found
 
 
-def _gaps(writer: Contract, reader: Contract) -> list[Gap]:
+def _gaps(writer: Contract, reader: Contract, side: Side) -> list[Gap]:
+    if writer.kind == "protobuf":
+        from polybus.contracts.proto_compare import example_text
+        from polybus.contracts.proto_compare import gaps as gaps_of_protobuf
+
+        found = gaps_of_protobuf(writer.schema, reader.schema, reader_is_newer=side is Side.NEW_READER)
+        return [replace(gap, example=example_text(gap.example)) for gap in found]
     if writer.kind == "avro":
         from polybus.contracts.avro_compare import gaps as gaps_of_avro
         from polybus.contracts.avro_schema import plain

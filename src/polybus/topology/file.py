@@ -30,8 +30,13 @@ NAME_ALLOWED = (
 NAME_PATTERN = r"[A-Za-z](?:[A-Za-z0-9_-]{0,58}[A-Za-z0-9])?"
 _NAME = re.compile(NAME_PATTERN)
 
-SCHEMA_ALLOWED = 'a Python type, "shop.messages:Order", or a file of JSON Schema (.json) or Avro (.avsc)'
-_SCHEMA = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|[^#:]+\.(?:json|avsc)")
+SCHEMA_ALLOWED = (
+    'a Python type, "shop.messages:Order", a class that protoc made, "shop.order_pb2:Order", or a file: JSON Schema '
+    '(.json), Avro (.avsc), or compiled Protobuf (.binpb or .desc) with its message, "order.binpb#shop.Order"'
+)
+_SCHEMA = re.compile(
+    r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*|[^#:]+\.(?:json|avsc)|[^#:]+\.(?:binpb|desc|proto)(?:#[A-Za-z_][\w.]*)?"
+)
 
 # What a declaration may say on any cloud; a cloud's own range is narrower and is held by `polybus check`.
 _LEASE = (1.0, 12 * 3_600.0)  # the longest that any cloud grants: SQS

@@ -7,6 +7,7 @@
 #   make engine                       Pulumi's CLI for the tests of provisioning, built with Go into .engine
 #   make engine-test                  all that is tested with it, which make test does a part of
 #   make sdks [SDKS=go]               the clouds' SDKs for Go, Node and Java against the local servers, as far as those are at hand
+#   make types                        what py.typed promises, by a second type checker
 #   make torture [SITE=sqlite] [MINUTES=10] [SEED=7]   processes killed, stopped, cut off; a verdict by the ledger
 #   make fuzz [CASES=100000] [SEED=7] random input to everything that reads any
 #   make properties [SEEDS=10]        the property tests, each time with random input of another seed
@@ -48,7 +49,7 @@ WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores > 4 ? 12 
 UV := VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/uv
 headline = @printf '\n== %s ==\n' "$(1)"
 
-.PHONY: help demo test test-all engine engine-test sdks say-python check-lint check-types check-layers check-tests torture fuzz properties \
+.PHONY: help demo test test-all engine engine-test sdks types say-python check-lint check-types check-layers check-tests torture fuzz properties \
 	mutants soak lowest newest bench bench-gate lint format reference docs build lock clean
 
 help:
@@ -98,6 +99,10 @@ check-lint: $(VENV)/.stamp-dev
 check-types: $(VENV)/.stamp-dev
 	$(call headline,Types (mypy --strict))
 	@$(BIN)/mypy src tools examples/redis_cloud/src $(wildcard stacks)
+
+types: $(VENV)/.stamp-dev $(VENV)/.stamp-types
+	$(call headline,Types by a second checker (basedpyright))
+	@$(BIN)/pytest -q tests/typing/second_checker.py
 
 check-layers: $(VENV)/.stamp-dev
 	$(call headline,Layers (import-linter))
@@ -211,6 +216,7 @@ lock: $(VENV)/.stamp-uv
 	$(COMPILE) pyproject.toml $(RUNTIME) --group demo -c requirements/dev.txt -o requirements/demo.txt
 	$(COMPILE) pyproject.toml $(RUNTIME) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	$(COMPILE) pyproject.toml --extra testing --group docs -c requirements/dev.txt -o requirements/docs.txt
+	$(COMPILE) pyproject.toml --group types -c requirements/dev.txt -o requirements/types.txt
 	$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) pyproject.toml requirements/policy.in -o requirements/policy.txt
 

@@ -323,10 +323,10 @@ def test_an_unknown_cloud_is_refused() -> None:
 
 
 def test_a_missing_provider_sdk_says_what_to_install() -> None:
-    missing = Sdk("pulumi_nowhere", "aws-stack")
+    sdk = Sdk("pulumi_nowhere", "aws-stack")
     missing = f"pulumi-nowhere is not installed: pip install {requirement('aws-stack')}"
     with pytest.raises(MissingExtra, match=re.escape(missing)):
-        missing.resource("aws:sqs/queue:Queue")
+        sdk.resource("aws:sqs/queue:Queue")
 
 
 def test_a_cloud_is_chosen_without_any_other_s_sdk() -> None:

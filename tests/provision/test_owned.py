@@ -110,13 +110,14 @@ def test_what_is_held_is_still_all_that_it_was(aws: Realiser) -> None:
 
 def test_a_program_s_own_tests_need_no_answers() -> None:
     """As under Pulumi's mocks, whose `call` is `return {}` in its documents."""
-    role = pulumi.Output.from_input("arn:aws:iam::123456789012:role/b")
-    settings = AwsSettings(
-        stack="dev", region=REGION, roles={"a": "arn:aws:iam::123456789012:role/a", "b": role}, functions={}
-    )
     text = f'{SHOP}[services.a]\npublishes = ["news"]\n[services.b]\nconsumes = ["jobs"]\n'
 
     def program() -> None:
+        roles = {
+            "a": "arn:aws:iam::123456789012:role/a",
+            "b": pulumi.Output.from_input("arn:aws:iam::123456789012:role/b"),
+        }
+        settings = AwsSettings(stack="dev", region=REGION, roles=roles, functions={})
         MessageBus("shop", topology=loads(text, source="polybus.toml"), cloud="aws", settings=settings)
 
     def create(type_: str, name: str, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import importlib.metadata
 import inspect
 import re
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ __all__ = ["Sdk"]
 
 # The SDKs load their modules at the first look into them, and another thread would see one half loaded meanwhile.
 _LOADING = threading.Lock()
+
+# Modules that were looked into.
+_SEEN: set[str] = set()
 
 # How annotations name the class of an argument that has arguments of its own.
 _ARGUMENTS = re.compile(r"ForwardRef\('(\w+Args)'\)")
@@ -127,9 +131,9 @@ class Sdk:
                 importlib.import_module(self.package)
             except ModuleNotFoundError as error:
                 raise MissingExtra(_distribution(self.package), self.extra) from error
+            module = self.modules.get(name, name)
             try:
-                module = self.modules.get(name, name)
-                return getattr(importlib.import_module(f"{self.package}.{module}" if module else self.package), member)
+                return _loaded(f"{self.package}.{module}" if module else self.package, member)
             except (ModuleNotFoundError, AttributeError) as error:
                 what = f"{self._installed()} has no {name}.{member}, which {type_} is made with"
                 raise ConfigError(f"{what}; {self._needed()}") from error
@@ -166,6 +170,18 @@ def _bounds(name: str) -> str:
     found = (re.match(rf"{re.escape(name)}\s*([<>=!~][^;]*)", line) for line in required)
     bounds = next((match[1] for match in found if match), "")
     return ",".join(sorted((part.strip() for part in bounds.split(",") if part.strip()), reverse=True))
+
+
+def _loaded(module: str, member: str) -> Any:
+    """Return a member of a module, which the first look into it loads."""
+    if module in _SEEN:
+        return getattr(importlib.import_module(module), member)
+    with warnings.catch_warnings():
+        # Some warn then of classes that nobody asked for, and whoever makes an error of that would have half of them.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        found = getattr(importlib.import_module(module), member)
+    _SEEN.add(module)
+    return found
 
 
 def _parameters(made: Any) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 
 import polybus
@@ -394,7 +395,10 @@ class TestRefusals:
         @app.handler("jobs", room=Room(3))
         async def work(body: bytes) -> None: ...
 
-        function = aws_lambda(app, make_binding(), handles="jobs")
-        with pytest.raises(ConfigError, match="per_key and room"):
-            function({"Records": [{"eventSource": "aws:sqs"}]})
-        function.close()
+        # A store of its own: those in memory are found by the bus's name.
+        function = aws_lambda(app, msgspec.structs.replace(make_binding(), bus="functions"), handles="jobs")
+        try:
+            with pytest.raises(ConfigError, match="per_key and room"):
+                function({"Records": [{"eventSource": "aws:sqs"}]})
+        finally:
+            function.close()

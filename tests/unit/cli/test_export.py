@@ -225,7 +225,8 @@ def test_every_stack_of_the_repository_is_written(cli: Cli, stack: str) -> None:
     # A right to a key, which other stacks may live by, is all that Terraform isn't told.
     assert [line for line in done.err.splitlines() if "bus__key-agent" not in line] == []
     found = done.json()
-    kept = [one for blocks in found["resource"].values() for one in blocks.values() if "lifecycle" in one]
+    made = [one for blocks in found["resource"].values() for one in blocks.values()]
+    kept = [one for one in made if one.get("lifecycle", {}).get("prevent_destroy")]
     assert bool(kept) == stack.endswith("-prod")
 
 

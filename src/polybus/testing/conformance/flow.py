@@ -182,7 +182,9 @@ class Flow(Suite):
 
         identities = await env.bus.publish_many("tasks", [b"1", b"2", b"3", b"4"])
         async with running(env, app) as peer:
-            await env.until(lambda: len(peer.faults.in_hand) == 4, "all four in hand")
+            await env.until(
+                lambda: bool(begun) and len(peer.faults.in_hand) == 4, "all four in hand, and one begun with"
+            )
             app.consumers[0].pause("for a while")
             await env.until(lambda: len(peer.faults.in_hand) == 1, "what is handled alone in hand")
             async with env.listen("tasks") as others:

@@ -111,10 +111,13 @@ class ControlServer(Listener):
             where.mkdir(mode=0o700, exist_ok=True)
             _check(where)
             clean_up()
-            self.path.unlink(missing_ok=True)  # of a process that had this number before
-            listening.bind(str(self.path))
-            self.path.chmod(0o600)
+            # Seen once it listens: until then another service, which starts as well, would take it for one left behind.
+            unseen = self.path.with_suffix(".new")
+            unseen.unlink(missing_ok=True)  # of a process that had this number before
+            listening.bind(str(unseen))
+            unseen.chmod(0o600)
             self._server = await asyncio.start_unix_server(self.serve, sock=listening, limit=_LINE)
+            unseen.rename(self.path)
         except OSError as error:
             listening.close()
             raise ConfigError(f"the control socket {self.path}: {error.strerror or error}") from None

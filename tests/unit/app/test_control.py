@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from polybus import App, Binding, ConfigError, Entity
-from polybus.app.control import Answer, Command, ControlServer, ask, folder, sockets
+from polybus.app.control import Answer, Command, ControlServer, ask, clean_up, folder, sockets
 from polybus.binding import Kind
 from polybus.testing import RunningApp, run
 
@@ -54,6 +54,24 @@ async def tell(server: ControlServer, *command: Any) -> Answer:
 async def left(t: RunningApp) -> tuple[int, int]:
     stats = await t.bus.stats("jobs")
     return stats.waiting or 0, stats.leased or 0
+
+
+async def test_two_services_that_start_at_once_take_neither_for_one_that_was_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = asyncio.start_unix_server
+
+    async def while_another_starts(*arguments: Any, **options: Any) -> asyncio.Server:
+        clean_up()
+        return await start(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "start_unix_server", while_another_starts)
+    async with run(App(), make_binding()) as t, serve(t) as server:
+        clean_up()
+        assert sockets() == [server.path]
+        assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
+        assert (await tell(server, "status")).pid == os.getpid()
+    assert list(folder().iterdir()) == []
 
 
 async def test_pause_gives_back_what_no_call_has_begun_with_and_resume_goes_on() -> None:

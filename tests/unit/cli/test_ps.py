@@ -61,6 +61,8 @@ def test_two_services_side_by_side_are_steered(shop, spawn: Callable, cli: Calla
             said = process.stderr.readline()
         ports.append(port[1])
     pids = {first.pid, second.pid}
+    for process in (first, second):
+        assert process.poll() is None, process.stderr.read()
     until(lambda: all(ready(port)[0] == 200 for port in ports))
     seen = cli("ps", "--json").json()
     assert {answer["pid"] for answer in seen} == pids

@@ -373,7 +373,8 @@ class Publisher:
     def _too_late(self, item: Item) -> Fault:
         limit = f"the publisher's deadline of {self._options.deadline:g} s"
         if item.stage == SENDING:
-            return Fault(FaultKind.TIMEOUT, f"no answer within {limit}; it may have been done")
+            before = "" if item.last is None else f"; the try before it: {item.last}"
+            return Fault(FaultKind.TIMEOUT, f"no answer within {limit}; it may have been done{before}")
         if self._driver is None:
             return Fault(FaultKind.DEADLINE, f"its publisher did not open within {limit}{self._opening.last()}")
         return Fault(FaultKind.DEADLINE, f"not sent within {limit}: what was published before it was not accepted")

@@ -39,7 +39,8 @@ class Item(msgspec.Struct, eq=False, gc=False):
     `blocks` says whether its failure holds up its key: not where polybus made the key, which no other message has.
     `known`, where somebody waits for the outcome, is done once that is there; so is `room`, where somebody waits for
     that, once there is room for the message. `batch` names the task that sends it.
-    `turn` is the place in which it waited for room, where it is one of many of a call.
+    `turn` is the place in which it waited for room, where it is one of many of a call. `last` is what its latest try
+    failed with.
     """
 
     outgoing: Outgoing
@@ -56,6 +57,7 @@ class Item(msgspec.Struct, eq=False, gc=False):
     room: asyncio.Future[None] | None = None
     batch: object = None
     turn: Any = None
+    last: Fault | None = None
 
     def __post_init__(self) -> None:
         self.key = self.outgoing.message.ordering_key

@@ -168,6 +168,7 @@ class Sender:
         overdue: set[str | None] = set()
         for item, fault in again:
             if now + wait < item.deadline and item.key not in overdue:
+                item.last = fault
                 keep.append(item)
                 continue
             if item.blocks and item.key is not None:

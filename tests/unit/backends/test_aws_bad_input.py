@@ -124,7 +124,7 @@ async def test_credentials_that_are_not_accepted(bus: polybus.Bus, server: AwsSe
 async def test_an_endpoint_that_nobody_is_behind(server: AwsServer, binding: Binding) -> None:
     async with other_bus(binding, endpoint="http://127.0.0.1:9") as bus:
         fault = await failed(bus, "jobs")
-        assert fault.kind in (FaultKind.UNAVAILABLE, FaultKind.DEADLINE)
+        assert fault.kind in (FaultKind.UNAVAILABLE, FaultKind.DEADLINE, FaultKind.TIMEOUT)
         assert "127.0.0.1:9" in fault.detail
         with pytest.raises(BackendError, match="AWS_ENDPOINT_URL"):
             await bus.ping()
@@ -236,7 +236,8 @@ async def test_throttling_for_longer_than_the_deadline(binding: Binding, server:
     server.fail_next("SendMessageBatch", "RequestThrottled", 403, count=1000)
     async with other_bus(binding) as bus:
         fault = await failed(bus, "jobs")
-    assert fault.kind in (FaultKind.THROTTLED, FaultKind.DEADLINE)
+    # On a busy machine the last of its tries may be under way when the deadline is over.
+    assert fault.kind in (FaultKind.THROTTLED, FaultKind.DEADLINE, FaultKind.TIMEOUT)
     assert "RequestThrottled" in f"{fault.code} {fault.detail}"
     server.faults.clear()
     async with polybus.connect(binding) as bus:

@@ -82,6 +82,31 @@ async def test_a_driver_that_never_answers_ends_each_message_by_its_own_deadline
     await closing
 
 
+async def test_a_last_try_that_is_not_answered_tells_what_the_one_before_failed_with() -> None:
+    clock = polybus.ManualClock()
+    bus, driver = bend(clock, deadline=10.0)
+    tries = 0
+
+    async def once_refused(*_: object) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise Refused(DOWN)
+        await never()
+
+    driver.calls = once_refused
+    async with bus:
+        publishing = asyncio.create_task(bus.publish("jobs", b"1"))
+        await clock.advance(5)
+        assert tries == 2
+        await clock.advance(6)
+        with pytest.raises(polybus.PublishFailed) as failed:
+            await publishing
+    [fault] = failed.value.faults
+    assert fault.kind is FaultKind.TIMEOUT
+    assert str(fault).endswith(f"it may have been done; the try before it: {DOWN}")
+
+
 async def test_an_opening_that_never_ends_is_bounded_too(stubborn: Stubborn) -> None:
     clock = polybus.ManualClock()
     bus, driver = bend(clock, deadline=10.0)

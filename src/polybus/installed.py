@@ -18,10 +18,11 @@ __all__ = ["origin", "requirement"]
 def origin() -> str:
     """Return the address that pip would take for this polybus, as in `polybus @ ADDRESS`; "" for a release of an index.
 
-    It is a URL: `git+https://...@COMMIT`, or `file://` with a folder or a wheel.
+    It is a URL: `git+https://...@COMMIT`, or `file://` with a folder or a wheel; without what may be a secret in it, a
+    name and password or a query, which whoever installs it again has to add.
     """
     noted = _noted()
-    url = str(noted.get("url", ""))
+    url = _without_secrets(str(noted.get("url", "")))
     vcs = noted.get("vcs_info")
     if vcs:
         url = f"{vcs['vcs']}+{url}@{vcs['commit_id']}"
@@ -41,6 +42,13 @@ def requirement(extra: str = "") -> str:
     folder = unquote(urlsplit(address).path)
     editable = "-e " if noted["dir_info"].get("editable") else ""
     return editable + shlex.quote(f"{folder}[{extra}]" if extra else folder)
+
+
+def _without_secrets(url: str) -> str:
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    # The user of ssh's repositories is no secret, and they can't be reached without it.
+    return parts._replace(netloc=f"git@{host}" if at and user == "git" else host, query="", fragment="").geturl()
 
 
 def _noted() -> dict[str, Any]:

@@ -142,7 +142,7 @@ MUTANTS = (
     ),
     Mutant(
         "a lost lease commits",
-        f"{SQL}:_is_to_commit",
+        f"{SQL}:_check_lease",
         "if delivery.lost:",
         "if False:",
         test_once.TestTransactions.test_n4_a_lost_lease_rolls_back,

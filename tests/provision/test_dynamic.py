@@ -48,4 +48,6 @@ def test_only_a_change_of_what_is_fixed_replaces(functions: Functions) -> None:
     assert (same.changes, same.replaces) == (False, [])
     changed = functions.diff("a", old, {**old, "net": 40})
     assert (changed.changes, changed.replaces) == (True, [])
-    assert functions.diff("a", old, {**old, "url": "v", "name": "b"}).replaces == ["name", "url"]
+    replaced = functions.diff("a", old, {**old, "url": "v", "name": "b"})
+    assert replaced.replaces == ["name", "url"]
+    assert replaced.delete_before_replace, "made first, the new one would be deleted by the name that both have"

@@ -42,10 +42,25 @@ def install(folder: Path, noted: dict[str, Any] | None) -> None:
             "'polybus[aws] @ git+https://forge.example/bus.git@0a1b#subdirectory=py'",
         ),
         (WHEEL, WHEEL["url"], f"'polybus[aws] @ {WHEEL['url']}'"),
+        (
+            {**GIT, "url": "https://ada:ghp_token@forge.example:8443/bus.git"},
+            "git+https://forge.example:8443/bus.git@0a1b",
+            "'polybus[aws] @ git+https://forge.example:8443/bus.git@0a1b'",
+        ),
+        (
+            {**GIT, "url": "ssh://git@forge.example/bus.git"},
+            "git+ssh://git@forge.example/bus.git@0a1b",
+            "'polybus[aws] @ git+ssh://git@forge.example/bus.git@0a1b'",
+        ),
+        (
+            {"url": "https://store.example/polybus.whl?X-Amz-Signature=secret#sha256=0", "archive_info": {}},
+            "https://store.example/polybus.whl",
+            "'polybus[aws] @ https://store.example/polybus.whl'",
+        ),
         ({"url": "file:///src/a%20bus", "dir_info": {}}, "file:///src/a%20bus", "'/src/a bus[aws]'"),
         ({"url": "file:///src/bus", "dir_info": {"editable": True}}, "file:///src/bus", "-e '/src/bus[aws]'"),
     ],
-    ids=["index", "git", "git-folder", "wheel", "folder", "editable"],
+    ids=["index", "git", "git-folder", "wheel", "git-password", "git-ssh", "signed", "folder", "editable"],
 )
 def test_an_extra_comes_from_where_polybus_came_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: dict[str, Any] | None, address: str, told: str

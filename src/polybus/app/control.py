@@ -33,6 +33,8 @@ _log = logging.getLogger("polybus.app")
 _LINE = 1 << 20
 # Characters of a service's name in a path: a socket's is 107 bytes at most (unix(7); 103 on macOS).
 _NAME = 32
+# What a socket's name ends with until somebody listens on it.
+_UNSEEN = ".new"
 MOST = 10_000
 
 
@@ -112,7 +114,7 @@ class ControlServer(Listener):
             _check(where)
             clean_up()
             # Seen once it listens: until then another service, which starts as well, would take it for one left behind.
-            unseen = self.path.with_suffix(".new")
+            unseen = self.path.with_suffix(_UNSEEN)
             unseen.unlink(missing_ok=True)  # of a process that had this number before
             listening.bind(str(unseen))
             unseen.chmod(0o600)
@@ -245,7 +247,24 @@ def clean_up() -> None:
             try:
                 asking.connect(str(path))
             except (ConnectionRefusedError, FileNotFoundError):
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
+                _remove(path)
             except OSError:
                 continue  # it is busy, or slow: somebody is there
+    for path in folder().glob(f"*{_UNSEEN}"):
+        if not _runs(path.stem.rpartition("-")[2]):
+            _remove(path)  # killed before it was seen
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True  # it is no name of ours, or another user's process by now
+    return True

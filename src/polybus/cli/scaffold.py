@@ -229,7 +229,7 @@ def _job(cloud: str, inside: str) -> str:
 
 def _of_one_machine(address: str) -> str:
     """Return a comment where an address is of no use to another machine."""
-    return _ONE_MACHINE if address.startswith("file:") else ""
+    return _ONE_MACHINE if address.partition("+")[2].startswith("file:") or address.startswith("file:") else ""
 
 
 def _indented(settings: str) -> str:

@@ -219,9 +219,13 @@ class _Taking:
         return answer
 
 
-def _is_to_commit(delivery: Delivery) -> bool:
+def _check_lease(delivery: Delivery) -> None:
     if delivery.lost:
         raise LeaseLost(f"message {delivery.id} of {delivery.source!r}: its lease ended, and its transaction with it")
+
+
+def _is_to_commit(delivery: Delivery) -> bool:
+    _check_lease(delivery)
     return not was_given_back(delivery)
 
 
@@ -260,7 +264,7 @@ class _InBlockingTransaction(SyncMiddleware):
     def handle(self, delivery: Delivery, proceed: Callable[[Delivery], None]) -> None:
         while (busy := self._done(delivery, proceed)) is not None:
             time.sleep(until_next_look(delivery, busy))
-            _is_to_commit(delivery)  # else its lease is lost, and nothing would end the wait
+            _check_lease(delivery)  # nothing else would end the wait
 
     def _done(self, delivery: Delivery, proceed: Callable[[Delivery], None]) -> Busy | None:
         with Session(self._engine, expire_on_commit=False) as session:

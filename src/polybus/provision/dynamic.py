@@ -31,7 +31,9 @@ class Functions(ResourceProvider):
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         old, new = _plain(_olds), _plain(_news)
-        return DiffResult(changes=old != new, replaces=[key for key in self._fixed if old.get(key) != new.get(key)])
+        replaces = [key for key in self._fixed if old.get(key) != new.get(key)]
+        # The new one may bear the name of the old one, and would be what is deleted after it.
+        return DiffResult(changes=old != new, replaces=replaces, delete_before_replace=True)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         _function(self._make)(_plain(_news))

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -72,6 +73,16 @@ async def test_two_services_that_start_at_once_take_neither_for_one_that_was_kil
         assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
         assert (await tell(server, "status")).pid == os.getpid()
     assert list(folder().iterdir()) == []
+
+
+def test_what_was_killed_before_it_listened_is_removed() -> None:
+    folder().mkdir(mode=0o700)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for pid in (gone.pid, os.getpid()):
+        (folder() / f"worker-{pid}.new").touch()
+    clean_up()
+    assert [path.name for path in folder().iterdir()] == [f"worker-{os.getpid()}.new"]
 
 
 async def test_pause_gives_back_what_no_call_has_begun_with_and_resume_goes_on() -> None:
